@@ -1,0 +1,133 @@
+"""What stages say of an exchange, and what the pipeline makes of it.
+
+Offsets are code points of the segment's decoded text. No value here holds matched text.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from sallyport.exchange import Principal
+
+
+class Action(IntEnum):
+    """Ordered by severity, so that folding is max()."""
+
+    ALLOW = 0
+    MODIFY = 1
+    DENY = 2
+
+
+class Mode(StrEnum):
+    """Whether a decision takes effect (enforce) or is only computed and recorded (observe)."""
+
+    OBSERVE = "observe"
+    ENFORCE = "enforce"
+
+
+class Kind(StrEnum):
+    """What a finding is about."""
+
+    PII = "pii"
+    SECRET = "secret"
+    INJECTION = "injection"
+
+
+class Severity(StrEnum):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A place in a text that a rule recognised.
+
+    rule: stable id, for example secrets.ai.openai_api_key or pii.EMAIL_ADDRESS.
+    entity: the type in Presidio's vocabulary, or the rule's own name for it (EMAIL_ADDRESS).
+    score: 0 to 1; for injection the points of the rule divided by 10.
+    """
+
+    rule: str
+    kind: Kind
+    entity: str
+    severity: Severity
+    at: str
+    start: int
+    end: int
+    score: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """Replace text[start:end] of the segment at a pointer."""
+
+    at: str
+    start: int
+    end: int
+    replacement: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One stage's word on one exchange.
+
+    reason: stable id such as secrets.found; message: what the caller may read, never matched text.
+    principal: set by the identity stage only.
+    """
+
+    stage: str
+    action: Action
+    reason: str
+    mode: Mode = Mode.ENFORCE
+    message: str = ""
+    findings: tuple[Finding, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    principal: Principal | None = None
+    status: int = 403
+    duration_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All decisions on one exchange, in the order of the stages.
+
+    action is what is enforced; would_be is what it were if every stage enforced.
+    """
+
+    decisions: tuple[Decision, ...]
+
+    @property
+    def action(self) -> Action:
+        return max((d.action for d in self.decisions if d.mode is Mode.ENFORCE), default=Action.ALLOW)
+
+    @property
+    def would_be(self) -> Action:
+        return max((d.action for d in self.decisions), default=Action.ALLOW)
+
+    @property
+    def cause(self) -> Decision | None:
+        """The first decision that gave the enforced action; None when nothing was done."""
+        action = self.action
+        if action is Action.ALLOW:
+            return None
+        return next(d for d in self.decisions if d.mode is Mode.ENFORCE and d.action is action)
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """Edits of the enforced decisions, as the stages gave them (not merged)."""
+        return tuple(e for d in self.decisions if d.mode is Mode.ENFORCE for e in d.edits)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no, ready to be put into a provider's own words.
+
+    retry_after_s: None means that the client must not retry.
+    """
+
+    reason: str
+    message: str
+    decision_id: str
+    status: int = 403
+    retry_after_s: int | None = None

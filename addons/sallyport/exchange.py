@@ -1,0 +1,152 @@
+"""The values of one AI exchange: what was asked, by whom, and what came back.
+
+Everything here is frozen. Nothing here knows JSON, HTTP, a provider or a policy.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Surface(StrEnum):
+    """Who wrote a text, and therefore how far it is trusted."""
+
+    SYSTEM = "system"
+    USER = "user"
+    ASSISTANT = "assistant"
+    REASONING = "reasoning"
+    TOOL_CALL = "tool_call"
+    TOOL_RESULT = "tool_result"
+    TOOL_DEFINITION = "tool_definition"
+    DOCUMENT = "document"
+
+
+class Operation(StrEnum):
+    """What a call asks the provider to do."""
+
+    CHAT = "chat"
+    COMPLETION = "completion"
+    EMBEDDING = "embedding"
+    COUNT_TOKENS = "count_tokens"
+    MODERATION = "moderation"
+    BATCH = "batch"
+    LIST_MODELS = "list_models"
+    OPAQUE = "opaque"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One text of a body.
+
+    at: RFC 6901 pointer into the body as it arrived; a pointer that ends in "~k" names the
+        member's key instead of its value ("~k" is no valid RFC 6901 escape, so it cannot collide).
+    text: the decoded string; all offsets into it are code points.
+    """
+
+    at: str
+    surface: Surface
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """Content of a body that is not text the gateway reads: an image, a sound, a file by reference.
+
+    size: decoded bytes where the content is inline, None where the provider fetches it.
+    """
+
+    at: str
+    media_type: str
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the provider reported them, normalised; None means not reported.
+
+    input holds all prompt tokens including cached ones; output includes reasoning.
+    """
+
+    input: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    output: int | None = None
+    reasoning: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A provider request as its dialect reads it.
+
+    model: as the client named it, None where the call names none.
+    tools: names of the tools declared in the request.
+    previous: id of an earlier response this request continues at the provider, if any.
+    """
+
+    provider: str
+    dialect: str
+    operation: Operation
+    model: str | None
+    segments: tuple[Segment, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    tools: tuple[str, ...] = ()
+    stream: bool = False
+    max_output_tokens: int | None = None
+    previous: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A provider answer as its dialect reads it.
+
+    finish_reason: normal form: stop, length, tool, filtered, pause, error; None if not said.
+    error: the provider's own error code or type where the answer is an error, never its text.
+    """
+
+    status: int
+    segments: tuple[Segment, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    id: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """What the wire says of a caller before anyone has proved anything.
+
+    credential: keyed fingerprint of the provider credential, never the credential.
+    headers: request headers that carry no credential, names in lower case.
+    """
+
+    address: str
+    mode: str
+    credential: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who speaks. confidence: 0 (a guess) to 1 (proved by a key)."""
+
+    id: str
+    tenant: str
+    roles: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+    source: str = "anonymous"
+    confidence: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One request and, later, its answer. conversation: keyed digest, stable over the turns."""
+
+    id: str
+    conversation: str
+    received_at: datetime
+    host: str
+    client: Client
+    request: Request
+    principal: Principal | None = None
+    response: Response | None = None

@@ -1,0 +1,62 @@
+"""The contract of a policy stage and the ports it may be given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sallyport.decision import Decision, Finding
+from sallyport.exchange import Exchange, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A provider credential the directory knows, by keyed fingerprint."""
+
+    fingerprint: str
+    owner: str
+    tenant: str
+    roles: tuple[str, ...] = ()
+
+
+class Scanner(Protocol):
+    """Findings of all kinds over the request's segments, computed once per exchange."""
+
+    async def findings(self) -> Sequence[Finding]: ...
+
+
+class Vault(Protocol):
+    """Placeholders of one exchange's principal and conversation."""
+
+    def placeholder(self, entity: str, value: str) -> str:
+        """Return the deterministic placeholder of a value, and remember the value."""
+        ...
+
+    def came_from_provider(self, text: str) -> bool:
+        """Say whether this very text was answered by the provider in this conversation."""
+        ...
+
+
+class Directory(Protocol):
+    """What the operator wrote about keys and principals."""
+
+    def key(self, fingerprint: str) -> KnownKey | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What a stage may reach beside the exchange and its own policy section."""
+
+    scanner: Scanner
+    vault: Vault
+    directory: Directory
+
+
+class Stage[Section](Protocol):
+    """One policy stage. Same input, same decision; no clock, no I/O, no other stage."""
+
+    name: str
+
+    async def decide(self, exchange: Exchange, section: Section, ports: Ports) -> Decision: ...
+
+
+__all__ = ["Directory", "KnownKey", "Ports", "Principal", "Scanner", "Stage", "Vault"]

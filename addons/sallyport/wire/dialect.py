@@ -1,0 +1,131 @@
+"""The contract of a dialect: provider bytes to values and back, sans-io.
+
+Laws (tests/wire): edit(body, []) == body; after an edit only the named strings differ; the raw bytes
+of a stream's events, joined, are the bytes that were fed; every cutting of a stream gives the same
+events; reading raises nothing but WireError.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from sallyport.decision import Edit, Refusal
+from sallyport.exchange import Operation, Request, Response, Surface, Usage
+
+
+class WireError(ValueError):
+    """Bytes that a dialect cannot read whole.
+
+    reason: stable id such as json.duplicate_key; place: a pointer or byte offset, never content.
+    """
+
+    def __init__(self, reason: str, place: str = "") -> None:
+        super().__init__(f"{reason} at {place}" if place else reason)
+        self.reason = reason
+        self.place = place
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What the target of a request already says: filled from the provider catalogue.
+
+    model and stream: from the path or query where the dialect keeps them there, else None.
+    """
+
+    provider: str
+    operation: Operation
+    model: str | None = None
+    stream: bool | None = None
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of answer text inside one stream event.
+
+    channel: names the text it continues, for example choices/0/content or content/1.
+    at: pointer into the event's JSON payload, the handle for rewriting.
+    whole: the text is complete in itself (a repetition, a tool-argument leaf), not a continuation.
+    json: the text is JSON source (tool arguments), so that what is put in must be JSON-escaped.
+    """
+
+    channel: str
+    surface: Surface
+    at: str
+    text: str
+    whole: bool = False
+    json: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvent:
+    """One event of a stream.
+
+    raw: its exact bytes, terminator included.
+    closes: channels that end with this event; their held text must be written before it, or,
+        when the event itself carries a delta of that channel, together with it. "*" closes all.
+    error: the provider's error code if the event reports one.
+    terminal: the dialect's own end of the stream.
+    """
+
+    raw: bytes
+    deltas: tuple[Delta, ...] = ()
+    closes: tuple[str, ...] = ()
+    finish_reason: str | None = None
+    usage: Usage | None = None
+    model: str | None = None
+    id: str | None = None
+    error: str | None = None
+    terminal: bool = False
+
+
+class StreamReader(Protocol):
+    """Reads one streamed answer. Holds at most one unfinished event; raises WireError above its bound."""
+
+    def feed(self, data: bytes) -> list[StreamEvent]: ...
+
+    def end(self) -> list[StreamEvent]:
+        """Finish at end of input. Raises WireError if the input stops inside an event."""
+        ...
+
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+        """Return the event's bytes with the strings at these pointers replaced, all else untouched."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer the gateway gives itself. headers: lower-case names, content-length excluded."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class Dialect(Protocol):
+    """One provider wire format."""
+
+    name: str
+
+    def read_request(self, body: bytes, call: Call) -> Request: ...
+
+    def read_response(self, body: bytes, status: int) -> Response:
+        """Read a buffered answer, a success or an error."""
+        ...
+
+    def open_stream(self, content_type: str = "text/event-stream") -> StreamReader: ...
+
+    def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
+        """Splice edits into the body. Edits of one pointer must not overlap; order is free.
+
+        Serves requests and buffered answers alike. Raises WireError for a pointer that names no string.
+        """
+        ...
+
+    def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
+        """Say no in the provider's own error shape, with a status on which its SDK does not retry."""
+        ...
+
+    def stream_error(self, refusal: Refusal) -> bytes:
+        """Bytes that end a started stream so that the provider's SDK raises."""
+        ...
