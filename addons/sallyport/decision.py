@@ -73,7 +73,8 @@ class Decision:
     """One stage's word on one exchange.
 
     reason: stable id such as secrets.found; message: what the caller may read, never matched text.
-    principal: set by the identity stage only.
+    mode: put on by the pipeline; rule_mode: the deciding rule's own mode, where it has one.
+    principal: set by the identity stage only. status: HTTP status of a refusal. duration_us: microseconds.
     """
 
     stage: str
@@ -84,6 +85,7 @@ class Decision:
     findings: tuple[Finding, ...] = ()
     edits: tuple[Edit, ...] = ()
     principal: Principal | None = None
+    rule_mode: Mode | None = None
     status: int = 403
     duration_us: int = 0
 

@@ -5,17 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from sallyport.decision import Decision, Finding
-from sallyport.exchange import Exchange, Principal
-
-
-@dataclass(frozen=True, slots=True)
-class KnownKey:
-    """A provider credential the directory knows, by keyed fingerprint."""
-
-    fingerprint: str
-    owner: str
-    tenant: str
-    roles: tuple[str, ...] = ()
+from sallyport.exchange import Exchange
 
 
 class Scanner(Protocol):
@@ -27,6 +17,10 @@ class Scanner(Protocol):
 class Vault(Protocol):
     """Placeholders of one exchange's principal and conversation."""
 
+    def digest(self, entity: str, value: str) -> str:
+        """Return an irreversible placeholder: keyed, the same on every turn, nothing remembered."""
+        ...
+
     def placeholder(self, entity: str, value: str) -> str:
         """Return the deterministic placeholder of a value, and remember the value."""
         ...
@@ -36,19 +30,12 @@ class Vault(Protocol):
         ...
 
 
-class Directory(Protocol):
-    """What the operator wrote about keys and principals."""
-
-    def key(self, fingerprint: str) -> KnownKey | None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What a stage may reach beside the exchange and its own policy section."""
 
     scanner: Scanner
     vault: Vault
-    directory: Directory
 
 
 class Stage[Section](Protocol):
@@ -57,6 +44,3 @@ class Stage[Section](Protocol):
     name: str
 
     async def decide(self, exchange: Exchange, section: Section, ports: Ports) -> Decision: ...
-
-
-__all__ = ["Directory", "KnownKey", "Ports", "Principal", "Scanner", "Stage", "Vault"]

@@ -1,0 +1,5 @@
+"""python -m sallyport"""
+
+from sallyport.cli.main import main
+
+main()

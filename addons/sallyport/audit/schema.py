@@ -1,0 +1,237 @@
+"""The one table of events, and the two ways between a row and an Event.
+
+Rows are only ever inserted. Two partial unique indexes are the rule "one admission and one end per exchange":
+whoever inserts second, after a retry or from another process, inserts nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, RowMapping, Table, Text, text
+
+from sallyport.audit.events import END_KINDS, DecisionRecord, Event, EventKind, FindingRecord
+from sallyport.audit.text import Stored
+from sallyport.decision import Action, Kind, Mode, Severity
+from sallyport.exchange import Surface, Usage
+
+SCHEMA_VERSION = 1
+
+_END_LIST = ", ".join(f"'{kind}'" for kind in sorted(END_KINDS))
+IS_END = f"kind IN ({_END_LIST})"
+IS_ADMISSION = "kind = 'admitted'"
+
+metadata = MetaData()
+
+schema_versions = Table(
+    "sallyport_schema",
+    metadata,
+    Column("part", Text, primary_key=True),
+    Column("version", Integer, nullable=False),
+)
+
+_BytewiseText = Text().with_variant(Text(collation="C"), "postgresql")
+"""Compared byte by byte on both databases, so that a prefix is a range of the index."""
+
+events = Table(
+    "audit_events",
+    metadata,
+    Column("id", _BytewiseText, primary_key=True),
+    Column("exchange", _BytewiseText),
+    Column("kind", Text, nullable=False),
+    Column("at_us", BigInteger, nullable=False, doc="microseconds since 1970-01-01 UTC"),
+    Column("gateway", Text, nullable=False),
+    Column("principal", Text),
+    Column("tenant", Text),
+    Column("source", Text),
+    Column("confidence", Double, nullable=False),
+    Column("client", Text),
+    Column("client_mode", Text),
+    Column("credential", Text),
+    Column("host", Text),
+    Column("provider", Text),
+    Column("dialect", Text),
+    Column("operation", Text),
+    Column("model", Text),
+    Column("endpoint", Text),
+    Column("connected_to", Text),
+    Column("action", Text),
+    Column("would_be", Text),
+    Column("stage", Text),
+    Column("reason", Text),
+    Column("policy_revision", Text),
+    Column("rules_revision", Text),
+    Column("decisions", Text, doc="JSON list, see decision_json"),
+    Column("status", BigInteger),
+    Column("finish_reason", Text),
+    Column("input_tokens", BigInteger),
+    Column("cache_read_tokens", BigInteger),
+    Column("cache_write_tokens", BigInteger),
+    Column("output_tokens", BigInteger),
+    Column("reasoning_tokens", BigInteger),
+    Column("request_bytes", BigInteger),
+    Column("response_bytes", BigInteger),
+    Column("duration_us", BigInteger),
+    Column("detail", Text),
+    Index("audit_exchange", "exchange"),
+    Index(
+        "audit_one_admission",
+        "exchange",
+        unique=True,
+        sqlite_where=text(IS_ADMISSION),
+        postgresql_where=text(IS_ADMISSION),
+    ),
+    Index("audit_one_end", "exchange", unique=True, sqlite_where=text(IS_END), postgresql_where=text(IS_END)),
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_PLAIN_TEXTS = (
+    *("exchange", "principal", "tenant", "source", "client", "client_mode", "credential", "host", "provider"),
+    *("dialect", "operation", "model", "endpoint", "connected_to", "stage", "reason", "policy_revision"),
+    *("rules_revision", "finish_reason", "detail"),
+)
+_PLAIN_NUMBERS = ("status", "request_bytes", "response_bytes", "duration_us")
+
+type Row = dict[str, str | int | float | None]
+
+
+def microseconds(at: datetime) -> int:
+    """Return a time as microseconds since 1970-01-01 UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def to_row(event: Event) -> Row:
+    """Return the columns of an event; empty strings become NULL."""
+    usage = event.usage or Usage()
+    row: Row = {
+        "id": event.id,
+        "kind": event.kind.value,
+        "at_us": microseconds(event.at),
+        "gateway": event.gateway,
+        "confidence": event.confidence,
+        "action": None if event.action is None else event.action.name.lower(),
+        "would_be": None if event.would_be is None else event.would_be.name.lower(),
+        "decisions": orjson.dumps([decision_json(d) for d in event.decisions]).decode()
+        if event.decisions
+        else None,
+        "input_tokens": usage.input,
+        "cache_read_tokens": usage.cache_read,
+        "cache_write_tokens": usage.cache_write,
+        "output_tokens": usage.output,
+        "reasoning_tokens": usage.reasoning,
+    }
+    for name in _PLAIN_TEXTS:
+        row[name] = getattr(event, name) or None
+    for name in _PLAIN_NUMBERS:
+        row[name] = getattr(event, name)
+    return row
+
+
+def bare_row(event: Event) -> Row:
+    """Return the row of an event that the store would not take as it is: what happened, and nothing else."""
+    return to_row(
+        Event(
+            kind=event.kind,
+            gateway=event.gateway,
+            id=event.id,
+            at=event.at,
+            exchange=event.exchange,
+            action=event.action,
+            would_be=event.would_be,
+            detail="unstorable",
+        )
+    )
+
+
+def from_row(row: RowMapping | Mapping[str, Any]) -> Event:
+    """Return the event of a row."""
+    plain: dict[str, Any] = {name: Stored(row[name] or "") for name in _PLAIN_TEXTS}
+    plain.update((name, row[name]) for name in _PLAIN_NUMBERS)
+    tokens = (
+        row["input_tokens"],
+        row["cache_read_tokens"],
+        row["cache_write_tokens"],
+        row["output_tokens"],
+        row["reasoning_tokens"],
+    )
+    return Event(
+        kind=EventKind(row["kind"]),
+        gateway=Stored(row["gateway"]),
+        id=Stored(row["id"]),
+        at=_EPOCH + timedelta(microseconds=row["at_us"]),
+        confidence=row["confidence"],
+        action=Action[row["action"].upper()] if row["action"] else None,
+        would_be=Action[row["would_be"].upper()] if row["would_be"] else None,
+        decisions=tuple(_decision(d) for d in orjson.loads(row["decisions"] or "[]")),
+        usage=Usage(*tokens) if any(number is not None for number in tokens) else None,
+        **plain,
+    )
+
+
+def event_json(event: Event) -> dict[str, object]:
+    """Return an event as JSON members, in the order people read them; what is empty is left out."""
+    row = to_row(event)
+    del row["decisions"], row["at_us"]
+    usage = {name.removesuffix("_tokens"): row.pop(name) for name in list(row) if name.endswith("_tokens")}
+    members: dict[str, object] = {"id": row.pop("id"), "at": event.at.isoformat().replace("+00:00", "Z")}
+    members.update((name, value) for name, value in row.items() if value is not None)
+    if event.usage is not None:
+        members["usage"] = usage
+    if event.decisions:
+        members["decisions"] = [decision_json(d) for d in event.decisions]
+    return members
+
+
+def decision_json(decision: DecisionRecord) -> dict[str, object]:
+    """Return one stage's decision as JSON members."""
+    return {
+        "stage": decision.stage,
+        "action": decision.action.name.lower(),
+        "reason": decision.reason,
+        "mode": decision.mode.value,
+        "duration_us": decision.duration_us,
+        "findings": [
+            {
+                "rule": f.rule,
+                "kind": f.kind.value,
+                "entity": f.entity,
+                "severity": f.severity.value,
+                "score": f.score,
+                "surface": f.surface.value if f.surface else None,
+                "segment": f.segment,
+                "start": f.start,
+                "end": f.end,
+            }
+            for f in decision.findings
+        ],
+        "omitted": decision.omitted,
+    }
+
+
+def _decision(members: Mapping[str, Any]) -> DecisionRecord:
+    return DecisionRecord(
+        stage=members["stage"],
+        action=Action[members["action"].upper()],
+        reason=members["reason"],
+        mode=Mode(members["mode"]),
+        duration_us=members["duration_us"],
+        findings=tuple(_finding(f) for f in members["findings"]),
+        omitted=members["omitted"],
+    )
+
+
+def _finding(members: Mapping[str, Any]) -> FindingRecord:
+    surface = members["surface"]
+    return FindingRecord(
+        rule=Stored(members["rule"]),
+        kind=Kind(members["kind"]),
+        entity=Stored(members["entity"]),
+        severity=Severity(members["severity"]),
+        score=members["score"],
+        surface=Surface(surface) if surface else None,
+        segment=members["segment"],
+        start=members["start"],
+        end=members["end"],
+    )

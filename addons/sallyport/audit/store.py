@@ -1,0 +1,289 @@
+"""Where events are kept: one table in SQLite or PostgreSQL, written in batches, read by people.
+
+All calls block: the writer thread of AuditLog and the command line call them, never an event loop.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Select, and_, exists, insert, inspect, or_, select, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import (
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    ProgrammingError,
+    SQLAlchemyError,
+    StatementError,
+)
+
+from sallyport.audit.engines import Database, Durability, NotDurable, database
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.schema import (
+    IS_ADMISSION,
+    IS_END,
+    SCHEMA_VERSION,
+    Row,
+    bare_row,
+    events,
+    from_row,
+    metadata,
+    microseconds,
+    schema_versions,
+    to_row,
+)
+from sallyport.audit.text import storable
+from sallyport.errors import OperatorError
+
+__all__ = ["Durability", "Outcome", "Store", "StoreUnavailable"]
+
+
+class StoreUnavailable(Exception):
+    """A write is not known to be durable. The text names the error, never a value."""
+
+
+class Outcome(StrEnum):
+    """How an exchange or a connection fared, as people ask for it."""
+
+    ALLOWED = "allowed"
+    MODIFIED = "modified"
+    REFUSED = "refused"
+    WOULD_REFUSE = "would-refuse"
+    WOULD_MODIFY = "would-modify"
+
+
+class Store:
+    """The events of one or several gateways. One thread writes; any number read."""
+
+    def __init__(self, at: Database) -> None:
+        self._at = at
+        self._connected = True
+        self._settled = True
+        dialect = postgresql if at.writer.dialect.name == "postgresql" else sqlite
+        self._insert = dialect.insert(events).on_conflict_do_nothing()
+
+    @classmethod
+    def open(
+        cls,
+        url: str | Path,
+        *,
+        durability: Durability | None = None,
+        create: bool = True,
+        patience_s: float = 1.0,
+    ) -> Self:
+        """Open a store, and create it where it does not exist yet and create is set.
+
+        patience_s: how long one write may be blocked by the database before it counts as failed.
+        Raises OperatorError: no such store, not a store, not reachable, or written by a newer Sallyport.
+        """
+        at = database(url, durability, patience_s)
+        store = cls(at)
+        try:
+            store._prepare(create)
+        except (SQLAlchemyError, OSError) as error:
+            store.close()
+            raise store._error(
+                f"cannot be opened ({_name_of(error)})",
+                "Check that it is an audit store, that it is running and that you may read and write it.",
+            ) from None
+        except OperatorError:
+            store.close()
+            raise
+        return store
+
+    @property
+    def name(self) -> str:
+        """The address without a password."""
+        return self._at.name
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._at.writer.dispose()
+        self._at.reader.dispose()
+
+    def write(self, batch: Sequence[Event]) -> None:
+        """Store a batch in one transaction; return when it is durable.
+
+        Events that are stored already, and second ends of an exchange, are left out silently, so a batch
+        may be written again after any failure. An event that the database refuses for what it holds is
+        stored bare (detail=unstorable). Raises StoreUnavailable; the rows may then be stored or not, and
+        the next write reconnects.
+        """
+        try:
+            if not self._connected or self._at.was_replaced():
+                self._reopen()
+            try:
+                self._write_together([to_row(event) for event in batch])
+            except _REFUSED_VALUE as error:
+                if isinstance(error, DBAPIError) and error.connection_invalidated:
+                    raise
+                self._write_singly(batch)
+        except (SQLAlchemyError, OSError, OperatorError, NotDurable, *_PLAIN_VALUE_ERRORS) as error:
+            self._connected = False
+            self._settled = self._settled and _is_locked(error)
+            raise StoreUnavailable(_name_of(error)) from None
+
+    def events(
+        self,
+        limit: int = 100,
+        *,
+        since: datetime | None = None,
+        kind: EventKind | None = None,
+        principal: str | None = None,
+        exchange: str | None = None,
+        outcome: Outcome | None = None,
+    ) -> list[Event]:
+        """Return the latest events that fit all conditions, newest first."""
+        query = select(events).order_by(events.c.id.desc()).limit(limit)
+        if since is not None:
+            query = query.where(events.c.at_us >= microseconds(since))
+        if kind is not None:
+            query = query.where(events.c.kind == kind.value)
+        if principal is not None:
+            query = query.where(events.c.principal == storable(principal))
+        if exchange is not None:
+            query = query.where(events.c.exchange == storable(exchange))
+        if outcome is not None:
+            query = query.where(_OUTCOMES[outcome])
+        return self._read(query)
+
+    def exchange(self, exchange: str) -> list[Event]:
+        """Return the events of one exchange, oldest first."""
+        return self._read(select(events).where(events.c.exchange == storable(exchange)).order_by(events.c.id))
+
+    def decision(self, prefix: str) -> list[Event]:
+        """Return everything about one decision, oldest first: the events of its exchange, or the one event.
+
+        prefix: the beginning of an event id or of an exchange id. Raises OperatorError where nothing or
+        more than one thing begins so.
+        """
+        wanted = storable(prefix.strip())
+        query = select(events).where(or_(_begins(events.c.id, wanted), _begins(events.c.exchange, wanted)))
+        found = self._read(query.order_by(events.c.id.desc()).limit(20)) if wanted else []
+        subjects = list(dict.fromkeys(event.exchange or event.id for event in found))
+        if not subjects:
+            raise self._error(
+                "no event or exchange id begins with what was given",
+                "List ids with: sallyport audit list",
+                exit_code=2,
+            )
+        if len(subjects) > 1:
+            raise self._error(
+                f"{len(subjects)} or more decisions begin with what was given: {', '.join(subjects[:5])}",
+                "Give more characters of the id.",
+                exit_code=2,
+            )
+        return self.exchange(found[0].exchange) if found[0].exchange else found
+
+    def open_exchanges(self, gateway: str | None = None, *, before: datetime | None = None) -> list[Event]:
+        """Return the ADMITTED events without an end, oldest first.
+
+        gateway: only those of one instance; where several share a store, the others' are in flight.
+        before: only those admitted before this time, so that a start leaves its own alone.
+        """
+        ends = events.alias("ends")
+        ended = exists().where(and_(ends.c.exchange == events.c.exchange, text(f"ends.{IS_END}")))
+        query = select(events).where(text(f"audit_events.{IS_ADMISSION}"), ~ended).order_by(events.c.id)
+        if gateway is not None:
+            query = query.where(events.c.gateway == storable(gateway))
+        if before is not None:
+            query = query.where(events.c.at_us < microseconds(before))
+        return self._read(query)
+
+    def _prepare(self, create: bool) -> None:
+        if create:
+            self._at.make_place()
+        elif not self._at.is_there():
+            raise self._error("is not there", "Give the right one with --store or --confdir.")
+        with (self._at.writer if create else self._at.reader).begin() as connection:
+            if create:
+                self._at.lock_schema(connection)
+            version = _version(connection)
+            if version is None and create:
+                metadata.create_all(connection)
+                connection.execute(insert(schema_versions).values(part="audit", version=SCHEMA_VERSION))
+            elif version is None:
+                raise self._error("holds no audit", "Give the right one with --store or --confdir.")
+            elif version != SCHEMA_VERSION:
+                raise self._error(
+                    f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
+                    "Run the Sallyport that wrote it, or a newer one, or give another store.",
+                )
+
+    def _error(self, what: str, todo: str, *, exit_code: int = 3) -> OperatorError:
+        return OperatorError(f"audit store {self.name}", what, todo, exit_code=exit_code)
+
+    def _reopen(self) -> None:
+        self._at.writer.dispose()
+        self._prepare(create=True)
+        if not self._settled:
+            self._at.settle()
+        self._connected = self._settled = True
+
+    def _write_together(self, rows: list[Row]) -> None:
+        with self._at.writer.begin() as connection:
+            if rows:
+                connection.execute(self._insert, rows)
+
+    def _write_singly(self, batch: Sequence[Event]) -> None:
+        with self._at.writer.begin() as connection:
+            for event in batch:
+                try:
+                    with connection.begin_nested():
+                        connection.execute(self._insert, to_row(event))
+                except _REFUSED_VALUE:
+                    connection.execute(self._insert, bare_row(event))
+
+    def _read(self, query: Select[Any]) -> list[Event]:
+        try:
+            with self._at.reader.connect() as connection:
+                return [from_row(row) for row in connection.execute(query).mappings()]
+        except SQLAlchemyError as error:
+            raise self._error(
+                f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
+            ) from None
+
+
+_PLAIN_VALUE_ERRORS = (ValueError, TypeError, OverflowError)
+_REFUSED_VALUE = (DataError, IntegrityError, ProgrammingError, *_PLAIN_VALUE_ERRORS)
+
+
+def _version(connection: Connection) -> int | None:
+    if not inspect(connection).has_table(schema_versions.name):
+        return None
+    return connection.scalar(select(schema_versions.c.version).where(schema_versions.c.part == "audit"))
+
+
+def _is_locked(error: BaseException) -> bool:
+    """Say whether a write failed only because somebody else was writing, which leaves nothing behind."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(getattr(cause, "sqlite_errorname", "")).startswith("SQLITE_BUSY")
+
+
+def _begins(column: Any, prefix: str) -> Any:
+    return and_(column >= prefix, column < prefix + "\U0010ffff")
+
+
+_OUTCOMES: dict[Outcome, Any] = {
+    Outcome.ALLOWED: and_(events.c.kind == "admitted", events.c.action == "allow"),
+    Outcome.MODIFIED: and_(events.c.kind == "admitted", events.c.action == "modify"),
+    Outcome.REFUSED: events.c.kind.in_(("refused", "connection_refused")),
+    Outcome.WOULD_REFUSE: and_(events.c.kind == "admitted", events.c.would_be == "deny"),
+    Outcome.WOULD_MODIFY: and_(
+        events.c.kind == "admitted", events.c.would_be == "modify", events.c.action == "allow"
+    ),
+}
+
+
+def _name_of(error: BaseException) -> str:
+    """Return the error's own name: its text may hold values."""
+    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
+    for name in ("sqlite_errorname", "sqlstate"):
+        if found := getattr(cause, name, None):
+            return f"{type(cause).__name__} {found}"
+    if isinstance(cause, OperatorError):
+        return cause.what
+    return type(cause).__name__

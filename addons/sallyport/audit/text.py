@@ -1,0 +1,71 @@
+"""Text that clients wrote, made safe to store and to show: escaped, bounded, never refused.
+
+A client chooses its model name, its host and often its principal id. None of them may keep its own row
+out of the store (NUL and lone surrogates do that to SQLite and PostgreSQL) or change what a terminal shows.
+"""
+
+import re
+from hashlib import blake2s
+
+MAX_TEXT_CHARS = 256
+
+_UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
+_ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
+_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,120}")
+
+INVALID_CODE = "invalid_code"
+
+
+class Stored(str):
+    """A text that storable() has already written; writing it again changes nothing."""
+
+    __slots__ = ()
+
+
+def storable(text: str, limit: int = MAX_TEXT_CHARS) -> str:
+    r"""Return the text with every character that a store or a line cannot hold written as \xhh or \uhhhh.
+
+    A backslash is escaped only where it could be read as such an escape, so DOMAIN\user stays as it is and
+    two different texts never become the same one. Longer texts keep their beginning, their length in code
+    points and a digest, so that two long names remain two names.
+    """
+    if isinstance(text, Stored):
+        return text
+    full = text
+    if len(text) > limit:
+        digest = blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+        text = f"{text[: limit - 48]}…[{len(text)} characters, blake2s {digest}]"
+    if not (text.isascii() and text.isprintable() and "\\" not in text):
+        text = _UNSTORABLE.sub(_escaped, text)
+    return text if text == full else Stored(text)
+
+
+def original(stored: str) -> str:
+    """Return the text that storable() was given; only where it was within the limit."""
+    return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), stored)
+
+
+def code(text: str) -> str:
+    """Return a short stable code as it is, and INVALID_CODE for anything that could be prose."""
+    return text if not text or _CODE.fullmatch(text) else INVALID_CODE
+
+
+def printable(text: str) -> str:
+    r"""Return the text with everything escaped that a terminal would obey rather than show.
+
+    Covers ANSI sequences, line ends, bidirectional controls and zero-width characters.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else _escaped_char(c) for c in text)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return _escaped_char(found[0])
+
+
+def _escaped_char(char: str) -> str:
+    point = ord(char)
+    if point <= 0xFF:
+        return f"\\x{point:02x}"
+    return f"\\u{point:04x}" if point <= 0xFFFF else f"\\U{point:08x}"

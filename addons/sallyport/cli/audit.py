@@ -1,0 +1,270 @@
+"""`sallyport audit list` and `sallyport audit show`: what was decided, and why.
+
+Everything a client could choose is shown with its control characters written out, and never as markup.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sallyport.audit.events import DecisionRecord, Event, EventKind, FindingRecord
+from sallyport.audit.ids import SHORT_CHARS
+from sallyport.audit.schema import event_json
+from sallyport.audit.store import Outcome, Store
+from sallyport.audit.text import printable
+from sallyport.errors import OperatorError
+
+app = typer.Typer(help="Ask the audit what happened.", no_args_is_help=True)
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", help="URL or file of the audit store; default: audit.db in the confdir."),
+]
+ConfdirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--confdir", envvar="SALLYPORT_CONFDIR", help="Folder of this gateway; default: ~/.sallyport."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one event a line.")]
+
+
+@app.command("list")
+def list_events(
+    since: Annotated[
+        str | None, typer.Option(help="Only events younger than this: 30s, 15m, 1h, 2d, 1w, or a UTC time.")
+    ] = None,
+    kind: Annotated[EventKind | None, typer.Option(help="Only events of this kind.")] = None,
+    principal: Annotated[str | None, typer.Option(help="Only events of this principal.")] = None,
+    decision: Annotated[Outcome | None, typer.Option(help="Only exchanges that fared so.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many events.")] = 50,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """List events, newest first."""
+    opened = _open(store, confdir)
+    try:
+        found = opened.events(
+            limit,
+            since=None if since is None else moment(since, datetime.now(UTC)),
+            kind=kind,
+            principal=principal,
+            outcome=decision,
+        )
+    finally:
+        opened.close()
+    if as_json:
+        _print_json(found)
+    elif not found:
+        typer.echo(f"No such event in {printable(opened.name)}.")
+    else:
+        _console().print(_table(found))
+
+
+@app.command("show")
+def show_event(
+    id: Annotated[str, typer.Argument(help="An event or exchange id, or a beginning of one that is unique.")],
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Explain one decision: who asked what of whom, what every stage said, and what happened then."""
+    opened = _open(store, confdir)
+    try:
+        found = opened.decision(id)
+    finally:
+        opened.close()
+    if as_json:
+        _print_json(found)
+        return
+    console = _console()
+    for line in _explanation(found):
+        console.print(line, soft_wrap=True)
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Return the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
+
+    Raises OperatorError.
+    """
+    if age := re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip()):
+        try:
+            return now - int(age[1]) * _UNITS[age[2]]
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+    try:
+        named = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise OperatorError(
+            "--since", "neither an age nor a time", "Write 30s, 15m, 1h, 2d, 1w, or 2026-05-01T12:00."
+        ) from None
+    return named if named.tzinfo else named.replace(tzinfo=UTC)
+
+
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
+
+
+def _open(store: str | None, confdir: Path | None) -> Store:
+    return Store.open(store or (confdir or Path.home() / ".sallyport") / "audit.db", create=False)
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal; without a terminal nothing is cut off."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 240
+    return console
+
+
+def _print_json(found: Iterable[Event]) -> None:
+    for event in found:
+        typer.echo(json.dumps(event_json(event), ensure_ascii=True))
+
+
+def _table(found: Iterable[Event]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("time (UTC)", "id", "event"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("principal", "to", "model", "decision", "reason"):
+        table.add_column(heading, overflow="fold")
+    for event in found:
+        table.add_row(
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            _shown(event.id[:SHORT_CHARS]),
+            _shown(event.kind.value, style=_COLOURS.get(event.kind, "")),
+            _shown(event.principal or event.client),
+            _shown(event.host),
+            _shown(event.model),
+            _shown(_decided(event)),
+            _shown(event.reason or event.detail),
+        )
+    return table
+
+
+_COLOURS = {EventKind.REFUSED: "red", EventKind.CONNECTION_REFUSED: "red", EventKind.BROKEN: "yellow"}
+
+
+def _shown(text: str, *, style: str = "") -> Text:
+    return Text(printable(text), style=style)
+
+
+def _decided(event: Event) -> str:
+    """Return the enforced action, and the one that observe mode kept from being enforced."""
+    if event.action is None:
+        return ""
+    action = event.action.name.lower()
+    if event.would_be is None or event.would_be is event.action:
+        return action
+    return f"{action} (would {event.would_be.name.lower()})"
+
+
+def _explanation(found: list[Event]) -> Iterable[Text]:
+    """Yield the lines that explain one exchange, or one event that belongs to none."""
+    first = next((event for event in found if event.decisions), found[0])
+    yield _shown(f"{first.kind.value} {first.id}", style="bold")
+    for name, value in _facts(first):
+        if value:
+            yield _shown(f"  {name:<12}{value}")
+    for event in found:
+        if event.decisions:
+            yield Text()
+            yield _shown(f"stages at {event.kind.value}", style="bold")
+            for decision in event.decisions:
+                yield from _stage_lines(decision)
+    yield Text()
+    yield _shown("what happened", style="bold")
+    for event in found:
+        yield _shown(f"  {_time(event)}  {event.kind.value:<12}{_outcome(event)}".rstrip())
+    if first.exchange and not any(event.is_end for event in found):
+        yield _shown("  no end yet: still in flight, or cut off and not yet closed by the next start")
+
+
+def _facts(event: Event) -> Iterable[tuple[str, str]]:
+    yield "time", _time(event)
+    yield "exchange", event.exchange
+    yield "gateway", event.gateway
+    proof = f"{event.source or 'unknown source'}, confidence {event.confidence:.2f}"
+    tenant = f", tenant {event.tenant}" if event.tenant else ""
+    yield "who", f"{event.principal} ({proof}{tenant})" if event.principal else ""
+    yield "from", f"{event.client} ({event.client_mode})" if event.client_mode else event.client
+    yield "credential", event.credential
+    yield "to", f"{event.host}, in fact {event.connected_to}" if event.connected_to else event.host
+    yield "provider", " / ".join(part for part in (event.provider, event.dialect, event.operation) if part)
+    yield "endpoint", event.endpoint
+    yield "model", event.model
+    yield "decision", _decided(event)
+    yield "because", " ".join(part for part in (event.stage, event.reason) if part)
+    yield "detail", event.detail
+    yield "policy", event.policy_revision
+    yield "rules", event.rules_revision
+
+
+def _stage_lines(decision: DecisionRecord) -> Iterable[Text]:
+    yield _shown(
+        f"  {decision.stage:<12}{decision.action.name.lower():<8}{decision.mode.value:<9}"
+        f"{decision.reason or '-'}  {decision.duration_us} us"
+    )
+    counts = Counter((f.rule, f.entity, f.severity.value) for f in decision.findings)
+    for (rule, entity, severity), count in counts.items():
+        yield _shown(f"    {rule}  {entity}  {severity}  {count} found")
+        for finding in decision.findings:
+            if (finding.rule, finding.entity, finding.severity.value) == (rule, entity, severity):
+                yield _shown(f"      {_place(finding)}  score {finding.score:.2f}")
+    if decision.omitted:
+        yield _shown(f"    and {decision.omitted} more findings")
+
+
+def _place(finding: FindingRecord) -> str:
+    ordinal = "?" if finding.segment is None else str(finding.segment)
+    surface = f" ({finding.surface.value})" if finding.surface else ""
+    return f"segment {ordinal}{surface} {finding.start}-{finding.end}"
+
+
+def _outcome(event: Event) -> str:
+    usage = event.usage
+    counts = (
+        []
+        if usage is None
+        else [
+            f"{count} {name}"
+            for name, count in (
+                ("input", usage.input),
+                ("cache read", usage.cache_read),
+                ("cache write", usage.cache_write),
+                ("output", usage.output),
+                ("reasoning", usage.reasoning),
+            )
+            if count is not None
+        ]
+    )
+    parts = (
+        "" if event.status is None else f"status {event.status}",
+        f"finish {event.finish_reason}" if event.finish_reason else "",
+        f"tokens: {', '.join(counts)}" if counts else "",
+        "" if event.request_bytes is None else f"{event.request_bytes} bytes up",
+        "" if event.response_bytes is None else f"{event.response_bytes} bytes down",
+        "" if event.duration_us is None else f"{event.duration_us / 1000:.1f} ms",
+        event.detail,
+    )
+    return "; ".join(part for part in parts if part)
+
+
+def _time(event: Event) -> str:
+    return f"{event.at:%Y-%m-%d %H:%M:%S.%f}Z"

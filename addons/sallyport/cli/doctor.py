@@ -1,0 +1,124 @@
+"""`sallyport doctor`: what is wrong here, and what to do about it."""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sallyport.doctor.examination import examine
+from sallyport.doctor.findings import DEFAULT_HOSTS, Address, Check, Level, Situation
+from sallyport.doctor.proxies import https_proxy, proxy_address
+from sallyport.errors import OperatorError
+from sallyport.pki import confdir as default_confdir
+
+
+def doctor(
+    transparent: Annotated[
+        bool, typer.Option("--transparent", help="Traffic is redirected by the network (nftables).")
+    ] = False,
+    from_client: Annotated[
+        bool, typer.Option("--from-client", help="This is a client: look for ways around the gateway.")
+    ] = False,
+    host: Annotated[
+        list[str] | None, typer.Option("--host", help="Provider host to try; repeat for more.")
+    ] = None,
+    port: Annotated[int, typer.Option("--port", help="Port of the transparent listener.")] = 8080,
+    proxy: Annotated[
+        str | None, typer.Option("--proxy", help="URL of the explicit proxy. On a client: $HTTPS_PROXY.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="On a client: the gateway's CA certificate (PEM).")
+    ] = None,
+    connect_to: Annotated[
+        list[str] | None,
+        typer.Option("--connect-to", help="HOST:PORT:ADDRESS:PORT, as curl and `sallyport run` have it."),
+    ] = None,
+    upstream_ca: Annotated[
+        Path | None, typer.Option("--upstream-ca", help="Roots for providers instead of the public ones.")
+    ] = None,
+    store: Annotated[str | None, typer.Option("--store", help="URL of the audit store.")] = None,
+    confdir: Annotated[
+        Path | None, typer.Option("--confdir", help="Folder of the CA. Default: $SALLYPORT_CONFDIR.")
+    ] = None,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each connection.")] = 5.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
+) -> None:
+    """Try what a gateway or a client needs, and say what to do where it fails; exit 1 if anything did."""
+    if timeout <= 0:
+        raise OperatorError("--timeout", "is not a positive number of seconds", "Give seconds, such as 5.")
+    situation = Situation(
+        confdir=confdir or default_confdir(),
+        transparent=transparent,
+        from_client=from_client,
+        hosts=tuple(dict.fromkeys(host or DEFAULT_HOSTS)),
+        port=port,
+        proxy=_proxy(proxy, from_client and not transparent),
+        ca=ca,
+        connect_to=dict(_connection(text) for text in connect_to or ()),
+        upstream_ca=upstream_ca,
+        store=store,
+        timeout_s=timeout,
+    )
+    checks = examine(situation, os.environ)
+    worst = _write_json(checks) if as_json else _write_lines(checks)
+    raise typer.Exit(1 if worst is Level.FAIL else 0)
+
+
+def _proxy(url: str | None, from_environment: bool) -> Address | None:
+    if url is None:
+        return https_proxy(os.environ) if from_environment else None
+    address = proxy_address(url)
+    if address is None:
+        raise OperatorError("--proxy", "is no proxy URL", "Write it like http://gateway.example:3128.")
+    return address
+
+
+def _connection(text: str) -> tuple[Address, Address]:
+    """Parse HOST:PORT:ADDRESS:PORT; an IPv6 address stands in brackets."""
+    try:
+        host, port, rest = text.split(":", 2)
+        address, other = rest.rsplit(":", 1)
+        parsed = (
+            (host.lower().rstrip("."), int(port)),
+            (address.removeprefix("[").removesuffix("]"), int(other)),
+        )
+    except ValueError:
+        parsed = ("", 0), ("", 0)
+    if not all(name and 0 < number < 65536 for name, number in parsed):
+        raise OperatorError(
+            f"--connect-to {text!r}",
+            "is not HOST:PORT:ADDRESS:PORT",
+            "Example: api.openai.com:443:192.0.2.1:443",
+        )
+    return parsed
+
+
+def _write_lines(checks: Iterable[Check]) -> Level:
+    found = []
+    for check in checks:
+        found.append(check)
+        level = "FAIL" if check.level is Level.FAIL else check.level
+        typer.echo(f"{level:<8}{check.name}: {check.what}")
+        if check.todo:
+            typer.echo(f"{'':<8}  {check.todo}")
+    failures = sum(check.level is Level.FAIL for check in found)
+    warnings = sum(check.level is Level.WARN for check in found)
+    left_out = sum(check.level is Level.SKIPPED for check in found)
+    typer.echo(f"{len(found)} checks: {failures} failed, {warnings} warnings, {left_out} skipped")
+    return _worst(found)
+
+
+def _write_json(checks: Iterable[Check]) -> Level:
+    found = [*checks]
+    worst = _worst(found)
+    typer.echo(json.dumps({"ok": worst is not Level.FAIL, "checks": [asdict(check) for check in found]}))
+    return worst
+
+
+def _worst(checks: Iterable[Check]) -> Level:
+    order = [*Level]
+    return max((check.level for check in checks), key=order.index, default=Level.OK)

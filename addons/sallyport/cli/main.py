@@ -1,0 +1,86 @@
+"""The command line: one name, subcommands from their own modules, errors that say where, what and what to do.
+
+Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 something outside is missing, 4 an error of ours.
+"""
+
+import importlib
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from sallyport import __version__
+from sallyport.errors import OperatorError
+
+_GROUPS = {
+    "ca": ("sallyport.cli.ca", "Make, show and install the certificate authority."),
+    "redirect": ("sallyport.cli.redirect", "Manage the nftables table of a choke point."),
+    "policy": ("sallyport.cli.policy", "Check a policy, print its schema."),
+    "audit": ("sallyport.cli.audit", "List decisions and explain one."),
+    "rules": ("sallyport.cli.rules", "List, show and test the rule packs."),
+}
+_COMMANDS = {
+    "run": ("sallyport.cli.run", "run", "Run the gateway."),
+    "demo": ("sallyport.cli.demo", "demo", "Show what the gateway does, with real SDKs and stand-in providers."),
+    "doctor": ("sallyport.cli.doctor", "doctor", "Find out what is not right, and what to do."),
+    "scan": ("sallyport.cli.scan", "scan", "Scan texts or files with the rule packs."),
+}
+
+
+class LazyGroup(TyperGroup):
+    """Imports a subcommand only when it is used: `audit list` must not wait for Presidio."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*_COMMANDS, *_GROUPS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name in _GROUPS:
+            module, help_ = _GROUPS[cmd_name]
+            command: Any = typer.main.get_command(importlib.import_module(module).app)
+            command.name, command.help = cmd_name, command.help or help_
+            return command
+        if cmd_name in _COMMANDS:
+            module, function, _ = _COMMANDS[cmd_name]
+            single = typer.Typer(add_completion=False, rich_markup_mode=None)
+            single.command(name=cmd_name)(getattr(importlib.import_module(module), function))
+            command = typer.main.get_command(single)
+            command.name = cmd_name
+            return command
+        return None
+
+
+app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
+) -> None:
+    """An egress gateway for AI traffic: identity, policy, masking and proof for unmodified clients."""
+    if version:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app(standalone_mode=True)
+    except OperatorError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:
+        # An unforeseen exception may quote what it was working on; its type and place are enough.
+        trace, place = error.__traceback__, ""
+        while trace is not None:
+            place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        sys.stderr.write(f"internal error: {type(error).__name__} at {place}. Please report it.\n")
+        sys.exit(4)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""sallyport run: the gateway itself."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sallyport.decision import Mode
+from sallyport.errors import OperatorError
+
+
+def run(
+    policy: Annotated[str, typer.Option(help="Policy file, or observe, balanced, strict.")] = "balanced",
+    mode: Annotated[Mode | None, typer.Option(help="Override the mode of the whole policy.")] = None,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--listen",
+            help="explicit@3128, transparent@8080, reverse:https://HOST@8443; an address may stand before "
+            "the port (explicit@127.0.0.1:3128). Repeatable.",
+        ),
+    ] = None,
+    confdir: Annotated[Path | None, typer.Option(help="Folder of the CA, the key and the audit log.")] = None,
+    store: Annotated[str | None, typer.Option(help="Audit store URL, sqlite:/// or postgresql://.")] = None,
+    upstream_ca: Annotated[
+        Path | None, typer.Option("--upstream-ca", help="Trust these CAs for providers (labs).")
+    ] = None,
+    client_ca: Annotated[
+        Path | None, typer.Option("--client-ca", help="Ask clients for a certificate of these CAs.")
+    ] = None,
+    connect_to: Annotated[
+        list[str] | None,
+        typer.Option("--connect-to", help="HOST:PORT:HOST2:PORT2 as in curl; shown in the audit. Repeatable."),
+    ] = None,
+    ready_file: Annotated[
+        Path | None, typer.Option(help="Write listening ports as JSON here once ready.", hidden=True)
+    ] = None,
+) -> None:
+    """Run the gateway. SIGTERM drains streams in flight, SIGHUP reloads the policy."""
+    from sallyport.cli.assembly import assemble, make_catalogue, parse_connect_to
+    from sallyport.pki.authority import load_ca
+    from sallyport.pki.create import ensure_ca
+    from sallyport.pki.paths import confdir as default_confdir
+    from sallyport.proxy.host import GatewayMaster, HostSettings
+
+    folder = confdir or default_confdir()
+    for option, path in (("--upstream-ca", upstream_ca), ("--client-ca", client_ca)):
+        if path is not None and not path.is_file():
+            raise OperatorError(option, "there is no such file", "Give the path of a PEM file")
+    overrides = parse_connect_to(connect_to or [])
+    ensure_ca(folder, make_catalogue().host_patterns)
+    for warning in load_ca(folder).warnings:
+        typer.echo(warning, err=True)
+    assembled = assemble(
+        policy=policy, mode=mode, confdir=folder, store_url=store, connect_to=overrides
+    )
+    settings = HostSettings(
+        modes=tuple(_mode(spec) for spec in listen or ["explicit@3128"]),
+        confdir=folder,
+        upstream_ca=upstream_ca,
+        client_ca=client_ca,
+    )
+
+    async def serve() -> None:
+        master = GatewayMaster(assembled.gateway, settings)
+
+        def started() -> None:
+            live = assembled.gateway.live
+            ports = {spec: port for spec, port in master.ports.items()}
+            where = ", ".join(f"{_name(spec)} on port {port}" for spec, port in ports.items())
+            typer.echo(
+                f"sallyport listens: {where}. Policy {live.policy.revision}, mode {live.policy.mode}. "
+                f"{len(live.catalogue)} providers.",
+                err=True,
+            )
+            if ready_file is not None:
+                ready_file.write_text(json.dumps({_name(s): p for s, p in ports.items()}), encoding="utf-8")
+
+        await master.serve(started)
+
+    try:
+        asyncio.run(serve())
+    finally:
+        if not assembled.close():
+            sys.stderr.write("some audit events could not be written before the time was up\n")
+
+
+def _mode(spec: str) -> str:
+    """Translate explicit to mitmproxy's word for it, and refuse modes that inspect nothing."""
+    name, at, rest = spec.partition("@")
+    if name == "explicit":
+        return f"regular{at}{rest}"
+    if name == "transparent" or name.startswith("reverse:https://"):
+        return spec
+    raise OperatorError(
+        "--listen",
+        f"{name[:40]!r} is no mode of the gateway",
+        "Use explicit@PORT, transparent@PORT or reverse:https://HOST@PORT",
+    )
+
+
+def _name(spec: str) -> str:
+    return "explicit" + spec.removeprefix("regular") if spec.startswith("regular") else spec

@@ -1,0 +1,188 @@
+"""Texts hidden inside a text: base64, hex, percent encoding, tag characters, variation selectors.
+
+Each gives a derived view; whatever a rule finds in it maps to the whole encoded run in the original
+(percent-encoded text maps exactly). A layer never yields more text than it was given, and there are two
+layers, so the work is linear.
+"""
+
+import base64
+import binascii
+import re
+import zlib
+from collections.abc import Iterator
+
+import re2
+
+from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.normalise import Builder, View, normalise
+
+LAYERS = 2
+_MAX_INFLATED = 1 << 20
+
+_BASE64 = re2.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,}={0,2})*")
+_HEX = re2.compile(
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}|\b[0-9a-fA-F]{2}(?:[ :,-](?:0x)?[0-9a-fA-F]{2}){11,}\b"
+)
+_PERCENT = re2.compile(r"(?:%[0-9a-fA-F]{2})+")
+_SPACED = re2.compile(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
+_TAGS = re.compile("[\U000e0020-\U000e007f]{4,}")
+_SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
+_LETTERS = re.compile(r"[A-Za-z]")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
+_BREAK = re.compile(r"[\s\"'<>]")
+_URL_SAFE = str.maketrans("-_", "+/")
+
+
+def derived(view: View) -> View | None:
+    """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing."""
+    out = Builder()
+    text = view.text
+    for start, end, decoded in _runs(text):
+        low, high = view.span(start, end)
+        out.block(low, high, normalise(decoded).text + "\n")
+    if "%" in text:
+        _percent(view, out)
+    _spaced(view, out)
+    result = out.view()
+    return result if result.text else None
+
+
+def hidden(text: str) -> View | None:
+    """Return letters written in invisible characters, from the original text; None where there are none.
+
+    A run counts from four ASCII letters on; the flags of England, Scotland and Wales do not.
+    """
+    if text.isascii():
+        return None
+    out = Builder()
+    for match in _TAGS.finditer(text):
+        decoded = "".join(chr(ord(c) - 0xE0000) for c in match.group()).replace("\x7f", "")
+        flag = match.start() > 0 and text[match.start() - 1] == "\U0001f3f4" and decoded in _FLAGS
+        if not flag and _is_written(decoded):
+            out.block(match.start(), match.end(), normalise(decoded).text + "\n")
+    for match in _SELECTORS.finditer(text):
+        raw = bytes(_selector_byte(ord(c)) for c in match.group())
+        decoded = raw.decode("utf-8", "ignore")
+        if _is_written(decoded):
+            out.block(match.start(), match.end(), normalise(decoded).text + "\n")
+    view = out.view()
+    return view if view.text else None
+
+
+def _selector_byte(code: int) -> int:
+    return code - 0xFE00 if code <= 0xFE0F else code - 0xE0100 + 16
+
+
+def _is_written(decoded: str) -> bool:
+    return len(_LETTERS.findall(decoded)) >= 4
+
+
+def _runs(text: str) -> Iterator[tuple[int, int, str]]:
+    for match in _HEX.finditer(text):
+        decoded = _printable(_unhex(match.group()))
+        if decoded is not None:
+            yield *match.span(), decoded
+    for match in _BASE64.finditer(text):
+        decoded = _unbase64(match.group())
+        if decoded is not None:
+            yield *match.span(), decoded
+        else:
+            yield from _pieces(match.group(), match.start())
+
+
+def _pieces(run: str, offset: int) -> Iterator[tuple[int, int, str]]:
+    """Try the lines of a run, and what stands between its slashes, dashes and underscores."""
+    for line in re.finditer(r"[A-Za-z0-9+/_-]{14,}={0,2}", run):
+        decoded = _unbase64(line.group()) if line.group() != run else None
+        if decoded is not None:
+            yield offset + line.start(), offset + line.end(), decoded
+            continue
+        for part in re.finditer(r"[A-Za-z0-9+]{14,}={0,2}", line.group()):
+            decoded = _unbase64(part.group()) if part.group() != line.group() else None
+            if decoded is not None:
+                start = offset + line.start() + part.start()
+                yield start, start + len(part.group()), decoded
+
+
+def _unhex(run: str) -> bytes:
+    digits = re.sub(r"0x|[^0-9a-fA-F]", "", run)
+    return bytes.fromhex(digits) if len(digits) % 2 == 0 else b""
+
+
+def _unbase64(run: str) -> str | None:
+    body = re.sub(r"[\s=]", "", run).translate(_URL_SAFE)
+    if len(body) % 4 == 1:
+        return None
+    head = body[:24]
+    try:
+        raw = base64.b64decode(head + "=" * (-len(head) % 4))
+        if not raw.startswith((b"\x1f\x8b", b"x\x9c", b"x\xda")) and _printable(raw[: len(raw) // 2]) is None:
+            return None
+        raw = base64.b64decode(body + "=" * (-len(body) % 4))
+    except (binascii.Error, ValueError):
+        return None
+    if raw.startswith((b"\x1f\x8b", b"x\x9c", b"x\xda")):
+        raw = _inflate(raw)
+    return _printable(raw)
+
+
+def _inflate(raw: bytes) -> bytes:
+    engine = zlib.decompressobj(wbits=47)
+    try:
+        inflated = engine.decompress(raw, _MAX_INFLATED)
+    except zlib.error:
+        return b""
+    if engine.unconsumed_tail:
+        raise ScanIncomplete("a compressed run inside a text inflates beyond 1 MiB")
+    return inflated
+
+
+def _printable(raw: bytes) -> str | None:
+    """Return bytes as text where they plainly are text: UTF-8 or UTF-16, at most one odd character in eight."""
+    if not raw:
+        return None
+    wide = len(raw) > 3 and raw[1] == 0 and raw[3] == 0
+    text = raw.decode("utf-16-le" if wide else "utf-8", "replace")
+    return text if 8 * len(_UNPRINTABLE.findall(text)) <= len(text) else None
+
+
+def _percent(view: View, out: Builder) -> None:
+    """Decode the words that hold percent escapes; every other character keeps its exact place."""
+    text = view.text
+    done = -1
+    for match in _PERCENT.finditer(text):
+        start, end = match.span()
+        if start > done:
+            if done >= 0:
+                tail = _word_end(text, done)
+                out.copy(view, done, min(tail, start))
+                if tail < start:
+                    out.block(*view.span(done, done + 1), "\n")
+                    done = -1
+            if done < 0:
+                out.copy(view, _word_start(text, start), start)
+        raw = bytes.fromhex(match.group().replace("%", ""))
+        low, high = view.span(start, end)
+        out.block(low, high, normalise(raw.decode("utf-8", "replace")).text)
+        done = end
+    if done >= 0:
+        out.copy(view, done, _word_end(text, done))
+        out.block(*view.span(done - 1, done), "\n")
+
+
+def _word_start(text: str, index: int) -> int:
+    breaks = [m.end() for m in _BREAK.finditer(text, max(0, index - 128), index)]
+    return breaks[-1] if breaks else max(0, index - 128)
+
+
+def _word_end(text: str, index: int) -> int:
+    found = _BREAK.search(text, index, min(len(text), index + 128))
+    return found.start() if found else min(len(text), index + 128)
+
+
+def _spaced(view: View, out: Builder) -> None:
+    """Join l e t t e r s written apart; a wider gap ends a word."""
+    for match in _SPACED.finditer(view.text):
+        joined = re.sub(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)", r"\1", match.group())
+        out.block(*view.span(*match.span()), joined + "\n")

@@ -1,0 +1,194 @@
+"""Own bounded recognisers for the types on which Presidio is slow, logs what it met, or misses variants.
+
+Each takes a folded text and a candidate span and yields (start, end, weight): weight 1 is as good as the
+rule's score, less says that context is needed.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sallyport.detect.validators import iban as iban_checksum
+from sallyport.detect.validators import luhn
+
+if TYPE_CHECKING:
+    import tldextract
+
+type Candidates = Iterator[tuple[int, int, float]]
+
+_DIGITS = re.compile(r"\d+")
+_IBAN_LENGTHS = {
+    **{"NO": 15, "BE": 16, "DK": 18, "FI": 18, "FO": 18, "GL": 18, "NL": 18, "SD": 18, "MK": 19, "SI": 19},
+    **{"AT": 20, "BA": 20, "EE": 20, "KZ": 20, "LT": 20, "LU": 20, "XK": 20, "CH": 21, "HR": 21, "LI": 21},
+    **{"LV": 21, "BG": 22, "BH": 22, "CR": 22, "DE": 22, "GB": 22, "GE": 22, "IE": 22, "ME": 22, "RS": 22},
+    **{"AE": 23, "GI": 23, "IL": 23, "IQ": 23, "OM": 23, "TL": 23, "AD": 24, "CZ": 24, "ES": 24, "MD": 24},
+    **{"PK": 24, "RO": 24, "SA": 24, "SE": 24, "SK": 24, "TN": 24, "VG": 24, "LY": 25, "PT": 25, "ST": 25},
+    **{"IS": 26, "TR": 26, "FR": 27, "GR": 27, "IT": 27, "MC": 27, "MR": 27, "SM": 27, "AL": 28, "AZ": 28},
+    **{"BY": 28, "CY": 28, "DO": 28, "GT": 28, "HU": 28, "LB": 28, "PL": 28, "SV": 28, "BR": 29, "EG": 29},
+    **{"PS": 29, "QA": 29, "UA": 29, "JO": 30, "KW": 30, "MU": 30, "MT": 31, "SC": 31, "LC": 32},
+}
+_NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
+_OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})
+
+
+def card(text: str, start: int, end: int) -> Candidates:
+    """Payment cards: issuer prefix, length and Luhn, in any grouping that stands between other numbers."""
+    groups = [(start + m.start(), start + m.end()) for m in _DIGITS.finditer(text[start:end])]
+    done = start
+    for first, (low, _) in enumerate(groups):
+        if low < done or (text[low - 1 : low] in ("." , ",") and text[max(low - 2, 0) : low - 1].isdigit()):
+            continue
+        for last in range(min(len(groups), first + 19) - 1, first - 1, -1):
+            high = groups[last][1]
+            number = "".join(text[a:b] for a, b in groups[first : last + 1])
+            if 12 <= len(number) <= 19 and luhn(number) and (weight := _issuer(number)):
+                if len(groups) > 1 and not _card_groups([b - a for a, b in groups[first : last + 1]]):
+                    weight *= 0.5
+                yield low, high, weight
+                done = high
+                break
+
+
+def _card_groups(sizes: Sequence[int]) -> bool:
+    return len(sizes) == 1 or all(s == 4 for s in sizes[:-1]) or list(sizes) in ([4, 6, 5], [4, 6, 4])
+
+
+def _issuer(number: str) -> float:
+    length, two, four = len(number), int(number[:2]), int(number[:4])
+    if number[0] == "4":
+        return {16: 1.0, 19: 0.6, 13: 0.5}.get(length, 0.0)
+    if 51 <= two <= 55 or 2221 <= four <= 2720:
+        return 1.0 if length == 16 else 0.0
+    if two in (34, 37):
+        return 1.0 if length == 15 else 0.0
+    if four == 6011 or two == 65 or 6440 <= four <= 6499 or 3528 <= four <= 3589 or two == 62:
+        return 1.0 if length == 16 else 0.0
+    if two in (36, 38, 39) or 3000 <= four <= 3059:
+        return 0.6 if length == 14 else 0.0
+    if two in (50, 56, 57, 58, 63, 67):
+        return 0.5
+    return 0.0
+
+
+def iban(text: str, start: int, end: int) -> Candidates:
+    """IBANs: the length their country has, then the remainder modulo 97; what follows is left alone."""
+    length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
+    if length is None:
+        return
+    seen = 0
+    for index in range(start, end):
+        seen += text[index].isalnum()
+        if seen == length:
+            if iban_checksum(text[start : index + 1]) and not text[index + 1 : index + 2].isalnum():
+                yield start, index + 1, 1.0
+            return
+
+
+def ssn(text: str, start: int, end: int) -> Candidates:
+    """US social security numbers: issued areas only, and not the ones printed in wallets."""
+    digits = "".join(_DIGITS.findall(text[start:end]))
+    area, group, serial = digits[:3], digits[3:5], digits[5:]
+    if len(digits) != 9 or area in ("000", "666") or area[0] == "9" or group == "00" or serial == "0000":
+        return
+    if len(set(digits)) == 1 or digits == "078051120":
+        return
+    yield start, end, 1.0 if end - start == 11 else 0.3
+
+
+def ip(text: str, start: int, end: int) -> Candidates:
+    """Addresses that belong to somebody: not loopback, masks, version numbers or scope operators."""
+    value = text[start:end].split("/")[0].split("%")[0]
+    try:
+        address = ipaddress.ip_address(value)
+    except ValueError:
+        return
+    stop = start + len(value)
+    if address.is_loopback or address.is_unspecified or address.is_multicast or address.is_link_local:
+        return
+    if isinstance(address, ipaddress.IPv4Address):
+        octets = address.packed
+        if value in _OPEN_RESOLVERS or octets[0] in (0, 255) or octets[0] >= 240:
+            return
+        if max(octets) < 32 or (octets[3] == 0 and len(text[start:end]) > len(value)):
+            yield start, stop, 0.3
+        elif not address.is_global and octets[0] in (10, 172, 192) and octets[:3] != b"\xc0\x00\x02":
+            yield start, stop, 0.6
+        else:
+            yield start, stop, 1.0
+        return
+    if value.count(":") >= 3 and sum(c.isdigit() for c in value) >= 3:
+        yield start, stop, 1.0 if value.count(":") > 3 else 0.6
+
+
+@lru_cache(maxsize=1)
+def _suffixes() -> tldextract.TLDExtract:
+    """The bundled public suffix list; never the network (the default extractor downloads at first use)."""
+    import tldextract
+
+    extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
+    extract("load.example.com")
+    return extract
+
+
+def email(text: str, start: int, end: int) -> Candidates:
+    """Mailboxes below a public suffix; a sentence that goes on without a space is cut off."""
+    at = text.rindex("@", start, end)
+    low = max(start, at - 64)
+    while low < at and text[low] in _NO_MAILBOX:
+        low += 1
+    labels = text[at + 1 : end].rstrip("-").split(".")
+    while low < at and len(labels) > 1:
+        domain = ".".join(labels).lower()
+        if len(domain) <= 253 and _suffixes()(domain).top_domain_under_public_suffix:
+            yield low, at + 1 + len(domain), 1.0
+            return
+        labels.pop()
+
+
+def phone(text: str, start: int, end: int, regions: Sequence[str]) -> Candidates:
+    """Telephone numbers: international ones by their plan, national ones by plan and by how they are grouped."""
+    import phonenumbers as plan
+
+    value = text[start:end]
+    lead = 0.5 if start and text[start - 1] in "./:-_=#$" else 1.0
+    groups = _DIGITS.findall(value)
+    if value.startswith(("+", "(+", "00")):
+        for number in _parsed(plan, "+" + re.sub(r"^\(?(?:\+|00)", "", value).replace(")", "", 1), (None,)):
+            if plan.is_valid_number(number):
+                yield start, end, 1.0
+                return
+            if value.startswith("+") and len(groups) > 1 and plan.is_possible_number(number):
+                yield start, end, 0.8
+                return
+        return
+    if _north_american(groups):
+        weight = 1.0 if groups[-3][0] in "23456789" else 0.4
+        spaced = "(" not in value and "-" not in value and "." not in value
+        yield start, end, weight * lead * (0.6 if spaced else 1.0)
+        return
+    best = 0.0
+    for number in _parsed(plan, value, regions):
+        if not plan.is_valid_number(number):
+            continue
+        national = plan.format_number(number, plan.PhoneNumberFormat.NATIONAL)
+        grouped = len(groups) > 1 and _DIGITS.findall(national) == groups
+        best = max(best, 0.8 if grouped and groups[0][0] == "0" else 0.5)
+    if best:
+        yield start, end, best * lead
+
+
+def _north_american(groups: Sequence[str]) -> bool:
+    sizes = [len(g) for g in groups]
+    return sizes == [3, 3, 4] or (sizes == [1, 3, 3, 4] and groups[0] == "1")
+
+
+def _parsed(plan, value, regions):  # type: ignore[no-untyped-def]
+    for region in regions:
+        try:
+            yield plan.parse(value, region)
+        except plan.NumberParseException:
+            continue

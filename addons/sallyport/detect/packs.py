@@ -1,0 +1,345 @@
+"""Rule packs: YAML files that are read whole, checked, and turned into rules that can be trusted.
+
+The path below the rules folder is the id prefix: rules/secrets/ai.yaml, rule openai -> secrets.ai.openai.
+The first folder is the kind. A rule without a match and a pass example does not load.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import re2
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import MarkedYAMLError
+
+from sallyport.decision import Kind, Severity
+from sallyport.detect.fold import fold
+from sallyport.detect.shapes import fill
+from sallyport.detect.validators import VALIDATORS
+from sallyport.errors import OperatorError
+from sallyport.exchange import Surface
+
+KINDS = {"secrets": Kind.SECRET, "pii": Kind.PII, "injection": Kind.INJECTION}
+
+MAX_REPEATS = 4000
+"""Sum of the upper bounds of counted repetitions in one rule."""
+
+MAX_PROGRAM = 12_000
+"""RE2 instructions of one rule, a measure of its memory (about 16 bytes each, and as much again as DFA)."""
+
+_PLACES = ("value", "match", "before", "after", "line")
+type Place = Literal["value", "match", "before", "after", "line"]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Unless(_Model):
+    pattern: str
+    why: str
+    on: Place = "value"
+
+
+class _Example(_Model):
+    text: str
+    surface: Surface = Surface.USER
+
+
+class _Examples(_Model):
+    match: list[str | _Example]
+    pass_: list[str | _Example] = Field(alias="pass")
+
+
+class _Rule(_Model):
+    id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+    title: str
+    description: str = ""
+    entity: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] | None = None
+    severity: Severity
+    paranoia: Annotated[int, Field(ge=1, le=4)] = 1
+    tags: list[str] = []
+    surfaces: list[Surface] | None = None
+    views: list[Literal["text", "decoded", "hidden"]] = ["text", "decoded"]
+    keywords: list[str] = []
+    pattern: str
+    case_sensitive: bool | None = None
+    group: Annotated[int, Field(ge=0)] = 0
+    unless: list[_Unless] = []
+    validator: str | None = None
+    recogniser: str | None = None
+    context: list[str] = []
+    score: Annotated[float, Field(ge=0, le=1)] | None = None
+    points: Annotated[int, Field(ge=1, le=10)] | None = None
+    references: list[str] = []
+    known_false_positives: list[str] = []
+    examples: _Examples
+
+
+class _Pack(_Model):
+    title: str
+    description: str = ""
+    define: dict[str, str] = {}
+    rules: list[_Rule]
+
+
+@dataclass(frozen=True, slots=True)
+class Unless:
+    """A reason not to report a match. on: which text it is searched in; see docs of the pack format."""
+
+    pattern: re2._Regexp
+    on: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A text, already filled, that must or must not fire its rule on a surface."""
+
+    text: str
+    surface: Surface
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule, ready to run. where: file:line for messages; surfaces: empty means all.
+
+    score: what a match is worth; for injection the points divided by 10.
+    """
+
+    id: str
+    where: str
+    title: str
+    description: str
+    kind: Kind
+    entity: str
+    severity: Severity
+    paranoia: int
+    tags: tuple[str, ...]
+    surfaces: frozenset[Surface]
+    views: frozenset[str]
+    keywords: tuple[str, ...]
+    source: str
+    pattern: re2._Regexp = field(repr=False, compare=False)
+    group: int
+    unless: tuple[Unless, ...]
+    validator: str | None
+    recogniser: str | None
+    context: tuple[str, ...]
+    score: float
+    references: tuple[str, ...]
+    known_false_positives: tuple[str, ...]
+    match: tuple[Example, ...]
+    clean: tuple[Example, ...]
+
+    def validate(self, value: str) -> bool:
+        """Ask the rule's validator; True where it has none."""
+        return self.validator is None or VALIDATORS[self.validator](value)
+
+
+@dataclass(frozen=True, slots=True)
+class Packs:
+    """All rules of a folder, in the order of their files. revision: a digest of the files."""
+
+    rules: tuple[Rule, ...]
+    revision: str
+
+
+def load(root: Path) -> Packs:
+    """Read every pack below a rules folder. Raises OperatorError for the first thing that is wrong."""
+    digest = hashlib.blake2b(digest_size=16)
+    taxonomy = _taxonomy(root)
+    rules: list[Rule] = []
+    for folder in KINDS:
+        for path in sorted((root / folder).rglob("*.yaml")):
+            raw = path.read_bytes()
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0" + raw)
+            rules += read_pack(root, path, taxonomy)
+    _refuse_repeats(rules)
+    return Packs(tuple(rules), digest.hexdigest())
+
+
+def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) -> tuple[Rule, ...]:
+    """Read one pack. taxonomy: known tags, None to accept any. Raises OperatorError."""
+    relative = path.relative_to(root)
+    name = f"{root.name}/{relative.as_posix()}"
+    tree = _parse(path, name)
+    try:
+        pack = _Pack.model_validate(tree)
+    except ValidationError as error:
+        raise _invalid(name, tree, error) from None
+    prefix = ".".join(relative.with_suffix("").parts)
+    kind = KINDS[relative.parts[0]]
+    made = []
+    for index, rule in enumerate(pack.rules):
+        where = f"{name}:{tree['rules'][index].lc.line + 1} {prefix}.{rule.id}"
+        made.append(_build(rule, kind, f"{prefix}.{rule.id}", where, pack.define, taxonomy))
+    return tuple(made)
+
+
+def _parse(path: Path, name: str) -> Any:
+    try:
+        tree = YAML(typ="rt").load(path.read_text("utf-8"))
+    except MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        raise OperatorError(f"{name}:{line}", f"is not YAML: {error.problem}", "Mend the syntax") from None
+    except (UnicodeDecodeError, OSError) as error:
+        raise OperatorError(name, f"cannot be read: {type(error).__name__}", "Save it as UTF-8") from None
+    if not isinstance(tree, CommentedMap):
+        raise OperatorError(f"{name}:1", "is not a mapping", "Start it with title: and rules:")
+    return tree
+
+
+def _invalid(name: str, tree: Any, error: ValidationError) -> OperatorError:
+    first = error.errors(include_input=False, include_url=False)[0]
+    location = first["loc"]
+    line, node, rule = 1, tree, ""
+    for part in location:
+        try:
+            position = node.lc.key(part) if isinstance(node, CommentedMap) else node.lc.item(part)
+            line = position[0] + 1
+            node = node[part]
+        except (AttributeError, KeyError, TypeError, IndexError):
+            break
+        if isinstance(part, int) and isinstance(node, CommentedMap) and location[0] == "rules" and not rule:
+            rule = f" {node.get('id', '?')}"
+    field_name = ".".join(str(p) for p in location if not isinstance(p, int))
+    return OperatorError(f"{name}:{line}{rule}", f"{field_name}: {first['msg']}", "See docs/rules.md")
+
+
+def _build(
+    rule: _Rule, kind: Kind, id_: str, where: str, define: dict[str, str], taxonomy: frozenset[str] | None
+) -> Rule:
+    source = fold(_expand(rule.pattern, define, where))
+    sensitive = rule.case_sensitive if rule.case_sensitive is not None else kind is not Kind.INJECTION
+    pattern = _compile(source, sensitive, where, "pattern")
+    _lint(source, pattern, where)
+    if rule.group > pattern.groups:
+        raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
+    if rule.validator is not None and rule.validator not in VALIDATORS:
+        known = ", ".join(sorted(VALIDATORS))
+        raise OperatorError(where, f"validator {rule.validator} is unknown", f"Use one of {known}")
+    for tag in rule.tags:
+        if taxonomy is not None and tag not in taxonomy:
+            raise OperatorError(where, f"tag {tag} is not in rules/taxonomy", "Add it there or correct it")
+    if not rule.examples.match or not rule.examples.pass_:
+        raise OperatorError(where, "has no match or no pass example", "Give at least one of each")
+    if (kind is Kind.INJECTION) != (rule.points is not None) or (kind is Kind.INJECTION) == (
+        rule.score is not None
+    ):
+        todo = "Give injection rules points: 1 to 10, all others score: 0 to 1"
+        raise OperatorError(where, "score and points do not fit the kind", todo)
+    unless = [
+        Unless(_compile(fold(_expand(u.pattern, define, where)), False, where, "unless"), u.on, u.why)
+        for u in rule.unless
+    ]
+    surfaces = frozenset(rule.surfaces or ())
+    home = rule.surfaces[0] if rule.surfaces else Surface.USER
+    return Rule(
+        id=id_,
+        where=where,
+        title=rule.title,
+        description=rule.description,
+        kind=kind,
+        entity=rule.entity or rule.id.upper(),
+        severity=rule.severity,
+        paranoia=rule.paranoia,
+        tags=tuple(rule.tags),
+        surfaces=surfaces,
+        views=frozenset(rule.views),
+        keywords=tuple(fold(k).lower() for k in rule.keywords),
+        source=source,
+        pattern=pattern,
+        group=rule.group,
+        unless=tuple(unless),
+        validator=rule.validator,
+        recogniser=rule.recogniser,
+        context=tuple(fold(c).lower() for c in rule.context),
+        score=rule.points / 10 if rule.points is not None else rule.score or 0.0,
+        references=tuple(rule.references),
+        known_false_positives=tuple(rule.known_false_positives),
+        match=tuple(_examples(rule.examples.match, id_, home, where)),
+        clean=tuple(_examples(rule.examples.pass_, id_, home, where)),
+    )
+
+
+def _expand(pattern: str, define: dict[str, str], where: str) -> str:
+    """Replace %{name} by the pack's own definitions, which may use one another."""
+    for _ in range(4):
+        if "%{" not in pattern:
+            break
+        try:
+            pattern = re.sub(r"%\{(\w+)\}", lambda m: define[m.group(1)], pattern)
+        except KeyError as error:
+            raise OperatorError(where, f"%{{{error.args[0]}}} is not defined", "Add it to define:") from None
+    return pattern.replace("\n", "")
+
+
+def _compile(source: str, sensitive: bool, where: str, what: str) -> re2._Regexp:
+    for construct, todo in (("(?=", "unless"), ("(?!", "unless"), ("(?<=", "group"), ("(?<!", "unless")):
+        if construct in source:
+            raise OperatorError(
+                where, f'{what} uses look-around "{construct}", which RE2 has not', f"Move it to {todo}"
+            )
+    options = re2.Options()
+    options.case_sensitive = sensitive
+    options.log_errors = False
+    options.max_mem = 8 << 20
+    try:
+        return re2.compile(source, options)
+    except re2.error as error:
+        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
+        raise OperatorError(where, f"{what} does not compile: {reason}", "Use RE2 syntax") from None
+
+
+_COUNTED = re.compile(r"(?<!\\)\{(\d+)(?:,(\d*))?\}")
+_ENDLESS = re.compile(r"(?<!\\)(?:\.|\[\^(?:\\.|[^\]\\])+\]|\\[SWD]|\[\\s\\S\])(?:[*+]|\{\d+,\})")
+
+
+def _lint(source: str, pattern: re2._Regexp, where: str) -> None:
+    bounds = [int(upper or lower) for lower, upper in _COUNTED.findall(source)]
+    if sum(bounds) > MAX_REPEATS:
+        raise OperatorError(
+            where, f"repetitions add up to {sum(bounds)}, more than {MAX_REPEATS}", "Make the bounds smaller"
+        )
+    if found := _ENDLESS.search(source):
+        raise OperatorError(
+            where, f'"{found.group()}" repeats almost anything without end', "Give it an upper bound"
+        )
+    if pattern.programsize > MAX_PROGRAM:
+        raise OperatorError(
+            where, f"compiles to {pattern.programsize} steps, more than {MAX_PROGRAM}", "Make it smaller"
+        )
+    if pattern.search("") is not None:
+        raise OperatorError(where, "pattern matches the empty text", "Make at least one part mandatory")
+
+
+def _examples(given: Sequence[str | _Example], id_: str, home: Surface, where: str) -> Iterator[Example]:
+    for index, item in enumerate(given):
+        example = _Example(text=item, surface=home) if isinstance(item, str) else item
+        try:
+            yield Example(fill(example.text, f"{id_}#{index}"), example.surface)
+        except (KeyError, ValueError) as error:
+            todo = "Shapes are listed in detect/shapes.py"
+            raise OperatorError(where, f"example shape {error} is unknown", todo) from None
+
+
+def _refuse_repeats(rules: Sequence[Rule]) -> None:
+    seen: dict[str, Rule] = {}
+    for rule in rules:
+        if rule.id in seen:
+            raise OperatorError(rule.where, f"is already at {seen[rule.id].where}", "Rename one of them")
+        seen[rule.id] = rule
+
+
+def _taxonomy(root: Path) -> frozenset[str]:
+    tags: set[str] = set()
+    for path in sorted((root / "taxonomy").glob("*.yaml")):
+        tree = _parse(path, f"{root.name}/taxonomy/{path.name}")
+        tags |= {str(entry["id"]) for entry in tree.get("entries", [])}
+    return frozenset(tags)

@@ -1,0 +1,160 @@
+"""Presidio as registry and vocabulary: its pattern recognisers, run only on candidates the gate found.
+
+Presidio's own loop logs and skips a pattern that times out, so the patterns and checks are taken from its
+recognisers and run here: a time-out is ScanIncomplete. The types on which it is slow, reaches for the
+network or logs what it met (e-mail, telephone, IBAN, IP, cards) have recognisers of our own under its entity
+names: see identifiers.py. Importing Presidio takes seconds of CPU: nothing is imported before warm().
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sallyport.detect import identifiers
+from sallyport.detect.errors import ScanIncomplete
+from sallyport.errors import OperatorError
+
+if TYPE_CHECKING:
+    from presidio_analyzer import PatternRecognizer
+
+_MARGIN = 3
+"""Characters either side of a candidate that a recogniser may look at (its boundaries)."""
+
+_OWN: dict[str, Callable[[str, int, int], identifiers.Candidates]] = {
+    "card": identifiers.card,
+    "email": identifiers.email,
+    "iban": identifiers.iban,
+    "ssn": identifiers.ssn,
+    "ip": identifiers.ip,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    """A Presidio recogniser with its patterns compiled. check: True valid, False not, None cannot say."""
+
+    patterns: tuple[tuple[Any, float], ...]
+    check: Callable[[str], bool | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Custom:
+    """An operator's recogniser from a file in Presidio's YAML format; runs on whole texts."""
+
+    entity: str
+    name: str
+    context: tuple[str, ...]
+    loaded: _Loaded
+
+
+class Recognisers:
+    """The recognisers that rules name. Thread-safe; names are Presidio classes or
+    card, email, iban, ip, phone, ssn.
+
+    regions: CLDR regions whose national telephone formats count. files: Presidio recogniser YAML.
+    """
+
+    def __init__(self, names: Sequence[str], regions: Sequence[str], files: Sequence[Path] = ()) -> None:
+        self._names = frozenset(names)
+        self._own = {**_OWN, "phone": partial(identifiers.phone, regions=tuple(regions))}
+        self._files = tuple(files)
+        self._loaded: dict[str, _Loaded] = {}
+        self._custom: tuple[Custom, ...] = ()
+        self._lock = threading.Lock()
+        self._ready = False
+
+    def warm(self) -> None:
+        """Import Presidio and compile what is needed; seconds. Raises OperatorError for unknown names."""
+        with self._lock:
+            if self._ready:
+                return
+            wanted = self._names - self._own.keys()
+            if wanted:
+                self._loaded = {name: _load(name) for name in sorted(wanted)}
+            self._custom = tuple(c for path in self._files for c in _read(path))
+            self._ready = True
+
+    @property
+    def custom(self) -> tuple[Custom, ...]:
+        if not self._ready:
+            self.warm()
+        return self._custom
+
+    def confirm(
+        self, name: str, text: str, start: int, end: int, timeout_s: float
+    ) -> list[tuple[int, int, float]]:
+        """Return (start, end, weight) of what the recogniser sees in or around a candidate."""
+        own = self._own.get(name)
+        if own is not None:
+            return list(own(text, start, end))
+        if not self._ready:
+            self.warm()
+        low = max(0, start - _MARGIN)
+        window = text[low : end + _MARGIN]
+        found = search(self._loaded[name], window, timeout_s)
+        return [(low + a, low + b, 1.0) for a, b, _ in found if low + a < end and low + b > start]
+
+
+def search(loaded: _Loaded, text: str, timeout_s: float) -> Iterator[tuple[int, int, float]]:
+    """Run a recogniser's patterns over a text. Raises ScanIncomplete when one exceeds the time."""
+    for pattern, score in loaded.patterns:
+        try:
+            for match in pattern.finditer(text, timeout=timeout_s):
+                start, end = match.span()
+                verdict = loaded.check(match.group()) if end > start else False
+                if verdict is not False:
+                    yield start, end, 1.0 if verdict else score
+        except TimeoutError:
+            raise ScanIncomplete("a recogniser's pattern exceeded its time") from None
+
+
+def _load(name: str) -> _Loaded:
+    from presidio_analyzer import predefined_recognizers
+
+    cls = getattr(predefined_recognizers, name, None)
+    if cls is None:
+        todo = "Check the name against presidio_analyzer.predefined_recognizers, or upgrade presidio-analyzer"
+        raise OperatorError(f"recogniser {name}", "is not in the installed Presidio", todo)
+    return _compiled(cls())
+
+
+def _compiled(recogniser: PatternRecognizer) -> _Loaded:
+    import regex
+
+    def check(value: str) -> bool | None:
+        try:
+            valid = recogniser.validate_result(value)
+            invalid = recogniser.invalidate_result(value)
+        except (ValueError, IndexError, KeyError):
+            return False
+        return False if valid is False or invalid else valid
+
+    flags = recogniser.global_regex_flags
+    return _Loaded(tuple((regex.compile(p.regex, flags), p.score) for p in recogniser.patterns), check)
+
+
+def _read(path: Path) -> Iterator[Custom]:
+    """Read a file in Presidio's recogniser format; only pattern and deny-list recognisers are taken."""
+    from presidio_analyzer import PatternRecognizer
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    todo = "Follow Presidio's recogniser YAML: recognizers: [{name, supported_entity, patterns}]"
+    try:
+        entries = YAML(typ="safe").load(path.read_text("utf-8"))["recognizers"]
+        for entry in entries:
+            plain = {k: v for k, v in entry.items() if k in _FIELDS}
+            recogniser = PatternRecognizer.from_dict(plain)
+            entity = recogniser.supported_entities[0]
+            context = tuple(str(w).lower() for w in recogniser.context or ())
+            yield Custom(entity, str(recogniser.name), context, _compiled(recogniser))
+    except (YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise OperatorError(path.name, f"is no recogniser file: {type(error).__name__}", todo) from None
+
+
+_FIELDS = frozenset({"name", "supported_entity", "supported_entities", "patterns", "deny_list", "context"})

@@ -1,0 +1,195 @@
+"""Second looks at a matched value: checksums, structure, entropy, and values that are known to be examples."""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable
+
+from sallyport.detect.shapes import base62_crc32
+
+_PLACEHOLDER = re.compile(
+    r"(?i)^(?:your|my|the|some|an?|insert|enter|replace|put|paste|add)[-_ ]|example|sample|dummy|placeholder"
+    r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|xxxx|\*\*\*|\.\.\.|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
+    r"|^(?:none|null|nil|undefined|true|false|todo|tbd|n/?a|test|testing|password|passwd|secret|token|string|str"
+    r"|abc123|foo|bar|baz|foobar|hunter2?|qwerty|empty|default|optional|required|value)$"
+    r"|0123456789|1234567890|abcdefghij|^(?:test|fake|mock|foo)[-_]"
+)
+_REFERENCE = re.compile(
+    r"^(?:os\.|process\.|env\.|ENV\[|config\.|self\.|this\.|settings\.|secrets\.|var\.|local\.|data\.|vault[:.])"
+    r"|^[A-Za-z_][\w.]*\(|^[A-Za-z_]\w*(?:\.\w+)+$|^[A-Za-z_]\w*\[|^/|^https?://|^\.{1,2}/|^--?\w"
+)
+
+
+def entropy(text: str) -> float:
+    """Return the Shannon entropy in bits per character."""
+    return -sum(n / len(text) * math.log2(n / len(text)) for n in Counter(text).values()) if text else 0.0
+
+
+def is_placeholder(value: str) -> bool:
+    """Say whether a value plainly stands for another: an example, a variable, a mask."""
+    return bool(_PLACEHOLDER.search(value)) or len(set(value)) <= 3
+
+
+def luhn(value: str) -> bool:
+    digits = [int(c) for c in reversed(value) if c.isdigit()]
+    total = sum(d if i % 2 == 0 else (d * 2 - 9 if d > 4 else d * 2) for i, d in enumerate(digits))
+    return len(digits) > 1 and len(set(digits)) > 1 and total % 10 == 0
+
+
+def iban(value: str) -> bool:
+    """ISO 13616: country, two check digits, remainder 1 modulo 97."""
+    bare = re.sub(r"[ -]", "", value).upper()
+    if not re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", bare):
+        return False
+    return int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97 == 1
+
+
+def key(value: str) -> bool:
+    """A random-looking key: not an example, and no single character dominates."""
+    return not is_placeholder(value) and entropy(value) >= 2.5
+
+
+def strong_key(value: str) -> bool:
+    """A key without a telling prefix: letters and digits mixed, high entropy."""
+    return (
+        not is_placeholder(value)
+        and not _REFERENCE.search(value)
+        and bool(re.search(r"\d", value))
+        and bool(re.search(r"[A-Za-z]", value))
+        and entropy(value) >= min(3.5, 0.85 * math.log2(len(value)))
+    )
+
+
+def mixed_key(value: str) -> bool:
+    """A key in parts, with upper and lower case and digits throughout, which code names have not."""
+    return key(value) and all(re.search(c, value) for c in (r"[a-z]", r"[A-Z]", r"\d.*\d")) and entropy(value) >= 3.3
+
+
+def password(value: str) -> bool:
+    """A value that someone could have chosen: not an example, not code, not a plain word."""
+    if is_placeholder(value) or _REFERENCE.search(value) or len(value) < 6:
+        return False
+    classes = sum(bool(re.search(c, value)) for c in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w\s]"))
+    return classes >= 3 or (classes == 2 and bool(re.search(r"\d", value)) and entropy(value) >= 2.2)
+
+
+def spoken_password(value: str) -> bool:
+    """A password in a sentence: more than a word with a full stop."""
+    bare = value.rstrip(".,;:!?'\")")
+    return password(bare) and bool(re.search(r"\d", bare) or re.search(r"[^\w'-]", bare))
+
+
+def url_password(value: str) -> bool:
+    return not is_placeholder(value) and not re.fullmatch(r"(?i)pass(?:word)?|pwd|secret|user(?:name)?", value)
+
+
+def jwt(value: str) -> bool:
+    """Three parts, the first of which is a JSON object that names an algorithm."""
+    head = value.split(".")[0]
+    try:
+        decoded = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+    except (binascii.Error, ValueError):
+        return False
+    return isinstance(decoded, dict) and ("alg" in decoded or "enc" in decoded)
+
+
+def github(value: str) -> bool:
+    """The last six characters are the base62 CRC-32 of the thirty before; examples in documents fail it."""
+    body = value.split("_")[-1]
+    return len(body) == 36 and base62_crc32(body[:30]) == body[30:]
+
+
+def private_key(value: str) -> bool:
+    """A block that holds at least two lines' worth of base64, not only its frame."""
+    body = re.sub(r"-----[^-]{1,60}-----|\\[rn]|[\s\"',+]|\w+-?\w*: [^\n]{1,80}\n", "", value)
+    return len(body) >= 40 and len(set(body)) > 12 and "..." not in body
+
+
+def de_tax_id(value: str) -> bool:
+    """ISO 7064 MOD 11,10; in the first ten digits one comes twice or three times."""
+    digits = _digits(value)
+    if len(digits) != 11 or digits[0] == 0 or max(Counter(digits[:10]).values()) > 3:
+        return False
+    product = 10
+    for digit in digits[:10]:
+        product = ((digit + product) % 10 or 10) * 2 % 11
+    return (11 - product) % 10 == digits[10]
+
+
+def de_social_security(value: str) -> bool:
+    """VKVV section 4: birth date inside, letter as two digits, digit sums of weighted products."""
+    bare = value.replace(" ", "")
+    if not (1 <= int(bare[2:4]) <= 81 and 1 <= int(bare[4:6]) <= 12):
+        return False
+    digits = [int(c) for c in f"{bare[:8]}{ord(bare[8]) - 64:02d}{bare[9:11]}"]
+    products = [d * w for d, w in zip(digits, (2, 1, 2, 5, 7, 1, 2, 1, 2, 1, 2, 1), strict=True)]
+    return sum(p // 10 + p % 10 for p in products) % 10 == int(bare[11])
+
+
+def sg_nric(value: str) -> bool:
+    """The check letter of Singapore's identity numbers; T, G and M series are shifted."""
+    total = sum(d * w for d, w in zip(_digits(value), (2, 7, 6, 5, 4, 3, 2), strict=True))
+    if value[0] == "T":
+        return "JZIHGFEDCBA"[(total + 4) % 11] == value[-1]
+    if value[0] == "G":
+        return "XWUTRQPNMLK"[(total + 4) % 11] == value[-1]
+    if value[0] == "M":
+        return "KLJNPQRTUWX"[10 - (total + 3) % 11] == value[-1]
+    return ("JZIHGFEDCBA" if value[0] == "S" else "XWUTRQPNMLK")[total % 11] == value[-1]
+
+
+def cn_resident_id(value: str) -> bool:
+    """GB 11643: ISO 7064 MOD 11-2."""
+    total = sum(int(c) * pow(2, 17 - i, 11) for i, c in enumerate(value[:17]))
+    return "10X98765432"[total % 11] == value[17].upper()
+
+
+def br_cpf(value: str) -> bool:
+    digits = _digits(value)
+    if len(digits) != 11 or len(set(digits)) == 1:
+        return False
+    for length in (9, 10):
+        total = sum(d * w for d, w in zip(digits, range(length + 1, 1, -1), strict=False))
+        if total * 10 % 11 % 10 != digits[length]:
+            return False
+    return True
+
+
+def fr_nir(value: str) -> bool:
+    bare = value.replace(" ", "").replace("2A", "19").replace("2B", "18")
+    return len(bare) == 15 and 97 - int(bare[:13]) % 97 == int(bare[13:])
+
+
+def nl_bsn(value: str) -> bool:
+    digits = _digits(value)
+    weights = (9, 8, 7, 6, 5, 4, 3, 2, -1)
+    return len(digits) == 9 and sum(d * w for d, w in zip(digits, weights, strict=True)) % 11 == 0
+
+
+def _digits(value: str) -> list[int]:
+    return [int(c) for c in value if c.isdigit()]
+
+
+VALIDATORS: dict[str, Callable[[str], bool]] = {
+    "luhn": luhn,
+    "iban": iban,
+    "key": key,
+    "strong_key": strong_key,
+    "mixed_key": mixed_key,
+    "password": password,
+    "spoken_password": spoken_password,
+    "url_password": url_password,
+    "jwt": jwt,
+    "github": github,
+    "private_key": private_key,
+    "de_tax_id": de_tax_id,
+    "de_social_security": de_social_security,
+    "sg_nric": sg_nric,
+    "cn_resident_id": cn_resident_id,
+    "br_cpf": br_cpf,
+    "fr_nir": fr_nir,
+    "nl_bsn": nl_bsn,
+}

@@ -1,0 +1,118 @@
+"""The one visible list of stages, and how their decisions become a verdict.
+
+A stage computes its decision whether or not it is enforced; the mode is put on afterwards. A deny that is
+enforced stops the later stages. A stage that raises, hangs or returns nonsense has denied, in every mode but
+observe, where it is recorded as one that would have.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sallyport.decision import Action, Decision, Edit, Mode, Verdict
+from sallyport.exchange import Exchange
+from sallyport.policy.sections import Policy, mode_of
+from sallyport.stages.access import AccessStage
+from sallyport.stages.identity import IdentityStage
+from sallyport.stages.injection import InjectionStage
+from sallyport.stages.masking import MaskingStage
+from sallyport.stages.secrets import SecretsStage
+from sallyport.stages.stage import Ports, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A stage and where its section lies in the policy."""
+
+    stage: Stage[Any]
+    section: Callable[[Policy], Any]
+
+
+STAGES: tuple[Step, ...] = (
+    Step(IdentityStage(), lambda policy: policy.identity),
+    Step(AccessStage(), lambda policy: policy.access),
+    # limits, budgets: counted before anything costly is computed
+    Step(SecretsStage(), lambda policy: policy.secrets),
+    Step(MaskingStage(), lambda policy: policy.masking),
+    Step(InjectionStage(), lambda policy: policy.injection),
+    # cache, routing: a stored answer, or another upstream
+)
+
+
+async def decide(
+    exchange: Exchange,
+    policy: Policy,
+    ports_of: Callable[[Exchange], Ports],
+    *,
+    stages: Sequence[Step] = STAGES,
+    deadline_s: float | None = None,
+) -> tuple[Exchange, Verdict]:
+    """Run the stages in order. Returns the exchange with its principal, and the verdict. Raises nothing.
+
+    ports_of: makes the ports for an exchange; asked again once the principal is known, since masks belong
+    to a principal. deadline_s: for each stage; None takes the policy's detection deadline.
+    """
+    limit = policy.detection.deadline_s if deadline_s is None else deadline_s
+    decisions: list[Decision] = []
+    ports: Ports | None = None
+    for step in stages:
+        started = time.perf_counter_ns()
+        section = None
+        try:
+            section = step.section(policy)
+            if ports is None:
+                ports = ports_of(exchange)
+            async with asyncio.timeout(limit):
+                decision = await step.stage.decide(exchange, section, ports)
+            if type(decision) is not Decision or decision.stage != step.stage.name:
+                raise TypeError("a stage returned something that is not its decision")
+        except BaseException as error:
+            if _cancelled(error):
+                raise
+            decision = _could_not_decide(step.stage.name, error)
+        mode = decision.rule_mode or (policy.mode if section is None else mode_of(policy, section))
+        decision = replace(decision, mode=mode, duration_us=(time.perf_counter_ns() - started) // 1000)
+        decisions.append(decision)
+        if decision.principal is not None:
+            exchange = replace(exchange, principal=decision.principal)
+            ports = None
+        if decision.action is Action.DENY and decision.mode is Mode.ENFORCE:
+            break
+    return exchange, Verdict(tuple(decisions))
+
+
+def _could_not_decide(stage: str, error: BaseException) -> Decision:
+    kind = "timeout" if isinstance(error, TimeoutError) else type(error).__name__.lower()
+    return Decision(
+        stage,
+        Action.DENY,
+        f"{stage}.could_not_decide",
+        message=f"The gateway could not check this request ({stage}: {kind}), so it was not sent. Try again; "
+        "if it stays, tell your security team the decision id.",
+        status=403,
+    )
+
+
+def _cancelled(error: BaseException) -> bool:
+    """Tell the task's own cancellation (the client went away) from one that a stage raised."""
+    task = asyncio.current_task()
+    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+
+
+def merge_edits(edits: Sequence[Edit], over_union: Callable[[Edit, Edit], str]) -> tuple[Edit, ...]:
+    """Make edits that do not overlap: overlapping ones become one over their union.
+
+    over_union: gives the replacement of the union of two edits, so that a reversible mask of the whole
+    can be made; what one stage takes out is never put back by another.
+    """
+    merged: list[Edit] = []
+    for edit in sorted(edits, key=lambda e: (e.at, e.start, -e.end)):
+        last = merged[-1] if merged else None
+        if last is None or last.at != edit.at or edit.start >= last.end:
+            merged.append(edit)
+        elif edit.end > last.end or edit.replacement != last.replacement:
+            union = replace(last, end=max(last.end, edit.end))
+            merged[-1] = replace(union, replacement=over_union(last, union))
+    return tuple(merged)

@@ -1,0 +1,215 @@
+"""The known AI providers: which hosts are theirs, and which of their endpoints are read how.
+
+Whatever is not written in rules/providers does not match: another host, path, method or query parameter,
+another spelling of the same. A known host without a matching endpoint is refused by default, never passed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from sallyport.exchange import Operation
+from sallyport.policy.hosts import HostMap, normalise_host
+from sallyport.policy.problems import PolicyError, Problem
+from sallyport.policy.providers import EndpointEntry, ProviderEntry, read_providers
+from sallyport.policy.targets import TargetError, Template, split_target
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """What the target of a call already says.
+
+    stream, model: None where the body has to tell. template: the catalogue's spelling of the path.
+    captured: every value the client chose in path and query (names of the catalogue), credentials left
+    out; such values can carry data, so that they deserve a scan like any text.
+    """
+
+    dialect: str
+    operation: Operation
+    stream: bool | None
+    model: str | None
+    template: str
+    captured: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """Why a call matches no endpoint. reason: path.encoded, unknown_path, unknown_method, unknown_query."""
+
+    reason: str
+
+
+class ProviderKind(StrEnum):
+    """What a provider is to its users."""
+
+    API = "api"
+    WEB = "web"
+    ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Where a provider's keys travel. schemes: bearer, key, sigv4, cookie. Header names in lower case."""
+
+    headers: tuple[str, ...]
+    query: tuple[str, ...]
+    schemes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One AI provider. tenant_headers: headers by which it can be held to one tenant, lower case."""
+
+    name: str
+    title: str
+    kind: ProviderKind
+    credentials: Credentials
+    tenant_headers: tuple[str, ...]
+    routes: "Routes" = field(repr=False)
+
+    def endpoint(self, method: str, target: str) -> Endpoint | None:
+        """Return the endpoint of a request line's method and target (path and query), None for no match."""
+        found = self.routes.find(method, target)
+        return found if isinstance(found, Endpoint) else None
+
+    def resolve(self, method: str, target: str) -> Endpoint | Miss:
+        """Return the endpoint, or why there is none."""
+        return self.routes.find(method, target)
+
+    @property
+    def inspected(self) -> bool:
+        """Whether any of its endpoints can be read at all."""
+        return len(self.routes) > 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    template: Template
+    method: str
+    entry: EndpointEntry
+
+
+class Routes:
+    """The endpoints of one provider, by shape of their path."""
+
+    def __init__(self, entries: Iterable[EndpointEntry], secret_query: Iterable[str] = ()) -> None:
+        self._secret = frozenset(secret_query)
+        self._literal: dict[str, list[_Route]] = {}
+        self._shaped: dict[int, list[_Route]] = {}
+        self._count = 0
+        for entry in entries:
+            route = _Route(Template(entry.path), entry.method, entry)
+            self._count += 1
+            if route.template.literal:
+                self._literal.setdefault(entry.path, []).append(route)
+            else:
+                self._shaped.setdefault(entry.path.count("/"), []).append(route)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def find(self, method: str, target: str) -> Endpoint | Miss:
+        """Return the endpoint of a call, or why there is none."""
+        try:
+            path, query = split_target(target)
+        except TargetError as error:
+            return Miss(error.reason)
+        reason = "path.encoded" if "%" in path else "unknown_path"
+        for route, captured in self._candidates(path):
+            if route.method != method:
+                reason = "unknown_method"
+                continue
+            values = route.entry.read_query(query)
+            if values is None:
+                return Miss("unknown_query")
+            return self._endpoint(route, captured, values)
+        return Miss(reason)
+
+    def _candidates(self, path: str) -> Iterator[tuple[_Route, dict[str, str]]]:
+        for route in self._literal.get(path, ()):
+            yield route, {}
+        for route in self._shaped.get(path.count("/"), ()):
+            captured = route.template.match(path)
+            if captured is not None:
+                yield route, captured
+
+    def _endpoint(self, route: _Route, captured: dict[str, str], query: Mapping[str, str]) -> Endpoint:
+        entry = route.entry
+        shown = tuple((k, v) for k, v in query.items() if k not in self._secret)
+        return Endpoint(
+            dialect=entry.dialect,
+            operation=entry.operation,
+            stream=entry.stream,
+            model=captured.get("model", captured.get("deployment")),
+            template=entry.path,
+            captured=(*captured.items(), *shown),
+        )
+
+
+class Catalogue:
+    """All known providers. Host lookups cost the same however many there are."""
+
+    def __init__(self, entries: Iterable[ProviderEntry], ech_names: Iterable[str] = ()) -> None:
+        """Take providers as read. Raises ValueError for a host that two of them claim."""
+        listed = tuple(entries)
+        self._providers = {e.name: _provider(e) for e in listed}
+        self._hosts = HostMap((h, self._providers[e.name]) for e in listed for h in e.hosts)
+        self._sign_in = HostMap((h, True) for h in dict.fromkeys(h for e in listed for h in e.sign_in))
+        self._ech = HostMap((h, True) for h in ech_names)
+
+    def provider(self, host: str) -> Provider | None:
+        """Return the provider of a host, None for a host that is no AI host or only signs people in.
+
+        Raises HostError for a name that cannot be compared; such a connection must be refused, not tunnelled.
+        """
+        name = normalise_host(host)
+        return None if name in self._sign_in else self._hosts.get(name)
+
+    def sign_in(self, host: str) -> bool:
+        """Say whether a host only signs people in to a provider; it is tunnelled like any other host."""
+        return normalise_host(host) in self._sign_in
+
+    def hides_name(self, host: str) -> bool:
+        """Say whether a host is an ECH public name: the true name is encrypted, so it is never tunnelled."""
+        return normalise_host(host) in self._ech
+
+    def named(self, name: str) -> Provider | None:
+        """Return a provider by its own name."""
+        return self._providers.get(name)
+
+    def __iter__(self) -> Iterator[Provider]:
+        return iter(self._providers.values())
+
+    def __len__(self) -> int:
+        return len(self._providers)
+
+    @property
+    def host_patterns(self) -> tuple[str, ...]:
+        """All host patterns of all providers, for name constraints, firewalls and the doctor."""
+        return tuple(self._hosts)
+
+
+def load_catalogue(*folders: Path) -> Catalogue:
+    """Read every provider file of these folders. Raises PolicyError with all problems of all files."""
+    entries, ech_names = read_providers(folders)
+    try:
+        return Catalogue(entries, ech_names)
+    except ValueError as error:
+        where = str(folders[0]) if folders else "catalogue"
+        raise PolicyError([Problem(where, "hosts", str(error), "A host belongs to one provider.")]) from None
+
+
+def _provider(entry: ProviderEntry) -> Provider:
+    return Provider(
+        name=entry.name,
+        title=entry.title,
+        kind=ProviderKind(entry.kind),
+        credentials=Credentials(
+            tuple(h.lower() for h in entry.credentials.headers),
+            entry.credentials.query,
+            entry.credentials.schemes,
+        ),
+        tenant_headers=tuple(h.lower() for h in entry.tenant_headers),
+        routes=Routes(entry.parsed_endpoints, entry.credentials.query),
+    )

@@ -1,0 +1,454 @@
+"""What an operator may write in a policy: one frozen model per section, every key with its meaning.
+
+Units are in the names, defaults are the safe choice, unknown keys are errors. The JSON Schema and the
+reference page docs/policy.md come from here.
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import date
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, PrivateAttr, model_validator
+
+from sallyport.decision import Mode, Severity
+from sallyport.exchange import Operation, Surface
+from sallyport.policy.condition import Condition
+from sallyport.policy.hosts import HostMap, check_pattern
+from sallyport.policy.problems import Wrong
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def _host_pattern(pattern: str) -> str:
+    try:
+        return check_pattern(pattern)
+    except ValueError as error:
+        raise Wrong(str(error), "Write it without scheme, port and path") from None
+
+
+_KEY_SHAPES = re.compile(r"(?i)(sk|pk|rk|ak|ek|hf|gsk|xai|ghp|gho|pplx|AIza|ABSK|AKIA)[-_A-Z0-9]")
+
+
+def _fingerprint(text: str) -> str:
+    if _KEY_SHAPES.match(text):
+        what = "this looks like a provider key, not a fingerprint; treat the key as leaked"
+        raise Wrong(what, "Put the fingerprint here (`sallyport keys fingerprint`)")
+    return text
+
+
+HostPattern = Annotated[str, AfterValidator(_host_pattern), Field(min_length=3, max_length=253)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
+Entity = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Z0-9_]*$")]
+Header = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
+RuleGlob = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.*?-]*$")]
+MediaGlob = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9*][a-z0-9*.+-]*/[a-z0-9*][a-z0-9*.+-]*$")]
+Fingerprint = Annotated[
+    str, AfterValidator(_fingerprint), Field(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9:_-]+$")
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Paranoia = Annotated[int, Field(ge=1, le=4)]
+
+
+class Section(BaseModel):
+    """Anything with keys in a policy file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+class StageSection(Section):
+    """A section that decides, and may therefore be tried in observe mode on its own."""
+
+    mode: Mode | None = Field(
+        default=None, description="Mode of this section; null takes the mode of the file."
+    )
+
+
+class Exclusion(Section):
+    """Findings that are known and accepted. An exclusion says why, and had better end."""
+
+    rule: RuleGlob = Field(description="Rule id, or a glob of ids: `secrets.generic.*`.")
+    when: Condition | None = Field(
+        default=None, description="Only where this condition holds; an error excludes nothing."
+    )
+    until: date | None = Field(
+        default=None, description="Last day (UTC) on which it applies; null has no end."
+    )
+    why: Name = Field(description="The reason, for the auditor who asks next year.")
+
+    def covers(self, rule: str, day: date) -> bool:
+        """Say whether rule id and day fall under this exclusion; `when` is the caller's to ask."""
+        return (self.until is None or day <= self.until) and fnmatchcase(rule, self.rule)
+
+
+class Hosts(StageSection):
+    """Which connections are taken, tunnelled or refused before any of their bytes is read."""
+
+    unlisted: Literal["tunnel", "refuse"] = Field(
+        default="tunnel", description="What happens to a host that is no known AI provider."
+    )
+    tunnel: tuple[HostPattern, ...] = Field(
+        default=(),
+        description="Hosts that are tunnelled even where `unlisted` is `refuse`. "
+        "A known AI host is intercepted all the same.",
+    )
+    refuse: tuple[HostPattern, ...] = Field(
+        default=(), description="Hosts refused outright, AI or not; it wins over `tunnel`."
+    )
+    connect_ports: tuple[Port, ...] = Field(
+        default=(443,),
+        min_length=1,
+        description="Destination ports that may be reached. Plain HTTP needs 80 here.",
+    )
+
+    @cached_property
+    def refused_hosts(self) -> HostMap[str]:
+        return _host_map(self.refuse, "refuse")
+
+    @cached_property
+    def tunnelled_hosts(self) -> HostMap[str]:
+        return _host_map(self.tunnel, "tunnel")
+
+    @model_validator(mode="after")
+    def _no_host_twice(self) -> Self:
+        _ = self.refused_hosts, self.tunnelled_hosts
+        return self
+
+
+class TrustedHeader(Section):
+    """A header in which a proxy in front of the gateway names the user it has authenticated."""
+
+    name: Header = Field(description="Header that holds the user, for example `X-Forwarded-User`.")
+    trusted_peers: tuple[IPvAnyNetwork, ...] = Field(
+        min_length=1,
+        description="Addresses (CIDR) from which the header is believed; elsewhere it is removed.",
+    )
+    tenant_header: Header | None = Field(
+        default=None, description="Header that holds the tenant; null uses `default`."
+    )
+    roles_header: Header | None = Field(
+        default=None, description="Header that holds roles, separated by commas."
+    )
+
+
+class KeyOwner(Section):
+    """The owner of a provider credential."""
+
+    fingerprint: Fingerprint = Field(description="Keyed fingerprint of the credential, never the credential.")
+    owner: Name = Field(description="Principal id of its owner.")
+    tenant: Name = Field(default="default", description="Tenant of the owner.")
+    roles: tuple[Name, ...] = Field(default=(), description="Roles of the owner.")
+
+
+class NetworkOwner(Section):
+    """The principal behind an address range, where nothing better is known."""
+
+    cidr: IPvAnyNetwork = Field(description="Client addresses; the narrowest range that fits wins.")
+    principal: Name = Field(description="Principal id of whoever calls from there.")
+    tenant: Name = Field(default="default", description="Tenant of that principal.")
+    roles: tuple[Name, ...] = Field(default=(), description="Roles of that principal.")
+
+
+class Identity(StageSection):
+    """Who speaks. The strongest proof wins: trusted header, then key owner, then network, then anonymous."""
+
+    unknown: Literal["deny", "anonymous"] = Field(
+        default="deny", description="What happens to a caller whom neither header, key nor network names."
+    )
+    header: TrustedHeader | None = Field(
+        default=None, description="Believe an authenticating proxy in front; null believes none."
+    )
+    keys: tuple[KeyOwner, ...] = Field(default=(), description="Owners of provider credentials.")
+    networks: tuple[NetworkOwner, ...] = Field(default=(), description="Principals by address range.")
+
+    @model_validator(mode="after")
+    def _one_owner_each(self) -> Self:
+        _unique((k.fingerprint for k in self.keys), "keys", "fingerprint")
+        _unique((str(n.cidr) for n in self.networks), "networks", "cidr")
+        return self
+
+
+class AccessRule(Section):
+    """One sentence about who may do what."""
+
+    id: Id = Field(description="Stable name; a refusal gives `access.<id>` as its reason.")
+    effect: Literal["permit", "forbid"] = Field(description="`forbid` always wins over `permit`.")
+    when: Condition = Field(description="CEL condition; an error denies, whatever the effect.")
+    message: Name = Field(description="What a refused caller reads: what was refused and what to do.")
+    mode: Mode | None = Field(
+        default=None, description="Mode of this rule; null takes the mode of the section."
+    )
+
+
+class Attachments(Section):
+    """Content that is not text and therefore not inspected: images, sounds, files by reference."""
+
+    allow: tuple[MediaGlob, ...] = Field(
+        default=("image/*",), description="Media types (globs) that may leave uninspected; `*/*` allows all."
+    )
+
+    def allows(self, media_type: str) -> bool:
+        kind = media_type.partition(";")[0].strip().lower()
+        return any(fnmatchcase(kind, pattern) for pattern in self.allow)
+
+
+class Access(StageSection):
+    """What may be asked of providers at all, and by whom."""
+
+    unknown_endpoint: Literal["deny", "opaque"] = Field(
+        default="deny",
+        description="A call on an AI host that no dialect reads: refused, or passed without inspection.",
+    )
+    attachments: Attachments = Field(
+        default_factory=lambda: Attachments(), description="Content that is not text."
+    )
+    operations: tuple[Operation, ...] = Field(
+        default=(
+            Operation.CHAT,
+            Operation.COMPLETION,
+            Operation.EMBEDDING,
+            Operation.COUNT_TOKENS,
+            Operation.MODERATION,
+            Operation.LIST_MODELS,
+        ),
+        description="Operations that may be used; any other is refused.",
+    )
+    default: Literal["permit", "deny"] = Field(
+        default="permit",
+        description="The answer where no rule speaks. With `deny` some `permit` rule must hold.",
+    )
+    rules: tuple[AccessRule, ...] = Field(
+        default=(), description="Asked in order; the first `forbid` that holds refuses."
+    )
+
+    @model_validator(mode="after")
+    def _rules_make_sense(self) -> Self:
+        _unique((r.id for r in self.rules), "rules", "id")
+        for index, rule in enumerate(self.rules):
+            if rule.effect == "permit" and self.default == "permit":
+                what = "a permit rule has no effect while access.default is `permit`"
+                raise Wrong(
+                    what, "Set access.default to `deny`, or write a forbid", ("rules", index, "effect")
+                )
+        return self
+
+
+class Secrets(StageSection):
+    """Credentials in prompts: keys, tokens, passwords, private keys."""
+
+    action: Literal["deny", "mask"] = Field(
+        default="deny", description="Refuse the request, or replace each secret by a placeholder."
+    )
+    min_severity: Severity = Field(
+        default=Severity.MEDIUM, description="Findings below this are recorded only."
+    )
+    exclusions: tuple[Exclusion, ...] = Field(default=(), description="Findings that are known and accepted.")
+
+
+class MaskOperator(StrEnum):
+    """What becomes of a piece of personal data."""
+
+    PLACEHOLDER = "placeholder"
+    REDACT = "redact"
+    HASH = "hash"
+    DENY = "deny"
+    ALLOW = "allow"
+
+
+class Masking(StageSection):
+    """Personal data in prompts, by entity in Presidio's vocabulary."""
+
+    entities: Mapping[Entity, MaskOperator] = Field(
+        default_factory=dict,
+        description="Operator per entity: `placeholder` (comes back in the answer), `redact`, `hash`, "
+        "`deny` or `allow`.",
+    )
+    unlisted: MaskOperator = Field(
+        default=MaskOperator.PLACEHOLDER, description="Operator for entities that `entities` does not name."
+    )
+    min_score: float = Field(
+        default=0.5, ge=0, le=1, description="Findings less sure than this are left alone."
+    )
+    exclusions: tuple[Exclusion, ...] = Field(default=(), description="Findings that are known and accepted.")
+
+    def operator(self, entity: str) -> MaskOperator:
+        """Return what to do with an entity."""
+        return self.entities.get(entity, self.unlisted)
+
+
+class Injection(StageSection):
+    """Texts that try to command the model: instructions in documents, tool results, invisible characters."""
+
+    action: Literal["deny"] = Field(
+        default="deny", description="Refuse the request; use `mode: observe` to only record."
+    )
+    threshold: float = Field(
+        default=1.0,
+        gt=0,
+        le=100,
+        description="Refused when the scores of the findings in one text reach this; 10 points score 1.",
+    )
+    paranoia: Paranoia = Field(
+        default=1, description="Rules up to this level take part: 1 nearly never errs, 4 suspects much."
+    )
+    surfaces: tuple[Surface, ...] = Field(
+        default=(Surface.USER, Surface.TOOL_RESULT, Surface.DOCUMENT, Surface.TOOL_DEFINITION),
+        description="Surfaces that count. Texts of your own system prompt seldom need it.",
+    )
+    exclusions: tuple[Exclusion, ...] = Field(default=(), description="Findings that are known and accepted.")
+
+
+class Detection(Section):
+    """How hard and how long texts are searched."""
+
+    deadline_s: float = Field(
+        default=2.0,
+        gt=0,
+        le=60,
+        description="Time for all detection of one request; missed means could not decide, so refused.",
+    )
+    paranoia: Paranoia = Field(
+        default=1, description="Secret rules up to this level take part: 1 sure, 4 suspicious."
+    )
+    max_text_bytes: int = Field(
+        default=8 * MIB,
+        ge=KIB,
+        le=64 * MIB,
+        description="Texts of one request beyond this together are refused, never cut.",
+    )
+    recognisers: tuple[Name, ...] = Field(
+        default=(), description="Extra Presidio recogniser files (YAML), relative to the policy file."
+    )
+
+
+class Audit(Section):
+    """Whether a request may leave that the log does not know."""
+
+    required: bool | None = Field(
+        default=None,
+        description="No request leaves before its event is durable; null: true in enforce, false in observe.",
+    )
+
+
+class Transport(Section):
+    """Sizes and times of connections. Beyond each of them a request is refused or an answer is ended."""
+
+    max_request_bytes: int = Field(
+        default=8 * MIB, ge=KIB, le=256 * MIB, description="Body of a request, decoded."
+    )
+    max_response_bytes: int = Field(
+        default=32 * MIB,
+        ge=KIB,
+        le=1024 * MIB,
+        description="Body of a buffered answer, decoded; streams are not limited.",
+    )
+    max_event_bytes: int = Field(
+        default=MIB, ge=KIB, le=64 * MIB, description="One event of a streamed answer."
+    )
+    max_header_bytes: int = Field(
+        default=64 * KIB, ge=KIB, le=MIB, description="All header lines of a request together."
+    )
+    max_headers: int = Field(default=100, ge=10, le=1000, description="Header lines of a request.")
+    header_timeout_s: float = Field(
+        default=10.0, gt=0, le=300, description="Time for a client to send its headers."
+    )
+    connect_timeout_s: float = Field(default=10.0, gt=0, le=300, description="Time to connect to a provider.")
+    idle_timeout_s: float = Field(
+        default=900.0,
+        ge=1,
+        le=7200,
+        description="Silence after which a connection is closed; a model may think ten minutes.",
+    )
+    drain_s: float = Field(
+        default=30.0, ge=0, le=3600, description="Time for open streams to finish at shutdown."
+    )
+    max_connections_per_client: int = Field(
+        default=50, ge=1, le=100_000, description="Open connections of one client address."
+    )
+    hold_chars: int = Field(
+        default=4096,
+        ge=64,
+        le=64 * KIB,
+        description="Most characters of an answer held back while a match may be unfinished.",
+    )
+    hold_s: float = Field(
+        default=2.0, gt=0, le=60, description="Longest time a piece of an answer is held back."
+    )
+
+
+class Policy(Section):
+    """A whole policy."""
+
+    version: Literal[1] = Field(description="Version of this format; 1.")
+    mode: Mode = Field(
+        default=Mode.ENFORCE,
+        description="`enforce` acts; `observe` computes and records, and changes nothing.",
+    )
+    hosts: Hosts = Field(default_factory=lambda: Hosts(), description="Connections by destination.")
+    identity: Identity = Field(default_factory=lambda: Identity(), description="Who speaks.")
+    access: Access = Field(default_factory=lambda: Access(), description="Who may do what.")
+    secrets: Secrets = Field(default_factory=lambda: Secrets(), description="Credentials in prompts.")
+    masking: Masking = Field(default_factory=lambda: Masking(), description="Personal data in prompts.")
+    injection: Injection = Field(
+        default_factory=lambda: Injection(), description="Hostile instructions in prompts."
+    )
+    detection: Detection = Field(default_factory=lambda: Detection(), description="How texts are searched.")
+    audit: Audit = Field(default_factory=lambda: Audit(), description="The log.")
+    transport: Transport = Field(default_factory=lambda: Transport(), description="Sizes and times.")
+
+    _folder: Path | None = PrivateAttr(None)
+
+    @cached_property
+    def revision(self) -> str:
+        """First 12 hex digits of the SHA-256 of the effective policy, defaults and overrides included."""
+        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def audit_required(self) -> bool:
+        """Whether no request may leave before its event is durable."""
+        return self.mode is Mode.ENFORCE if self.audit.required is None else self.audit.required
+
+    @property
+    def recogniser_files(self) -> tuple[Path, ...]:
+        """Paths of the extra recognisers, resolved against the policy file's folder."""
+        return tuple((self._folder or Path()) / name for name in self.detection.recognisers)
+
+    def located(self, folder: Path) -> Self:
+        """Return this policy as read from a folder."""
+        copy = self.model_copy()
+        copy._folder = folder
+        return copy
+
+
+def mode_of(policy: Policy, section: StageSection | None = None, rule: AccessRule | None = None) -> Mode:
+    """Return the mode in force: the rule's own, else the section's, else the file's."""
+    if rule is not None and rule.mode is not None:
+        return rule.mode
+    if section is not None and section.mode is not None:
+        return section.mode
+    return policy.mode
+
+
+def _host_map(patterns: Iterable[str], key: str) -> HostMap[str]:
+    try:
+        return HostMap((p, p) for p in patterns)
+    except ValueError as error:
+        raise Wrong(str(error), "Keep one of the two", (key,)) from None
+
+
+def _unique(values: Iterable[str], at: str, key: str) -> None:
+    listed = list(values)
+    for value, times in Counter(listed).items():
+        if times > 1:
+            second = listed.index(value, listed.index(value) + 1)
+            raise Wrong(f"the same {key} is given twice", "Keep one of the two", (at, second, key))

@@ -1,0 +1,527 @@
+"""The one addon: every hook of an exchange, in the order of the design's table.
+
+Denial is the starting value. Only dispatch, at the end of request(), admits a flow; what raises before that
+leaves it unadmitted, and the gate at the core refuses it.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from mitmproxy import http, tls
+from mitmproxy.connection import Client
+
+from sallyport.audit.events import Event, EventKind, about
+from sallyport.audit.ids import new_id
+from sallyport.decision import Action, Decision, Edit, Mode, Refusal, Verdict
+from sallyport.exchange import Client as Caller
+from sallyport.exchange import Exchange, Operation, Request, Response, Surface
+from sallyport.pipeline import STAGES, Step, decide, merge_edits
+from sallyport.policy.catalogue import Provider
+from sallyport.proxy import http1, intake, stream
+from sallyport.proxy.connections import Connections, address_of, mode_name
+from sallyport.proxy.gate import gate
+from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.tap import AnswerTap, is_json_source
+from sallyport.proxy.tls import normalise_name
+from sallyport.stages.places import in_body
+from sallyport.stages.restoring import restore
+from sallyport.wire.coding import decode_body
+from sallyport.wire.dialect import Answer, Call, Dialect, WireError
+from sallyport.wire.dialects import DIALECTS
+
+_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+
+
+@dataclass(slots=True)
+class Passage:
+    """One exchange on its way through the hooks."""
+
+    id: str
+    live: Live
+    started_ns: int
+    host: str
+    provider: Provider | None
+    target: intake.Target | None
+    dialect: Dialect
+    exchange: Exchange
+    refused: Decision | None = None
+    verdict: Verdict | None = None
+    admitted: Event | None = None
+    ended: bool = False
+    plain: bool = False
+    tap: AnswerTap | None = None
+    request_bytes: int = 0
+
+
+class GatewayAddon:
+    """Hooks of mitmproxy, each a few lines around a decision made elsewhere."""
+
+    name = "sallyport"
+
+    def __init__(self, gateway: Gateway, *, stages: Sequence[Step] = STAGES) -> None:
+        self.gateway = gateway
+        self.connections = Connections(gateway)
+        self._stages = stages
+        self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
+        stream.settings.answer = self._answer
+        http1.on_head_started = self._head_started
+        http1.on_framing_refused = self._framing_refused
+
+    @property
+    def in_flight(self) -> int:
+        """Exchanges that were admitted and have not ended."""
+        return sum(1 for p in list(self._passages.values()) if p.admitted is not None and not p.ended)
+
+    # -- connections ---------------------------------------------------------------------------------
+
+    def client_connected(self, client: Client) -> None:
+        self.connections.connected(client)
+
+    def client_disconnected(self, client: Client) -> None:
+        self.connections.disconnected(client)
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        self.connections.connect(flow)
+
+    async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        await self.connections.client_hello(data)
+
+    def tls_established_client(self, data: tls.TlsData) -> None:
+        self.connections.progressed(data.context.client)
+        within_s = self.gateway.live.policy.transport.header_timeout_s
+        self.connections.expect_progress(data.context.client, within_s)
+
+    def tls_failed_client(self, data: tls.TlsData) -> None:
+        self.connections.refused(data.context.client, "tls_failed", data.context.client.sni or "")
+
+    def _head_started(self, client: object) -> None:
+        if isinstance(client, Client):
+            self.connections.expect_progress(client, self.gateway.live.policy.transport.header_timeout_s)
+
+    def _framing_refused(self, client: object, reason: str) -> None:
+        if isinstance(client, Client):
+            self.connections.progressed(client)
+            self.connections.refused(client, f"framing_{reason}", client.sni or "")
+
+    # -- request -------------------------------------------------------------------------------------
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        client = flow.client_conn
+        self.connections.progressed(client)
+        live = self.gateway.live
+        passage = self._open(flow, live)
+        self._passages[flow] = passage
+        if passage.refused is None:
+            limits = live.policy.transport
+            passage.refused = intake.check_request(
+                flow, passage.host, limits.max_header_bytes, limits.max_headers
+            )
+        if passage.refused is not None:
+            # The body is read and thrown away; the answer goes out at its end.
+            flow.response = self._refusal_answer(passage, passage.refused)
+        self.connections.expect_progress(client, BODY_TIMEOUT_S)
+
+    def _open(self, flow: http.HTTPFlow, live: Live) -> Passage:
+        """Say whose host this is and which endpoint; refuse where that has no answer."""
+        client, request = flow.client_conn, flow.request
+        mode = mode_name(client)
+        refused: Decision | None = None
+        host = normalise_name(client.sni) or ""
+        if mode == "reverse" and not client.tls:
+            host = normalise_name(request.host) or ""
+        elif not client.tls:
+            # Nothing is read off a plain connection: a provider speaks TLS, and other plain HTTP is no AI.
+            refused = intake.refuse("plain_http", "Use HTTPS; plain HTTP is not forwarded.", 403)
+            host = normalise_name(request.pretty_host) or ""
+        provider = live.catalogue.provider(host) if refused is None else None
+        target = intake.find_target(provider, request) if provider is not None else None
+        if provider is None and refused is None:
+            refused = intake.refuse("host_unlisted", "The gateway does not forward to this host.", 403)
+        if provider is not None and host in live.policy.hosts.refused_hosts:
+            refused = intake.refuse("host_refused", "The policy does not allow this provider.", 403)
+        dialect = DIALECTS[target.endpoint.dialect if target else "opaque"]
+        credentials = intake.credentials_of(request, provider.credentials) if provider else frozenset()
+        caller = Caller(
+            address=address_of(client),
+            mode=mode,
+            credential=self.gateway.fingerprint(next(iter(credentials))) if len(credentials) == 1 else None,
+            headers=intake.open_headers(request, provider.credentials) if provider else (),
+        )
+        exchange = Exchange(
+            id=new_id(),
+            conversation="",
+            received_at=self.gateway.now(),
+            host=host,
+            client=caller,
+            request=Request(
+                provider=provider.name if provider else "",
+                dialect=dialect.name,
+                operation=target.endpoint.operation if target else Operation.OPAQUE,
+                model=target.endpoint.model if target else None,
+            ),
+        )
+        return Passage(
+            exchange.id, live, time.perf_counter_ns(), host, provider, target, dialect, exchange, refused
+        )
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        self.connections.progressed(flow.client_conn)
+        passage = self._passages[flow]
+        passage.request_bytes = len(flow.request.raw_content or b"")
+        if passage.refused is None:
+            passage.refused = self._unsound_body(flow)
+        if passage.refused is not None:
+            await self._refuse(flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),)))
+            return
+        body = self._read(flow, passage)
+        if passage.refused is not None:
+            observed = passage.live.policy.mode is Mode.OBSERVE
+            verdict = Verdict((replace(passage.refused, mode=passage.live.policy.mode),))
+            if not observed:
+                await self._refuse(flow, passage, verdict)
+                return
+            passage.verdict = verdict
+            await self._dispatch(flow, passage, flow.request.raw_content or b"")
+            return
+        await self._decide(flow, passage, body)
+
+    def _unsound_body(self, flow: http.HTTPFlow) -> Decision | None:
+        if flow.metadata.get(stream.TOO_LARGE):
+            return intake.refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
+        if flow.request.trailers:
+            return intake.refuse("trailers", "Trailers are not accepted.")
+        return None
+
+    def _read(self, flow: http.HTTPFlow, passage: Passage) -> bytes:
+        """Decode and read the body into passage.exchange; on failure passage.refused says why."""
+        assert passage.provider is not None
+        assert passage.target is not None
+        endpoint = passage.target.endpoint
+        call = Call(
+            provider=passage.provider.name,
+            operation=endpoint.operation,
+            model=endpoint.model,
+            stream=endpoint.stream,
+            content_type=flow.request.headers.get("content-type", ""),
+        )
+        try:
+            body = intake.decoded_body(flow.request, passage.live.policy.transport.max_request_bytes)
+            request = passage.dialect.read_request(body, call)
+        except WireError as error:
+            passage.refused = intake.unreadable(error)
+            return b""
+        extra = intake.extra_segments(
+            passage.exchange.client.headers, endpoint, passage.live.identity_headers
+        )
+        conversation = self.gateway.conversation(request)
+        if extra:
+            request = replace(request, segments=request.segments + extra)
+        passage.exchange = replace(passage.exchange, request=request, conversation=conversation)
+        return body
+
+    async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
+        live = passage.live
+        scanner = ScanOnce(
+            live.detector, passage.exchange.request.segments, live.policy.detection.max_text_bytes
+        )
+        exchange, verdict = await decide(
+            passage.exchange, live.policy, ports_for(self.gateway, live, scanner), stages=self._stages
+        )
+        passage.exchange = exchange
+        if len(verdict.decisions) == 0:
+            raise RuntimeError("no stage decided")
+        if verdict.action is Action.DENY:
+            await self._refuse(flow, passage, verdict)
+            return
+        passage.verdict = verdict
+        await self._dispatch(flow, passage, self._edited(flow, passage, verdict, body))
+
+    def _edited(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes) -> bytes:
+        """Return the body that leaves: what was scanned, with the enforced edits in it."""
+        edits = verdict.edits
+        if not edits:
+            # In observe no byte changes, not even a content coding.
+            observed = passage.live.policy.mode is Mode.OBSERVE
+            return (flow.request.raw_content or b"") if observed else body
+        if not all(in_body(edit.at) for edit in edits):
+            raise ValueError("an edit outside the body")
+        texts = {s.at: s.text for s in passage.exchange.request.segments}
+        vault = self.gateway.scope(passage.exchange)
+
+        def over_union(edit: Edit, union: Edit) -> str:
+            if vault.original(edit.replacement) is None:
+                return "[MASKED]"
+            return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
+
+        return passage.dialect.edit(body, merge_edits(edits, over_union))
+
+    async def _dispatch(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
+        """Make the event durable, put the body in place, and only then open the gate."""
+        request = flow.request
+        if passage.verdict is not None and passage.verdict.edits and _is_signed(request):
+            signed = intake.refuse("signed_body", "The body is signed and had to be changed.", 403)
+            await self._refuse(flow, passage, Verdict((signed,)))
+            return
+        live = passage.live
+        admitted = self._event(EventKind.ADMITTED, passage)
+        try:
+            await self.gateway.audit.append(admitted, required=live.policy.audit_required)
+        except Exception:
+            if live.policy.audit_required:
+                passage.ended = True  # the log itself records the refusal once it can
+                flow.response = self._refusal_answer(passage, AUDIT_DOWN)
+                return
+        passage.admitted = admitted
+        for name in (*intake.NEVER_FORWARDED, *live.identity_headers, "expect"):
+            request.headers.pop(name, None)
+        request.headers["accept-encoding"] = "identity"
+        if request.raw_content != body or "content-encoding" in request.headers:
+            if body != request.raw_content:
+                request.headers.pop("content-encoding", None)
+            request.raw_content = body
+        if "transfer-encoding" in request.headers:
+            request.headers.pop("transfer-encoding")
+        if body or "content-length" in request.headers:
+            request.headers["content-length"] = str(len(body))
+        if request.authority:
+            request.authority = passage.host if request.is_http2 else ""
+        request.headers["host"] = passage.host
+        request.host = passage.host
+        request.headers["host"] = passage.host
+        request.port = 443
+        request.scheme = "https"
+        gate.admit(flow)
+
+    async def _refuse(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict) -> None:
+        passage.verdict = verdict
+        cause = verdict.cause
+        assert cause is not None
+        if passage.ended:
+            return
+        passage.ended = True
+        flow.response = self._refusal_answer(passage, cause)
+        try:
+            await self.gateway.audit.append(self._event(EventKind.REFUSED, passage), required=False)
+        except Exception:
+            return  # nothing left; the log keeps the event or counts its loss
+
+    # -- answer --------------------------------------------------------------------------------------
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        passage = self._passages.get(flow)
+        response = flow.response
+        if passage is None or response is None or passage.admitted is None:
+            return
+        for name in ("alt-svc", "alternate-protocol"):
+            response.headers.pop(name, None)
+        if response.status_code == 101:
+            flow.kill()
+            return
+        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        streamed = kind in _STREAM_TYPES or (
+            passage.exchange.request.stream and kind == "application/json" and passage.dialect.name == "gemini_generate"
+        )
+        if not streamed or response.status_code != 200:
+            return
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            passage.refused = intake.refuse("stream_encoded", "The provider's stream is compressed.", 502)
+            flow.kill()
+            return
+        passage.tap = self._make_tap(passage, response.headers.get("content-type", kind))
+        response.stream = stream.StreamTap(passage.tap)
+        response.headers.pop("content-length", None)
+        if not flow.request.is_http2:
+            response.headers["transfer-encoding"] = "chunked"
+
+    def _make_tap(self, passage: Passage, content_type: str) -> AnswerTap:
+        scope = self.gateway.scope(passage.exchange)
+        refusal = Refusal(
+            "upstream.unreadable",
+            "The gateway ended this answer because it could not read it whole.",
+            passage.id,
+            status=502,
+        )
+        return AnswerTap(
+            passage.dialect,
+            passage.dialect.open_stream(content_type),
+            refusal,
+            lookup=None if scope.empty else scope.original,
+            remember=scope.remember_answer,
+            lenient=passage.live.policy.mode is Mode.OBSERVE,
+        )
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        passage = self._passages.get(flow)
+        response = flow.response
+        if passage is None or response is None or passage.ended or passage.admitted is None:
+            return
+        if passage.tap is not None:
+            tap = passage.tap
+            answer = Response(
+                response.status_code,
+                finish_reason=tap.finish_reason,
+                usage=tap.usage,
+                model=tap.model,
+                id=tap.id,
+                error=tap.error,
+            )
+            kind = EventKind.COMPLETED if tap.failed is None else EventKind.BROKEN
+            self._end(passage, kind, answer, tap.bytes_out, tap.failed or "")
+            return
+        self._end(passage, EventKind.COMPLETED, self._buffered(flow, passage), len(response.raw_content or b""))
+
+    def _buffered(self, flow: http.HTTPFlow, passage: Passage) -> Response:
+        """Read a whole answer, put originals back, and leave every other byte as it came."""
+        response = flow.response
+        assert response is not None
+        scope = self.gateway.scope(passage.exchange)
+        raw = response.raw_content or b""
+        try:
+            limit = passage.live.policy.transport.max_response_bytes
+            body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit)
+            answer = passage.dialect.read_response(body, response.status_code)
+        except WireError as error:
+            if scope.empty or response.status_code >= 400:
+                # Nothing to put back; what the provider said goes to the client as it said it.
+                return Response(response.status_code, error=error.reason)
+            flow.response = self._refusal_answer(passage, _UNREADABLE_ANSWER)
+            return Response(502, error=error.reason)
+        for segment in answer.segments:
+            if segment.surface is Surface.REASONING:
+                scope.remember_answer(segment.text)
+        if not scope.empty:
+            edits = _restoring_edits(answer, scope.original)
+            if edits:
+                body = passage.dialect.edit(body, edits)
+        if body != raw:
+            response.headers.pop("content-encoding", None)
+            response.raw_content = body
+            response.headers["content-length"] = str(len(body))
+        return answer
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        self.connections.progressed(flow.client_conn)
+        passage = self._passages.get(flow)
+        if passage is None or passage.ended:
+            return
+        status = flow.response.status_code if flow.response else None
+        tap = passage.tap
+        detail = (tap.failed if tap else None) or (flow.error.msg if flow.error else "") or "broken"
+        if passage.admitted is None:
+            passage.ended = True
+            return
+        usage = tap.usage if tap else None
+        answer = Response(status or 0, usage=usage) if status or usage else None
+        self._end(passage, EventKind.BROKEN, answer, tap.bytes_out if tap else 0, _code(detail))
+
+    def _end(
+        self, passage: Passage, kind: EventKind, answer: Response | None, size: int, detail: str = ""
+    ) -> None:
+        """Write the one end event of an admitted exchange."""
+        passage.ended = True
+        assert passage.admitted is not None
+        if answer is not None:
+            self.gateway.link(passage.exchange.request.provider, answer.id, passage.exchange.conversation)
+        event = passage.admitted.followed_by(
+            kind,
+            detail=detail,
+            status=answer.status if answer else None,
+            finish_reason=(answer.finish_reason or "") if answer else "",
+            usage=answer.usage if answer else None,
+            response_bytes=size,
+            duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
+        )
+        self.gateway.audit.append_nowait(event)
+
+    # -- answers of our own --------------------------------------------------------------------------
+
+    def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> http.Response:
+        """Answer for the core: an upstream that failed, a body too large, a flow without a verdict."""
+        passage = self._passages.get(flow)
+        message = _CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
+        if passage is None:
+            return stream._plain_answer(flow, status, reason)
+        decision = Decision("transport", Action.DENY, reason, message=message, status=status)
+        return self._refusal_answer(passage, decision, retry=reason.startswith("upstream."))
+
+    def _refusal_answer(self, passage: Passage, cause: Decision, *, retry: bool = False) -> http.Response:
+        refusal = Refusal(cause.reason, cause.message, passage.id, status=cause.status)
+        answer = passage.dialect.refuse(refusal, passage.exchange.request.stream)
+        return _http_response(answer, retry=retry)
+
+    def _event(self, kind: EventKind, passage: Passage, detail: str = "") -> Event:
+        live = passage.live
+        if not detail and passage.target is not None:
+            detail = passage.target.miss
+        return about(
+            kind,
+            passage.exchange,
+            passage.verdict,
+            gateway=self.gateway.id,
+            endpoint=passage.target.endpoint.template if passage.target else "",
+            connected_to=self.gateway.connected_to(passage.host),
+            policy_revision=live.policy.revision,
+            rules_revision=live.detector.revision,
+            request_bytes=passage.request_bytes,
+            duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
+            detail=detail,
+        )
+
+
+BODY_TIMEOUT_S = 300.0
+"""Time a client may take to send a body."""
+
+AUDIT_DOWN = Decision(
+    "audit",
+    Action.DENY,
+    "audit.unavailable",
+    message="The gateway cannot record this request, so it was not sent. Try again in a few seconds; if it "
+    "stays, tell your security team.",
+    status=503,
+)
+
+_UNREADABLE_ANSWER = Decision(
+    "wire", Action.DENY, "upstream.unreadable", message="The provider's answer cannot be read.", status=502
+)
+
+_CORE_MESSAGES = {
+    "upstream.unreachable": "The provider cannot be reached, or its certificate is not valid.",
+    "upstream.protocol": "The provider closed the connection or did not speak HTTP.",
+    "upstream.framing": "The provider's answer has unsound headers.",
+    "upstream.too_large": "The provider's answer is larger than the gateway reads.",
+    "body.too_large": "The request body is larger than the gateway reads.",
+    "gateway.no_verdict": "The gateway reached no decision on this request, so it was not sent.",
+}
+
+
+def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
+    headers = [(k.encode(), v.encode("utf-8")) for k, v in answer.headers]
+    if retry:
+        # The provider failed, not the policy: the SDK may try again as it would have.
+        headers = [(k, v) for k, v in headers if k != b"x-should-retry"]
+    return http.Response.make(answer.status, answer.body, http.Headers(headers))
+
+
+def _is_signed(request: http.Request) -> bool:
+    return request.headers.get("authorization", "").startswith("AWS4-")
+
+
+def _restoring_edits(answer: Response, lookup: Any) -> tuple[Edit, ...]:
+    edits = []
+    for segment in answer.segments:
+        if segment.surface is Surface.REASONING or "<" not in segment.text and "\\u003" not in segment.text:
+            continue
+        text = restore(segment.text, lookup, json=is_json_source(segment.surface, segment.text))
+        if text != segment.text:
+            edits.append(Edit(segment.at, 0, len(segment.text), text))
+    return tuple(edits)
+
+
+def _code(detail: str) -> str:
+    """Return a stable id for a detail; mitmproxy's own texts may quote what a peer sent."""
+    return detail if detail.replace(".", "").replace("_", "").isalnum() and len(detail) < 64 else "broken"
+
+

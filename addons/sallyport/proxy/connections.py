@@ -1,0 +1,230 @@
+"""Who may connect, where a tunnel may go, and how long a client may take to say what it wants."""
+
+import asyncio
+import ipaddress
+from collections import Counter, defaultdict
+from typing import Any
+
+from mitmproxy import ctx, tls
+from mitmproxy.connection import Client
+from mitmproxy.http import HTTPFlow, Response
+from mitmproxy.proxy import mode_specs
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.policy.hosts import HostError
+from sallyport.proxy.dial import dialing
+from sallyport.proxy.gate import gate
+from sallyport.proxy.gateway import Gateway
+from sallyport.proxy.layers import abort_connection
+from sallyport.proxy.tls import normalise_name
+
+UPSTREAM_CONNECTIONS = 50
+"""Server connections per client connection and address; mitmproxy's five made HTTP/2 streams queue."""
+
+
+def mode_name(client: Client) -> str:
+    """Return explicit, transparent or reverse."""
+    mode = client.proxy_mode
+    if isinstance(mode, mode_specs.ReverseMode):
+        return "reverse"
+    return "explicit" if isinstance(mode, mode_specs.RegularMode) else "transparent"
+
+
+def address_of(client: Client) -> str:
+    return str(client.peername[0]) if client.peername else ""
+
+
+class Connections:
+    """Decisions on connections before there is an HTTP request, and their deadlines."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._open: Counter[str] = Counter()
+        self._counted: set[str] = set()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.draining = False
+
+    # -- life of a client connection -----------------------------------------------------------------
+
+    def connected(self, client: Client) -> None:
+        """Count a client in, or refuse it by client.error."""
+        transport = self._gateway.live.policy.transport
+        address = address_of(client)
+        if self.draining:
+            client.error = "draining"
+            return
+        if self._open[address] >= transport.max_connections_per_client:
+            client.error = "too many connections"
+            self.refused(client, "too_many_connections")
+            return
+        if mode_name(client) == "transparent" and client.sockname in dialing.own():
+            client.error = "not redirected"
+            self.refused(client, "not_redirected")
+            return
+        self._open[address] += 1
+        self._counted.add(client.id)
+        handler = self._handler(client)
+        if handler is not None:
+            handler.max_conns = defaultdict(lambda: asyncio.Semaphore(UPSTREAM_CONNECTIONS))
+        self.expect_progress(client, transport.header_timeout_s)
+
+    def disconnected(self, client: Client) -> None:
+        self.progressed(client)
+        if client.id in self._counted:
+            self._counted.discard(client.id)
+            address = address_of(client)
+            self._open[address] -= 1
+            if self._open[address] <= 0:
+                del self._open[address]
+
+    def expect_progress(self, client: Client, within_s: float) -> None:
+        """Cut the client unless progressed() is called in time. Asked again, the first deadline stays."""
+        if client.id not in self._timers:
+            loop = asyncio.get_running_loop()
+            self._timers[client.id] = loop.call_later(within_s, self._too_slow, client)
+
+    def progressed(self, client: Client) -> None:
+        timer = self._timers.pop(client.id, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _too_slow(self, client: Client) -> None:
+        self._timers.pop(client.id, None)
+        self.refused(client, "too_slow")
+        abort_connection(client)
+
+    @staticmethod
+    def _handler(client: Client) -> Any:
+        proxyserver = ctx.master.addons.get("proxyserver")
+        return proxyserver.connections.get(client.id) if proxyserver else None
+
+    # -- explicit mode -------------------------------------------------------------------------------
+
+    def connect(self, flow: HTTPFlow) -> None:
+        """Judge a CONNECT. A refusal is an HTTP answer; the name inside TLS is judged again later."""
+        client = flow.client_conn
+        name, port = normalise_name(flow.request.host), flow.request.port
+        reason = self._unreachable(name, port)
+        if reason is None and flow.request.headers.get("transfer-encoding"):
+            reason = "connect_body"
+        if reason is not None:
+            flow.response = Response.make(
+                403,
+                b'{"error":{"message":"The egress gateway does not connect there (%s).","type":"gateway",'
+                b'"code":"%s"}}' % (reason.encode(), reason.encode()),
+                {"content-type": "application/json", "x-should-retry": "false"},
+            )
+            self.refused(client, reason, name or "")
+            self.progressed(client)
+            return
+        self.progressed(client)
+        self.expect_progress(client, self._gateway.live.policy.transport.header_timeout_s)
+
+    def _unreachable(self, name: str | None, port: int) -> str | None:
+        """Return why a destination may not be reached at all, None if it may be."""
+        live = self._gateway.live
+        if name is None:
+            return "no_name"
+        if _is_address(name):
+            return "address_instead_of_name"
+        if port not in live.policy.hosts.connect_ports:
+            return "port"
+        try:
+            if live.catalogue.provider(name) is not None:
+                return None
+            if live.catalogue.hides_name(name):
+                return "hidden_name"
+            if name in live.policy.hosts.refused_hosts:
+                return "host_refused"
+            if live.policy.hosts.unlisted == "refuse" and name not in live.policy.hosts.tunnelled_hosts:
+                return "host_unlisted"
+        except HostError:
+            return "bad_name"
+        return None
+
+    # -- TLS -----------------------------------------------------------------------------------------
+
+    async def client_hello(self, data: tls.ClientHelloData) -> None:
+        """Intercept an AI host, tunnel another, cut the rest. Returns with the connection decided."""
+        context = data.context
+        client = context.client
+        mode = mode_name(client)
+        name = normalise_name(data.client_hello.sni)
+        port = context.server.address[1] if context.server.address else 443
+        if mode == "explicit":
+            asked = normalise_name(context.server.address[0]) if context.server.address else None
+            name = name or asked
+            if name != asked:
+                self._cut(client, "name_mismatch", name or "")
+                return
+        elif mode == "reverse":
+            target = normalise_name(context.server.address[0]) if context.server.address else None
+            if name is not None and name != target:
+                self._cut(client, "name_mismatch", name)
+                return
+            name = target
+        reason = self._unreachable(name, port)
+        if reason is not None or name is None:
+            self._cut(client, reason or "no_name", name or "")
+            return
+        client.sni = name
+        if self._gateway.live.catalogue.provider(name) is not None:
+            return
+        if mode == "reverse":
+            self._cut(client, "not_a_provider", name)
+            return
+        await self._tunnel(data, name, port)
+
+    async def _tunnel(self, data: tls.ClientHelloData, name: str, port: int) -> None:
+        client = data.context.client
+        gateway = self._gateway
+        event = self._event(EventKind.TUNNELLED, client, name)
+        required = gateway.live.policy.audit_required
+        try:
+            await gateway.audit.append(event, required=required)
+        except Exception:
+            if required:
+                self._cut(client, "audit_unavailable", name)
+                return
+        # The destination is the name, resolved by us, not the address the client chose.
+        data.context.server.address = (name, port)
+        gate.open(client, (name, port))
+        data.ignore_connection = True
+        self.progressed(client)
+
+    def _cut(self, client: Client, reason: str, name: str = "") -> None:
+        self.refused(client, reason, name)
+        self.progressed(client)
+        abort_connection(client)
+
+    # -- the record ----------------------------------------------------------------------------------
+
+    def refused(self, client: Client, reason: str, name: str = "") -> None:
+        """Record a connection that was refused before HTTP. A full log must not make the refusal fail."""
+        try:
+            self._gateway.audit.append_nowait(self._event(EventKind.CONNECTION_REFUSED, client, name, reason))
+        except Exception:
+            return
+
+    def _event(self, kind: EventKind, client: Client, name: str, detail: str = "") -> Event:
+        gateway = self._gateway
+        return Event(
+            kind=kind,
+            gateway=gateway.id,
+            client=address_of(client),
+            client_mode=mode_name(client),
+            host=name,
+            connected_to=gateway.connected_to(name),
+            policy_revision=gateway.live.policy.revision,
+            rules_revision=gateway.live.detector.revision,
+            detail=detail,
+        )
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        # 127.1, 0x7f000001 and the like: inet_aton spellings of an address.
+        return all(part[:2].lower() == "0x" or part.isdigit() for part in name.split(".") if part)
+    return True

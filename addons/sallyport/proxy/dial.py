@@ -1,0 +1,120 @@
+"""Opening a connection: only to a destination the gate has opened, only to an address that may be reached.
+
+mitmproxy calls asyncio.open_connection with a name; here the name is resolved first, every address is
+checked, and the connection goes to a checked address, so that a second look-up cannot give another one.
+"""
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mitmproxy.proxy import commands, server
+
+from sallyport.proxy.gate import gate
+
+type Address = tuple[str, int]
+
+_STOCK_OPEN = server.ConnectionHandler.open_connection
+
+
+@dataclass(slots=True)
+class Dialing:
+    """How connections are opened. One per process, replaced as a whole at start and reload.
+
+    connect_to: (host, port) -> (host, port), curl's --connect-to; such destinations were named by the
+    operator and are not checked. guard: says whether a resolved address may be reached for a name.
+    own: addresses this gateway listens on.
+    """
+
+    connect_timeout_s: float = 10.0
+    connect_to: dict[Address, Address] = field(default_factory=dict)
+    guard: Callable[[str, ipaddress.IPv4Address | ipaddress.IPv6Address], bool] = lambda host, ip: True
+    own: Callable[[], set[tuple[str, int]]] = set
+
+
+dialing = Dialing()
+
+
+def configure(new: Dialing) -> None:
+    """Swap the settings in place, so that every importer sees the new ones at once."""
+    dialing.connect_timeout_s = new.connect_timeout_s
+    dialing.connect_to = new.connect_to
+    dialing.guard = new.guard
+    dialing.own = new.own
+
+
+def never_reachable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Loopback, link-local (cloud metadata), multicast, unspecified: no provider lives there."""
+    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
+    ip = mapped or ip
+    return ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+
+
+async def guarded_open(self: server.ConnectionHandler, command: commands.OpenConnection) -> None:
+    """Replace ConnectionHandler.open_connection: refuse what the gate has not opened."""
+    address = command.connection.address
+    if not gate.is_open(self.client, (address[0], address[1]) if address else None):
+        command.connection.error = "destination not admitted"
+    await _STOCK_OPEN(self, command)
+
+
+async def open_connection(
+    host: str, port: int, *, local_addr: Address | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Replace asyncio.open_connection inside mitmproxy.proxy.server.
+
+    Raises OSError with a fixed text; the caller turns it into "cannot connect".
+    """
+    named = dialing.connect_to.get((host.lower().rstrip("."), port))
+    target_host, target_port = named or (host, port)
+    try:
+        async with asyncio.timeout(dialing.connect_timeout_s):
+            addresses = await _resolve(target_host, target_port)
+            allowed = [a for a in addresses if named or _allowed(host, a)]
+            if not allowed:
+                raise OSError("the name resolves to no address that may be reached")
+            return await _first(allowed, target_port, local_addr)
+    except TimeoutError:
+        raise OSError("connect timed out") from None
+
+
+async def _resolve(host: str, port: int) -> list[str]:
+    loop = asyncio.get_running_loop()
+    try:
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (socket.gaierror, UnicodeError):
+        raise OSError("the name does not resolve") from None
+    return list(dict.fromkeys(str(info[4][0]) for info in found))
+
+
+def _allowed(host: str, address: str) -> bool:
+    ip = ipaddress.ip_address(address.partition("%")[0])
+    return not never_reachable(ip) and dialing.guard(host, ip)
+
+
+async def _first(
+    addresses: list[str], port: int, local_addr: Address | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    own = dialing.own()
+    for address in addresses:
+        if (address, port) in own:
+            raise OSError("the destination is this gateway")
+        try:
+            return await asyncio.open_connection(address, port, local_addr=local_addr)
+        except OSError:
+            continue
+    raise OSError("no address of the name accepts a connection")
+
+
+class AsyncioForServer:
+    """The asyncio module as mitmproxy.proxy.server sees it: everything stock but open_connection."""
+
+    open_connection = staticmethod(open_connection)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(asyncio, name)
+
+
+__all__ = ["AsyncioForServer", "Dialing", "configure", "dialing", "guarded_open", "never_reachable"]

@@ -1,0 +1,43 @@
+"""The lock at the core: nothing leaves unless it was admitted here, whatever addons did or failed to do.
+
+Two facts are kept, both absent by default. A flow is admitted when its verdict is final and its event is
+durable. A destination is open for a client when an admitted flow, or a decided tunnel, goes there.
+The guards in stream.py and dial.py ask; only the addon and the stream tell.
+"""
+
+from weakref import WeakKeyDictionary
+
+from mitmproxy.connection import Client
+from mitmproxy.http import HTTPFlow
+
+type Address = tuple[str, int]
+
+
+class Gate:
+    """Remembers what was admitted; forgets with the flow or client itself."""
+
+    def __init__(self) -> None:
+        self._flows: WeakKeyDictionary[HTTPFlow, bool] = WeakKeyDictionary()
+        self._destinations: WeakKeyDictionary[Client, set[Address]] = WeakKeyDictionary()
+
+    def admit(self, flow: HTTPFlow) -> None:
+        """Let this flow's request go upstream."""
+        self._flows[flow] = True
+
+    def revoke(self, flow: HTTPFlow) -> None:
+        """Take an admission back; used when a hook fails after it was given."""
+        self._flows.pop(flow, None)
+
+    def admitted(self, flow: HTTPFlow) -> bool:
+        return self._flows.get(flow, False)
+
+    def open(self, client: Client, address: Address) -> None:
+        """Let this client's traffic reach one destination."""
+        self._destinations.setdefault(client, set()).add((address[0], address[1]))
+
+    def is_open(self, client: Client, address: Address | None) -> bool:
+        return address is not None and (address[0], address[1]) in self._destinations.get(client, ())
+
+
+gate = Gate()
+"""One per process, as mitmproxy's own context is."""

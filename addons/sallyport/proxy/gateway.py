@@ -1,0 +1,149 @@
+"""What the hooks work with: the policy in force as one swappable snapshot, and the things that outlive it."""
+
+import asyncio
+import hashlib
+import hmac
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+from sallyport.audit.events import Event
+from sallyport.decision import Finding
+from sallyport.exchange import Exchange, Request, Segment, Surface
+from sallyport.policy.catalogue import Catalogue
+from sallyport.policy.sections import Policy
+from sallyport.stages.stage import Ports
+from sallyport.state.vault import MemoryVault, VaultScope
+
+INLINE_SCAN_CHARS = 16_384
+"""Texts up to this length together are scanned on the event loop; longer ones in a thread."""
+
+MAX_LINKS = 100_000
+
+
+class Detector(Protocol):
+    """Finds everything in texts; thread-safe, synchronous, raises when it could not look at all of it."""
+
+    @property
+    def revision(self) -> str: ...
+
+    def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]: ...
+
+
+class AuditSink(Protocol):
+    """Where events go. append returns once the event is durable, and raises if that cannot be had."""
+
+    async def append(self, event: Event, *, required: bool = True) -> None: ...
+
+    def append_nowait(self, event: Event) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Everything a reload replaces, as a whole. An exchange keeps the one it started with."""
+
+    policy: Policy
+    catalogue: Catalogue
+    detector: Detector
+
+    @property
+    def identity_headers(self) -> frozenset[str]:
+        """Lower-case names of the headers that speak of identity and never leave."""
+        header = self.policy.identity.header
+        if header is None:
+            return frozenset()
+        names = (header.name, header.tenant_header, header.roles_header)
+        return frozenset(n.lower() for n in names if n)
+
+
+class ScanOnce:
+    """The scanner port of one exchange: the first stage that asks pays, the others share.
+
+    limit_chars: more text than this is refused by raising, never cut.
+    """
+
+    def __init__(self, detector: Detector, segments: Sequence[Segment], limit_chars: int) -> None:
+        self._detector = detector
+        self._segments = segments
+        self._limit = limit_chars
+        self._found: tuple[Finding, ...] | None = None
+
+    async def findings(self) -> Sequence[Finding]:
+        if self._found is None:
+            chars = sum(len(s.text) for s in self._segments)
+            if chars > self._limit:
+                raise ValueError("more text than detection.max_text_bytes allows")
+            if chars <= INLINE_SCAN_CHARS:
+                self._found = self._detector.scan(self._segments)
+            else:
+                self._found = await asyncio.to_thread(self._detector.scan, self._segments)
+        return self._found
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One running gateway. live is replaced by assignment; nothing else of it changes.
+
+    key: 32 secret bytes from which fingerprints, conversations and placeholders are derived.
+    id: name of this instance in the audit log. connect_to: curl-like overrides, shown in the audit.
+    reload: builds a new snapshot from the files; raises OperatorError and changes nothing if they are bad.
+    """
+
+    live: Live
+    audit: AuditSink
+    key: bytes
+    id: str
+    reload: Callable[[], Live]
+    vault: MemoryVault
+    connect_to: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
+
+    def digest(self, purpose: str, *parts: str) -> str:
+        """Return a keyed digest of values, 32 hex digits. purpose separates uses of the key."""
+        mac = hmac.new(self.key, purpose.encode(), hashlib.sha256)
+        for part in parts:
+            data = part.encode("utf-8", "surrogatepass")
+            mac.update(len(data).to_bytes(8, "big") + data)
+        return mac.hexdigest()[:32]
+
+    def fingerprint(self, credential: str) -> str:
+        """Return what stands for a credential everywhere: key_ and 24 hex digits."""
+        return "key_" + self.digest("credential", credential)[:24]
+
+    def conversation(self, request: Request) -> str:
+        """Return a digest that stays the same while a client resends a growing conversation.
+
+        A continued answer belongs to its conversation; else the first text the user wrote tells.
+        """
+        if request.previous is not None:
+            linked = self._links.get(self.digest("answer", request.provider, request.previous))
+            if linked is not None:
+                return linked
+        texts = (s.text for s in request.segments if s.surface is Surface.USER)
+        first = next(texts, None) or next((s.text for s in request.segments), "")
+        return self.digest("conversation", request.provider, first)
+
+    def link(self, provider: str, answer_id: str | None, conversation: str) -> None:
+        """Remember to which conversation an answer belongs."""
+        if not answer_id:
+            return
+        self._links[self.digest("answer", provider, answer_id)] = conversation
+        while len(self._links) > MAX_LINKS:
+            self._links.popitem(last=False)
+
+    def scope(self, exchange: Exchange) -> VaultScope:
+        who = exchange.principal
+        return self.vault.scope(who.tenant if who else "", who.id if who else "", exchange.conversation)
+
+    def connected_to(self, host: str, port: int = 443) -> str:
+        """Return the lab address that takes a host's place, for the audit; empty if none does."""
+        target = self.connect_to.get((host, port))
+        return f"{target[0]}:{target[1]}" if target else ""
+
+
+def ports_for(gateway: Gateway, live: Live, scanner: ScanOnce) -> Callable[[Exchange], Ports]:
+    """Return the factory of an exchange's ports: one scanner, a vault scope per principal."""
+    return lambda exchange: Ports(scanner=scanner, vault=gateway.scope(exchange))

@@ -1,0 +1,231 @@
+"""Our own host on mitmproxy: the minimal addon set, options asserted, signals that drain and reload."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import exceptions, master, options
+from mitmproxy.addons import core as core_addon
+from mitmproxy.addons import disable_h2c, errorcheck, next_layer, proxyserver, tlsconfig
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.errors import OperatorError
+from sallyport.pipeline import STAGES, Step
+from sallyport.proxy import core, dial, stream, tls
+from sallyport.proxy.addon import GatewayAddon
+from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.manager import CachedManager
+
+logger = logging.getLogger("sallyport.host")
+
+REQUIRED_OPTIONS: dict[str, Any] = {
+    "rawtcp": False,
+    "connection_strategy": "lazy",
+    "stream_large_bodies": None,
+    "body_size_limit": None,
+    "ssl_insecure": False,
+    "validate_inbound_headers": True,
+    "ignore_hosts": [],
+    "allow_hosts": [],
+    "tcp_hosts": [],
+    "udp_hosts": [],
+    "show_ignored_hosts": False,
+    "http2": True,
+    "http3": False,
+    "websocket": False,
+    "upstream_cert": False,
+    "add_upstream_certs_to_client_chain": False,
+    "request_client_cert": False,
+    "store_streamed_bodies": False,
+    "keep_host_header": False,
+    "ciphers_client": tls.CIPHERS,
+    "ciphers_server": tls.CIPHERS,
+    "tls_version_client_min": "TLS1_2",
+    "tls_version_server_min": "TLS1_2",
+}
+"""Options that decide whether traffic can pass unseen. body_size_limit: our own limits stand in its place."""
+
+OPTIONAL_IN_MITMDUMP = {"onboarding": False, "block_global": False, "console_palette": None}
+_FORBIDDEN_OPTIONS = ("emudhra", "emudhra_old")
+
+
+@dataclass(frozen=True, slots=True)
+class HostSettings:
+    """Where to listen and whom to trust.
+
+    modes: mitmproxy's mode specifications. upstream_ca: PEM that replaces the public roots, for labs.
+    client_ca: PEM of the CAs client certificates must come from; None asks for none.
+    """
+
+    modes: tuple[str, ...]
+    confdir: Path
+    upstream_ca: Path | None = None
+    client_ca: Path | None = None
+
+
+def apply_settings(gateway: Gateway, live: Live, own: Callable[[], set[tuple[str, int]]]) -> None:
+    """Hand the transport section to the core; called at start and after each reload."""
+    transport = live.policy.transport
+    stream.settings.max_request_bytes = transport.max_request_bytes
+    stream.settings.max_response_bytes = transport.max_response_bytes
+    stream.settings.max_header_bytes = transport.max_header_bytes
+    stream.settings.max_headers = transport.max_headers
+    dial.configure(
+        dial.Dialing(
+            connect_timeout_s=transport.connect_timeout_s,
+            connect_to=gateway.connect_to,
+            guard=lambda host, ip: live.catalogue.provider(host) is not None or not ip.is_private,
+            own=own,
+        )
+    )
+
+
+def set_options(opts: options.Options, settings: HostSettings, live: Live) -> None:
+    """Set every option that matters. Raises OperatorError for a mode mitmproxy does not know."""
+    wanted = dict(REQUIRED_OPTIONS)
+    wanted["confdir"] = str(settings.confdir)
+    wanted["ssl_verify_upstream_trusted_ca"] = str(settings.upstream_ca) if settings.upstream_ca else None
+    wanted["tcp_timeout"] = int(live.policy.transport.idle_timeout_s)
+    known = {k: v for k, v in wanted.items() if k in opts}
+    missing = wanted.keys() - known.keys()
+    if missing:
+        raise OperatorError(
+            "mitmproxy options",
+            f"this mitmproxy lacks {', '.join(sorted(missing))}",
+            f"Install mitmproxy=={core.MITMPROXY_VERSION}",
+            exit_code=3,
+        )
+    opts.update(**known)
+    if settings.modes:
+        try:
+            opts.update(mode=list(settings.modes))
+        except exceptions.OptionsError as error:
+            raise OperatorError(
+                "--listen", str(error), "Write explicit@3128, transparent@8080 or reverse:https://HOST@8443"
+            ) from None
+
+
+def assert_options(opts: options.Options) -> None:
+    """Refuse to run with an option that lets traffic pass unseen, whoever set it."""
+    for name, value in REQUIRED_OPTIONS.items():
+        if getattr(opts, name) != value:
+            raise OperatorError(
+                f"option {name}", "it is not what the gateway needs", f"Leave it at {value!r}", exit_code=3
+            )
+    for name in _FORBIDDEN_OPTIONS:
+        if name in opts and getattr(opts, name):
+            raise OperatorError(
+                f"option {name}", "it signs with a key nobody here made", "Install the pinned mitmproxy"
+            )
+
+
+class GatewayMaster(master.Master):
+    """mitmproxy's master with five addons of its own and ours."""
+
+    def __init__(self, gateway: Gateway, settings: HostSettings, stages: Sequence[Step] = STAGES) -> None:
+        core.install()
+        super().__init__(options.Options())
+        self.addons = CachedManager(self)
+        self.gateway = gateway
+        self.settings = settings
+        self.proxyserver = proxyserver.Proxyserver()
+        self.addon = GatewayAddon(gateway, stages=stages)
+        tls.client_ca["file"] = str(settings.client_ca) if settings.client_ca else None
+        self.addons.add(
+            core_addon.Core(),
+            self.proxyserver,
+            disable_h2c.DisableH2C(),
+            next_layer.NextLayer(),
+            tlsconfig.TlsConfig(),
+            self.addon,
+            errorcheck.ErrorCheck(),
+        )
+        set_options(self.options, settings, gateway.live)
+        assert_options(self.options)
+        apply_settings(gateway, gateway.live, self.listening)
+
+    def listening(self) -> set[tuple[str, int]]:
+        """Addresses this gateway listens on, wildcards spelled out as loopback."""
+        found = {(str(host), int(port)) for host, port, *_ in self.proxyserver.listen_addrs()}
+        return found | {(h, p) for _, p in found for h in ("127.0.0.1", "::1")}
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """Listening port by mode specification, for callers that asked for port 0."""
+        return {
+            server.mode.full_spec: server.listen_addrs[0][1]
+            for server in self.proxyserver.servers
+            if server.listen_addrs
+        }
+
+    async def serve(self, started: Callable[[], None] = lambda: None) -> None:
+        """Run until SIGTERM or SIGINT, then drain. SIGHUP reloads. Raises OperatorError if it cannot listen."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        task = asyncio.create_task(self.run())
+        try:
+            await self._listening(task)
+            self._record(EventKind.STARTED)
+            started()
+            waiting = asyncio.create_task(stop.wait())
+            await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if not task.done():
+                await self.drain()
+        finally:
+            self.shutdown()
+            await asyncio.gather(task, return_exceptions=True)
+            await asyncio.sleep(0.05)
+            self._record(EventKind.STOPPED)
+
+    async def _listening(self, task: "asyncio.Task[None]") -> None:
+        wanted = len(self.options.mode)
+        while len(self.ports) < wanted:
+            failed = [s for s in self.proxyserver.servers if s.last_exception is not None]
+            if failed or task.done():
+                reason = str(failed[0].last_exception) if failed else "the host stopped while starting"
+                self.shutdown()
+                raise OperatorError("--listen", reason, "Choose a free port, or stop what uses it", exit_code=3)
+            await asyncio.sleep(0.01)
+
+    async def drain(self) -> None:
+        """Take no new connections, let exchanges in flight finish within the policy's time."""
+        self.addon.connections.draining = True
+        deadline = asyncio.get_running_loop().time() + self.gateway.live.policy.transport.drain_s
+        self.options.update(server=False)
+        while self.addon.in_flight and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(0.05)
+
+    def reload(self) -> None:
+        """Read policy, catalogue and rules anew and swap them; a broken file leaves the old ones in force."""
+        try:
+            live = self.gateway.reload()
+        except OperatorError as error:
+            logger.error("reload refused, the old policy stays in force: %s", error)
+            self._record(EventKind.POLICY_REJECTED)
+            return
+        apply_settings(self.gateway, live, self.listening)
+        self.options.update(tcp_timeout=int(live.policy.transport.idle_timeout_s))
+        self.gateway.live = live
+        self._record(EventKind.POLICY_CHANGED)
+        logger.warning("policy %s in force", live.policy.revision)
+
+    def _record(self, kind: EventKind) -> None:
+        live = self.gateway.live
+        event = Event(
+            kind=kind,
+            gateway=self.gateway.id,
+            policy_revision=live.policy.revision,
+            rules_revision=live.detector.revision,
+        )
+        try:
+            self.gateway.audit.append_nowait(event)
+        except Exception:
+            logger.error("the audit log took no %s event", kind)

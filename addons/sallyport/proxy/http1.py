@@ -1,0 +1,168 @@
+"""HTTP/1 framing, strict: a head that two parsers could read differently is answered with 400 and closed.
+
+Replaces Http1Server, Http1Client and the body reader of mitmproxy.proxy.layers.http. Stock mitmproxy has no
+bound on a head, forwards folded and bare-LF lines, crashes on chunked trailers, and quotes what it met in
+its error pages.
+"""
+
+import re
+from collections.abc import Callable
+
+import h11
+from h11._readers import ChunkedReader
+from h11._receivebuffer import ReceiveBuffer
+from mitmproxy import http
+from mitmproxy.net.http import http1
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.layers.http import _http1
+
+from sallyport.proxy.stream import settings
+
+StockServer = _http1.Http1Server
+StockClient = _http1.Http1Client
+_stock_body_reader = _http1.make_body_reader
+
+_REQUEST_LINE = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.1\Z")
+_HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}:[\t -~\x80-\xff]*\Z")
+
+on_head_started: Callable[[object], None] = lambda client: None  # noqa: E731
+"""Called with the client when a head begins to arrive after the first; the addon sets it."""
+
+
+def framing_error(head: bytes, max_headers: int) -> str | None:
+    """Return why a request head (without its final blank line) is refused, None if it is clean.
+
+    RFC 9112: no bare LF or CR, no folded lines, no control bytes, chunked as the only transfer coding,
+    at most one length, at most one Host.
+    """
+    lines = head.split(b"\r\n")
+    if not _REQUEST_LINE.match(lines[0]):
+        return "request_line"
+    if len(lines) - 1 > max_headers:
+        return "too_many_headers"
+    seen: set[bytes] = set()
+    for line in lines[1:]:
+        if not _HEADER_LINE.match(line):
+            return "header_line"
+        name, _, value = line.partition(b":")
+        name = name.lower()
+        if name in _ONCE:
+            if name in seen:
+                return "repeated_" + name.decode("ascii").replace("-", "_")
+            seen.add(name)
+            if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                return "transfer_encoding"
+            if name == b"content-length" and not value.strip().isdigit():
+                return "content_length"
+    if {b"transfer-encoding", b"content-length"} <= seen:
+        return "two_lengths"
+    if b"host" not in seen:
+        return "no_host"
+    return None
+
+
+_ONCE = {
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"content-type",
+    b"content-encoding",
+    b"authorization",
+    b"x-api-key",
+    b"expect",
+    b"upgrade",
+}
+
+
+class NoTrailers:
+    """A chunked body reader that refuses trailers, which the core cannot carry and nobody scans."""
+
+    def __init__(self) -> None:
+        self._reader = ChunkedReader()
+
+    def __call__(self, buffer: ReceiveBuffer) -> object:
+        event = self._reader(buffer)
+        if isinstance(event, h11.EndOfMessage) and event.headers:
+            raise h11.RemoteProtocolError("trailers are not accepted")
+        return event
+
+    def read_eof(self) -> object:
+        return self._reader.read_eof()
+
+
+def make_body_reader(expected_size: int | None) -> object:
+    """Replace mitmproxy's: the same readers, but no trailers."""
+    return NoTrailers() if expected_size is None else _stock_body_reader(expected_size)
+
+
+def make_error_response(status_code: int, message: str = "") -> bytes:
+    """Replace mitmproxy's HTML page, whose message may quote the peer, by fixed JSON."""
+    headers = {"content-type": "application/json", "connection": "close"}
+    page = http.Response.make(status_code, format_error(status_code, ""), headers)
+    return bytes(http1.assemble_response(page))
+
+
+def format_error(status_code: int, message: str) -> bytes:
+    """The body of an error the core answers before any dialect is known. The message is not used."""
+    return b'{"error":{"message":"Refused by the egress gateway.","type":"gateway","code":"http_%d"}}' % status_code
+
+
+class GuardedHttp1Server(StockServer):
+    """The client-facing side."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.ConnectionClosed):
+            # Stock logs the half-read head, which may hold a credential.
+            yield commands.CloseConnection(self.conn)
+            return
+        refused = self._refused()
+        if refused is not None:
+            status = 431 if refused in {"head_too_large", "too_many_headers"} else 400
+            yield commands.SendData(self.conn, make_error_response(status))
+            yield commands.CloseConnection(self.conn)
+            self.state = self.done
+            on_framing_refused(self.context.client, refused)
+            return
+        yield from super().read_headers(event)
+
+    def _refused(self) -> str | None:
+        data = bytes(self.buf)
+        end = data.find(b"\r\n\r\n")
+        limit = settings.max_header_bytes
+        if end > limit or (end < 0 and len(data) > limit):
+            return "head_too_large"
+        if end >= 0:
+            return framing_error(data[:end], settings.max_headers)
+        if data[:1] in (b"\r", b"\n") or b"\n\n" in data or b"\r\r" in data or b"\0" in data:
+            return "line_ends"
+        if data:
+            on_head_started(self.context.client)
+        return None
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        for command in super().read_body(event):
+            # The core closes without a word on a broken body; a client deserves its 400.
+            if isinstance(command, commands.CloseConnection) and self.response is None:
+                yield commands.SendData(self.conn, make_error_response(400))
+                on_framing_refused(self.context.client, "body")
+            yield command
+
+
+class GuardedHttp1Client(StockClient):
+    """The provider-facing side: a bounded head."""
+
+    def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.DataReceived) and len(self.buf) > settings.max_header_bytes:
+            data = bytes(self.buf)
+            end = data.find(b"\r\n\r\n")
+            if end < 0 or end > settings.max_header_bytes:
+                self.buf = ReceiveBuffer()
+                self.conn.error = "head_too_large"
+                yield commands.CloseConnection(self.conn)
+                yield from super().read_headers(events.ConnectionClosed(self.conn))
+                return
+        yield from super().read_headers(event)
+
+
+on_framing_refused: Callable[[object, str], None] = lambda client, reason: None  # noqa: E731
+"""Called with the client and a reason id when a connection is refused below HTTP; the addon sets it."""

@@ -1,0 +1,152 @@
+"""From an HTTP request to an exchange, or to a decision that refuses it. No hook, no I/O, no policy mode.
+
+One name rules: the name the client asked TLS for. Host, :authority and an absolute target must say the same.
+"""
+
+import re
+from dataclasses import dataclass
+
+from mitmproxy.http import HTTPFlow, Request
+
+from sallyport.decision import Action, Decision
+from sallyport.exchange import Operation, Segment, Surface
+from sallyport.policy.catalogue import Credentials, Endpoint, Miss, Provider
+from sallyport.proxy.tls import normalise_name
+from sallyport.stages.places import HEADER, TARGET
+from sallyport.wire.coding import decode_body
+from sallyport.wire.dialect import WireError
+from sallyport.wire.mediatype import require_utf8
+
+TRANSPORT = "transport"
+"""The stage name of decisions made before a body was read."""
+
+WIRE = "wire"
+"""The stage name of decisions on bodies that cannot be read whole."""
+
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+
+_STRUCTURAL = frozenset(
+    {
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "accept", "accept-encoding",
+        "accept-language", "content-type", "content-encoding", "expect", "te", "cache-control", "pragma",
+    }
+)  # fmt: skip
+"""Headers that are checked or set elsewhere and are not scanned as text."""
+
+NEVER_FORWARDED = (
+    "proxy-authorization", "proxy-connection", "proxy-authenticate", "te", "keep-alive", "forwarded", "via",
+    "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "alt-used",
+)  # fmt: skip
+"""Headers that would tell a provider about the inside, or belong to this hop only."""
+
+
+def refuse(reason: str, message: str, status: int = 400) -> Decision:
+    """Return a refusal of the transport."""
+    return Decision(TRANSPORT, Action.DENY, f"transport.{reason}", message=message, status=status)
+
+
+def check_request(flow: HTTPFlow, name: str, max_header_bytes: int, max_headers: int) -> Decision | None:
+    """Return why the head of a request is refused, None if it is sound.
+
+    name: the host the connection was opened for, normalised.
+    """
+    request = flow.request
+    fields = request.headers.fields
+    if len(fields) > max_headers or sum(len(k) + len(v) for k, v in fields) > max_header_bytes:
+        return refuse("head_too_large", "The request has too many or too long headers.", 431)
+    if any(_CONTROL.search(k) or _CONTROL.search(v) for k, v in fields):
+        return refuse("header_control", "A header holds control characters.")
+    hosts = request.headers.get_all("host")
+    named = [*hosts, *([request.authority] if request.authority else [])]
+    if len(hosts) > 1 or not named:
+        return refuse("host_count", "The request must name exactly one host.")
+    if any(_host_of(given) != name for given in named):
+        return refuse("host_mismatch", "The request names another host than the connection.", 421)
+    if any(len(request.headers.get_all(k)) > 1 for k in ("content-length", "transfer-encoding", "content-type")):
+        return refuse("repeated_header", "A header that may be there once is repeated.")
+    if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
+        return refuse("transfer_encoding", "The only transfer coding accepted is chunked.")
+    if "upgrade" in request.headers:
+        return refuse("upgrade", "Protocol upgrades are not accepted here; use HTTPS requests.", 403)
+    return None
+
+
+def _host_of(given: str) -> str | None:
+    name, colon, port = given.strip().rpartition(":")
+    if not colon:
+        name, port = port, "443"
+    return normalise_name(name) if port == "443" else None
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the target of a call says. miss: why the catalogue has no such endpoint, empty if it has."""
+
+    endpoint: Endpoint
+    miss: str = ""
+
+
+def find_target(provider: Provider, request: Request) -> Target:
+    """Look the call up; an unknown one becomes an opaque endpoint, which the access stage judges."""
+    found = provider.resolve(request.method, request.path)
+    if isinstance(found, Miss):
+        unknown = Endpoint("opaque", Operation.OPAQUE, None, None, "(unknown)")
+        return Target(unknown, found.reason)
+    return Target(found)
+
+
+def credentials_of(request: Request, where: Credentials) -> frozenset[str]:
+    """Return the distinct credentials a request carries, without their scheme word."""
+    found: set[str] = set()
+    for name in where.headers:
+        for value in request.headers.get_all(name):
+            scheme, _, rest = value.strip().partition(" ")
+            key = rest if scheme.lower() in {"bearer", "token", "basic"} and rest else value
+            if key.strip():
+                found.add(key.strip())
+    for name in where.query:
+        found.update(value for value in request.query.get_all(name) if value)
+    return frozenset(found)
+
+
+def open_headers(request: Request, where: Credentials) -> tuple[tuple[str, str], ...]:
+    """Return the headers without credentials, names in lower case, in order."""
+    hidden = {*where.headers, "proxy-authorization", "cookie"}
+    return tuple((k.lower(), v) for k, v in request.headers.items(multi=True) if k.lower() not in hidden)
+
+
+def extra_segments(
+    headers: tuple[tuple[str, str], ...], endpoint: Endpoint, own: frozenset[str]
+) -> tuple[Segment, ...]:
+    """Return the texts outside the body: header values and what the client chose in path and query.
+
+    own: headers that never leave, which nobody needs to scan.
+    """
+    segments = [
+        Segment(f"{HEADER}{position}", Surface.DOCUMENT, f"{name}: {value}")
+        for position, (name, value) in enumerate(headers)
+        if name not in _STRUCTURAL and name not in own and name not in NEVER_FORWARDED
+    ]
+    segments += [Segment(f"{TARGET}{name}", Surface.DOCUMENT, value) for name, value in endpoint.captured]
+    return tuple(segments)
+
+
+def decoded_body(request: Request, limit_bytes: int) -> bytes:
+    """Return the body as it will be scanned and forwarded. Raises WireError."""
+    require_utf8(request.headers.get("content-type"))
+    codings = request.headers.get_all("content-encoding")
+    if len(codings) > 1:
+        raise WireError("coding.duplicate")
+    return decode_body(request.raw_content or b"", codings[0] if codings else None, limit_bytes=limit_bytes)
+
+
+def unreadable(error: WireError) -> Decision:
+    """Return the refusal of a body that cannot be read whole. The reason names the trick, not the content."""
+    status = 413 if error.reason in {"coding.bomb", "coding.too_large"} else 400
+    return Decision(
+        WIRE,
+        Action.DENY,
+        f"wire.{error.reason}",
+        message=f"The gateway cannot read this request whole ({error.reason}), so it was not sent.",
+        status=status,
+    )

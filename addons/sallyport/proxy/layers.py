@@ -1,0 +1,70 @@
+"""Which protocol a connection may speak: TLS or HTTP, decided on enough bytes, and nothing else.
+
+Stock mitmproxy relays what it does not recognise (a first segment of two bytes was a complete bypass).
+Here what is not recognised is closed.
+"""
+
+from mitmproxy import ctx
+from mitmproxy.connection import Client
+from mitmproxy.net.tls import starts_like_tls_record
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer, modes
+from mitmproxy.proxy.layers.http import HTTPMode
+
+_TLS_RECORD = 0x16
+MIN_FIRST_BYTES = 3
+
+
+class CloseLayer(layer.Layer):
+    """Close the client connection and swallow everything."""
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.Start):
+            yield commands.CloseConnection(self.context.client)
+
+
+def abort_connection(client: Client) -> None:
+    """Reset a client connection at once, from wherever the caller stands."""
+    proxyserver = ctx.master.addons.get("proxyserver")
+    handler = proxyserver.connections.get(client.id) if proxyserver else None
+    if handler is None or client not in handler.transports:
+        return
+    writer = handler.transports[client].writer
+    if writer is not None:
+        writer.transport.abort()
+
+
+def choose_layer(context: Context, data_client: bytes) -> layer.Layer | None:
+    """Return the next layer, None to wait for more bytes.
+
+    Only TCP is spoken. A connection that starts with a TLS record gets TLS, then HTTP; in explicit mode
+    HTTP comes first. A plain connection must start like an HTTP/1 request line.
+    """
+    if context.client.transport_protocol != "tcp":
+        return CloseLayer(context)
+    top = context.layers[-1] if context.layers else None
+    if isinstance(top, modes.HttpProxy):
+        return HttpLayer(context, HTTPMode.regular)
+    if len(data_client) < MIN_FIRST_BYTES:
+        if data_client and not _may_start(data_client):
+            return CloseLayer(context)
+        return None
+    if starts_like_tls_record(data_client) and not _has_tls(context):
+        # Reverse and transparent mode alike: the upstream side is TLS too, opened only after a verdict.
+        server_tls = ServerTLSLayer(context)
+        server_tls.child_layer = ClientTLSLayer(context)
+        return server_tls
+    if not _may_start(data_client):
+        return CloseLayer(context)
+    return HttpLayer(context, HTTPMode.transparent)
+
+
+def _has_tls(context: Context) -> bool:
+    return any(isinstance(known, ClientTLSLayer) for known in context.layers)
+
+
+def _may_start(data: bytes) -> bool:
+    """Say whether bytes can begin a TLS record or an HTTP method (RFC 9110: a token; ours are letters)."""
+    head = data[:MIN_FIRST_BYTES]
+    return head[0] == _TLS_RECORD or all(65 <= c <= 90 for c in head)

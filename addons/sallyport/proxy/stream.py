@@ -1,0 +1,254 @@
+"""One HTTP exchange in mitmproxy's core, with the gate built in: no admission, no server connection.
+
+Replaces mitmproxy.proxy.layers.http.HttpStream. What differs from stock: bodies are bounded by our own
+limits and answered in the client's dialect; a streamed answer goes through a tap that can end it and cancel
+the upstream; an upstream that fails is reported in the client's dialect, without quoting what it sent.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mitmproxy import flow as mitm_flow
+from mitmproxy import http
+from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.proxy import commands, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers import http as stock
+from mitmproxy.proxy.layers.http import (
+    DropStream,
+    ErrorCode,
+    HttpErrorHook,
+    HttpEvent,
+    RequestData,
+    RequestProtocolError,
+    ResponseData,
+    ResponseEndOfMessage,
+    ResponseHeaders,
+    ResponseProtocolError,
+    ResponseTrailers,
+    SendHttp,
+)
+
+from sallyport.proxy.gate import gate
+
+StockStream = stock.HttpStream
+DISCARD_FACTOR = 4
+"""How many times the body limit is read and thrown away before the connection is cut instead."""
+
+
+@dataclass(slots=True)
+class Step:
+    """What a tap makes of a piece of the answer. finish: end the answer here and cancel the upstream."""
+
+    out: list[bytes]
+    finish: bool = False
+
+
+class Tap(Protocol):
+    """A filter over a streamed answer. Never raises."""
+
+    def feed(self, data: bytes) -> Step: ...
+
+    def end(self) -> Step: ...
+
+    def broken(self) -> Step:
+        """The upstream stopped in the middle: say so in the dialect; nothing held may come out."""
+        ...
+
+
+class StreamTap:
+    """Marks flow.response.stream as ours; mitmproxy only asks whether it is truthy."""
+
+    def __init__(self, tap: Tap) -> None:
+        self.tap = tap
+
+    def __call__(self, data: bytes) -> list[bytes]:
+        """Serve a stock HttpStream too, were one ever in place: it knows plain callables only."""
+        step = self.tap.feed(data) if data else self.tap.end()
+        return [chunk for chunk in step.out if chunk]
+
+
+def _plain_answer(flow: http.HTTPFlow, status: int, reason: str) -> http.Response:
+    body = b'{"error":{"message":"Refused by the egress gateway (%s).","type":"gateway","code":"%s"}}' % (
+        reason.encode(),
+        reason.encode(),
+    )
+    return http.Response.make(
+        status, body, {"content-type": "application/json", "x-should-retry": "false"}
+    )
+
+
+@dataclass(slots=True)
+class StreamSettings:
+    """What the core needs to know of the policy, replaced in place at start and reload.
+
+    answer: makes the HTTP answer for (flow, status, reason id) in the client's dialect.
+    """
+
+    max_request_bytes: int = 8 * 1024 * 1024
+    max_response_bytes: int = 32 * 1024 * 1024
+    max_header_bytes: int = 64 * 1024
+    max_headers: int = 100
+    answer: Callable[[http.HTTPFlow, int, str], http.Response] = _plain_answer
+
+
+settings = StreamSettings()
+
+_REASONS = {
+    ErrorCode.CONNECT_FAILED: (502, "upstream.unreachable"),
+    ErrorCode.GENERIC_SERVER_ERROR: (502, "upstream.protocol"),
+    ErrorCode.RESPONSE_VALIDATION_FAILED: (502, "upstream.framing"),
+    ErrorCode.RESPONSE_TOO_LARGE: (502, "upstream.too_large"),
+    ErrorCode.REQUEST_TOO_LARGE: (413, "body.too_large"),
+    ErrorCode.REQUEST_VALIDATION_FAILED: (400, "framing.invalid"),
+    ErrorCode.GENERIC_CLIENT_ERROR: (400, "framing.invalid"),
+    ErrorCode.DESTINATION_UNKNOWN: (400, "host.missing"),
+}
+
+
+class GuardedStream(StockStream):
+    """HttpStream with the gate, own limits, and answers in the client's dialect."""
+
+    def __init__(self, context: Context, stream_id: int) -> None:
+        super().__init__(context, stream_id)
+        self._request_bytes = 0
+        self._response_bytes = 0
+
+    # -- the gate ------------------------------------------------------------------------------------
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        if not gate.admitted(self.flow):
+            self.flow.response = settings.answer(self.flow, 503, "gateway.no_verdict")
+            yield from self.send_response()
+            return False
+        gate.open(self.context.client, (self.flow.request.host, self.flow.request.port))
+        return (yield from super().make_server_connection())
+
+    # -- bodies --------------------------------------------------------------------------------------
+
+    def check_body_size(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Refuse by the declared length; what is not declared is counted as it arrives."""
+        limit = settings.max_request_bytes if request else settings.max_response_bytes
+        buffer = self.request_body_buf if request else self.response_body_buf
+        size = len(buffer) or self._declared(request)
+        if size <= limit:
+            return False
+        if request:
+            yield from self._request_too_large(size, first=not buffer)
+            return False
+        self.response_body_buf.clear()
+        yield SendHttp(
+            RequestProtocolError(self.stream_id, "response too large", ErrorCode.RESPONSE_TOO_LARGE),
+            self.context.server,
+        )
+        yield from self.handle_protocol_error(
+            ResponseProtocolError(self.stream_id, "response too large", ErrorCode.RESPONSE_TOO_LARGE)
+        )
+        return True
+
+    def _declared(self, request: bool) -> int:
+        try:
+            size = expected_http_body_size(self.flow.request, None if request else self.flow.response)
+        except ValueError:
+            return 0
+        return size or 0
+
+    def _request_too_large(self, size: int, *, first: bool) -> layer.CommandGenerator[None]:
+        self.request_body_buf.clear()
+        self.flow.metadata[TOO_LARGE] = True
+        if first:
+            return
+        self.flow.response = self.flow.response or settings.answer(self.flow, 413, "body.too_large")
+        yield from ()
+
+    def state_consume_request_body(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        """Buffer a body within bounds; throw away, within wider bounds, what is refused already."""
+        if isinstance(event, RequestData):
+            self._request_bytes += len(event.data)
+            if self._request_bytes > settings.max_request_bytes * DISCARD_FACTOR:
+                self.flow.error = mitm_flow.Error("request body without end")
+                yield HttpErrorHook(self.flow)
+                yield commands.CloseConnection(self.context.client)
+                self.client_state = self.server_state = self.state_errored
+                self.flow.live = False
+                return
+            if self.flow.response:
+                return
+        yield from super().state_consume_request_body(event)
+
+    # -- the streamed answer -------------------------------------------------------------------------
+
+    def state_stream_response_body(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        response = self.flow.response
+        assert response is not None
+        if not isinstance(response.stream, StreamTap):
+            yield from super().state_stream_response_body(event)
+            return
+        tap = response.stream.tap
+        if isinstance(event, ResponseTrailers):
+            return
+        if isinstance(event, ResponseData):
+            step = tap.feed(event.data)
+            yield from self._send_pieces(step)
+            if step.finish:
+                yield SendHttp(
+                    RequestProtocolError(self.stream_id, "stream ended by policy", ErrorCode.CANCEL),
+                    self.context.server,
+                )
+                yield from self.send_response(already_streamed=True)
+        else:
+            yield from self._send_pieces(tap.end())
+            yield from self.send_response(already_streamed=True)
+
+    def _send_pieces(self, step: Step) -> layer.CommandGenerator[None]:
+        for chunk in step.out:
+            if chunk:  # an empty chunk would end an HTTP/1 body
+                yield SendHttp(ResponseData(self.stream_id, chunk), self.context.client)
+
+    # -- failures ------------------------------------------------------------------------------------
+
+    def handle_protocol_error(
+        self, event: RequestProtocolError | ResponseProtocolError
+    ) -> layer.CommandGenerator[None]:
+        answerable = (
+            isinstance(event, ResponseProtocolError)
+            and self.client_state == self.state_done
+            and self.server_state not in (self.state_done, self.state_errored)
+        )
+        status, reason = _REASONS.get(event.code, (0, ""))
+        if not answerable or not status:
+            event.message = event.code.name.lower()
+            yield from super().handle_protocol_error(event)
+            return
+        self.flow.error = mitm_flow.Error(reason)
+        yield HttpErrorHook(self.flow)
+        if (yield from self.check_killed(False)):
+            return
+        response = self.flow.response
+        streaming = self.server_state == self.state_stream_response_body
+        if streaming and response is not None and isinstance(response.stream, StreamTap):
+            yield from self._send_pieces(response.stream.tap.broken())
+        elif streaming:
+            # Bytes of a tunnelled answer are out already; only a cut connection tells the truth.
+            yield SendHttp(event, self.context.client)
+            self.server_state = self.state_errored
+            self.flow.live = False
+            yield DropStream(self.stream_id)
+            return
+        else:
+            answer = settings.answer(self.flow, status, reason)
+            content = answer.raw_content or b""
+            yield SendHttp(ResponseHeaders(self.stream_id, answer, not content), self.context.client)
+            if content:
+                yield SendHttp(ResponseData(self.stream_id, content), self.context.client)
+        self.server_state = self.state_done
+        self.flow.live = False
+        yield DropStream(self.stream_id)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+
+
+TOO_LARGE = "sallyport.too_large"
+"""flow.metadata key: the request body went over its limit and was thrown away."""
+
+__all__ = ["GuardedStream", "Step", "StreamSettings", "StreamTap", "Tap", "settings"]

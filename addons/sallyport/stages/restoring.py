@@ -1,0 +1,183 @@
+"""Originals come back into an answer's text, and only into its text.
+
+A hostile answer can put a placeholder where a renderer would send the value away: into a URL, a link
+target, an HTML tag. There it stays a placeholder. The context is followed over the whole channel, however
+the text was cut, so that every cutting gives the same output.
+"""
+
+import json
+import re
+from collections.abc import Callable
+
+from sallyport.stages.placeholder import JSON_PLACEHOLDER, MAX_LENGTH, PLACEHOLDER
+
+_OPENER = re.compile(r"<[A-Z]?[A-Z0-9_]{0,51}(?:_[a-z2-7]{0,10})?\Z")
+_JSON_OPENER = re.compile(
+    r"(?:<|\\u003[cC])[A-Z0-9_]{0,51}(?:_[a-z2-7]{0,10})?(?:\\(?:u(?:0(?:0(?:3)?)?)?)?)?\Z|\\(?:u(?:0(?:0(?:3)?)?)?)?\Z"
+)
+_URLISH = re.compile(
+    r"(?i)//|www\.|\b(?:mailto|tel|sms|data|javascript|vbscript|file|blob):|%[0-9a-f]{2}|&[a-z]{1,20}=|"
+    r"\?[\w.-]{1,30}=|[\w-]\.[a-z]{2,24}[/?#:]|\]:"
+)
+_HOST_SO_FAR = re.compile(r"(?i)[\w-]\.[a-z]{2,24}\Z")
+_AFTER_URL = re.compile(r"(?:\.[a-z0-9-]+)*(?:\.[a-z]{2,24}[/:?#]|://|/)", re.IGNORECASE)
+_DECISIVE = re.compile(r"[\s\"'`<>)\]},;!\\]|[.:?](?=[\s\"'])")
+_WINDOW = 64
+"""Characters of the current word that are kept; longer than anything _URLISH can match."""
+
+
+class Context:
+    """Where a position in a text stands: in an HTML attribute, a link target, a URL-like word.
+
+    feed() takes the text in order, in any cutting; forbidden says whether a value may not appear here.
+    Memory is bounded by _WINDOW. json: the text is JSON source, where a bare quote ends every context.
+    """
+
+    _STRUCTURE = re.compile(r"[<>()\[\]\s\"'`|=]")
+
+    def __init__(self, *, json: bool = False) -> None:
+        self._json = json
+        self._reset()
+
+    def _reset(self) -> None:
+        self._tag_opening = False
+        self._in_tag = False
+        self._in_attribute = False
+        self._in_target = False
+        self._depth = 0
+        self._previous = ""
+        self._word = ""
+        self._url = False
+
+    def feed(self, text: str) -> None:
+        position = 0
+        for match in self._STRUCTURE.finditer(text):
+            if match.start() > position:
+                self._extend(text[position : match.start()])
+            self._structure(match.group())
+            position = match.end()
+        if position < len(text):
+            self._extend(text[position:])
+
+    def _extend(self, piece: str) -> None:
+        if self._tag_opening:
+            self._in_tag = self._in_tag or piece[0].isalpha() or piece[0] in "/!?"
+            self._tag_opening = False
+        self._previous = piece[-1]
+        self._grow(piece)
+
+    def _grow(self, piece: str) -> None:
+        word = self._word + piece
+        self._url = self._url or bool(_URLISH.search(word))
+        self._word = word[-_WINDOW:]
+
+    def _structure(self, char: str) -> None:
+        previous, self._previous = self._previous, char
+        if self._json and char == '"' and previous != "\\":
+            self._reset()
+            return
+        self._tag_opening = char == "<"
+        match char:
+            case "(" if previous == "]" and not self._in_target:
+                self._in_target, self._depth = True, 0
+            case "(" if self._in_target:
+                self._depth += 1
+            case ")" if self._in_target:
+                self._depth -= 1
+                self._in_target = self._depth >= 0
+            case ">":
+                self._in_tag = self._in_attribute = False
+            case "=":
+                self._in_attribute = self._in_tag
+            case "\n" if previous == "\n":
+                self._in_target = False  # a Markdown link does not span a blank line
+            case _:
+                pass
+        # White space ends a URL for every renderer; a quote or bracket only where none has begun.
+        if char.isspace() or (char in "<>\"'`|" and not self._url):
+            self._word, self._url = "", False
+        else:
+            self._grow(char)
+
+    @property
+    def forbidden(self) -> bool:
+        return self._in_attribute or self._in_target or self._url or bool(_HOST_SO_FAR.search(self._word))
+
+
+class Restorer:
+    """Restores one text channel of an answer. lookup: placeholder -> original, None if unknown.
+
+    json: the channel is JSON source, so originals are escaped for a JSON string.
+    """
+
+    def __init__(self, lookup: Callable[[str], str | None], *, json: bool = False) -> None:
+        self._lookup = lookup
+        self._json = json
+        self._held = ""
+        self._context = Context(json=json)
+        self._pattern = JSON_PLACEHOLDER if json else PLACEHOLDER
+        self._opener = _JSON_OPENER if json else _OPENER
+
+    @property
+    def held(self) -> bool:
+        return bool(self._held)
+
+    def feed(self, text: str) -> str:
+        """Return what may go out now. Holds back from the first place a placeholder may have begun."""
+        return self._run(self._held + text, final=False)
+
+    def end(self) -> str:
+        """Return what is still held, at the end of the channel."""
+        return self._run(self._held, final=True)
+
+    def _run(self, text: str, *, final: bool) -> str:
+        out: list[str] = []
+        position = 0
+        if "<" in text or (self._json and "\\" in text):
+            for match in self._pattern.finditer(text):
+                after = text[match.end() : match.end() + _WINDOW]
+                if not final and not self._decided(after):
+                    out.append(self._plain(text[position : match.start()]))
+                    self._held = text[match.start() :]
+                    return "".join(out)
+                out.append(self._plain(text[position : match.start()]))
+                out.append(self._one(match, after))
+                position = match.end()
+            if not final:
+                opener = self._opener.search(text, max(position, len(text) - MAX_LENGTH - 16))
+                if opener:
+                    out.append(self._plain(text[position : opener.start()]))
+                    self._held = text[opener.start() :]
+                    return "".join(out)
+        out.append(self._plain(text[position:]))
+        self._held = ""
+        return "".join(out)
+
+    @staticmethod
+    def _decided(after: str) -> bool:
+        """Say whether enough follows to know that the value does not become part of a host name or path."""
+        return len(after) >= _WINDOW or bool(_DECISIVE.search(after))
+
+    def _plain(self, text: str) -> str:
+        if text:
+            self._context.feed(text)
+        return text
+
+    def _one(self, match: re.Match[str], after: str) -> str:
+        whole = match.group()
+        spelled = f"<{match.group('name')}>" if self._json else whole
+        original = self._lookup(spelled)
+        if original is None:
+            return self._plain(whole)
+        if self._context.forbidden or _AFTER_URL.match(after):
+            # The context keeps what was really written, so that later text is judged rightly.
+            self._context.feed("x")
+            return whole
+        self._context.feed("x")
+        return json.dumps(original, ensure_ascii=False)[1:-1] if self._json else original
+
+
+def restore(text: str, lookup: Callable[[str], str | None], *, json: bool = False) -> str:
+    """Restore a whole text at once; the same result as any cutting through Restorer."""
+    restorer = Restorer(lookup, json=json)
+    return restorer.feed(text) + restorer.end()

@@ -1,0 +1,45 @@
+"""Credentials in a request: refused, or replaced by placeholders, as the policy says."""
+
+from sallyport.decision import Action, Decision, Edit, Finding, Kind, Severity
+from sallyport.exchange import Exchange
+from sallyport.policy.sections import Secrets
+from sallyport.stages.accepted import without_accepted
+from sallyport.stages.places import in_body
+from sallyport.stages.stage import Ports
+
+_ORDER = list(Severity)
+
+
+class SecretsStage:
+    """Keys, tokens, passwords and private keys never leave as they are."""
+
+    name = "secrets"
+
+    async def decide(self, exchange: Exchange, section: Secrets, ports: Ports) -> Decision:
+        found = [f for f in await ports.scanner.findings() if f.kind is Kind.SECRET]
+        counted = without_accepted(exchange, found, section.exclusions)
+        counted = tuple(f for f in counted if _ORDER.index(f.severity) >= _ORDER.index(section.min_severity))
+        if not counted:
+            return Decision(self.name, Action.ALLOW, "secrets.none", findings=tuple(found))
+        if section.action == "mask" and all(in_body(f.at) for f in counted):
+            edits = mask(exchange, counted, ports)
+            return Decision(self.name, Action.MODIFY, "secrets.masked", findings=counted, edits=edits)
+        rules = ", ".join(sorted({f.entity for f in counted})[:5])
+        return Decision(
+            self.name,
+            Action.DENY,
+            "secrets.found",
+            message=f"The request holds a credential ({rules}). Take it out, and treat it as leaked if it "
+            "was typed by accident.",
+            findings=counted,
+            status=400,
+        )
+
+
+def mask(exchange: Exchange, findings: tuple[Finding, ...], ports: Ports) -> tuple[Edit, ...]:
+    """Return one placeholder edit per finding."""
+    texts = {s.at: s.text for s in exchange.request.segments}
+    return tuple(
+        Edit(f.at, f.start, f.end, ports.vault.placeholder(f.entity, texts[f.at][f.start : f.end]))
+        for f in findings
+    )

@@ -1,0 +1,165 @@
+"""Anthropic Messages: typed blocks in requests, answers and streams; counts that exclude the cache."""
+
+from sallyport.decision import Refusal
+from sallyport.exchange import Operation, Response, Usage
+from sallyport.wire import fields
+from sallyport.wire.anthropic_blocks import ANSWER, EVENT, PROBLEM, REQUEST
+from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.jsondialect import JsonDialect, dump, message
+from sallyport.wire.jsontext import Json
+from sallyport.wire.shape import Reading, walk
+from sallyport.wire.streams import OpenChannels, SseReader, deltas
+
+FINISH = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool",
+    "refusal": "filtered",
+    "pause_turn": "pause",
+}
+_ERRORS = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    409: "conflict_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_RUNNING = {"text", "thinking", "partial_json", "content"}
+_COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
+
+
+class AnthropicMessages(JsonDialect):
+    """POST /v1/messages and /v1/messages/count_tokens."""
+
+    name = "anthropic_messages"
+    request = REQUEST
+    answer = ANSWER
+    problem = PROBLEM
+    codes = ("type", "code")
+
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        fields.require_objects(payload, "messages")
+        if type(payload.get("system") or "") not in (str, list):
+            raise WireError("wire.type", "/system")
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        found = (
+            fields.string(tool, "name") or fields.string(tool, "type")
+            for tool in fields.objects(payload, "tools")
+        )
+        return tuple(name for name in found if name)
+
+    def limit(self, payload: dict[str, Json]) -> int | None:
+        return fields.limit(payload, "max_tokens")
+
+    def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
+        return Response(
+            status,
+            tuple(reading.segments),
+            finish_reason=_finish(payload.get("stop_reason")),
+            usage=_answer_usage(payload),
+            model=fields.string(payload, "model"),
+            id=fields.string(payload, "id"),
+            error=fields.error_code(payload, status, *self.codes) if payload.get("error") else None,
+        )
+
+    def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
+        return SseReader(AnthropicEvents())
+
+    def error(self, refusal: Refusal) -> dict[str, Json]:
+        kind = _ERRORS.get(refusal.status, "api_error" if refusal.status >= 500 else "permission_error")
+        return {
+            "type": "error",
+            "error": {"type": kind, "message": message(refusal)},
+            "request_id": refusal.decision_id,
+        }
+
+    def stream_error(self, refusal: Refusal) -> bytes:
+        return b"event: error\ndata: " + dump(self.error(refusal)) + b"\n\n"
+
+
+class AnthropicEvents:
+    """Interprets events; the channel of a block is content/<index>. Counts are totals so far."""
+
+    def __init__(self) -> None:
+        self._open = OpenChannels()
+        self._counts: dict[str, Json] = {}
+
+    def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
+        kind = fields.string(payload, "type") or ""
+        block = f"content/{fields.count(payload, 'index') or 0}"
+
+        def channel(at: str) -> str:
+            part, _, name = at[1:].partition("/")
+            if part == "content_block" or (part == "delta" and kind == "content_block_delta"):
+                return block if name in _RUNNING else f"{block}/{name}"
+            return at[1:]
+
+        found = deltas(walk(payload, EVENT), channel)
+        self._open.take(found)
+        error = None
+        closes: tuple[str, ...] = ()
+        if kind == "error" or payload.get("error"):
+            error = fields.error_code(payload, 200, *AnthropicMessages.codes)
+            closes = ("*",)
+        elif kind == "message_stop":
+            closes = ("*",)
+        elif kind == "content_block_stop":
+            closes = self._open.close(block) if fields.count(payload, "index") is not None else ()
+        started = payload.get("message")
+        reason = fields.get(payload, "delta", "stop_reason") or fields.get(started, "stop_reason")
+        return StreamEvent(
+            raw,
+            found,
+            closes,
+            finish_reason="error" if error else _finish(reason),
+            usage=self._usage(fields.get(started, "usage"), payload.get("usage")),
+            model=fields.string(started, "model"),
+            id=fields.string(started, "id"),
+            error=error,
+            terminal=kind in ("message_stop", "error"),
+        )
+
+    def _usage(self, *reports: Json) -> Usage | None:
+        """Return the counts so far: the end of a stream need not repeat what its start said."""
+        news = [report for report in reports if type(report) is dict]
+        if not news:
+            return None
+        for report in news:
+            for name, value in report.items():
+                if value is not None:
+                    self._counts[name] = value
+        return _usage(self._counts)
+
+
+def _finish(reason: Json) -> str | None:
+    return FINISH.get(reason, "stop") if type(reason) is str and reason else None
+
+
+def _answer_usage(payload: dict[str, Json]) -> Usage | None:
+    if type(payload.get("usage")) is dict:
+        return _usage(payload["usage"])
+    # count_tokens answers with a bare count.
+    bare = fields.count(payload, "input_tokens")
+    return None if bare is None else Usage(input=bare, output=0)
+
+
+def _usage(counts: Json) -> Usage | None:
+    fresh, read, written, output = (fields.count(counts, name) for name in _COUNTS)
+    found = Usage(
+        input=fields.total(fresh, read, written),
+        cache_read=read,
+        cache_write=written,
+        output=output,
+        reasoning=fields.count(counts, "output_tokens_details", "thinking_tokens"),
+    )
+    return None if found == Usage() else found

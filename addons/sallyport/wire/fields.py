@@ -1,0 +1,125 @@
+"""Single values are taken out of a parsed body here: typed, or refused, or None where it may be absent."""
+
+import re
+
+from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.jsontext import Json
+
+_CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
+_MAX_TOKENS = 2**53
+
+
+def get(value: Json, *path: str) -> Json:
+    """Return what stands at a path of member names, None if it is not there."""
+    for name in path:
+        if type(value) is not dict:
+            return None
+        value = value.get(name)
+    return value
+
+
+def count(value: Json, *path: str) -> int | None:
+    """Return a count at a path; None if it is absent or not a whole number from 0."""
+    found = get(value, *path)
+    if type(found) is float and found.is_integer():
+        found = int(found)
+    return found if type(found) is int and 0 <= found < _MAX_TOKENS else None
+
+
+def string(value: Json, *path: str) -> str | None:
+    """Return a string at a path; None if there is none or it is empty."""
+    found = get(value, *path)
+    return found if type(found) is str and found else None
+
+
+def objects(value: Json, *path: str) -> list[dict[str, Json]]:
+    """Return the objects of a list at a path; other elements are left out."""
+    found = get(value, *path)
+    return [item for item in found if type(item) is dict] if type(found) is list else []
+
+
+def total(*counts: int | None) -> int | None:
+    """Return the sum of what was reported; None if nothing was."""
+    known = [c for c in counts if c is not None]
+    return sum(known) if known else None
+
+
+def require_list(body: dict[str, Json], name: str) -> None:
+    """Refuse a body whose member is not a list. Raises WireError (wire.type)."""
+    if type(body.get(name)) is not list:
+        raise WireError("wire.type", f"/{name}")
+
+
+def require_objects(body: dict[str, Json], name: str) -> None:
+    """Refuse a body whose member is not a list of objects. Raises WireError (wire.type)."""
+    found = body.get(name)
+    if type(found) is not list or any(type(item) is not dict for item in found):
+        raise WireError("wire.type", f"/{name}")
+
+
+def model(body: dict[str, Json], call: Call) -> str | None:
+    """Return the model a request names in its body or, failing that, in its target."""
+    found = body.get("model")
+    if found is None:
+        return call.model
+    if type(found) is not str:
+        raise WireError("wire.type", "/model")
+    return found or call.model
+
+
+def stream(body: dict[str, Json], call: Call) -> bool:
+    """Return whether a request asks for a stream. Raises WireError (wire.type) if `stream` is no boolean."""
+    found = body.get("stream")
+    if found is None:
+        return bool(call.stream)
+    if type(found) is not bool:
+        raise WireError("wire.type", "/stream")
+    return found or bool(call.stream)
+
+
+def limit(body: dict[str, Json], *names: str) -> int | None:
+    """Return the first token limit that is given. Raises WireError (wire.type) if it is no whole number."""
+    for name in names:
+        found = body.get(name)
+        if found is None:
+            continue
+        number = count(found)
+        if number is None:
+            raise WireError("wire.type", f"/{name}")
+        return number
+    return None
+
+
+def times(number: int | None, factor: Json) -> int | None:
+    """Return a limit for all of several answers: number times a factor, where one is given."""
+    many = count(factor)
+    return number * many if number is not None and many and many > 1 else number
+
+
+def previous(body: dict[str, Json], *names: str) -> str | None:
+    """Return the id, as a string or as an object's id, of what the request continues."""
+    for name in names:
+        found = body.get(name)
+        if type(found) is dict:
+            found = found.get("id")
+        if type(found) is str and found:
+            return found
+    return None
+
+
+def error_code(body: Json, status: int, *names: str) -> str:
+    """Return a provider's own error code, by the first of these members of its error that has one.
+
+    Never its text: what does not look like a code becomes http_<status>.
+    """
+    if type(body) is list and body:
+        body = body[0]
+    error = get(body, "error")
+    for holder in (error, body):
+        for name in names:
+            found = get(holder, name)
+            if type(found) is int:
+                return str(found)[:64]
+            if type(found) is str and _CODE.fullmatch(found) and found != "error":
+                return found
+    return f"http_{status}"

@@ -1,0 +1,94 @@
+"""A form is changed by splicing into its parts: no other byte moves, and no part appears or goes.
+
+Pointers are those of openai_form: /<part>/name, /<part>/filename, /<part>/content, and below a content
+of JSON lines /<part>/content/<line>/... . Offsets are code points.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sallyport.decision import Edit
+from sallyport.wire.dialect import WireError
+from sallyport.wire.jsonlines import edit_lines, grouped
+from sallyport.wire.multipart import Part, boundary_in, read_parts
+
+# The WHATWG encoding of a name: these would end its quotes or its line.
+_QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A", "\\": "%5C"})
+
+
+def edit_form(body: bytes, edits: Sequence[Edit]) -> bytes:
+    """Return the form with edits spliced in.
+
+    Raises WireError: what read_parts raises, edit.pointer, edit.range, edit.overlap, edit.surrogate, or
+    edit.boundary if a replacement would cut a part in two.
+    """
+    boundary = boundary_in(body)
+    parts = read_parts(body, boundary)
+    tokens: dict[tuple[int, int], bytes] = {}
+    for number, wanted in grouped(edits).items():
+        if number >= len(parts):
+            raise WireError("edit.pointer", f"/{number}")
+        tokens |= _tokens(body, parts[number], wanted, f"/{number}")
+    pieces: list[bytes] = []
+    position = 0
+    for (start, end), new in sorted(tokens.items()):
+        pieces += (body[position:start], new)
+        position = end
+    result = b"".join((*pieces, body[position:]))
+    if result.count(b"--" + boundary) != len(parts) + 1:
+        raise WireError("edit.boundary")
+    read_parts(result, boundary)
+    return result
+
+
+def spliced(text: str, edits: Sequence[Edit]) -> str:
+    """Return a text with edits applied. Raises WireError edit.range, edit.overlap, edit.surrogate."""
+    ordered = sorted(edits, key=lambda e: (e.start, e.end))
+    pieces: list[str] = []
+    position = 0
+    for number, one in enumerate(ordered):
+        if not 0 <= one.start <= one.end <= len(text):
+            raise WireError("edit.range")
+        # Two insertions at one place have no order.
+        if one.start < position or (number and one.end == ordered[number - 1].start):
+            raise WireError("edit.overlap")
+        pieces += (text[position : one.start], one.replacement)
+        position = one.end
+    result = "".join((*pieces, text[position:]))
+    if not result.isascii() and any("\ud800" <= c <= "\udfff" for c in result):
+        raise WireError("edit.surrogate")
+    return result
+
+
+def decoded(data: bytes) -> str:
+    """Return bytes as UTF-8 text. Raises WireError form.utf8."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise WireError("form.utf8") from None
+
+
+def _tokens(body: bytes, part: Part, edits: list[Edit], at: str) -> dict[tuple[int, int], bytes]:
+    """Return the new bytes of each span of a part that the edits name."""
+    names: dict[str, list[Edit]] = {}
+    for one in edits:
+        _, place, below = one.at.split("/", 2) if one.at.count("/") > 1 else (*one.at.split("/", 1), "")
+        if below and place == "content":
+            names.setdefault("lines", []).append(replace(one, at=f"/{below}"))
+        else:
+            names.setdefault(place if not below else "", []).append(one)
+    found: dict[tuple[int, int], bytes] = {}
+    for place, wanted in names.items():
+        match place:
+            case "name":
+                found[part.name_span] = spliced(part.name, wanted).translate(_QUOTED).encode()
+            case "filename" if part.filename is not None:
+                found[part.filename_span] = spliced(part.filename, wanted).translate(_QUOTED).encode()
+            case "content" if "lines" not in names:
+                text = decoded(body[slice(*part.content_span)])
+                found[part.content_span] = spliced(text, wanted).encode()
+            case "lines" if "content" not in names:
+                found[part.content_span] = edit_lines(body[slice(*part.content_span)], wanted)
+            case _:
+                raise WireError("edit.pointer", at)
+    return found

@@ -1,0 +1,254 @@
+"""Google's generateContent family, on the Gemini API and on Vertex; the model stands in the path."""
+
+import re
+
+from sallyport.decision import Refusal
+from sallyport.exchange import Operation, Response, Usage
+from sallyport.wire import fields
+from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.gemini_parts import ANSWER, CHUNK, PROBLEM, REQUEST
+from sallyport.wire.jsonarray import JsonArrayReader
+from sallyport.wire.jsondialect import JsonDialect, dump, message
+from sallyport.wire.jsontext import Json, parse
+from sallyport.wire.shape import Reading, walk
+from sallyport.wire.shapes import snake
+from sallyport.wire.streams import OpenChannels, SseReader, deltas
+
+FINISH = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(("SAFETY", "PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "RECITATION"), "filtered"),
+    **dict.fromkeys(("IMAGE_SAFETY", "IMAGE_PROHIBITED_CONTENT", "MODEL_ARMOR", "LANGUAGE"), "filtered"),
+    **dict.fromkeys(("MALFORMED_FUNCTION_CALL", "MALFORMED_RESPONSE", "UNEXPECTED_TOOL_CALL"), "error"),
+    **dict.fromkeys(("TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE", "OTHER"), "error"),
+}
+_STATUSES = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    409: "ABORTED",
+    413: "INVALID_ARGUMENT",
+    422: "INVALID_ARGUMENT",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    501: "UNIMPLEMENTED",
+    503: "UNAVAILABLE",
+    504: "DEADLINE_EXCEEDED",
+}
+_INPUTS = (
+    "contents",
+    "content",
+    "requests",
+    "generateContentRequest",
+    "embedContentRequest",
+    "instances",
+    "batch",
+)
+
+
+class GeminiGenerate(JsonDialect):
+    """POST .../models/{model}:{generateContent, streamGenerateContent, countTokens, embedContent ...}."""
+
+    name = "gemini_generate"
+    request = REQUEST
+    answer = ANSWER
+    problem = PROBLEM
+    codes = ("status", "code")
+
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        if operation is Operation.CHAT or "contents" in payload:
+            fields.require_objects(payload, "contents")
+        elif all(_get(payload, name) is None for name in _INPUTS):
+            raise WireError("wire.type", "/contents")
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        """Return the declared functions; a built-in tool goes by its member name."""
+        names: list[str] = []
+        for tool in fields.objects(_inner(payload), "tools"):
+            for name, value in tool.items():
+                if name in ("functionDeclarations", "function_declarations"):
+                    names += (n for d in fields.objects(value) if (n := fields.string(d, "name")))
+                else:
+                    names.append(name)
+        return tuple(names)
+
+    def limit(self, payload: dict[str, Json]) -> int | None:
+        config = _get(_inner(payload), "generationConfig")
+        tokens = _whole(_get(config, "maxOutputTokens"))
+        return fields.times(tokens, _whole(_get(config, "candidateCount")))
+
+    def previous(self, payload: dict[str, Json]) -> str | None:
+        """Return the cached content the request builds on: earlier text that is not in this body."""
+        cached = _get(_inner(payload), "cachedContent")
+        return cached if type(cached) is str and cached else None
+
+    def read_response(self, body: bytes, status: int) -> Response:
+        """Read an answer, or a whole array of stream chunks, whose last word on finish and usage counts."""
+        payload = parse(body)
+        if status >= 400 or type(payload) is not list:
+            return super().read_response(body, status)
+        answers = [self.read_answer(part, Reading(), status) for part in payload if type(part) is dict]
+        last = {
+            name: next((v for a in reversed(answers) if (v := getattr(a, name)) is not None), None)
+            for name in ("finish_reason", "usage", "model", "id", "error")
+        }
+        return Response(status, tuple(walk(payload, ANSWER).segments), **last)
+
+    def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
+        return Response(
+            status,
+            tuple(reading.segments),
+            finish_reason=_finish(payload, _has_call(payload)),
+            usage=_usage(payload),
+            model=_string(payload, "modelVersion"),
+            id=_string(payload, "responseId"),
+            error=fields.error_code(payload, status, *self.codes) if payload.get("error") else None,
+        )
+
+    def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
+        """Without alt=sse a stream is one JSON array."""
+        if content_type.partition(";")[0].strip().lower() == "application/json":
+            return JsonArrayReader(GeminiEvents())
+        return SseReader(GeminiEvents())
+
+    def error(self, refusal: Refusal) -> dict[str, Json]:
+        info: dict[str, Json] = {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": re.sub(r"[^A-Z0-9]+", "_", refusal.reason.upper()).strip("_"),
+            "domain": "sallyport",
+            "metadata": {"decision": refusal.decision_id, "reason": refusal.reason},
+        }
+        other = "INTERNAL" if refusal.status >= 500 else "PERMISSION_DENIED"
+        return {
+            "error": {
+                "code": refusal.status,
+                "message": message(refusal),
+                "status": _STATUSES.get(refusal.status, other),
+                "details": [info],
+            }
+        }
+
+    def stream_error(self, refusal: Refusal) -> bytes:
+        # The SDK looks for an `error` that is the first member, and knows data lines only.
+        return b"data: " + dump(self.error(refusal)) + b"\r\n\r\n"
+
+
+class GeminiEvents:
+    """Interprets chunks. Text of a candidate is one channel and its thoughts another, over all parts."""
+
+    def __init__(self) -> None:
+        self._open = OpenChannels()
+        self._called: set[int] = set()
+
+    def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
+        candidates = payload.get("candidates")
+
+        def channel(at: str) -> str:
+            path = at.split("/")
+            if len(path) < 4 or path[1] != "candidates" or type(candidates) is not list:
+                return at[1:]
+            place = int(path[2])
+            head = f"candidates/{_index(candidates[place], place)}"
+            if len(path) == 7 and path[4] == "parts" and path[6] == "text":
+                parts = fields.get(candidates[place], "content", "parts")
+                thought = type(parts) is list and fields.get(parts[int(path[5])], "thought") is True
+                return f"{head}/thought" if thought else f"{head}/text"
+            return "/".join((head, *path[3:]))
+
+        found = deltas(walk(payload, CHUNK), channel)
+        self._open.take(found)
+        error = fields.error_code(payload, 200, *GeminiGenerate.codes) if payload.get("error") else None
+        closes: tuple[str, ...] = ()
+        called = False
+        for place, candidate in enumerate(fields.objects(candidates)):
+            index = _index(candidate, place)
+            if _calls(candidate):
+                self._called.add(index)
+            if _string(candidate, "finishReason"):
+                closes += self._open.close(f"candidates/{index}/")
+                called = called or index in self._called
+        return StreamEvent(
+            raw,
+            found,
+            ("*",) if error else closes,
+            finish_reason="error" if error else _finish(payload, called),
+            usage=_usage(payload),
+            model=_string(payload, "modelVersion"),
+            id=_string(payload, "responseId"),
+            error=error,
+        )
+
+
+def _get(value: Json, name: str) -> Json:
+    """Return a member by its camelCase name or its snake_case twin."""
+    found = fields.get(value, name)
+    return fields.get(value, snake(name)) if found is None else found
+
+
+def _string(value: Json, name: str) -> str | None:
+    found = _get(value, name)
+    return found if type(found) is str and found else None
+
+
+def _inner(payload: dict[str, Json]) -> Json:
+    """Return the generate request that a token count wraps, else the request itself."""
+    return _get(payload, "generateContentRequest") or payload
+
+
+def _whole(value: Json) -> int | None:
+    """Return a limit; protobuf JSON also writes integers as strings. Raises WireError for others."""
+    if value is None:
+        return None
+    if type(value) is str and re.fullmatch(r"[0-9]{1,15}", value):
+        return int(value)
+    number = fields.count(value)
+    if number is None:
+        raise WireError("wire.type", "/generationConfig")
+    return number
+
+
+def _index(candidate: Json, place: int) -> int:
+    index = fields.count(candidate, "index")
+    return place if index is None else index
+
+
+def _calls(candidate: Json) -> bool:
+    return any(
+        _get(part, "functionCall") is not None for part in fields.objects(candidate, "content", "parts")
+    )
+
+
+def _has_call(payload: dict[str, Json]) -> bool:
+    return any(_calls(candidate) for candidate in fields.objects(payload, "candidates"))
+
+
+def _finish(payload: dict[str, Json], called: bool) -> str | None:
+    """Normalise the first reason given; STOP after a function call is "tool", a blocked prompt "filtered"."""
+    for candidate in fields.objects(payload, "candidates"):
+        reason = _string(candidate, "finishReason")
+        if reason:
+            finish = FINISH.get(reason, "stop")
+            return "tool" if called and finish == "stop" else finish
+    if _get(_get(payload, "promptFeedback"), "blockReason"):
+        return "filtered"
+    return "error" if payload.get("error") else None
+
+
+def _usage(payload: dict[str, Json]) -> Usage | None:
+    counts = _get(payload, "usageMetadata")
+    if type(counts) is not dict:
+        # countTokens answers with a bare total.
+        bare = fields.count(_get(payload, "totalTokens"))
+        return None if bare is None else Usage(input=bare, output=0)
+    thoughts = fields.count(_get(counts, "thoughtsTokenCount"))
+    found = Usage(
+        input=fields.total(
+            fields.count(_get(counts, "promptTokenCount")),
+            fields.count(_get(counts, "toolUsePromptTokenCount")),
+        ),
+        cache_read=fields.count(_get(counts, "cachedContentTokenCount")),
+        output=fields.total(fields.count(_get(counts, "candidatesTokenCount")), thoughts),
+        reasoning=thoughts,
+    )
+    return None if found == Usage() else found

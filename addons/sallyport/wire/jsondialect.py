@@ -1,0 +1,116 @@
+"""What all JSON dialects do alike: read strictly, walk by shape, splice, refuse in JSON."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from sallyport.decision import Edit, Refusal
+from sallyport.exchange import Operation, Request, Response
+from sallyport.wire import fields, jsonsplice
+from sallyport.wire.dialect import Answer, Call, StreamReader
+from sallyport.wire.jsontext import Json, parse, parse_object
+from sallyport.wire.shape import Reading, Shape, walk
+
+MAX_RETRY_AFTER_S = 60
+
+
+class JsonDialect(ABC):
+    """A dialect whose requests and answers are JSON objects.
+
+    request, answer, problem: shapes of a request, an answer, an error body.
+    codes: members of an error that may hold its code, best first.
+    """
+
+    name: str
+    request: Shape
+    answer: Shape
+    problem: Shape
+    codes: tuple[str, ...] = ("code", "type", "status")
+
+    def read_request(self, body: bytes, call: Call) -> Request:
+        payload = parse_object(body)
+        self.check(payload, call.operation)
+        reading = walk(payload, self.request)
+        return Request(
+            provider=call.provider,
+            dialect=self.name,
+            operation=call.operation,
+            model=fields.model(payload, call),
+            segments=tuple(reading.segments),
+            attachments=tuple(reading.attachments),
+            tools=self.tools(payload),
+            stream=fields.stream(payload, call),
+            max_output_tokens=self.limit(payload),
+            previous=self.previous(payload),
+        )
+
+    def read_response(self, body: bytes, status: int) -> Response:
+        payload = parse(body)
+        if status >= 400 or type(payload) is not dict:
+            reading = walk(payload, self.problem)
+            code = fields.error_code(payload, status, *self.codes) if status >= 400 else None
+            return Response(status, tuple(reading.segments), error=code)
+        return self.read_answer(payload, walk(payload, self.answer), status)
+
+    def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
+        return jsonsplice.edit(body, edits)
+
+    def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
+        """An error status serves streams as well: every SDK raises on it before it reads events."""
+        return Answer(refusal.status, headers(refusal), dump(self.error(refusal)))
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        """Return the names of the tools a request declares."""
+        return ()
+
+    def limit(self, payload: dict[str, Json]) -> int | None:
+        """Return the most tokens that all answers together may have, as the request says."""
+        return None
+
+    def previous(self, payload: dict[str, Json]) -> str | None:
+        """Return the id of what the request continues."""
+        return None
+
+    @abstractmethod
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        """Raise WireError if an essential member is missing or has the wrong type."""
+
+    @abstractmethod
+    def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
+        """Return a success answer; its texts are in the reading."""
+
+    @abstractmethod
+    def error(self, refusal: Refusal) -> dict[str, Json]:
+        """Return the body of a refusal."""
+
+    @abstractmethod
+    def stream_error(self, refusal: Refusal) -> bytes:
+        """Return bytes that end a started stream so that the provider's SDK raises."""
+
+    @abstractmethod
+    def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
+        """Return a reader for one streamed answer."""
+
+
+def headers(refusal: Refusal) -> tuple[tuple[str, str], ...]:
+    """Return the headers of a refusal. A long Retry-After would put some SDKs to sleep: leave it out."""
+    fixed = (
+        ("content-type", "application/json"),
+        ("x-should-retry", "false"),
+        ("x-sallyport-decision", refusal.decision_id),
+    )
+    if refusal.retry_after_s is None or not 0 < refusal.retry_after_s <= MAX_RETRY_AFTER_S:
+        return fixed
+    return (*fixed, ("retry-after", str(refusal.retry_after_s)))
+
+
+def message(refusal: Refusal) -> str:
+    """Return the sentence a caller reads; it always names the decision."""
+    if refusal.decision_id in refusal.message:
+        return refusal.message
+    return f"{refusal.message} (decision {refusal.decision_id})".lstrip()
+
+
+def dump(payload: Json) -> bytes:
+    """Return compact JSON in ASCII, so that any text of a message makes valid bytes."""
+    return json.dumps(payload, separators=(",", ":")).encode()

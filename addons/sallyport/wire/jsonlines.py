@@ -1,0 +1,86 @@
+"""A file of JSON lines is read line by line: pointers start with the number of the line, from 0.
+
+Blank lines are kept and skipped. Every other line must be one JSON object.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from sallyport.decision import Edit
+from sallyport.exchange import Attachment, Segment
+from sallyport.wire import jsonsplice
+from sallyport.wire.dialect import WireError
+from sallyport.wire.jsontext import Json, parse_object
+from sallyport.wire.ndjson import lines_of
+from sallyport.wire.shape import Reading, Shape, walk
+
+MAX_LINES = 50_000  # what OpenAI takes in one batch file
+BLANK = b" \t\r"
+
+
+def read_lines(body: bytes) -> list[tuple[int, dict[str, Json]]]:
+    """Return the number and value of every line that is not blank.
+
+    Raises WireError jsonlines.lines, or what parse_object raises; then the place starts with the line.
+    """
+    found: list[tuple[int, dict[str, Json]]] = []
+    for number, (start, end) in enumerate(lines_of(body)):
+        line = body[start:end]
+        if not line.strip(BLANK):
+            continue
+        if len(found) == MAX_LINES:
+            raise WireError("jsonlines.lines", f"/{number}")
+        try:
+            found.append((number, parse_object(line)))
+        except WireError as error:
+            raise WireError(error.reason, f"/{number} {error.place}".rstrip()) from None
+    return found
+
+
+def walk_lines(lines: Sequence[tuple[int, dict[str, Json]]], shape: Shape) -> Reading:
+    """Read every string of every line by one shape."""
+    whole = Reading()
+    for number, value in lines:
+        add_under(whole, walk(value, shape), f"/{number}")
+    return whole
+
+
+def add_under(whole: Reading, part: Reading, prefix: str) -> None:
+    """Add what a walk gathered to a greater whole, its pointers under a prefix."""
+    whole.segments += (Segment(prefix + s.at, s.surface, s.text) for s in part.segments)
+    whole.attachments += (Attachment(prefix + a.at, a.media_type, a.size) for a in part.attachments)
+
+
+def edit_lines(body: bytes, edits: Sequence[Edit]) -> bytes:
+    """Return the body with edits spliced in. Raises WireError as jsonsplice.edit does."""
+    by_line = grouped(edits)
+    spans = lines_of(body)
+    pieces: list[bytes] = []
+    position = 0
+    for number in sorted(by_line):
+        if number >= len(spans):
+            raise WireError("edit.pointer", f"/{number}")
+        start, end = spans[number]
+        pieces += (body[position:start], jsonsplice.edit(body[start:end], by_line[number]))
+        position = end
+    return b"".join((*pieces, body[position:]))
+
+
+def grouped(edits: Sequence[Edit]) -> dict[int, list[Edit]]:
+    """Return edits by the number their pointers start with, that number taken off.
+
+    Raises WireError edit.pointer.
+    """
+    found: dict[int, list[Edit]] = {}
+    for number, one in _numbered(edits):
+        found.setdefault(number, []).append(one)
+    return found
+
+
+def _numbered(edits: Sequence[Edit]) -> Iterator[tuple[int, Edit]]:
+    for one in edits:
+        head, slash, rest = one.at.removeprefix("/").partition("/")
+        plain = head.isascii() and head.isdigit() and len(head) < 10 and str(int(head)) == head
+        if not (one.at.startswith("/") and slash and plain):
+            raise WireError("edit.pointer")
+        yield int(head), replace(one, at=f"/{rest}")

@@ -1,0 +1,166 @@
+"""What a string that is not plain text is: a word of the protocol, a blob, a reference, JSON source.
+
+A place that a caller can fill is never simply skipped. A word is left out only while it looks like
+one; a blob is reported as an attachment, and as text too where it is not what it claims to be.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from sallyport.exchange import Attachment, Surface
+from sallyport.wire.jsontext import Json
+from sallyport.wire.shape import FLOW, SOURCE, Leaf, Reading
+
+OCTETS = "application/octet-stream"
+FILE_REFERENCE = "application/x-file-reference"
+
+# No digits but a date and a version: a word has no room for a number, an address or a key.
+_WORD = re.compile(
+    r"[a-z]{1,20}[0-9]{0,2}(?:[_-][a-z]{1,20}){0,6}(?:[_-]20[0-9]{6})?(?:[_-]v?[0-9])?|[A-Z]{2,20}(?:_[A-Z]{1,20}){0,6}"
+)
+_MODEL = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(?:[./:_-][A-Za-z0-9]{1,19}){0,12}")
+_DATE = re.compile(r"20[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
+_DATA_URL = re.compile(r"data:([^,;]{0,127})((?:;[^,;]{0,127}){0,8}),", re.IGNORECASE)
+_MEDIA_NAMES = ("media_type", "mimeType", "mime_type")
+_MAX_WORD = 64
+_MAX_MODEL_DIGITS = 8
+
+
+@lru_cache(4096)
+def is_word(text: str) -> bool:
+    """Say whether a string can only be a word of a protocol: json_schema, HARM_CATEGORY_HARASSMENT."""
+    return len(text) <= _MAX_WORD and _WORD.fullmatch(text) is not None
+
+
+@lru_cache(4096)
+def is_model(text: str) -> bool:
+    """Say whether a string looks like a model's name: few digits besides a date, no long random run."""
+    if len(text) > _MAX_WORD or _MODEL.fullmatch(text) is None:
+        return False
+    return sum(c.isdigit() for c in _DATE.sub("", text)) <= _MAX_MODEL_DIGITS
+
+
+def word(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """A value of a closed set; anything that does not look like one is text."""
+    if not is_word(text):
+        reading.text(at, surface, text)
+
+
+def model(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """The name of a model; anything that does not look like one is text."""
+    if not is_model(text):
+        reading.text(at, surface, text)
+
+
+def media_type(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """A media type; anything that does not look like one is text."""
+    if not is_media(text) or sum(c.isdigit() for c in text) > _MAX_MODEL_DIGITS:
+        reading.text(at, surface, text)
+
+
+def skip(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """An id or a word that the provider made. For answers only: a caller could write into it."""
+
+
+def opaque(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """A signature or an encrypted blob that the provider made and the caller sends back."""
+    _blob(reading, at, text, OCTETS, surface)
+
+
+def base64(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """Inline content in base64; its media type stands beside it (audio: its format)."""
+    media = next((m for n in _MEDIA_NAMES if type(m := members.get(n)) is str), None)
+    sound = members.get("format")
+    if media is None and type(sound) is str:
+        media = f"audio/{sound}"
+    _blob(reading, at, text, media or OCTETS, surface)
+
+
+def file_data(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """Inline content, as a data URL or in bare base64."""
+    if text[:5].lower() == "data:":
+        _data_url(reading, at, text, surface)
+    else:
+        _blob(reading, at, text, OCTETS, surface)
+
+
+def reference(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """The id of a file that lies at the provider: content that is not in this body."""
+    reading.attachments.append(Attachment(at, FILE_REFERENCE, None))
+    reading.text(at, surface, text)
+
+
+def url(media_type: str) -> Leaf:
+    """Return a leaf for a URL that the provider fetches, or a data URL.
+
+    media_type: what is told of a fetched URL where no media type stands beside it.
+    """
+
+    def leaf(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+        if text[:5].lower() == "data:":
+            _data_url(reading, at, text, surface)
+            return
+        media = next((m for n in _MEDIA_NAMES if type(m := members.get(n)) is str), media_type)
+        reading.attachments.append(Attachment(at, _media(media), None))
+        reading.text(at, surface, text)
+
+    return leaf
+
+
+def source(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """JSON source, whole: tool arguments."""
+    reading.marks[at] = SOURCE
+    reading.text(at, surface, text)
+
+
+def flow(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """A piece of text that continues its channel."""
+    reading.marks[at] = FLOW
+    reading.text(at, surface, text)
+
+
+def source_flow(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """A piece of JSON source that continues its channel."""
+    reading.marks[at] = FLOW | SOURCE
+    reading.text(at, surface, text)
+
+
+def _data_url(reading: Reading, at: str, text: str, surface: Surface) -> None:
+    head = _DATA_URL.match(text)
+    if head is None:
+        reading.attachments.append(Attachment(at, OCTETS, len(text)))
+        reading.text(at, surface, text)
+    elif "base64" in head[2].lower():
+        if not (is_media(head[1]) and head[2].lower() == ";base64"):
+            reading.text(at, surface, text)  # parameters have room for text
+            reading.attachments.append(Attachment(at, _media(head[1]), _size(text[head.end() :])))
+        else:
+            _blob(reading, at, text, head[1], surface, head.end())
+    else:
+        reading.attachments.append(Attachment(at, _media(head[1]), len(text) - head.end()))
+        reading.text(at, surface, text)
+
+
+def _blob(reading: Reading, at: str, text: str, media: str, surface: Surface, start: int = 0) -> None:
+    data = text[start:]
+    reading.attachments.append(Attachment(at, _media(media), _size(data)))
+    if not data.isascii() or data.encode().translate(None, _BASE64):
+        reading.text(at, surface, text)
+
+
+def _size(data: str) -> int:
+    digits = len(data) - data.count("=") - data.count("\n") - data.count("\r")
+    return digits * 3 // 4
+
+
+@lru_cache(1024)
+def is_media(text: str) -> bool:
+    """Say whether a string is a plain media type."""
+    return re.fullmatch(r"[A-Za-z]{1,16}/[A-Za-z0-9.+*-]{1,64}", text) is not None
+
+
+def _media(text: str) -> str:
+    """Return a media type fit for records; a caller's free text is not."""
+    return text.lower() if is_media(text) else OCTETS

@@ -1,0 +1,139 @@
+"""A form is read by one strict grammar: whatever two parsers could cut differently is refused.
+
+No preamble, no epilogue, no padding, CRLF only, no transfer encodings, no nesting, no RFC 2231 names,
+and the boundary nowhere but where it delimits. Browsers, httpx and curl all write within this grammar.
+
+Sources: RFC 7578, RFC 2046 section 5.1; the WHATWG encoding of quotes in names (%22).
+"""
+
+import itertools
+import re
+from dataclasses import dataclass
+
+from sallyport.wire.dialect import WireError
+from sallyport.wire.mediatype import MediaType, parse_media_type, require_utf8
+
+MAX_PARTS = 1000
+MAX_HEAD_BYTES = 8192
+
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=?]{1,70}")
+_HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+_DISPOSITION = re.compile(
+    rb'form-data;[ ]*name="([^"\\\x00-\x1f\x7f]*)"(?:;[ ]*filename="([^"\\\x00-\x1f\x7f]*)")?', re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One field of a form. Spans are byte offsets into the body; names as they stand, %22 not decoded.
+
+    filename: None if the part has none. media_type: None if it has no Content-Type.
+    """
+
+    name: str
+    filename: str | None
+    media_type: MediaType | None
+    name_span: tuple[int, int]
+    filename_span: tuple[int, int]
+    content_span: tuple[int, int]
+
+
+def boundary_of(content_type: str) -> bytes:
+    """Return the boundary that a Content-Type names.
+
+    Raises WireError multipart.media_type if it is no form, multipart.boundary if it has no usable one.
+    """
+    media_type = parse_media_type(content_type)
+    if media_type.essence != "multipart/form-data":
+        raise WireError("multipart.media_type")
+    try:
+        boundary = (media_type.parameter("boundary") or "").encode("ascii")
+    except UnicodeEncodeError:
+        boundary = b""
+    return _checked(boundary)
+
+
+def boundary_in(body: bytes) -> bytes:
+    """Return the boundary that a body opens with. Raises WireError multipart.boundary."""
+    end = body.find(b"\r\n", 0, 80)
+    return _checked(body[2:end] if body.startswith(b"--") and end > 0 else b"")
+
+
+def read_parts(body: bytes, boundary: bytes) -> tuple[Part, ...]:
+    """Cut a form into its parts.
+
+    Raises WireError multipart.preamble, multipart.delimiter, multipart.truncated, multipart.epilogue,
+    multipart.header, multipart.disposition, multipart.nested, multipart.parts, multipart.utf8, or what
+    parse_media_type and require_utf8 raise; places are byte offsets.
+    """
+    delimiter = b"--" + boundary
+    # Every occurrence counts, also one after a bare LF or inside a line: other parsers may stop there.
+    starts = [m.start() for m in re.finditer(re.escape(delimiter), body)]
+    if not starts or starts[0]:
+        raise WireError("multipart.preamble", "byte 0")
+    if len(starts) > MAX_PARTS + 1:
+        raise WireError("multipart.parts")
+    parts: list[Part] = []
+    for start, following in itertools.pairwise(starts):
+        head = start + len(delimiter)
+        if body[head : head + 2] != b"\r\n" or body[following - 2 : following] != b"\r\n":
+            raise WireError("multipart.delimiter", f"byte {head}")
+        parts.append(_read_part(body, head + 2, following - 2))
+    close = starts[-1] + len(delimiter)
+    if body[close : close + 2] != b"--":
+        raise WireError("multipart.truncated", f"byte {len(body)}")
+    if body[close + 2 :] not in (b"", b"\r\n"):
+        raise WireError("multipart.epilogue", f"byte {close + 2}")
+    return tuple(parts)
+
+
+def _checked(boundary: bytes) -> bytes:
+    if not _BOUNDARY.fullmatch(boundary):
+        raise WireError("multipart.boundary")
+    return boundary
+
+
+def _read_part(body: bytes, start: int, end: int) -> Part:
+    head_end = body.find(b"\r\n\r\n", start, min(end, start + MAX_HEAD_BYTES))
+    if head_end < 0:
+        raise WireError("multipart.header", f"byte {start}")
+    found: dict[bytes, tuple[int, bytes]] = {}
+    at = start
+    for line in body[start:head_end].split(b"\r\n"):
+        header = _HEADER.fullmatch(line)
+        if not header or header[1].lower() in found:
+            raise WireError("multipart.header", f"byte {at}")
+        found[header[1].lower()] = at + header.start(2), header[2].rstrip(b" \t")
+        at += len(line) + 2
+    # Content-Transfer-Encoding and anything unheard of: the content would not be what it looks like.
+    if not found.keys() <= {b"content-disposition", b"content-type"}:
+        raise WireError("multipart.header", f"byte {start}")
+    value_at, value = found.get(b"content-disposition", (start, b""))
+    disposition = _DISPOSITION.fullmatch(value)
+    if not disposition:
+        raise WireError("multipart.disposition", f"byte {value_at}")
+    name, filename = ((value_at + a, value_at + b) for a, b in (disposition.span(1), disposition.span(2)))
+    return Part(
+        name=_decoded(disposition[1], value_at),
+        filename=None if disposition[2] is None else _decoded(disposition[2], value_at),
+        media_type=_media_type(*found[b"content-type"]) if b"content-type" in found else None,
+        name_span=name,
+        filename_span=filename,
+        content_span=(head_end + 4, end),
+    )
+
+
+def _media_type(at: int, value: bytes) -> MediaType:
+    text = _decoded(value, at)
+    require_utf8(text)
+    media_type = parse_media_type(text)
+    if media_type.essence.startswith(("multipart/", "message/")):
+        raise WireError("multipart.nested", f"byte {at}")
+    return media_type
+
+
+def _decoded(value: bytes, at: int) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise WireError("multipart.utf8", f"byte {at}") from None

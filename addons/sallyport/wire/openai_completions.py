@@ -1,0 +1,47 @@
+"""OpenAI's old text completions; the chunks of a stream are the answer's own shape."""
+
+from sallyport.exchange import Operation, Surface
+from sallyport.wire import fields
+from sallyport.wire.dialect import WireError
+from sallyport.wire.jsontext import Json
+from sallyport.wire.openai_chat import OpenAIChat
+from sallyport.wire.shape import FREE, Shape
+from sallyport.wire.shapes import MODEL, RANDOM, plain, text
+
+_PROMPT = Shape(Surface.USER, tokens=True)
+
+REQUEST = Shape(
+    Surface.DOCUMENT,
+    {
+        "model": MODEL,
+        "prompt": _PROMPT,
+        "suffix": text(Surface.USER),
+        "seed": RANDOM,
+        "logit_bias": FREE[Surface.DOCUMENT],
+        "stream_options": Shape(Surface.DOCUMENT, plain("include_usage include_obfuscation")),
+        **plain("stop user stream n best_of echo logprobs temperature top_p max_tokens"),
+        **plain("frequency_penalty presence_penalty"),
+    },
+)
+
+
+class OpenAICompletions(OpenAIChat):
+    """POST /completions: prompt is a string, strings, or token ids that nobody here can read."""
+
+    name = "openai_completions"
+    request = REQUEST
+
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        if type(payload.get("prompt", "")) not in (str, list):
+            raise WireError("wire.type", "/prompt")
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        return ()
+
+    def limit(self, payload: dict[str, Json]) -> int | None:
+        tokens = fields.limit(payload, "max_tokens")
+        answers = max(fields.count(payload, "n") or 1, fields.count(payload, "best_of") or 1)
+        prompts = payload.get("prompt")
+        if type(prompts) is list and prompts and type(prompts[0]) is not int:
+            answers *= len(prompts)  # one answer for each prompt
+        return fields.times(tokens, answers)

@@ -1,0 +1,185 @@
+"""OpenAI's uploads: multipart forms with a prompt, a file to hear or see, or JSON lines to run.
+
+Pointers: /<part>/name, /<part>/filename, /<part>/content; below the content of a file of JSON lines,
+/<part>/content/<line>/... . A part that is valid UTF-8 is read as text, whatever it says it is.
+
+Source: OpenAI API reference: files, uploads, audio, image edits.
+"""
+
+from collections.abc import Sequence
+
+from sallyport.decision import Edit, Refusal
+from sallyport.exchange import Attachment, Request, Response, Segment, Surface, Usage
+from sallyport.wire import fields, jsonsplice, leaves, openai_common
+from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
+from sallyport.wire.formsplice import decoded, edit_form, spliced
+from sallyport.wire.jsondialect import dump, headers
+from sallyport.wire.jsonlines import add_under, read_lines, walk_lines
+from sallyport.wire.jsontext import Json, parse
+from sallyport.wire.multipart import Part, boundary_of, read_parts
+from sallyport.wire.openai_batch import LINE, model_of, tools_of
+from sallyport.wire.shape import Reading, Shape, walk
+from sallyport.wire.shapes import BASE64, made
+from sallyport.wire.streams import SseReader, deltas
+
+_A = Surface.ASSISTANT
+_D = Surface.DOCUMENT
+
+_JSON_LINES = (
+    "application/jsonl",
+    "application/x-jsonlines",
+    "application/x-ndjson",
+    "application/json-lines",
+)
+_LINE_PURPOSES = ("batch", "fine-tune")
+CODES = ("code", "type")
+_YES, _NO = ("true", "1"), ("false", "0", "")
+
+_PIECES = {
+    **made(
+        "id object type usage task language duration created tokens background size quality output_format"
+    ),
+    "b64_json": BASE64,
+    "logprobs": openai_common.LOGPROB,
+    "error": openai_common.PROBLEM.fields["error"],
+}
+ANSWER = Shape(_A, {**_PIECES, **made("purpose status bytes created_at")}, names=False)
+CHUNK = Shape(_A, {**_PIECES, "delta": Shape(_A, leaf=leaves.flow)}, names=False)
+
+
+class OpenAIForm:
+    """POST of multipart/form-data: /files, /uploads/{id}/parts, /audio/..., /images/edits."""
+
+    name = "openai_form"
+
+    def read_request(self, body: bytes, call: Call) -> Request:
+        """Read a form.
+
+        Raises WireError as read_parts and read_lines do, and form.duplicate for a repeated name that
+        is no list, form.binary for a field that is no file and no text.
+        """
+        parts = read_parts(body, boundary_of(call.content_type))
+        values = _values(parts, body)
+        reading = Reading()
+        lines: list[tuple[int, dict[str, Json]]] = []
+        for number, part in enumerate(parts):
+            _read_names(reading, f"/{number}", part)
+            lines += _read_content(reading, f"/{number}/content", part, body, values.get("purpose", ""))
+        return Request(
+            provider=call.provider,
+            dialect=self.name,
+            operation=call.operation,
+            model=values.get("model") or model_of(lines) or call.model,
+            segments=tuple(reading.segments),
+            attachments=tuple(reading.attachments),
+            tools=tools_of(lines),
+            stream=_stream(values.get("stream", ""), call),
+        )
+
+    def read_response(self, body: bytes, status: int) -> Response:
+        """Read an answer; subtitles and plain transcripts are one text at the pointer ""."""
+        if status < 400 and not body.lstrip().startswith((b"{", b"[")):
+            return Response(status, (Segment("", _A, decoded(body)),) if body else ())
+        payload = parse(body)
+        if status >= 400:
+            reading = walk(payload, openai_common.PROBLEM)
+            return Response(status, tuple(reading.segments), error=fields.error_code(payload, status, *CODES))
+        return Response(status, tuple(walk(payload, ANSWER).segments), usage=_usage(payload))
+
+    def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
+        return SseReader(FormEvents())
+
+    def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
+        """Edit a form, or an answer of either kind."""
+        if not edits:
+            return body
+        if all(one.at == "" for one in edits):
+            return spliced(decoded(body), edits).encode()
+        if body.lstrip().startswith((b"{", b"[")):
+            return jsonsplice.edit(body, edits)
+        return edit_form(body, edits)
+
+    def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
+        return Answer(refusal.status, headers(refusal), dump(openai_common.refusal_body(refusal)))
+
+    def stream_error(self, refusal: Refusal) -> bytes:
+        return b"data: " + dump(openai_common.refusal_body(refusal)) + b"\n\n"
+
+
+class FormEvents:
+    """Interprets transcript.text.* and image events; there is one channel, delta."""
+
+    def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
+        kind = fields.string(payload, "type") or ""
+        error = fields.error_code(payload, 200, *CODES) if payload.get("error") else None
+        done = kind.endswith((".done", ".completed"))
+        return StreamEvent(
+            raw,
+            deltas(walk(payload, CHUNK), lambda at: at[1:]),
+            closes=("*",) if done or error else (),
+            finish_reason="error" if error else "stop" if done else None,
+            usage=_usage(payload),
+            error=error,
+        )
+
+
+def _values(parts: Sequence[Part], body: bytes) -> dict[str, str]:
+    """Return the texts of the fields that are no files. Servers differ on which of two equals wins."""
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for number, part in enumerate(parts):
+        if part.name in seen and not part.name.endswith("[]"):
+            raise WireError("form.duplicate", f"/{number}")
+        seen.add(part.name)
+        if part.filename is None:
+            try:
+                found[part.name] = body[slice(*part.content_span)].decode()
+            except UnicodeDecodeError:
+                if part.media_type is None:
+                    raise WireError("form.binary", f"/{number}/content") from None
+    return found
+
+
+def _read_names(reading: Reading, at: str, part: Part) -> None:
+    if not leaves.is_word(part.name.removesuffix("[]")):
+        reading.text(f"{at}/name", _D, part.name)
+    reading.text(f"{at}/filename", _D, part.filename or "")
+
+
+def _read_content(
+    reading: Reading, at: str, part: Part, body: bytes, purpose: str
+) -> list[tuple[int, dict[str, Json]]]:
+    """Read one content; return its lines if it is JSON lines."""
+    data = body[slice(*part.content_span)]
+    essence = part.media_type.essence if part.media_type else ""
+    if part.filename is not None or essence.partition("/")[0] not in ("", "text"):
+        media_type = essence if leaves.is_media(essence) else leaves.OCTETS
+        reading.attachments.append(Attachment(at, media_type, len(data)))
+    if part.filename is not None and _is_lines(part.filename, essence, purpose):
+        lines = read_lines(data)
+        add_under(reading, walk_lines(lines, LINE), at)
+        return lines
+    try:
+        content = data.decode()
+    except UnicodeDecodeError:
+        return []
+    if part.name != "model" or not leaves.is_model(content):
+        reading.text(at, Surface.USER if part.name in ("prompt", "input") else _D, content)
+    return []
+
+
+def _is_lines(filename: str, essence: str, purpose: str) -> bool:
+    named = filename.lower().endswith((".jsonl", ".ndjson"))
+    return named or essence in _JSON_LINES or purpose in _LINE_PURPOSES
+
+
+def _stream(value: str, call: Call) -> bool:
+    if value.lower() not in (*_YES, *_NO):
+        raise WireError("wire.type", "/stream")
+    return value.lower() in _YES or bool(call.stream)
+
+
+def _usage(payload: Json) -> Usage | None:
+    counts = fields.get(payload, "usage")
+    found = Usage(input=fields.count(counts, "input_tokens"), output=fields.count(counts, "output_tokens"))
+    return None if found == Usage() else found

@@ -1,0 +1,265 @@
+"""OpenAI Realtime: every WebSocket text frame is one JSON event, read and written back by itself.
+
+A client's event is read as a request, a server's event as a stream event. The WebSocket layer joins
+the fragments of a message, hands in whole text frames, and refuses binary ones: none are specified.
+
+Source: OpenAI Realtime API reference, client and server events; event names of the beta are read too.
+"""
+
+from collections.abc import Mapping
+
+from sallyport.decision import Refusal
+from sallyport.exchange import Operation, Response, Surface, Usage
+from sallyport.wire import fields, jsonsplice, leaves, openai_common, openai_items
+from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.jsondialect import JsonDialect, dump
+from sallyport.wire.jsontext import Json, parse_object
+from sallyport.wire.shape import FREE, Leaf, Reading, Shape, by, walk
+from sallyport.wire.shapes import BASE64, MODEL, PLAIN, WORD, made, plain, said, text, words
+from sallyport.wire.streams import OpenChannels, deltas
+
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+_A = Surface.ASSISTANT
+_C = Surface.TOOL_CALL
+_D = Surface.DOCUMENT
+_S = Surface.SYSTEM
+
+_KNOWN = {"type": WORD, "object": WORD, "status": WORD, **plain("id call_id")}
+
+
+def _message(surface: Surface) -> Shape:
+    own = text(surface)
+    image = Shape(surface, leaf=leaves.url("image/*"))
+    part = {"type": WORD, "text": own, "transcript": own, "audio": BASE64, "image_url": image, "detail": WORD}
+    return Shape(surface, {**_KNOWN, "role": WORD, "content": Shape(surface, part)})
+
+
+_ROLES = {"system": _message(_S), "user": _message(Surface.USER), "assistant": _message(_A)}
+_message_shape = by("role", _ROLES, _ROLES["user"])
+_items = openai_items.REQUEST.fields["input"]
+
+
+def _item(members: Mapping[str, Json]) -> Shape:
+    """Choose by type: messages have their own parts here, the other items are those of Responses."""
+    if members.get("type") in (None, "message") or _items.choose is None:
+        return _message_shape(members)
+    return _items.choose(members)
+
+
+_ITEM = Shape(Surface.USER, choose=_item)
+_AUDIO = Shape(
+    _D,
+    {
+        **words("voice format noise_reduction"),
+        **plain("speed language delay"),
+        "model": MODEL,
+        "type": WORD,
+        "prompt": text(_S),
+        "eagerness": WORD,
+    },
+)
+_AUDIO.rest = _AUDIO
+_SETTINGS = {
+    "type": WORD,
+    "object": WORD,
+    "model": MODEL,
+    "instructions": text(_S),
+    "prompt": Shape(_D, {"id": PLAIN, "version": PLAIN, "variables": FREE[Surface.USER]}),
+    "tools": openai_items.REQUEST.fields["tools"],
+    "tool_choice": openai_common.TOOL_CHOICE,
+    "input": _ITEM,
+    "audio": _AUDIO,
+    "input_audio_transcription": _AUDIO,
+    **words("output_modalities modalities conversation voice input_audio_format output_audio_format"),
+    **plain("temperature max_output_tokens max_response_output_tokens include parallel_tool_calls"),
+}
+REQUEST = Shape(
+    _D,
+    {
+        "type": WORD,
+        "item": _ITEM,
+        "session": Shape(_D, _SETTINGS),
+        "response": Shape(_D, _SETTINGS),
+        "audio": BASE64,
+        **plain("event_id previous_item_id item_id response_id content_index audio_end_ms"),
+    },
+)
+
+_IDS = made(
+    "type event_id object id item_id response_id call_id previous_item_id conversation_id status role phase "
+    "obfuscation usage rate_limits status_details metadata"
+)
+_PART = Shape(_A, {**_IDS, "audio": BASE64}, names=False)
+_SAID = Shape(_A, {**_IDS, "content": _PART, "output": said(Surface.TOOL_RESULT)}, names=False)
+_SAID.fields["arguments"] = Shape(_C, leaf=leaves.source)
+_SAID.fields["name"] = text(_C)
+_SESSION = Shape(
+    _D,
+    {
+        **_IDS,
+        "instructions": text(_S),
+        "tools": said(Surface.TOOL_DEFINITION),
+        **made("model output_modalities modalities audio voice turn_detection client_secret tool_choice"),
+        **made("input_audio_format output_audio_format truncation tracing expires_at"),
+    },
+    names=False,
+)
+
+
+def _event(surface: Surface, piece: Leaf | None, whole: Leaf | None = None) -> Shape:
+    """Return a server event whose `delta` is read by one leaf and whose whole texts by another."""
+    own = Shape(surface, leaf=whole)
+    return Shape(
+        surface,
+        {
+            **_IDS,
+            "delta": Shape(surface, leaf=piece),
+            **dict.fromkeys(("text", "transcript", "arguments"), own),
+            "name": text(surface),
+            "part": _PART,
+            "item": _SAID,
+            "response": Shape(_A, {**_IDS, "output": _SAID}, names=False),
+            "session": _SESSION,
+            "error": Shape(_D, made("type code event_id param"), names=False),
+        },
+        names=False,
+    )
+
+
+_TEXT = _event(_A, leaves.flow)
+_HEARD = _event(Surface.USER, leaves.flow)
+_ARGUMENTS = _event(_C, leaves.source_flow, leaves.source)
+_SOUND = _event(_A, leaves.base64)
+_STEMS = {
+    "response.function_call_arguments": _ARGUMENTS,
+    "response.mcp_call_arguments": _ARGUMENTS,
+    "response.output_audio": _SOUND,
+    "response.audio": _SOUND,
+    "conversation.item.input_audio_transcription": _HEARD,
+}
+
+
+def _server(members: Mapping[str, Json]) -> Shape:
+    kind = members.get("type")
+    return _STEMS.get(kind.rpartition(".")[0], _TEXT) if type(kind) is str else _TEXT
+
+
+EVENT = Shape(_A, choose=_server, names=False)
+
+
+class OpenAIRealtime(JsonDialect):
+    """wss /v1/realtime. read_request reads one client frame; a stream reader takes one frame per feed."""
+
+    name = "openai_realtime"
+    request = REQUEST
+    answer = EVENT
+    problem = openai_common.PROBLEM
+
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        if type(payload.get("type")) is not str:
+            raise WireError("wire.type", "/type")
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        settings = payload.get("session") or payload.get("response")
+        return openai_common.tool_names(fields.get(settings, "tools"))
+
+    def limit(self, payload: dict[str, Json]) -> int | None:
+        settings = payload.get("session") or payload.get("response")
+        return fields.count(settings, "max_output_tokens")
+
+    def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
+        return Response(status, tuple(reading.segments), usage=_usage(payload), error=_error(payload))
+
+    def open_stream(self, content_type: str = "application/json") -> StreamReader:
+        return FrameByFrame()
+
+    def error(self, refusal: Refusal) -> dict[str, Json]:
+        """Return the body that answers the upgrade request."""
+        return openai_common.refusal_body(refusal)
+
+    def stream_error(self, refusal: Refusal) -> bytes:
+        """Return one error frame. SDKs only yield it: close with 1008 after it, on that they raise."""
+        return dump({"type": "error", "event_id": refusal.decision_id, **self.error(refusal)})
+
+
+class FrameByFrame:
+    """Reads the server's frames: what is fed is one whole frame, since frames have borders of their own.
+
+    Channels are output/<response>/<item>/<part>/<event>/; heard/<item>/... is what the user said.
+    """
+
+    def __init__(self) -> None:
+        self._open = OpenChannels()
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        if len(data) > MAX_FRAME_BYTES:
+            raise WireError("realtime.frame_too_long")
+        return [self._event(parse_object(data), data)] if data else []
+
+    def end(self) -> list[StreamEvent]:
+        return []
+
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+        return jsonsplice.replace(event.raw, texts)
+
+    def _event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
+        kind = fields.string(payload, "type") or ""
+        here = _channel(kind, payload)
+        found = deltas(walk(payload, EVENT), lambda at: here if at.count("/") == 1 else f"{here}{at}")
+        self._open.take(found)
+        error = _error(payload)
+        closes: tuple[str, ...] = ()
+        if kind == "response.done":
+            closes = self._open.close("output/")
+        elif kind.endswith((".done", ".completed", ".failed")):
+            closes = self._open.close(here)
+        return StreamEvent(
+            raw,
+            found,
+            closes,
+            finish_reason=_finish(payload) if kind == "response.done" else None,
+            usage=_usage(payload),
+            model=fields.string(payload, "session", "model"),
+            id=fields.string(payload, "response", "id"),
+            error=error,
+        )
+
+
+def _channel(kind: str, payload: dict[str, Json]) -> str:
+    """Return the channel of an event's own texts. A session goes on after every response."""
+    content = fields.count(payload, "content_index") or 0
+    if kind.startswith("conversation."):
+        return f"heard/{fields.string(payload, 'item_id') or 0}/{content}/"
+    stem, _, _ = kind.removeprefix("response.").rpartition(".")
+    response = fields.string(payload, "response_id") or fields.string(payload, "response", "id") or ""
+    return f"output/{response}/{fields.count(payload, 'output_index') or 0}/{content}/{stem}/"
+
+
+def _finish(payload: dict[str, Json]) -> str:
+    """Normalise the status of a finished response."""
+    response = payload.get("response")
+    match fields.string(response, "status"):
+        case "failed":
+            return "error"
+        case "incomplete":
+            reason = fields.string(response, "status_details", "reason")
+            return {"max_output_tokens": "length", "content_filter": "filtered"}.get(reason or "", "stop")
+    calls = (item.get("type") == "function_call" for item in fields.objects(response, "output"))
+    return "tool" if any(calls) else "stop"
+
+
+def _usage(payload: dict[str, Json]) -> Usage | None:
+    counts = fields.get(payload, "response", "usage")
+    found = Usage(
+        input=fields.count(counts, "input_tokens"),
+        cache_read=fields.count(counts, "input_token_details", "cached_tokens"),
+        output=fields.count(counts, "output_tokens"),
+    )
+    return None if found == Usage() else found
+
+
+def _error(payload: dict[str, Json]) -> str | None:
+    if not payload.get("error"):
+        return None
+    return fields.error_code(payload, 200, "code", "type")

@@ -1,0 +1,202 @@
+"""OpenAI Responses: input items, output items, and a stream that says every text two to four times."""
+
+from sallyport.decision import Refusal
+from sallyport.exchange import Operation, Response, Usage
+from sallyport.wire import fields, openai_common
+from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.jsondialect import JsonDialect, dump
+from sallyport.wire.jsontext import Json
+from sallyport.wire.openai_items import ANSWER, EVENT, REQUEST
+from sallyport.wire.shape import Reading, walk
+from sallyport.wire.streams import OpenChannels, SseReader, deltas
+
+_CLIENT_CALLS = {
+    "function_call",
+    "custom_tool_call",
+    "computer_call",
+    "local_shell_call",
+    "shell_call",
+    "apply_patch_call",
+    "mcp_approval_request",
+}
+_ENDS = {"response.completed", "response.incomplete", "response.failed", "error"}
+
+# What the text of an event belongs to, by the type without "response." and ".delta" or ".done".
+_PLACES = {
+    "output_text": "content/{content_index}/text",
+    "refusal": "content/{content_index}/refusal",
+    "reasoning_text": "content/{content_index}/text",
+    "reasoning_summary_text": "summary/{summary_index}/text",
+    "content_part": "content/{content_index}",
+    "reasoning_summary_part": "summary/{summary_index}",
+    "function_call_arguments": "arguments",
+    "mcp_call_arguments": "arguments",
+    "custom_tool_call_input": "input",
+    "code_interpreter_call_code": "code",
+    "shell_call_command": "action/commands/{command_index}",
+    "audio.transcript": "transcript",
+}
+
+
+# Members of an event that hold (a piece of) its item's text, and members that tell more of the item.
+_RUNNING = {"delta", "text", "refusal", "arguments", "input", "code", "transcript", "command"}
+_IN_ITEM = ("/delta", "/annotation", "/logprobs", "/name")
+
+
+class OpenAIResponses(JsonDialect):
+    """POST /responses and its count and compact companions."""
+
+    name = "openai_responses"
+    request = REQUEST
+    answer = ANSWER
+    problem = openai_common.PROBLEM
+
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        # The input may be missing: a stored prompt or conversation can stand in for it.
+        if type(payload.get("input", "")) not in (str, list):
+            raise WireError("wire.type", "/input")
+        if type(payload.get("instructions") or "") not in (str, list):
+            raise WireError("wire.type", "/instructions")
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        names = openai_common.tool_names(payload.get("tools"))
+        for item in fields.objects(payload, "input"):
+            names += openai_common.tool_names(item.get("tools"))
+        return names
+
+    def limit(self, payload: dict[str, Json]) -> int | None:
+        return fields.limit(payload, "max_output_tokens")
+
+    def previous(self, payload: dict[str, Json]) -> str | None:
+        return fields.previous(payload, "previous_response_id", "conversation")
+
+    def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
+        return Response(
+            status,
+            tuple(reading.segments),
+            finish_reason=_finish(payload),
+            usage=_usage(payload),
+            model=fields.string(payload, "model"),
+            id=fields.string(payload, "id"),
+            error=_error(payload, status),
+        )
+
+    def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
+        return SseReader(ResponsesEvents())
+
+    def error(self, refusal: Refusal) -> dict[str, Json]:
+        return openai_common.refusal_body(refusal)
+
+    def stream_error(self, refusal: Refusal) -> bytes:
+        # Without a top-level `error` the SDK only yields the event; it raises on this one.
+        return b"event: error\ndata: " + dump({"type": "error", **self.error(refusal)}) + b"\n\n"
+
+
+class ResponsesEvents:
+    """Interprets events; channels are named like pointers into the finished response (output/0/...)."""
+
+    def __init__(self) -> None:
+        self._open = OpenChannels()
+
+    def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
+        kind = fields.string(payload, "type") or ""
+        item = _item(payload)
+        place = _place(kind, payload)
+        here = item + (f"/{place}" if place else "")
+
+        def channel(at: str) -> str:
+            if at.startswith("/response/output/"):
+                return at[len("/response/") :]
+            if at.startswith("/item/"):
+                return item + at[len("/item") :]
+            if at.startswith("/part/"):
+                return here + at[len("/part") :]
+            if at[1:] in _RUNNING:
+                return here if place else f"{item}/{kind.removeprefix('response.')}"
+            return f"{item}{at}" if at.startswith(_IN_ITEM) else at[1:]
+
+        found = deltas(walk(payload, EVENT), channel)
+        self._open.take(found)
+        response = payload.get("response")
+        whole = response if type(response) is dict else {}
+        ends = kind in _ENDS
+        error = _error(payload if kind == "error" else whole, 200) if ends or payload.get("error") else None
+        if ends or payload.get("error"):
+            closes: tuple[str, ...] = ("*",)
+        elif kind == "response.output_item.done":
+            closes = self._open.close(f"{item}/")
+        elif kind.endswith(".done") and place:
+            closes = self._open.close(here)
+        else:
+            closes = ()
+        return StreamEvent(
+            raw,
+            found,
+            closes,
+            finish_reason=("error" if error else _finish(whole)) if ends else None,
+            usage=_usage(whole),
+            model=fields.string(whole, "model"),
+            id=fields.string(whole, "id"),
+            error=error or (_error(payload, 200) if payload.get("error") else None),
+            terminal=ends,
+        )
+
+
+def _item(payload: dict[str, Json]) -> str:
+    index = fields.count(payload, "output_index")
+    if index is not None:
+        return f"output/{index}"
+    return f"output/{fields.string(payload, 'item_id') or 0}"
+
+
+def _place(kind: str, payload: dict[str, Json]) -> str:
+    """Return where in its item the text of an event stands; "" if its type says nothing of it."""
+    stem = kind.removeprefix("response.").removesuffix(".delta").removesuffix(".done").removesuffix(".added")
+    place = _PLACES.get(stem, "")
+    if "{" not in place:
+        return place
+    names = ("content_index", "summary_index", "command_index")
+    return place.format(**{name: fields.count(payload, name) or 0 for name in names})
+
+
+def _finish(response: dict[str, Json]) -> str | None:
+    """Normalise a status. A call for the client's tools is "tool", a refusal part is "filtered"."""
+    match response.get("status"):
+        case "completed":
+            output = fields.objects(response, "output")
+            if any(
+                part.get("type") == "refusal" for item in output for part in fields.objects(item, "content")
+            ):
+                return "filtered"
+            return "tool" if any(item.get("type") in _CLIENT_CALLS for item in output) else "stop"
+        case "incomplete":
+            reason = fields.get(response, "incomplete_details", "reason")
+            return {"content_filter": "filtered", "max_output_tokens": "length"}.get(str(reason), "stop")
+        case "failed" | "cancelled":
+            return "error"
+        case "in_progress" | "queued":
+            return "pause"
+    return None
+
+
+def _usage(response: dict[str, Json]) -> Usage | None:
+    counts = response.get("usage")
+    if type(counts) is not dict:
+        # POST /responses/input_tokens answers with a bare count.
+        bare = fields.count(response, "input_tokens")
+        return None if bare is None else Usage(input=bare, output=0)
+    found = Usage(
+        input=fields.count(counts, "input_tokens"),
+        cache_read=fields.count(counts, "input_tokens_details", "cached_tokens"),
+        cache_write=openai_common.cache_write(counts.get("input_tokens_details")),
+        output=fields.count(counts, "output_tokens"),
+        reasoning=fields.count(counts, "output_tokens_details", "reasoning_tokens"),
+    )
+    return None if found == Usage() else found
+
+
+def _error(payload: dict[str, Json], status: int) -> str | None:
+    """Return the code of an error event, a failed response, or a body with an `error` member."""
+    if payload.get("error") or payload.get("type") == "error":
+        return fields.error_code(payload, status, *OpenAIResponses.codes)
+    return None

