@@ -34,20 +34,25 @@ def postgres_folder() -> Path | None:
 
 
 class Postgres:
-    """One PostgreSQL server. PostgreSQL refuses to run as root, so root runs it as the user postgres."""
+    """One PostgreSQL server. PostgreSQL refuses to run as root, so root runs it as the user postgres.
 
-    def __init__(self, folder: Path) -> None:
+    fsync: off makes tests fast and survives a crash of the processes; timings want it on.
+    """
+
+    def __init__(self, folder: Path, *, fsync: str = "off") -> None:
         binaries = postgres_folder()
         if binaries is None:
             missing("PostgreSQL (apt-get install postgresql)")
         self._binaries = binaries
         self._folder = folder
         self._data = folder / "data"
-        self._as_owner = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+        self._fsync = fsync
+        # Not through runuser: it stops itself when its child is stopped.
+        self._owner = "postgres" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(mode=0o755)
-        if self._as_owner:
-            shutil.chown(folder, "postgres")
+        if self._owner:
+            shutil.chown(folder, self._owner)
         self._run("initdb", "--no-sync", "-A", "trust", "-U", "postgres", "-D", str(self._data))
         self.start()
 
@@ -64,11 +69,13 @@ class Postgres:
         """Start the server and wait until it answers."""
         self._process = subprocess.Popen(
             [
-                *(*self._as_owner, self._binaries / "postgres", "-D", self._data),
-                *("-c", "listen_addresses=", "-k", str(self._folder), "-c", "logging_collector=off"),
+                *(self._binaries / "postgres", "-D", self._data),
+                *("-c", "listen_addresses=", "-k", str(self._folder), "-c", f"fsync={self._fsync}"),
             ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            user=self._owner,
+            cwd="/",
         )
         deadline = time.monotonic() + 20
         while not self._ready():
@@ -80,8 +87,7 @@ class Postgres:
         if self._process is None:
             return
         self.resume()
-        with suppress(ProcessLookupError):
-            os.kill(self._pid(), signal.SIGQUIT)
+        self._process.send_signal(signal.SIGQUIT)
         self._process.wait(20)
         self._process = None
 
@@ -99,13 +105,12 @@ class Postgres:
     def resume(self) -> None:
         """Undo freeze."""
         for pid in self._pids():
-            os.kill(pid, signal.SIGCONT)
-
-    def _pid(self) -> int:
-        return int((self._data / "postmaster.pid").read_text().split()[0])
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
 
     def _pids(self) -> list[int]:
-        pid = self._pid()
+        assert self._process is not None
+        pid = self._process.pid
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return [pid, *map(int, children)]
 
@@ -115,7 +120,8 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [*self._as_owner, self._binaries / program, *arguments],
+            [self._binaries / program, *arguments],
+            user=self._owner,
             check=True,
             stdout=subprocess.DEVNULL,
             cwd="/",

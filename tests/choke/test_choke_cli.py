@@ -5,17 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from choke_net import Net
+from typer.testing import CliRunner, Result
 
 from sallyport.cli.redirect import app
 from sallyport.errors import OperatorError
-
-if TYPE_CHECKING:
-    from conftest import Net
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "deploy/nftables/sallyport.nft"
 
@@ -40,7 +36,7 @@ def test_bad_input_is_an_operator_error_with_exit_code_2() -> None:
 
 
 @pytest.mark.root
-def test_apply_status_and_remove(net: "Net") -> None:
+def test_apply_status_and_remove(net: Net) -> None:
     def sallyport(*arguments: str) -> Result:
         return net.gateway(lambda: invoke(*arguments))
 

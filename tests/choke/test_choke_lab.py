@@ -93,7 +93,8 @@ def test_what_a_killed_run_left_is_swept_by_the_next() -> None:
         (sys.executable, "-c", script), env=environment, stdout=subprocess.PIPE, text=True, check=False
     )
     assert killed.returncode == -signal.SIGKILL
-    left = Lab(*killed.stdout.split())
+    client, gateway, upstream = killed.stdout.split()
+    left = Lab(client, gateway, upstream)
     with namespaces.lab():
         pass
     assert traces(left) == []

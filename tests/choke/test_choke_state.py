@@ -2,18 +2,15 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
 
 import pytest
+from choke_net import Family, Net
 
 from sallyport.choke import kernel, nftables, redirect
 from sallyport.choke.namespaces import CLIENT_INTERFACE
 from sallyport.choke.point import ForwardPolicy, parse_choke_point
 from sallyport.choke.redirect import State
 from sallyport.errors import OperatorError
-
-if TYPE_CHECKING:
-    from conftest import Family, Net
 
 pytestmark = pytest.mark.root
 
@@ -38,7 +35,7 @@ MANUAL_CHANGES = {
 
 
 @pytest.mark.parametrize("change", MANUAL_CHANGES.values(), ids=MANUAL_CHANGES)
-def test_a_manual_change_is_detected_and_mended_by_applying_again(net: "Net", change: str) -> None:
+def test_a_manual_change_is_detected_and_mended_by_applying_again(net: Net, change: str) -> None:
     net.apply()
     assert net.status().state is State.PRESENT
     net.nft("-f", "-", stdin=change.replace("; ", "\n") if "{" not in change else change)
@@ -47,14 +44,14 @@ def test_a_manual_change_is_detected_and_mended_by_applying_again(net: "Net", ch
     assert net.status().state is State.PRESENT
 
 
-def test_each_deleted_rule_is_detected(net: "Net") -> None:
+def test_each_deleted_rule_is_detected(net: Net) -> None:
     point = parse_choke_point([CLIENT_INTERFACE])
     net.apply()
     listing = json.loads(net.nft("-j", "list", "table", "inet", "sallyport"))
     rules = [item for kind, item in nftables.objects(listing) if kind == "rule"]
     assert len(rules) > 5
     for rule in rules:
-        net.nft("delete", "rule", "inet", "sallyport", rule["chain"], "handle", str(rule["handle"]))
+        net.nft("delete", "rule", "inet", "sallyport", str(rule["chain"]), "handle", str(rule["handle"]))
         assert net.status().state is State.CHANGED, rule["comment"]
         net.nft("-f", "-", stdin=nftables.render(point))
         listing = json.loads(net.nft("-j", "list", "table", "inet", "sallyport"))
@@ -62,7 +59,7 @@ def test_each_deleted_rule_is_detected(net: "Net") -> None:
         rules[:] = [dict(old, handle=new["handle"]) for old, new in zip(rules, handles, strict=True)]
 
 
-def test_applying_twice_changes_nothing_and_keeps_the_counters(net: "Net", family: "Family") -> None:
+def test_applying_twice_changes_nothing_and_keeps_the_counters(net: Net, family: Family) -> None:
     assert net.apply().changed
     net.dial(net.lab.client, family, family.upstream, 443)
     before = net.status()
@@ -71,14 +68,14 @@ def test_applying_twice_changes_nothing_and_keeps_the_counters(net: "Net", famil
     assert net.status() == before
 
 
-def test_other_options_replace_the_table(net: "Net") -> None:
+def test_other_options_replace_the_table(net: Net) -> None:
     net.apply()
     assert net.apply(port=9090).changed
     assert net.status().in_place
     assert "redirect to :8080" not in net.nft("list", "ruleset")
 
 
-def test_absent_before_and_after(net: "Net") -> None:
+def test_absent_before_and_after(net: Net) -> None:
     assert net.status() == redirect.Status(State.ABSENT)
     net.apply()
     net.gateway(redirect.remove)
@@ -86,13 +83,13 @@ def test_absent_before_and_after(net: "Net") -> None:
     assert net.nft("list", "ruleset") == ""
 
 
-def test_a_check_changes_nothing(net: "Net") -> None:
+def test_a_check_changes_nothing(net: Net) -> None:
     point = parse_choke_point([CLIENT_INTERFACE])
     assert not net.gateway(lambda: redirect.apply(point, check=True)).changed
     assert net.nft("list", "ruleset") == ""
 
 
-def test_other_tables_are_left_alone(net: "Net") -> None:
+def test_other_tables_are_left_alone(net: Net) -> None:
     net.nft("add", "table", "inet", "other")
     net.apply()
     net.gateway(redirect.remove)
@@ -111,12 +108,12 @@ NETWORKS = {
 
 @pytest.mark.parametrize("networks", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("option", ["sources", "excludes"])
-def test_every_network_reads_back_as_it_was_meant(net: "Net", option: str, networks: list[str]) -> None:
+def test_every_network_reads_back_as_it_was_meant(net: Net, option: str, networks: list[str]) -> None:
     net.apply(**{option: networks}, **EVERYTHING)
     assert net.status().in_place
 
 
-def test_both_kinds_of_networks_read_back_together(net: "Net") -> None:
+def test_both_kinds_of_networks_read_back_together(net: Net) -> None:
     net.apply(
         interfaces=("clients", "outside"),
         sources=["10.77.0.0/16"],
@@ -127,7 +124,7 @@ def test_both_kinds_of_networks_read_back_together(net: "Net") -> None:
 
 
 def test_if_the_kernel_ends_up_with_other_rules_the_old_ones_come_back(
-    net: "Net", monkeypatch: pytest.MonkeyPatch
+    net: Net, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     net.apply()
     before = net.nft("-s", "list", "ruleset")
@@ -146,7 +143,7 @@ def _meddled(text: str, rule: str) -> str:
     return text + rule if "9090" in text else text
 
 
-def test_a_redirect_elsewhere_for_the_same_port_is_refused_unless_forced(net: "Net") -> None:
+def test_a_redirect_elsewhere_for_the_same_port_is_refused_unless_forced(net: Net) -> None:
     net.nft(
         "-f",
         "-",
@@ -164,26 +161,26 @@ def test_a_redirect_elsewhere_for_the_same_port_is_refused_unless_forced(net: "N
     assert net.status().in_place
 
 
-def test_a_missing_interface_is_refused(net: "Net") -> None:
+def test_a_missing_interface_is_refused(net: Net) -> None:
     with pytest.raises(OperatorError, match="no such interface") as caught:
         net.apply(interfaces=("clients", "nosuch0"))
     assert caught.value.exit_code == 3
 
 
-def test_what_does_not_listen_is_warned_of(net: "Net") -> None:
+def test_what_does_not_listen_is_warned_of(net: Net) -> None:
     assert any("nothing listens on port 8080" in warning for warning in net.apply().warnings)
     net.listen(net.lab.gateway, 8080)
     assert not any("listen" in warning for warning in net.apply().warnings)
 
 
-def test_icmp_redirects_are_warned_of_until_they_are_off(net: "Net") -> None:
+def test_icmp_redirects_are_warned_of_until_they_are_off(net: Net) -> None:
     assert any("send_redirects" in warning for warning in net.apply().warnings)
     off = "echo 0 | tee /proc/sys/net/ipv4/conf/*/send_redirects"
     net.lab.run(net.lab.gateway, ("sh", "-c", off))
     assert not any("send_redirects" in warning for warning in net.apply().warnings)
 
 
-def test_the_printed_text_loaded_by_hand_counts_as_in_force(net: "Net") -> None:
+def test_the_printed_text_loaded_by_hand_counts_as_in_force(net: Net) -> None:
     net.nft("-f", "-", stdin=nftables.render(parse_choke_point([CLIENT_INTERFACE])))
     assert net.status().state is State.PRESENT
 

@@ -1,22 +1,16 @@
-"""A gateway's authority, an environment without surprises, and small TLS servers that play the parts."""
+"""A gateway's authority, and an environment without surprises."""
 
 import os
-import socket
-import ssl
 import sys
-import threading
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from doctor_servers import HOSTS
 
 from sallyport.choke import namespaces
 from sallyport.doctor.findings import Situation
 from sallyport.pki import create_ca, write_bundle
-
-HOSTS = ("api.openai.com", "api.anthropic.com")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -45,33 +39,3 @@ def situation(confdir: Path) -> Situation:
 def environ(tmp_path: Path) -> dict[str, str]:
     """Hold nothing but what programs need to start."""
     return {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-@contextmanager
-def serving(listener: socket.socket, context: ssl.SSLContext) -> Iterator[None]:
-    """Answer every TLS connection to a listener with an empty 403, in a thread, until the block ends."""
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            with connection, suppress(OSError):
-                connection.settimeout(3)
-                with context.wrap_socket(connection, server_side=True) as secured:
-                    if secured.recv(4096):
-                        secured.sendall(
-                            b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-                        )
-
-    listener.settimeout(None)
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        with suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(5)

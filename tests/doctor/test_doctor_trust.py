@@ -10,7 +10,7 @@ import pytest
 
 from sallyport.doctor.findings import Level, Situation
 from sallyport.doctor.trust import check_trust, loopback_target
-from sallyport.pki import load_ca
+from sallyport.pki import create_ca, load_ca, write_bundle
 
 CLIENTS = ("python", "httpx", "requests (certifi)", "node", "curl")
 # Asked in a fresh process, as a client would be: OpenSSL and the SDKs read these variables themselves.
@@ -71,14 +71,13 @@ def test_each_variable_reaches_its_own_client(
 ) -> None:
     if not installed(client):
         pytest.skip(f"{client} is not installed")
-    found = ask(confdir, {**environ, variable: str(confdir / "ca-bundle.pem")})
+    path = {} if client == "curl" else {"PATH": "/nonexistent"}
+    found = ask(confdir, {**environ, **path, variable: str(confdir / "ca-bundle.pem")})
     assert found[f"trust: {client}"][0] == "ok"
     assert "warn" in {level for level, _ in found.values()}
 
 
 def test_another_authority_is_not_enough(confdir: Path, environ: dict[str, str], tmp_path: Path) -> None:
-    from sallyport.pki import create_ca, write_bundle
-
     create_ca(tmp_path / "other", ["api.openai.com"])
     bundle = str(write_bundle(tmp_path / "other"))
     found = ask(confdir, {**environ, "SSL_CERT_FILE": bundle, "CURL_CA_BUNDLE": bundle})

@@ -62,7 +62,7 @@ def test_every_key_and_item_knows_its_line_and_column() -> None:
         (b'a: "\\U00120000"', "f:1:1", "not valid YAML"),
         (b"ok: 1\na: \xff\xfe", "f:2:1", "UTF-8"),
         (b"a: \x07", "f:1:1", "not valid YAML"),
-        (b"[" * 5000, "f:1:17", "deeply nested"),
+        (b"[" * 5000, "f:1:18", "deeply nested"),
         (b"a: [" + b"1," * 60_000 + b"]", "f:1:", "too large"),
         (b"#" * (MAX_FILE_BYTES + 1), "f:1:1", "larger than"),
     ],

@@ -66,6 +66,15 @@ def expected(value, edits: dict[str, list[Edit]], at: str = ""):
     return value
 
 
+def names_collide(value) -> bool:
+    """Say whether an object of an expected value has two names that differ at most in case."""
+    if not isinstance(value, list):
+        return False
+    names = [item[0].casefold() for item in value if isinstance(item, tuple)]
+    inner = [item[1] if isinstance(item, tuple) else item for item in value]
+    return len(set(names)) != len(names) or any(map(names_collide, inner))
+
+
 def members(value):
     if isinstance(value, dict):
         return [(k, members(v)) for k, v in value.items()]
@@ -84,11 +93,11 @@ def test_only_the_named_texts_differ(case: tuple[bytes, list[Edit]]):
     by_pointer: dict[str, list[Edit]] = {}
     for one in edits:
         by_pointer.setdefault(one.at, []).append(one)
-    try:
-        result = edit(body, edits)
-    except WireError as error:
-        assert error.reason == "json.duplicate_key"  # two edited names became one
+    if names_collide(expected(parse(body), by_pointer)):
+        with pytest.raises(WireError, match=r"json\.duplicate_key"):
+            edit(body, edits)
         return
+    result = edit(body, edits)
     assert members(parse(result)) == expected(parse(body), by_pointer)
     if not any(at.endswith("~k") for at in by_pointer):
         assert outside(result, by_pointer) == outside(body, by_pointer)

@@ -245,3 +245,31 @@ def test_a_long_integer_is_a_text_but_a_seed_is_not():
         "openai_chat", {"messages": [{"role": "user", "content": CARD}], "seed": CARD, "max_tokens": 5}
     )
     assert [(s.at, s.text) for s in request.segments] == [("/messages/0/content", str(CARD))]
+
+
+def test_an_answer_may_hold_many_vectors():
+    body = json.dumps(
+        {"data": [{"embedding": [0.5] * 3000} for _ in range(50)], "usage": {"prompt_tokens": 2}}
+    )
+    response = DIALECTS["openai_embeddings"].read_response(body.encode(), 200)
+    assert (response.usage.input, response.usage.output) == (2, 0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("model", "gpt-4.1-2025-04-14", False),
+        ("model", "accounts/fireworks/models/llama-v3p1-70b", False),
+        ("model", "ft:gpt-4o-mini:acme:desk:9abcDEF1", False),
+        ("model", "sk-proj-abcdefghijklmnopqrstuvwxyz", True),
+        ("model", "m-4111-1111-1111-1111", True),
+        ("model", "AKIAIOSFODNN7EXAMPLEX", True),
+        ("service_tier", "auto", False),
+        ("service_tier", "tier 1", True),
+        ("reasoning_effort", "a" * 65, True),
+        ("verbosity", "v12025550147", True),
+    ],
+)
+def test_a_word_is_left_out_only_while_it_looks_like_one(field: str, value: str, read: bool):
+    request = ask("openai_chat", {"messages": [], field: value})
+    assert [s.text for s in request.segments] == ([value] if read else [])

@@ -87,9 +87,9 @@ def test_an_event_above_the_bound_is_refused_in_every_cutting():
     body = b"data: " + b"x" * 100 + b"\n\n"
     for step in (1, 7, 1000):
         splitter = SseSplitter(max_event_bytes=64)
+        pieces = [body[i : i + step] for i in range(0, len(body), step)]
         with pytest.raises(WireError):
-            for i in range(0, len(body), step):
-                splitter.feed(body[i : i + step])
+            list(map(splitter.feed, pieces))
 
 
 def test_a_long_event_fed_byte_by_byte_takes_linear_time():

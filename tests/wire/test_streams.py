@@ -215,6 +215,16 @@ def test_gemini_finishes_with_tool_when_a_call_came_before():
     assert [d.text for d in one.deltas] == ["f", "a", "b"]
 
 
+@pytest.mark.parametrize(
+    "delta", ["text", ["a", ["b"]], {"content": {"x": "y"}}, {"tool_calls": "t"}, 5, None]
+)
+def test_a_delta_of_an_unknown_form_is_read_all_the_same(delta):
+    (event,) = events("openai_chat", {"choices": [{"index": 0, "delta": delta}, "z"]})
+    texts = json.dumps(delta) if delta else ""
+    assert all(json.dumps(d.text) in texts or d.text == "z" for d in event.deltas)
+    assert len(event.deltas) == 1 + texts.count('"') // 2 - texts.count(":")
+
+
 def test_errors_inside_streams_are_told_by_code_never_by_text():
     for name, payload, code in (
         ("openai_chat", {"error": {"message": "m", "code": 502}, "choices": []}, "502"),
@@ -290,7 +300,7 @@ def test_an_array_stream_that_is_none_is_an_error(body: bytes):
 
 
 def test_an_array_stream_keeps_brackets_in_texts_apart_and_every_byte():
-    body = ' [ {"a":"]}\\\\\\"[{","b":[{}]} ,\r\n{} ]\n'.encode()
+    body = b' [ {"a":"]}\\\\\\"[{","b":[{}]} ,\r\n{} ]\n'
     found = feed(DIALECTS["gemini_generate"], "application/json; charset=UTF-8", [body])
     assert b"".join(e.raw for e in found) == body
     assert [e.terminal for e in found] == [False, False, True, False]
@@ -304,5 +314,4 @@ def test_an_unfinished_event_is_bounded():
         (JsonArrayReader(ChatEvents(), max_event_bytes=1000), b"[{"),
     ):
         with pytest.raises(WireError):
-            for _ in range(100):
-                reader.feed(head + b" " * 20)
+            list(map(reader.feed, [head + b" " * 20] * 100))

@@ -145,7 +145,10 @@ class Sqlite:
         with self.writer.connect() as connection:
             driver = connection.connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
-            busy, frames, copied = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            try:
+                busy, frames, copied = driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            except sqlite3.Error:
+                raise NotDurable from None
         if busy or frames != copied:
             raise NotDurable
 

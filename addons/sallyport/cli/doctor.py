@@ -40,7 +40,10 @@ def doctor(
     upstream_ca: Annotated[
         Path | None, typer.Option("--upstream-ca", help="Roots for providers instead of the public ones.")
     ] = None,
-    store: Annotated[str | None, typer.Option("--store", help="URL of the audit store.")] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", help="URL or file of the audit store. Default: audit.db in the confdir."),
+    ] = None,
     confdir: Annotated[
         Path | None, typer.Option("--confdir", help="Folder of the CA. Default: $SALLYPORT_CONFDIR.")
     ] = None,
@@ -50,8 +53,9 @@ def doctor(
     """Try what a gateway or a client needs, and say what to do where it fails; exit 1 if anything did."""
     if timeout <= 0:
         raise OperatorError("--timeout", "is not a positive number of seconds", "Give seconds, such as 5.")
+    folder = confdir or default_confdir()
     situation = Situation(
-        confdir=confdir or default_confdir(),
+        confdir=folder,
         transparent=transparent,
         from_client=from_client,
         hosts=tuple(dict.fromkeys(host or DEFAULT_HOSTS)),
@@ -60,7 +64,7 @@ def doctor(
         ca=ca,
         connect_to=dict(_connection(text) for text in connect_to or ()),
         upstream_ca=upstream_ca,
-        store=store,
+        store=store or (None if from_client else str(folder / "audit.db")),
         timeout_s=timeout,
     )
     checks = examine(situation, os.environ)

@@ -30,7 +30,7 @@ CONTEXT_WEIGHT = 0.45
 """What a context word near a candidate adds to its score."""
 
 _BEFORE, _AFTER = 80, 40
-_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]*_[a-z0-9]{10}>")
+_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 _LOOK_AT_CLOCK = 32
 
 
@@ -253,7 +253,7 @@ class Detector:
 
 
 def injection_score(findings: Iterable[Finding]) -> dict[str, float]:
-    """Return, per segment pointer, the sum of its injection scores; 0.5 and above is a hit by default."""
+    """Return, per segment pointer, the sum of its injection scores; 1.0 and above is a hit by default."""
     totals: dict[str, float] = {}
     for finding in findings:
         if finding.kind is Kind.INJECTION:

@@ -22,6 +22,8 @@ _REFERENCE = re.compile(
     r"|^[A-Za-z_][\w.]*\(|^[A-Za-z_]\w*(?:\.\w+)+$|^[A-Za-z_]\w*\[|^/|^https?://|^\.{1,2}/|^--?\w"
 )
 
+_HEX = re.compile(r"^[0-9a-fA-F-]+$")
+
 
 def entropy(text: str) -> float:
     """Return the Shannon entropy in bits per character."""
@@ -59,7 +61,7 @@ def strong_key(value: str) -> bool:
         and not _REFERENCE.search(value)
         and bool(re.search(r"\d", value))
         and bool(re.search(r"[A-Za-z]", value))
-        and entropy(value) >= min(3.5, 0.85 * math.log2(len(value)))
+        and entropy(value) >= (2.8 if _HEX.match(value) else min(3.5, 0.85 * math.log2(len(value))))
     )
 
 

@@ -87,7 +87,7 @@ def _traps(environ: Mapping[str, str]) -> Iterator[Check]:
             yield fail(
                 "environment",
                 f"{name} names a file that does not exist: {place}",
-                "Put the bundle there (sallyport ca bundle), or unset the variable.",
+                "Put the gateway's bundle there (ca-bundle.pem), or unset the variable.",
             )
 
 

@@ -34,7 +34,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _MOST_HEAD_BYTES = 65_536
 _CURL_UNTRUSTED = (51, 60, 77, 83)
 
-_BUNDLE = 'Write a bundle with `sallyport ca bundle` and set {variable}="$(sallyport ca bundle)".'
+_RECIPE = "On the gateway, `sallyport ca install-help {client}` says how this client is told to."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ def _said(name: str, reach: Reach, severity: Level, todo: str) -> Check:
 
 def _python_contexts(environ: Mapping[str, str]) -> Iterator[tuple[str, ssl.SSLContext | str, str]]:
     """Yield (check, context or why there is none, what to do)."""
-    yield "trust: python", _default_context(), _BUNDLE.format(variable="SSL_CERT_FILE")
-    yield "trust: httpx", _httpx_context(), _BUNDLE.format(variable="SSL_CERT_FILE")
+    yield "trust: python", _default_context(), _RECIPE.format(client="python")
+    yield "trust: httpx", _httpx_context(), _RECIPE.format(client="python")
     chosen = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or certifi.where()
     try:
         context: ssl.SSLContext | str = (
@@ -88,7 +88,7 @@ def _python_contexts(environ: Mapping[str, str]) -> Iterator[tuple[str, ssl.SSLC
         )
     except (OSError, ssl.SSLError):
         context = "the bundle it is told to use cannot be read"
-    yield "trust: requests (certifi)", context, _BUNDLE.format(variable="REQUESTS_CA_BUNDLE")
+    yield "trust: requests (certifi)", context, _RECIPE.format(client="requests")
 
 
 def _default_context() -> ssl.SSLContext | str:
@@ -152,7 +152,7 @@ def _node(target: Target, environ: Mapping[str, str], severity: Level, timeout_s
     if status == 0:
         return ok(name, "trusts the certificate")
     if status == 1:
-        todo = 'Set NODE_EXTRA_CA_CERTS to the gateway\'s CA certificate: "$(sallyport ca path)".'
+        todo = _RECIPE.format(client="node")
         return Check(name, severity, f"does not trust the gateway's CA ({said})", todo)
     return Check(
         name, severity, f"could not try ({said})", "See the checks of the listener and the way to it."
@@ -180,7 +180,7 @@ def _curl(target: Target, environ: Mapping[str, str], severity: Level, timeout_s
     if status == 0:
         return ok(name, "trusts the certificate")
     if status in _CURL_UNTRUSTED:
-        todo = _BUNDLE.format(variable="CURL_CA_BUNDLE")
+        todo = _RECIPE.format(client="curl")
         return Check(name, severity, f"does not trust the gateway's CA (exit status {status})", todo)
     what = f"could not try (exit status {status})"
     return Check(name, severity, what, "See the checks of the listener and the way to it.")

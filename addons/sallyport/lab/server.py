@@ -170,7 +170,7 @@ class Lab:
         try:
             for host in self._hosts:
                 try:
-                    server = await asyncio.start_server(self._serve, host, port)
+                    server = await asyncio.start_server(self._serve, host, port, backlog=512)
                 except OSError:
                     if host == "::1" and servers and not _has_ipv6():
                         continue

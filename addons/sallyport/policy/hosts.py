@@ -48,8 +48,12 @@ def normalise_host(host: str) -> str:
 
 
 def _address(host: str) -> str:
+    bracketed = host.startswith("[") and host.endswith("]")
     try:
-        return str(ip_address(host.removeprefix("[").removesuffix("]")))
+        # A zone (fe80::1%eth0) may hold any text, so it is no part of a host here.
+        if "%" in host:
+            raise ValueError("zone")
+        return str(ip_address(host[1:-1] if bracketed else host))
     except ValueError:
         raise HostError("host.address") from None
 

@@ -6,6 +6,7 @@ No text here ever holds a value of the file: a key may have been pasted into the
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import islice
 
 from sallyport.errors import OperatorError
 
@@ -25,10 +26,13 @@ class Problem:
 
 
 class PolicyError(OperatorError):
-    """A policy or catalogue file that cannot be used. Printed, it lists every problem, one a line."""
+    """A policy or catalogue file that cannot be used. Printed, it lists every problem, one a line.
+
+    Beyond 200 problems the rest is left out: such a file is no policy.
+    """
 
     def __init__(self, problems: Iterable[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple(islice(problems, 200))
         first = self.problems[0]
         super().__init__(first.where, f"{first.key}: {first.what}" if first.key else first.what, first.todo)
 

@@ -14,7 +14,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, PrivateAttr, model_validator
 
@@ -45,7 +45,7 @@ def _fingerprint(text: str) -> str:
     return text
 
 
-HostPattern = Annotated[str, AfterValidator(_host_pattern), Field(min_length=3, max_length=253)]
+HostPattern = Annotated[str, Field(min_length=3, max_length=253), AfterValidator(_host_pattern)]
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
 Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
 Entity = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Z0-9_]*$")]
@@ -53,7 +53,7 @@ Header = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A
 RuleGlob = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.*?-]*$")]
 MediaGlob = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9*][a-z0-9*.+-]*/[a-z0-9*][a-z0-9*.+-]*$")]
 Fingerprint = Annotated[
-    str, AfterValidator(_fingerprint), Field(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9:_-]+$")
+    str, Field(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9:_-]+$"), AfterValidator(_fingerprint)
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Paranoia = Annotated[int, Field(ge=1, le=4)]
@@ -63,6 +63,13 @@ class Section(BaseModel):
     """Anything with keys in a policy file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy; what was computed from the original (the revision, host maps) is left behind."""
+        copy = super().model_copy(update=update, deep=deep)
+        for name in copy.__dict__.keys() - type(self).model_fields.keys():
+            del copy.__dict__[name]
+        return copy
 
 
 class StageSection(Section):

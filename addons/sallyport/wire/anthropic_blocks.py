@@ -155,10 +155,12 @@ _MADE = {
     **made("type id tool_use_id index signature encrypted_content encrypted_index file_id media_type"),
     "data": BASE64,
 }
+_CITATION = Shape(_A, made("type file_id encrypted_index"), names=False)
+_CITED = {"citation": _CITATION, "citations": _CITATION}
 
 
 def _block(surface: Surface) -> Shape:
-    return Shape(surface, {**_MADE, "content": said(surface)}, names=False)
+    return Shape(surface, {**_MADE, **_CITED, "content": said(surface)}, names=False)
 
 
 _CALL_BLOCK = Shape(_C, {**_MADE, "input": FREE[_C], "caller": MADE}, names=False)
@@ -200,7 +202,7 @@ _FLOWS = {
     "signature_delta": MADE,
     "compaction_delta": Shape(_A, {**_MADE, "content": Shape(_A, leaf=leaves.flow)}, names=False),
 }
-_OTHER_DELTA = Shape(_A, {**_MADE, "stop_reason": MADE, "container": MADE}, names=False)
+_OTHER_DELTA = Shape(_A, {**_MADE, **_CITED, "stop_reason": MADE, "container": MADE}, names=False)
 _STARTED = Shape(
     _A,
     {**_MADE, "text": Shape(_A, leaf=leaves.flow), "content": Shape(_A, leaf=leaves.flow, names=False)},

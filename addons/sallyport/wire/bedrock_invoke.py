@@ -102,6 +102,8 @@ _BESIDE = made(
 )
 _OTHER_ANSWER = Shape(_A, {**_BESIDE, "logprobs": MADE, "embedding": MADE, "embeddings": MADE}, names=False)
 _OTHER_CHUNK = Shape(_A, _BESIDE, leaf=leaves.flow, names=False)
+for _shape in (_OTHER_ANSWER, _OTHER_CHUNK):
+    _shape.rest = _shape  # the same members stand below, in results[] and outputs[]
 
 
 _CLAUDE = anthropic_messages.AnthropicMessages()

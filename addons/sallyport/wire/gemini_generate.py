@@ -9,7 +9,7 @@ from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
 from sallyport.wire.gemini_parts import ANSWER, CHUNK, PROBLEM, REQUEST
 from sallyport.wire.jsonarray import JsonArrayReader
 from sallyport.wire.jsondialect import JsonDialect, dump, message
-from sallyport.wire.jsontext import Json, parse
+from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse
 from sallyport.wire.shape import Reading, walk
 from sallyport.wire.shapes import snake
 from sallyport.wire.streams import OpenChannels, SseReader, deltas
@@ -85,7 +85,7 @@ class GeminiGenerate(JsonDialect):
 
     def read_response(self, body: bytes, status: int) -> Response:
         """Read an answer, or a whole array of stream chunks, whose last word on finish and usage counts."""
-        payload = parse(body)
+        payload = parse(body, MAX_ANSWER_NODES)
         if status >= 400 or type(payload) is not list:
             return super().read_response(body, status)
         answers = [self.read_answer(part, Reading(), status) for part in payload if type(part) is dict]

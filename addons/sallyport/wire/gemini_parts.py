@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sallyport.exchange import Surface
 from sallyport.wire import leaves
 from sallyport.wire.jsontext import Json
-from sallyport.wire.shape import FREE, Shape, by
+from sallyport.wire.shape import FREE, Choose, Shape, by
 from sallyport.wire.shapes import (
     BASE64,
     MADE,
@@ -69,7 +69,7 @@ def _parts(surface: Surface) -> Shape:
     return Shape(surface, choose=_by_thought(part, thought))
 
 
-def _by_thought(part: Shape, thought: Shape):  # type: ignore[no-untyped-def]
+def _by_thought(part: Shape, thought: Shape) -> Choose:
     def choose(members: Mapping[str, Json]) -> Shape:
         return thought if members.get("thought") is True else part
 

@@ -8,7 +8,7 @@ from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Operation, Request, Response
 from sallyport.wire import fields, jsonsplice
 from sallyport.wire.dialect import Answer, Call, StreamReader
-from sallyport.wire.jsontext import Json, parse, parse_object
+from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object
 from sallyport.wire.shape import Reading, Shape, walk
 
 MAX_RETRY_AFTER_S = 60
@@ -45,7 +45,7 @@ class JsonDialect(ABC):
         )
 
     def read_response(self, body: bytes, status: int) -> Response:
-        payload = parse(body)
+        payload = parse(body, MAX_ANSWER_NODES)
         if status >= 400 or type(payload) is not dict:
             reading = walk(payload, self.problem)
             code = fields.error_code(payload, status, *self.codes) if status >= 400 else None

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.decision import Edit
 from sallyport.wire.dialect import WireError
-from sallyport.wire.jsontext import BOM, LONG_INTEGER, parse, public_pointer, untoken
+from sallyport.wire.jsontext import BOM, LONG_INTEGER, MAX_ANSWER_NODES, parse, public_pointer, untoken
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
@@ -32,7 +32,7 @@ def edit(body: bytes, edits: Sequence[Edit]) -> bytes:
     """
     if not edits:
         return body
-    parse(body)
+    parse(body, MAX_ANSWER_NODES)
     by_pointer: dict[str, list[Edit]] = {}
     for one in edits:
         by_pointer.setdefault(one.at, []).append(one)
@@ -41,7 +41,7 @@ def edit(body: bytes, edits: Sequence[Edit]) -> bytes:
         tokens[(start, end)] = _edited(body[start:end], at, by_pointer[at])
     result = _spliced(body, tokens)
     if any(at.endswith("~k") for at in by_pointer):
-        parse(result)
+        parse(result, MAX_ANSWER_NODES)
     return result
 
 

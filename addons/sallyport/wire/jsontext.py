@@ -9,7 +9,7 @@ json.utf8, json.surrogate, json.number, json.depth, json.nodes, json.memory.
 """
 
 import re
-from math import isinf
+import sys
 
 import jiter
 
@@ -19,6 +19,7 @@ type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 
 MAX_DEPTH = 128
 MAX_NODES = 100_000
+MAX_ANSWER_NODES = 4_000_000  # vectors: 1,000 embeddings of 3,072 numbers and more
 MAX_INTEGER_DIGITS = 400
 BOM = b"\xef\xbb\xbf"
 
@@ -26,6 +27,7 @@ BOM = b"\xef\xbb\xbf"
 # read, and edited, like the text of its digits.
 LONG_INTEGER = 10**8
 
+_LARGEST = sys.float_info.max
 _TOO_LONG = 10**MAX_INTEGER_DIGITS
 _PLACE = re.compile(r"at line (\d+) column (\d+)$")
 _PLAIN_TOKEN = re.compile(r"[a-z_]{1,32}|[0-9]{1,6}|~k")
@@ -43,16 +45,17 @@ _REASONS = (
 )
 
 
-def parse(body: bytes) -> Json:
+def parse(body: bytes, max_nodes: int = MAX_NODES) -> Json:
     """Return the value of a JSON document.
 
+    max_nodes: bound on all values together; MAX_ANSWER_NODES where a provider wrote the document.
     A UTF-8 byte order mark at the start is accepted. Raises WireError, and nothing else, with one of
     the reasons above; its place is a byte offset or a pointer in which only plain names are spelled.
     """
     try:
         text = body[len(BOM) :] if body.startswith(BOM) else body
         value: Json = jiter.from_json(text, allow_inf_nan=False, catch_duplicate_keys=True, cache_mode="keys")
-        _check(value)
+        _check(value, max_nodes)
     except WireError:
         raise
     except RecursionError:
@@ -92,11 +95,13 @@ def public_pointer(pointer: str) -> str:
     return "/".join(p if not p or _PLAIN_TOKEN.fullmatch(p) else "*" for p in parts) + key_mark
 
 
-def _check(root: Json) -> None:
+def _check(root: Json, max_nodes: int) -> None:
     """Refuse what the parser lets through: depth, size, numbers out of range, names that differ in case."""
     if type(root) is not dict and type(root) is not list:
-        if type(root) is int or type(root) is float:
-            _check_number(root)
+        if (type(root) is int and not -_TOO_LONG < root < _TOO_LONG) or (
+            type(root) is float and not -_LARGEST <= root <= _LARGEST
+        ):
+            raise WireError("json.number")
         return
     names: set[str] = set()
     nodes = 1
@@ -120,22 +125,17 @@ def _check(root: Json) -> None:
                     continue
                 if kind is dict or kind is list:
                     below.append(value)  # type: ignore[arg-type]
-                elif kind is int or kind is float:
-                    _check_number(value)  # type: ignore[arg-type]
-        if nodes > MAX_NODES:
+                elif kind is float:
+                    if not -_LARGEST <= value <= _LARGEST:  # type: ignore[operator]
+                        raise WireError("json.number")
+                elif kind is int and not -_TOO_LONG < value < _TOO_LONG:
+                    raise WireError("json.number")
+        if nodes > max_nodes:
             raise WireError("json.nodes")
         level = below
     # One comparison over all names of the body is cheap and almost always enough.
     if len({name.casefold() for name in names}) != len(names):
         _check_case(root, "")
-
-
-def _check_number(value: int | float) -> None:
-    if type(value) is int:
-        if not -_TOO_LONG < value < _TOO_LONG:
-            raise WireError("json.number")
-    elif isinf(value):
-        raise WireError("json.number")
 
 
 def _check_case(value: Json, at: str) -> None:

@@ -24,20 +24,38 @@ _DATE = re.compile(r"20[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])(?
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _DATA_URL = re.compile(r"data:([^,;]{0,127})((?:;[^,;]{0,127}){0,8}),", re.IGNORECASE)
 _MEDIA_NAMES = ("media_type", "mimeType", "mime_type")
+_MEDIA = re.compile(r"[A-Za-z]{1,16}/[A-Za-z0-9.+*-]{1,64}")
 _MAX_WORD = 64
+_MAX_MEDIA = 81
 _MAX_MODEL_DIGITS = 8
 
 
-@lru_cache(4096)
 def is_word(text: str) -> bool:
     """Say whether a string can only be a word of a protocol: json_schema, HARM_CATEGORY_HARASSMENT."""
-    return len(text) <= _MAX_WORD and _WORD.fullmatch(text) is not None
+    return len(text) <= _MAX_WORD and _matches_word(text)
+
+
+def is_model(text: str) -> bool:
+    """Say whether a string looks like a model's name: few digits besides a date, no long random run."""
+    return len(text) <= _MAX_WORD and _matches_model(text)
+
+
+def is_media(text: str) -> bool:
+    """Say whether a string is a plain media type."""
+    return len(text) <= _MAX_MEDIA and _MEDIA.fullmatch(text) is not None
+
+
+# Only short strings come to these caches, so that no caller can fill memory through them.
 
 
 @lru_cache(4096)
-def is_model(text: str) -> bool:
-    """Say whether a string looks like a model's name: few digits besides a date, no long random run."""
-    if len(text) > _MAX_WORD or _MODEL.fullmatch(text) is None:
+def _matches_word(text: str) -> bool:
+    return _WORD.fullmatch(text) is not None
+
+
+@lru_cache(1024)
+def _matches_model(text: str) -> bool:
+    if _MODEL.fullmatch(text) is None:
         return False
     return sum(c.isdigit() for c in _DATE.sub("", text)) <= _MAX_MODEL_DIGITS
 
@@ -153,12 +171,6 @@ def _blob(reading: Reading, at: str, text: str, media: str, surface: Surface, st
 def _size(data: str) -> int:
     digits = len(data) - data.count("=") - data.count("\n") - data.count("\r")
     return digits * 3 // 4
-
-
-@lru_cache(1024)
-def is_media(text: str) -> bool:
-    """Say whether a string is a plain media type."""
-    return re.fullmatch(r"[A-Za-z]{1,16}/[A-Za-z0-9.+*-]{1,64}", text) is not None
 
 
 def _media(text: str) -> str:

@@ -284,7 +284,7 @@ def _channel(payload: dict[str, Json]) -> Callable[[str], str]:
         place = int(path[1])
         choice = choices[place]
         name = ["choices", str(_index(choice, place)), *path[2:]]
-        if path[2] != "delta":
+        if path[2] != "delta" or len(path) < 4:
             return "/".join(name)
         del name[2]
         if name[2] == "tool_calls" and len(path) > 5:

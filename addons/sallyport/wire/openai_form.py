@@ -45,6 +45,8 @@ _PIECES = {
 }
 ANSWER = Shape(_A, {**_PIECES, **made("purpose status bytes created_at")}, names=False)
 CHUNK = Shape(_A, {**_PIECES, "delta": Shape(_A, leaf=leaves.flow)}, names=False)
+for _shape in (ANSWER, CHUNK):
+    _shape.rest = _shape  # the same members stand below, in data[] and segments[]
 
 
 class OpenAIForm:

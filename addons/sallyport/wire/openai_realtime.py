@@ -51,15 +51,17 @@ _ITEM = Shape(Surface.USER, choose=_item)
 _AUDIO = Shape(
     _D,
     {
-        **words("voice format noise_reduction"),
-        **plain("speed language delay"),
+        **words("voice noise_reduction type eagerness"),
+        **plain("speed language delay rate threshold prefix_padding_ms silence_duration_ms idle_timeout_ms"),
+        **plain("create_response interrupt_response"),
         "model": MODEL,
-        "type": WORD,
         "prompt": text(_S),
-        "eagerness": WORD,
     },
+    leaf=leaves.word,
 )
-_AUDIO.rest = _AUDIO
+_AUDIO.fields |= dict.fromkeys(
+    "input output format transcription turn_detection noise_reduction".split(), _AUDIO
+)
 _SETTINGS = {
     "type": WORD,
     "object": WORD,
@@ -69,15 +71,29 @@ _SETTINGS = {
     "tools": openai_items.REQUEST.fields["tools"],
     "tool_choice": openai_common.TOOL_CHOICE,
     "input": _ITEM,
-    "audio": _AUDIO,
-    "input_audio_transcription": _AUDIO,
+    **dict.fromkeys(("audio", "input_audio_transcription", "turn_detection"), _AUDIO),
     **words("output_modalities modalities conversation voice input_audio_format output_audio_format"),
     **plain("temperature max_output_tokens max_response_output_tokens include parallel_tool_calls"),
 }
+_CLIENT_EVENTS = {
+    *("session.update", "transcription_session.update", "response.create", "response.cancel"),
+    *(f"conversation.item.{verb}" for verb in ("create", "delete", "retrieve", "truncate")),
+    *(f"input_audio_buffer.{verb}" for verb in ("append", "commit", "clear")),
+    "output_audio_buffer.clear",
+}
+
+
+def _client_event(
+    reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface
+) -> None:
+    if text not in _CLIENT_EVENTS:
+        reading.text(at, surface, text)
+
+
 REQUEST = Shape(
     _D,
     {
-        "type": WORD,
+        "type": Shape(_D, leaf=_client_event),
         "item": _ITEM,
         "session": Shape(_D, _SETTINGS),
         "response": Shape(_D, _SETTINGS),

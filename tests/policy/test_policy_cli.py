@@ -1,0 +1,61 @@
+"""`sallyport policy`: what people and CI see."""
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from sallyport.cli.policy import app
+from sallyport.data import policies_dir
+
+RUNNER = CliRunner()
+
+
+def test_check_accepts_the_presets_and_gives_their_revision() -> None:
+    files = [str(policies_dir() / f"{n}.yaml") for n in ("observe", "balanced")]
+    result = RUNNER.invoke(app, ["check", *files])
+    assert result.exit_code == 0
+    assert result.stdout.count(": ok, ") == 2
+    assert "observe, revision " in result.stdout
+
+
+def test_check_prints_every_problem_of_every_file_and_exits_2(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("version: 1\nsecrets: {action: maks}\nmasking: {min_score: 2}\n")
+    good = tmp_path / "good.yaml"
+    good.write_text("version: 1\n")
+    result = RUNNER.invoke(app, ["check", str(bad), str(tmp_path / "gone.yaml"), str(good)])
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith(f"{bad}:2:11: secrets.action: ")
+    assert lines[1].startswith(f"{bad}:3:11: masking.min_score: ")
+    assert "gone.yaml: cannot be read" in lines[2]
+    assert f"{good}: ok" in result.stdout
+
+
+def test_check_notes_what_was_probably_not_meant(tmp_path: Path) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text(
+        "version: 1\n"
+        "hosts: {tunnel: ['*.openai.com', api.anthropic.com, pypi.org]}\n"
+        "access: {unknown_endpoint: opaque}\n"
+        "secrets: {mode: observe, exclusions: [{rule: a.b, why: c, until: 2020-01-01}]}\n"
+    )
+    result = RUNNER.invoke(app, ["check", str(file)])
+    assert result.exit_code == 0
+    for note in (
+        "hosts.tunnel: *.openai.com covers the AI host",
+        "hosts.tunnel: api.anthropic.com covers",
+        "secrets.mode: `observe`",
+        "secrets.exclusions[0]: ended on 2020-01-01",
+        "access.unknown_endpoint: `opaque`",
+        "everybody is",
+    ):
+        assert note in result.stdout
+    assert "pypi.org" not in result.stdout
+
+
+def test_schema_prints_json_that_names_the_sections() -> None:
+    result = RUNNER.invoke(app, ["schema"])
+    assert result.exit_code == 0
+    assert "masking" in json.loads(result.stdout)["properties"]

@@ -1,0 +1,129 @@
+"""A form has one reading, or none."""
+
+import contextlib
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sallyport.wire.dialect import WireError
+from sallyport.wire.mediatype import MediaType
+from sallyport.wire.multipart import boundary_in, boundary_of, read_parts
+from wire.samples import CASSETTES
+
+SAMPLE = (CASSETTES / "openai_other/transcription.multipart").read_bytes()
+BOUNDARY = b"----nwboundary"
+
+
+def form(*parts: bytes, boundary: bytes = b"b", end: bytes = b"--b--\r\n") -> bytes:
+    return b"".join(b"--" + boundary + b"\r\n" + part + b"\r\n" for part in parts) + end
+
+
+def field(name: str = "a", content: bytes = b"x", more: str = "") -> bytes:
+    return f'Content-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + content
+
+
+GOOD = form(field())
+
+
+def reason(body: bytes) -> str:
+    with pytest.raises(WireError) as caught:
+        read_parts(body, b"b")
+    return caught.value.reason
+
+
+def test_the_sample_is_read() -> None:
+    parts = read_parts(SAMPLE, boundary_of("multipart/form-data; boundary=----nwboundary"))
+    assert boundary_in(SAMPLE) == BOUNDARY
+    assert [p.name for p in parts] == ["model", "prompt", "timestamp_granularities[]", "file"]
+    assert [SAMPLE[slice(*p.name_span)].decode() for p in parts] == [p.name for p in parts]
+    assert SAMPLE[slice(*parts[1].content_span)] == b"Names: Marta Quill"
+    assert (parts[3].filename, parts[3].media_type) == ("call.wav", MediaType("audio/x-wav"))
+    assert SAMPLE[slice(*parts[3].filename_span)] == b"call.wav"
+    assert parts[3].content_span[1] - parts[3].content_span[0] == 20
+
+
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
+@settings(deadline=None)
+def test_any_content_without_the_boundary_comes_back(contents: list[bytes]) -> None:
+    boundary = b"0123456789abcdef"
+    body = form(
+        *(field(f"f{i}", c) for i, c in enumerate(contents)), boundary=boundary, end=b"--" + boundary + b"--"
+    )
+    assert [body[slice(*p.content_span)] for p in read_parts(body, boundary)] == contents
+
+
+ODD = {
+    "preamble": (b"x\r\n" + GOOD, "multipart.preamble"),
+    "leading CRLF": (b"\r\n" + GOOD, "multipart.preamble"),
+    "epilogue": (GOOD + b"hidden", "multipart.epilogue"),
+    "another form after": (GOOD + GOOD, "multipart.delimiter"),
+    "no end": (form(field(), end=b""), "multipart.truncated"),
+    "cut end": (form(field(), end=b"--b-"), "multipart.truncated"),
+    "bare LF delimiter": (GOOD.replace(b"\r\n--b--", b"\n--b--"), "multipart.delimiter"),
+    "all LF": (GOOD.replace(b"\r\n", b"\n"), "multipart.delimiter"),
+    "boundary inside content": (form(field(content=b"x --b y")), "multipart.delimiter"),
+    "longer boundary inside": (form(field(content=b"x\r\n--bb\r\ny")), "multipart.delimiter"),
+    "padding after boundary": (GOOD.replace(b"--b\r\n", b"--b \r\n"), "multipart.delimiter"),
+    "empty": (b"", "multipart.preamble"),
+    "no disposition": (form(b"Content-Type: text/plain\r\n\r\nx"), "multipart.disposition"),
+    "no headers": (form(b"\r\n\r\nx"), "multipart.header"),
+    "no blank line": (form(b'Content-Disposition: form-data; name="a"'), "multipart.header"),
+    "transfer encoding": (form(b"Content-Transfer-Encoding: base64\r\n" + field()), "multipart.header"),
+    "unknown header": (form(b"X-Note: hidden\r\n" + field()), "multipart.header"),
+    "header twice": (form(b'Content-Disposition: form-data; name="b"\r\n' + field()), "multipart.header"),
+    "folded header": (form(field().replace(b"; name", b";\r\n name")), "multipart.header"),
+    "space before colon": (form(field().replace(b"tion:", b"tion :")), "multipart.header"),
+    "attachment": (form(field().replace(b"form-data", b"attachment")), "multipart.disposition"),
+    "extended filename": (form(field(more="; filename*=utf-8''x")), "multipart.disposition"),
+    "two filenames": (form(field(more='; filename="a"; filename="b"')), "multipart.disposition"),
+    "unquoted name": (form(b"Content-Disposition: form-data; name=a\r\n\r\nx"), "multipart.disposition"),
+    "escaped quote": (form(field(name='a\\"b')), "multipart.disposition"),
+    "name not UTF-8": (form(field().replace(b'"a"', b'"\xff"')), "multipart.utf8"),
+    "nested": (form(b"Content-Type: multipart/mixed; boundary=c\r\n" + field()), "multipart.nested"),
+    "part charset": (form(b"Content-Type: text/plain; charset=utf-16\r\n" + field()), "charset.other"),
+    "long head": (form(field(name="a" * 9000)), "multipart.header"),
+    "many parts": (form(*[field()] * 1001), "multipart.parts"),
+}
+
+
+@pytest.mark.parametrize(("body", "expected"), ODD.values(), ids=ODD.keys())
+def test_anything_odd_is_refused(body: bytes, expected: str) -> None:
+    assert reason(body) == expected
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "multipart/form-data",
+        "multipart/form-data; boundary=",
+        'multipart/form-data; boundary="a b"',
+        "multipart/form-data; boundary=a; boundary=b",
+        "multipart/mixed; boundary=a",
+        f"multipart/form-data; boundary={'a' * 71}",
+        'multipart/form-data; boundary="ä"',
+    ],
+)
+def test_a_content_type_without_one_boundary_is_refused(content_type: str) -> None:
+    with pytest.raises(WireError):
+        boundary_of(content_type)
+
+
+@pytest.mark.parametrize("body", [b"", b"--", b"x--b\r\n", b"--b\n", b"--\r\n", b"--" + b"b" * 71 + b"\r\n"])
+def test_a_body_without_a_boundary_is_refused(body: bytes) -> None:
+    with pytest.raises(WireError, match="boundary"):
+        boundary_in(body)
+
+
+def test_mutations_raise_nothing_but_wire_errors() -> None:
+    chance = random.Random(7)
+    for _ in range(1500):
+        data = bytearray(SAMPLE)
+        for _ in range(chance.randrange(1, 4)):
+            at = chance.randrange(len(data))
+            data[at : at + chance.randrange(3)] = chance.choice(
+                [b"", b"\r\n", b"--" + BOUNDARY, b'"', bytes([chance.randrange(256)])]
+            )
+        with contextlib.suppress(WireError):
+            read_parts(bytes(data), BOUNDARY)
