@@ -88,13 +88,14 @@ class Provider(asyncio.Protocol):
         size = end + 4 + (int(found[1]) if found else 0)
         if len(self._buffer) < size:
             return
-        gap = _GAP.search(self._buffer, end, end + 64)
+        found = _GAP.search(self._buffer, end, end + 64)
+        gap_s = int(found[1]) / 1000 if found else None
         del self._buffer[:size]
         assert self._transport is not None
-        if gap is None:
+        if gap_s is None:
             self._transport.write(_WHOLE)
             return
-        task = asyncio.get_running_loop().create_task(self._stream(int(gap[1]) / 1000))
+        task = asyncio.get_running_loop().create_task(self._stream(gap_s))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

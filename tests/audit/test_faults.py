@@ -9,6 +9,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -30,14 +31,15 @@ from servers import Postgres
 
 OpenStore = Callable[[str], Store]
 
-KILLS = 20
-"""Per database; DESIGN.md asks for 30 and more in all."""
+KILLS = 30
+"""For each database."""
 
-_CHILD = """
+_NURSERY = """
 import asyncio, itertools, os, sys
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
+import sqlalchemy.dialects.sqlite, psycopg
 
 async def one(log, name):
     for number in itertools.count():
@@ -48,11 +50,17 @@ async def one(log, name):
 
 async def main():
     log = AuditLog(Store.open(sys.argv[1]))
-    os.write(1, b"ready\\n")
+    os.write(1, f"ready {os.getpid()}\\n".encode())
     await asyncio.gather(*(one(log, name) for name in range(16)))
 
-asyncio.run(main())
+while sys.stdin.readline():
+    child = os.fork()
+    if not child:
+        asyncio.run(main())
+    os.waitpid(child, 0)
+    os.write(1, b"dead\\n")
 """
+"""Forks a child for every line it reads, because importing takes longer than what is measured."""
 
 
 @dataclass
@@ -101,37 +109,35 @@ async def resumed_after_s(log: AuditLog) -> float:
 def test_nothing_confirmed_is_lost_by_a_kill(url: str, open_store: OpenStore) -> None:
     store = open_store(url)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    confirmed: set[str] = set()
-    waits = random.Random(7)
-    children = iter(
-        [_start(url, environment) for _ in range(2)]  # the next one starts while this one is killed
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", _NURSERY, url],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+        text=True,
     )
-    child = next(children)
-    for number in range(KILLS):
-        following = next(children, None) or (_start(url, environment) if number < KILLS - 1 else None)
-        assert child.stdout is not None
-        assert child.stdout.readline() == b"ready\n"
-        time.sleep(waits.uniform(0, 0.08))
-        child.kill()
-        lines = child.stdout.read().split(b"\n")
-        confirmed.update(line.decode() for line in lines[:-1])
-        child.wait()
-        if following is not None:
-            child = following
-    child.kill()
-    child.communicate()
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    waits = random.Random(7)
+    confirmed: set[str] = set()
+    for _ in range(KILLS):
+        nursery.stdin.write("go\n")
+        nursery.stdin.flush()
+        word, pid = nursery.stdout.readline().split()
+        assert word == "ready"
+        time.sleep(waits.uniform(0, 0.1))
+        os.kill(int(pid), signal.SIGKILL)
+        while (line := nursery.stdout.readline()) != "dead\n":
+            assert line.endswith("\n")
+            confirmed.add(line.strip())
+    nursery.communicate(timeout=10)
     assert len(confirmed) > KILLS
-    stored = {e.id for e in store.events(10**6, kind=EventKind.ADMITTED)}
-    assert confirmed <= stored
+    assert confirmed <= {e.id for e in store.events(10**6, kind=EventKind.ADMITTED)}
     ends = [e.exchange for e in store.events(10**6) if e.is_end]
     assert len(ends) == len(set(ends))
     if url.startswith("sqlite"):
         with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
             assert raw.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-
-
-def _start(url: str, environment: dict[str, str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-c", _CHILD, url], stdout=subprocess.PIPE, env=environment)
 
 
 @pytest.fixture

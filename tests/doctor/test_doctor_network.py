@@ -27,6 +27,7 @@ from sallyport.pki import load_ca
 pytestmark = pytest.mark.root
 
 HOST = HOSTS[0]
+NOWHERE = "no.such.example"
 DOCTOR = "import typer; from sallyport.cli.doctor import doctor; typer.run(doctor)"
 WAYS = (
     f"way around: tcp {HOST} {namespaces.UPSTREAM_V4}",
@@ -121,6 +122,8 @@ def scene(
 
     def look_up_in_lab(host: Any, port: Any, *rest: Any, **more: Any) -> Any:
         """Do in a thread of this process what /etc/hosts does for the laboratory's programs."""
+        if host == NOWHERE:
+            raise socket.gaierror
         if host not in HOSTS:
             return look_up(host, port, *rest, **more)
         found = (look_up(address, port, *rest, **more) for address in UPSTREAM)
@@ -174,7 +177,7 @@ def test_another_interceptor_is_warned_of(scene: Scene) -> None:
 
 
 def test_a_name_that_does_not_resolve_is_no_way(scene: Scene) -> None:
-    client = replace(scene.situation, from_client=True, hosts=("no.such.example",))
+    client = replace(scene.situation, from_client=True, hosts=(NOWHERE,))
     found = scene.ask(scene.lab.client, lambda: network.check_way_around(client, None))
     assert [check.level for check in found.values()] == [Level.OK]
 
@@ -216,7 +219,7 @@ def test_the_upstream_must_answer_with_a_certificate_that_verifies(scene: Scene)
     untrusted = upstream(scene, replace(scene.situation, upstream_ca=None))
     assert untrusted.level is Level.FAIL
     assert "not trusted" in untrusted.what
-    unresolved = upstream(scene, replace(scene.situation, hosts=("no.such.example",)))
+    unresolved = upstream(scene, replace(scene.situation, hosts=(NOWHERE,)))
     assert "does not resolve" in unresolved.what
     missing = upstream(scene, replace(scene.situation, upstream_ca=scene.confdir / "none.pem"))
     assert missing.level is Level.FAIL

@@ -136,11 +136,14 @@ def test_a_list_with_only_wrong_items_is_not_also_called_too_short() -> None:
     assert [p.key for p in error.value.problems] == ["hosts.connect_ports[0]", "hosts.connect_ports[1]"]
 
 
-def test_a_provider_key_in_place_of_a_fingerprint_is_refused_and_not_repeated() -> None:
-    key = "sk-proj-" + "Ab3" * 14
+@pytest.mark.parametrize(
+    "key", ["sk-proj-" + "Ab3" * 14, "AKIA" + "Z" * 16, "key_" + "A" * 24, "key_" + "a" * 25]
+)
+def test_a_provider_key_in_place_of_a_fingerprint_is_refused_and_not_repeated(key: str) -> None:
     with pytest.raises(PolicyError, match="leaked") as error:
         parse_policy(f"version: 1\nidentity: {{keys: [{{fingerprint: {key}, owner: a}}]}}")
     assert key not in str(error.value)
+    parse_policy(f"version: 1\nidentity: {{keys: [{{fingerprint: key_{'0a' * 12}, owner: a}}]}}")
 
 
 def test_the_nearest_mode_wins() -> None:

@@ -143,7 +143,7 @@ def _table(found: Iterable[Event]) -> Table:
     for heading in ("time (UTC)", "id", "event"):
         table.add_column(heading, no_wrap=True)
     for heading in ("principal", "to", "model", "decision", "reason"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold", min_width=len(heading))
     for event in found:
         table.add_row(
             f"{event.at:%Y-%m-%d %H:%M:%S}",

@@ -11,20 +11,23 @@ import re
 import zlib
 from collections.abc import Iterator
 
-import re2
-
+from sallyport.detect import linear
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.normalise import Builder, View, normalise
 
 LAYERS = 2
 _MAX_INFLATED = 1 << 20
 
-_BASE64 = re2.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,}={0,2})*")
-_HEX = re2.compile(
+_BASE64 = linear.pattern(r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,}={0,2})*")
+_HEX = linear.pattern(
     r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}|\b[0-9a-fA-F]{2}(?:[ :,-](?:0x)?[0-9a-fA-F]{2}){11,}\b"
 )
-_PERCENT = re2.compile(r"(?:%[0-9a-fA-F]{2})+")
-_SPACED = re2.compile(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
+_PERCENT = linear.pattern(r"(?:%[0-9a-fA-F]{2})+")
+_SPACED = linear.pattern(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
+_ANY = linear.pattern(
+    r"[A-Za-z0-9+/_-]{14}|%[0-9a-fA-F]{2}|(?:[0-9a-fA-F]{2}[ :,-](?:0x)?){11}"
+    r"|\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7}"
+)
 _TAGS = re.compile("[\U000e0020-\U000e007f]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
@@ -36,8 +39,10 @@ _URL_SAFE = str.maketrans("-_", "+/")
 
 def derived(view: View) -> View | None:
     """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing."""
-    out = Builder()
     text = view.text
+    if _ANY.search(text.encode("ascii") if text.isascii() else text) is None:
+        return None
+    out = Builder()
     for start, end, decoded in _runs(text):
         low, high = view.span(start, end)
         out.block(low, high, normalise(decoded).text + "\n")
@@ -80,15 +85,17 @@ def _is_written(decoded: str) -> bool:
 
 def _runs(text: str) -> Iterator[tuple[int, int, str]]:
     for match in _HEX.finditer(text):
-        decoded = _printable(_unhex(match.group()))
+        start, end = match.span()
+        decoded = _printable(_unhex(text[start:end]))
         if decoded is not None:
-            yield *match.span(), decoded
+            yield start, end, decoded
     for match in _BASE64.finditer(text):
-        decoded = _unbase64(match.group())
+        start, end = match.span()
+        decoded = _unbase64(text[start:end])
         if decoded is not None:
-            yield *match.span(), decoded
+            yield start, end, decoded
         else:
-            yield from _pieces(match.group(), match.start())
+            yield from _pieces(text[start:end], start)
 
 
 def _pieces(run: str, offset: int) -> Iterator[tuple[int, int, str]]:
@@ -139,7 +146,7 @@ def _inflate(raw: bytes) -> bytes:
 
 
 def _printable(raw: bytes) -> str | None:
-    """Return bytes as text where they plainly are text: UTF-8 or UTF-16, at most one odd character in eight."""
+    """Return bytes as text where they plainly are text: at most one odd character in eight."""
     if not raw:
         return None
     wide = len(raw) > 3 and raw[1] == 0 and raw[3] == 0
@@ -162,7 +169,7 @@ def _percent(view: View, out: Builder) -> None:
                     done = -1
             if done < 0:
                 out.copy(view, _word_start(text, start), start)
-        raw = bytes.fromhex(match.group().replace("%", ""))
+        raw = bytes.fromhex(text[start:end].replace("%", ""))
         low, high = view.span(start, end)
         out.block(low, high, normalise(raw.decode("utf-8", "replace")).text)
         done = end
@@ -184,5 +191,6 @@ def _word_end(text: str, index: int) -> int:
 def _spaced(view: View, out: Builder) -> None:
     """Join l e t t e r s written apart; a wider gap ends a word."""
     for match in _SPACED.finditer(view.text):
-        joined = re.sub(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)", r"\1", match.group())
+        start, end = match.span()
+        joined = re.sub(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)", r"\1", view.text[start:end])
         out.block(*view.span(*match.span()), joined + "\n")

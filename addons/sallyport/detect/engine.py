@@ -126,7 +126,9 @@ class Detector:
         for seam in seams(segments):
             self._join(seam, hits, deadline)
         return tuple(
-            self._finding(hit, segment) for segment, found in zip(segments, hits, strict=True) for hit in found
+            self._finding(hit, segment)
+            for segment, found in zip(segments, hits, strict=True)
+            for hit in found
         )
 
     def _cached(self, text: str, surface: Surface, deadline: _Deadline) -> tuple[Hit, ...]:

@@ -14,9 +14,7 @@ _CYRILLIC = dict(
         strict=True,
     )
 )
-_GREEK = dict(
-    zip("αβγεηικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "abyenikvoptuxwABEZHIKMNOPTYX", strict=True)
-)
+_GREEK = dict(zip("αβγεηικνορτυχωΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "abyenikvoptuxwABEZHIKMNOPTYX", strict=True))
 _OTHER = dict(
     zip(
         "օսհոցզᎪᎬᎻᎫᏦᏞᎷᏢᏚᎢᏔᏃᏟᏴᎠᏀᎡᏙᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢıɑɡɩʋøØłŁđĐħĦŧŦðÐȷ",

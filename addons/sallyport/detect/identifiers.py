@@ -16,20 +16,21 @@ from sallyport.detect.validators import iban as iban_checksum
 from sallyport.detect.validators import luhn
 
 if TYPE_CHECKING:
+    import phonenumbers
     import tldextract
 
 type Candidates = Iterator[tuple[int, int, float]]
 
 _DIGITS = re.compile(r"\d+")
 _IBAN_LENGTHS = {
-    **{"NO": 15, "BE": 16, "DK": 18, "FI": 18, "FO": 18, "GL": 18, "NL": 18, "SD": 18, "MK": 19, "SI": 19},
-    **{"AT": 20, "BA": 20, "EE": 20, "KZ": 20, "LT": 20, "LU": 20, "XK": 20, "CH": 21, "HR": 21, "LI": 21},
-    **{"LV": 21, "BG": 22, "BH": 22, "CR": 22, "DE": 22, "GB": 22, "GE": 22, "IE": 22, "ME": 22, "RS": 22},
-    **{"AE": 23, "GI": 23, "IL": 23, "IQ": 23, "OM": 23, "TL": 23, "AD": 24, "CZ": 24, "ES": 24, "MD": 24},
-    **{"PK": 24, "RO": 24, "SA": 24, "SE": 24, "SK": 24, "TN": 24, "VG": 24, "LY": 25, "PT": 25, "ST": 25},
-    **{"IS": 26, "TR": 26, "FR": 27, "GR": 27, "IT": 27, "MC": 27, "MR": 27, "SM": 27, "AL": 28, "AZ": 28},
-    **{"BY": 28, "CY": 28, "DO": 28, "GT": 28, "HU": 28, "LB": 28, "PL": 28, "SV": 28, "BR": 29, "EG": 29},
-    **{"PS": 29, "QA": 29, "UA": 29, "JO": 30, "KW": 30, "MU": 30, "MT": 31, "SC": 31, "LC": 32},
+    entry[:2]: int(entry[2:])
+    for entry in (
+        "NO15 BE16 DK18 FI18 FO18 GL18 NL18 SD18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 XK20 CH21 "
+        "HR21 LI21 LV21 BG22 BH22 CR22 DE22 GB22 GE22 IE22 ME22 RS22 AE23 GI23 IL23 IQ23 OM23 TL23 "
+        "AD24 CZ24 ES24 MD24 PK24 RO24 SA24 SE24 SK24 TN24 VG24 LY25 PT25 ST25 IS26 TR26 FR27 GR27 "
+        "IT27 MC27 MR27 SM27 AL28 AZ28 BY28 CY28 DO28 GT28 HU28 LB28 PL28 SV28 BR29 EG29 PS29 QA29 "
+        "UA29 JO30 KW30 MU30 MT31 SC31 LC32 "
+    ).split()
 }
 _NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})
@@ -40,7 +41,7 @@ def card(text: str, start: int, end: int) -> Candidates:
     groups = [(start + m.start(), start + m.end()) for m in _DIGITS.finditer(text[start:end])]
     done = start
     for first, (low, _) in enumerate(groups):
-        if low < done or (text[low - 1 : low] in ("." , ",") and text[max(low - 2, 0) : low - 1].isdigit()):
+        if low < done or (text[low - 1 : low] in (".", ",") and text[max(low - 2, 0) : low - 1].isdigit()):
             continue
         for last in range(min(len(groups), first + 19) - 1, first - 1, -1):
             high = groups[last][1]
@@ -150,14 +151,14 @@ def email(text: str, start: int, end: int) -> Candidates:
 
 
 def phone(text: str, start: int, end: int, regions: Sequence[str]) -> Candidates:
-    """Telephone numbers: international ones by their plan, national ones by plan and by how they are grouped."""
+    """Telephone numbers by the numbering plans; national ones also by how they are grouped."""
     import phonenumbers as plan
 
     value = text[start:end]
     lead = 0.5 if start and text[start - 1] in "./:-_=#$" else 1.0
     groups = _DIGITS.findall(value)
     if value.startswith(("+", "(+", "00")):
-        for number in _parsed(plan, "+" + re.sub(r"^\(?(?:\+|00)", "", value).replace(")", "", 1), (None,)):
+        for number in _parsed("+" + re.sub(r"^\(?(?:\+|00)", "", value).replace(")", "", 1), (None,)):
             if plan.is_valid_number(number):
                 yield start, end, 1.0
                 return
@@ -171,7 +172,7 @@ def phone(text: str, start: int, end: int, regions: Sequence[str]) -> Candidates
         yield start, end, weight * lead * (0.6 if spaced else 1.0)
         return
     best = 0.0
-    for number in _parsed(plan, value, regions):
+    for number in _parsed(value, regions):
         if not plan.is_valid_number(number):
             continue
         national = plan.format_number(number, plan.PhoneNumberFormat.NATIONAL)
@@ -186,9 +187,11 @@ def _north_american(groups: Sequence[str]) -> bool:
     return sizes == [3, 3, 4] or (sizes == [1, 3, 3, 4] and groups[0] == "1")
 
 
-def _parsed(plan, value, regions):  # type: ignore[no-untyped-def]
+def _parsed(value: str, regions: Sequence[str | None]) -> Iterator[phonenumbers.PhoneNumber]:
+    import phonenumbers
+
     for region in regions:
         try:
-            yield plan.parse(value, region)
-        except plan.NumberParseException:
+            yield phonenumbers.parse(value, region)
+        except phonenumbers.NumberParseException:
             continue

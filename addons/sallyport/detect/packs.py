@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import re2
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError
 
 from sallyport.decision import Kind, Severity
+from sallyport.detect import linear
 from sallyport.detect.fold import fold
 from sallyport.detect.shapes import fill
 from sallyport.detect.validators import VALIDATORS
@@ -90,9 +90,10 @@ class _Pack(_Model):
 
 @dataclass(frozen=True, slots=True)
 class Unless:
-    """A reason not to report a match. on: which text it is searched in; see docs of the pack format."""
+    """A reason not to report a match. on: which text it is searched in; before and after: up to 80 and 40 characters
+    around the value; line: what stands around the match up to line breaks."""
 
-    pattern: re2._Regexp
+    pattern: linear.Pattern
     on: str
     why: str
 
@@ -125,7 +126,8 @@ class Rule:
     views: frozenset[str]
     keywords: tuple[str, ...]
     source: str
-    pattern: re2._Regexp = field(repr=False, compare=False)
+    pattern: linear.Pattern = field(repr=False, compare=False)
+    case_sensitive: bool
     group: int
     unless: tuple[Unless, ...]
     validator: str | None
@@ -153,7 +155,7 @@ class Packs:
 def load(root: Path) -> Packs:
     """Read every pack below a rules folder. Raises OperatorError for the first thing that is wrong."""
     digest = hashlib.blake2b(digest_size=16)
-    taxonomy = _taxonomy(root)
+    taxonomy = read_taxonomy(root)
     rules: list[Rule] = []
     for folder in KINDS:
         for path in sorted((root / folder).rglob("*.yaml")):
@@ -255,6 +257,7 @@ def _build(
         keywords=tuple(fold(k).lower() for k in rule.keywords),
         source=source,
         pattern=pattern,
+        case_sensitive=sensitive,
         group=rule.group,
         unless=tuple(unless),
         validator=rule.validator,
@@ -280,28 +283,23 @@ def _expand(pattern: str, define: dict[str, str], where: str) -> str:
     return pattern.replace("\n", "")
 
 
-def _compile(source: str, sensitive: bool, where: str, what: str) -> re2._Regexp:
+def _compile(source: str, sensitive: bool, where: str, what: str) -> linear.Pattern:
     for construct, todo in (("(?=", "unless"), ("(?!", "unless"), ("(?<=", "group"), ("(?<!", "unless")):
         if construct in source:
             raise OperatorError(
                 where, f'{what} uses look-around "{construct}", which RE2 has not', f"Move it to {todo}"
             )
-    options = re2.Options()
-    options.case_sensitive = sensitive
-    options.log_errors = False
-    options.max_mem = 8 << 20
     try:
-        return re2.compile(source, options)
-    except re2.error as error:
-        reason = error.args[0].decode() if isinstance(error.args[0], bytes) else error.args[0]
-        raise OperatorError(where, f"{what} does not compile: {reason}", "Use RE2 syntax") from None
+        return linear.pattern(source, case_sensitive=sensitive)
+    except linear.SyntaxUnknown as error:
+        raise OperatorError(where, f"{what} does not compile: {error}", "Use RE2 syntax") from None
 
 
 _COUNTED = re.compile(r"(?<!\\)\{(\d+)(?:,(\d*))?\}")
 _ENDLESS = re.compile(r"(?<!\\)(?:\.|\[\^(?:\\.|[^\]\\])+\]|\\[SWD]|\[\\s\\S\])(?:[*+]|\{\d+,\})")
 
 
-def _lint(source: str, pattern: re2._Regexp, where: str) -> None:
+def _lint(source: str, pattern: linear.Pattern, where: str) -> None:
     bounds = [int(upper or lower) for lower, upper in _COUNTED.findall(source)]
     if sum(bounds) > MAX_REPEATS:
         raise OperatorError(
@@ -337,7 +335,8 @@ def _refuse_repeats(rules: Sequence[Rule]) -> None:
         seen[rule.id] = rule
 
 
-def _taxonomy(root: Path) -> frozenset[str]:
+def read_taxonomy(root: Path) -> frozenset[str]:
+    """Return the tags that rules may bear, from rules/taxonomy. Raises OperatorError."""
     tags: set[str] = set()
     for path in sorted((root / "taxonomy").glob("*.yaml")):
         tree = _parse(path, f"{root.name}/taxonomy/{path.name}")

@@ -20,7 +20,7 @@ from sallyport.detect.errors import ScanIncomplete
 from sallyport.errors import OperatorError
 
 if TYPE_CHECKING:
-    from presidio_analyzer import PatternRecognizer
+    from presidio_analyzer import Pattern, PatternRecognizer
 
 _MARGIN = 3
 """Characters either side of a candidate that a recogniser may look at (its boundaries)."""
@@ -52,6 +52,9 @@ class Custom:
     loaded: _Loaded
 
 
+type Own = Callable[[str, int, int], identifiers.Candidates]
+
+
 class Recognisers:
     """The recognisers that rules name. Thread-safe; names are Presidio classes or
     card, email, iban, ip, phone, ssn.
@@ -61,7 +64,7 @@ class Recognisers:
 
     def __init__(self, names: Sequence[str], regions: Sequence[str], files: Sequence[Path] = ()) -> None:
         self._names = frozenset(names)
-        self._own = {**_OWN, "phone": partial(identifiers.phone, regions=tuple(regions))}
+        self._own: dict[str, Own] = {**_OWN, "phone": partial(identifiers.phone, regions=tuple(regions))}
         self._files = tuple(files)
         self._loaded: dict[str, _Loaded] = {}
         self._custom: tuple[Custom, ...] = ()
@@ -124,7 +127,7 @@ def _load(name: str) -> _Loaded:
 
 
 def _compiled(recogniser: PatternRecognizer) -> _Loaded:
-    import regex
+    import regex  # type: ignore[import-untyped]
 
     def check(value: str) -> bool | None:
         try:
@@ -135,7 +138,8 @@ def _compiled(recogniser: PatternRecognizer) -> _Loaded:
         return False if valid is False or invalid else valid
 
     flags = recogniser.global_regex_flags
-    return _Loaded(tuple((regex.compile(p.regex, flags), p.score) for p in recogniser.patterns), check)
+    patterns: list[Pattern] = recogniser.patterns
+    return _Loaded(tuple((regex.compile(p.regex, flags), p.score) for p in patterns), check)
 
 
 def _read(path: Path) -> Iterator[Custom]:
@@ -152,7 +156,7 @@ def _read(path: Path) -> Iterator[Custom]:
             recogniser = PatternRecognizer.from_dict(plain)
             entity = recogniser.supported_entities[0]
             context = tuple(str(w).lower() for w in recogniser.context or ())
-            yield Custom(entity, str(recogniser.name), context, _compiled(recogniser))
+            yield Custom(entity, str(plain.get("name", entity)), context, _compiled(recogniser))
     except (YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise OperatorError(path.name, f"is no recogniser file: {type(error).__name__}", todo) from None
 

@@ -87,7 +87,8 @@ def _jwt(_: str, rng: random.Random) -> str:
 
     subject = _draw(string.digits, 10, rng)
     signature = _draw(_ALPHABETS["urlsafe"], 43, rng)
-    return f'{part('{"alg":"HS256","typ":"JWT"}')}.{part(f'{{"sub":"{subject}","iat":1700000000}}')}.{signature}'
+    claims = part(f'{{"sub":"{subject}","iat":1700000000}}')
+    return f"{part('{"alg":"HS256","typ":"JWT"}')}.{claims}.{signature}"
 
 
 def _pem(argument: str, rng: random.Random) -> str:

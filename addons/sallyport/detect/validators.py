@@ -1,4 +1,4 @@
-"""Second looks at a matched value: checksums, structure, entropy, and values that are known to be examples."""
+"""Second looks at a matched value: checksums, structure, entropy, and values known to be examples."""
 
 import base64
 import binascii
@@ -12,7 +12,8 @@ from sallyport.detect.shapes import base62_crc32
 
 _PLACEHOLDER = re.compile(
     r"(?i)^(?:your|my|the|some|an?|insert|enter|replace|put|paste|add)[-_ ]|example|sample|dummy|placeholder"
-    r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|xxxx|\*\*\*|\.\.\.|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
+    r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|xxxx"
+    r"|\*\*\*|\.\.\.|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
     r"|^(?:none|null|nil|undefined|true|false|todo|tbd|n/?a|test|testing|password|passwd|secret|token|string|str"
     r"|abc123|foo|bar|baz|foobar|hunter2?|qwerty|empty|default|optional|required|value)$"
     r"|0123456789|1234567890|abcdefghij|^(?:test|fake|mock|foo)[-_]"
@@ -67,7 +68,8 @@ def strong_key(value: str) -> bool:
 
 def mixed_key(value: str) -> bool:
     """A key in parts, with upper and lower case and digits throughout, which code names have not."""
-    return key(value) and all(re.search(c, value) for c in (r"[a-z]", r"[A-Z]", r"\d.*\d")) and entropy(value) >= 3.3
+    mixed = all(re.search(c, value) for c in (r"[a-z]", r"[A-Z]", r"\d.*\d"))
+    return mixed and key(value) and entropy(value) >= 3.3
 
 
 def password(value: str) -> bool:
@@ -85,7 +87,9 @@ def spoken_password(value: str) -> bool:
 
 
 def url_password(value: str) -> bool:
-    return not is_placeholder(value) and not re.fullmatch(r"(?i)pass(?:word)?|pwd|secret|user(?:name)?", value)
+    """A password in an address; short and simple ones count, words for a password do not."""
+    stand_in = re.fullmatch(r"(?i)pass(?:word)?|pwd|secret|user(?:name)?", value)
+    return stand_in is None and not is_placeholder(value)
 
 
 def jwt(value: str) -> bool:

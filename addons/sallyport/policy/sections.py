@@ -16,7 +16,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, PrivateAttr, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    PrivateAttr,
+    WithJsonSchema,
+    model_validator,
+)
 
 from sallyport.decision import Mode, Severity
 from sallyport.exchange import Operation, Surface
@@ -35,13 +44,13 @@ def _host_pattern(pattern: str) -> str:
         raise Wrong(str(error), "Write it without scheme, port and path") from None
 
 
-_KEY_SHAPES = re.compile(r"(?i)(sk|pk|rk|ak|ek|hf|gsk|xai|ghp|gho|pplx|AIza|ABSK|AKIA)[-_A-Z0-9]")
+_FINGERPRINT = r"key_[0-9a-f]{24}"
 
 
 def _fingerprint(text: str) -> str:
-    if _KEY_SHAPES.match(text):
-        what = "this looks like a provider key, not a fingerprint; treat the key as leaked"
-        raise Wrong(what, "Put the fingerprint here (`sallyport keys fingerprint`)")
+    if not re.fullmatch(_FINGERPRINT, text):
+        what = "this is no fingerprint; if it is a provider key, treat the key as leaked"
+        raise Wrong(what, "Take `key_` and 24 hex digits from the audit log of a call made with the key")
     return text
 
 
@@ -53,7 +62,7 @@ Header = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A
 RuleGlob = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.*?-]*$")]
 MediaGlob = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9*][a-z0-9*.+-]*/[a-z0-9*][a-z0-9*.+-]*$")]
 Fingerprint = Annotated[
-    str, Field(min_length=8, max_length=128, pattern=r"^[A-Za-z0-9:_-]+$"), AfterValidator(_fingerprint)
+    str, AfterValidator(_fingerprint), WithJsonSchema({"type": "string", "pattern": f"^{_FINGERPRINT}$"})
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Paranoia = Annotated[int, Field(ge=1, le=4)]

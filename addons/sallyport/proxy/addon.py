@@ -191,6 +191,8 @@ class GatewayAddon:
     def _unsound_body(self, flow: http.HTTPFlow) -> Decision | None:
         if flow.metadata.get(stream.TOO_LARGE):
             return intake.refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
+        if gate.revoked(flow):
+            return intake.refuse("hook_failed", "A part of the gateway failed on this request.", 503)
         if flow.request.trailers:
             return intake.refuse("trailers", "Trailers are not accepted.")
         return None
@@ -443,7 +445,9 @@ class GatewayAddon:
         passage = self._passages.get(flow)
         message = _CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
         if passage is None:
-            return stream._plain_answer(flow, status, reason)
+            return stream.plain_answer(flow, status, reason)
+        if reason == "gateway.no_verdict" and passage.admitted is not None and not passage.ended:
+            self._end(passage, EventKind.REFUSED, None, 0, "no_verdict")
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
         return self._refusal_answer(passage, decision, retry=reason.startswith("upstream."))
 

@@ -5,7 +5,7 @@ durable. A destination is open for a client when an admitted flow, or a decided 
 The guards in stream.py and dial.py ask; only the addon and the stream tell.
 """
 
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from mitmproxy.connection import Client
 from mitmproxy.http import HTTPFlow
@@ -17,19 +17,23 @@ class Gate:
     """Remembers what was admitted; forgets with the flow or client itself."""
 
     def __init__(self) -> None:
-        self._flows: WeakKeyDictionary[HTTPFlow, bool] = WeakKeyDictionary()
+        self._flows: WeakSet[HTTPFlow] = WeakSet()
+        self._revoked: WeakSet[HTTPFlow] = WeakSet()
         self._destinations: WeakKeyDictionary[Client, set[Address]] = WeakKeyDictionary()
 
     def admit(self, flow: HTTPFlow) -> None:
-        """Let this flow's request go upstream."""
-        self._flows[flow] = True
+        """Let this flow's request go upstream, unless a hook failed on it before."""
+        self._flows.add(flow)
 
     def revoke(self, flow: HTTPFlow) -> None:
-        """Take an admission back; used when a hook fails after it was given."""
-        self._flows.pop(flow, None)
+        """Refuse this flow for good, whether it was admitted or will be; used when a hook fails on it."""
+        self._revoked.add(flow)
+
+    def revoked(self, flow: HTTPFlow) -> bool:
+        return flow in self._revoked
 
     def admitted(self, flow: HTTPFlow) -> bool:
-        return self._flows.get(flow, False)
+        return flow in self._flows and flow not in self._revoked
 
     def open(self, client: Client, address: Address) -> None:
         """Let this client's traffic reach one destination."""

@@ -19,11 +19,6 @@ from sallyport.proxy.gate import gate
 
 logger = logging.getLogger("sallyport.proxy")
 
-FAILED = "sallyport.failed"
-"""flow.metadata key: the hook that raised."""
-
-_STOCK_TRIGGER = addonmanager.AddonManager.trigger_event
-
 
 def deny(event: hooks.Hook) -> None:
     """Make sure that nothing goes on after a failed hook."""
@@ -33,7 +28,6 @@ def deny(event: hooks.Hook) -> None:
     match data:
         case HTTPFlow():
             gate.revoke(data)
-            data.metadata[FAILED] = event.name
             if event.name not in {"requestheaders", "request", "http_connect"}:
                 if data.killable:
                     data.kill()

@@ -69,7 +69,8 @@ class StreamTap:
         return [chunk for chunk in step.out if chunk]
 
 
-def _plain_answer(flow: http.HTTPFlow, status: int, reason: str) -> http.Response:
+def plain_answer(flow: http.HTTPFlow, status: int, reason: str) -> http.Response:
+    """Answer where no dialect is known: a JSON error with a reason id, and no retry."""
     body = b'{"error":{"message":"Refused by the egress gateway (%s).","type":"gateway","code":"%s"}}' % (
         reason.encode(),
         reason.encode(),
@@ -90,7 +91,7 @@ class StreamSettings:
     max_response_bytes: int = 32 * 1024 * 1024
     max_header_bytes: int = 64 * 1024
     max_headers: int = 100
-    answer: Callable[[http.HTTPFlow, int, str], http.Response] = _plain_answer
+    answer: Callable[[http.HTTPFlow, int, str], http.Response] = plain_answer
 
 
 settings = StreamSettings()

@@ -59,9 +59,8 @@ _AUDIO = Shape(
     },
     leaf=leaves.word,
 )
-_AUDIO.fields |= dict.fromkeys(
-    "input output format transcription turn_detection noise_reduction".split(), _AUDIO
-)
+for _name in ("input", "output", "format", "transcription", "turn_detection", "noise_reduction"):
+    _AUDIO.fields[_name] = _AUDIO
 _SETTINGS = {
     "type": WORD,
     "object": WORD,

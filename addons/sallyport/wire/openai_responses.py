@@ -168,7 +168,7 @@ def _finish(response: dict[str, Json]) -> str | None:
                 part.get("type") == "refusal" for item in output for part in fields.objects(item, "content")
             ):
                 return "filtered"
-            return "tool" if any(item.get("type") in _CLIENT_CALLS for item in output) else "stop"
+            return "tool" if any(fields.string(item, "type") in _CLIENT_CALLS for item in output) else "stop"
         case "incomplete":
             reason = fields.get(response, "incomplete_details", "reason")
             return {"content_filter": "filtered", "max_output_tokens": "length"}.get(str(reason), "stop")

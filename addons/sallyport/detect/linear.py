@@ -1,0 +1,80 @@
+"""google-re2 behind types: linear time whatever the text, safe to call from several threads.
+
+Texts may be str or, where they are ASCII, bytes; offsets are code points in both cases.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol, cast
+
+import re2  # type: ignore[import-untyped]
+
+_MAX_PATTERN_MEM = 8 << 20
+_MAX_SET_MEM = 256 << 20
+
+
+class SyntaxUnknown(ValueError):
+    """A pattern that RE2 does not take; the message says why."""
+
+
+class Match(Protocol):
+    """What of re.Match is used here."""
+
+    def span(self, group: int = 0) -> tuple[int, int]: ...
+
+
+class Pattern(Protocol):
+    """What of re.Pattern is used here, and the number of RE2 instructions."""
+
+    @property
+    def pattern(self) -> str: ...
+    @property
+    def groups(self) -> int: ...
+    @property
+    def programsize(self) -> int: ...
+    def search(self, text: str | bytes) -> Match | None: ...
+    def finditer(self, text: str | bytes) -> Iterator[Match]: ...
+
+
+def pattern(source: str, *, case_sensitive: bool = True) -> Pattern:
+    """Compile. Raises SyntaxUnknown."""
+    options = _options(_MAX_PATTERN_MEM)
+    options.case_sensitive = case_sensitive
+    try:
+        return cast(Pattern, re2.compile(source, options))
+    except re2.error as error:
+        reason = error.args[0]
+        raise SyntaxUnknown(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
+
+
+class PatternSet:
+    """Many patterns in one automaton, which says only which of them occur.
+
+    A DFA that runs out of memory reports nothing instead of failing; a pattern that matches everything
+    stands guard, and without it in the answer the answer is None.
+    """
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        self._set = re2.Set.SearchSet(_options(_MAX_SET_MEM))
+        self._set.Add("")
+        for source in sources:
+            self._set.Add(source)
+        self._set.Compile()
+
+    def matches(self, text: str | bytes) -> list[int] | None:
+        """Return the indexes of the patterns that occur; None if that could not be found out."""
+        found = self._set.Match(text)
+        if not found or 0 not in found:
+            return None
+        return [index - 1 for index in found if index]
+
+
+def literal(text: str) -> str:
+    """Return a pattern that matches this text whatever its case."""
+    return f"(?i){re2.escape(text)}"
+
+
+def _options(max_mem: int) -> re2.Options:
+    options = re2.Options()
+    options.max_mem = max_mem
+    options.log_errors = False
+    return options
