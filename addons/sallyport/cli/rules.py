@@ -68,7 +68,7 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], rules: Folder = None
 
 @app.command("test")
 def test_(
-    path: Annotated[Path | None, typer.Argument(help="A rules folder or one pack; default: all.")] = None,
+    path: Annotated[Path | None, typer.Argument(help="A folder or one pack; default: all.")] = None,  # noqa: PT028
 ) -> None:
     """Run the examples of every rule. Exit code 1 if one does not do what it says."""
     from sallyport.detect.proof import prove

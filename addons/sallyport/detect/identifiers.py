@@ -23,14 +23,15 @@ type Candidates = Iterator[tuple[int, int, float]]
 
 _DIGITS = re.compile(r"\d+")
 _IBAN_LENGTHS = {
-    entry[:2]: int(entry[2:])
-    for entry in (
+    country: int(length)
+    for country, length in re.findall(
+        r"([A-Z]{2})(\d\d)",
         "NO15 BE16 DK18 FI18 FO18 GL18 NL18 SD18 MK19 SI19 AT20 BA20 EE20 KZ20 LT20 LU20 XK20 CH21 "
         "HR21 LI21 LV21 BG22 BH22 CR22 DE22 GB22 GE22 IE22 ME22 RS22 AE23 GI23 IL23 IQ23 OM23 TL23 "
         "AD24 CZ24 ES24 MD24 PK24 RO24 SA24 SE24 SK24 TN24 VG24 LY25 PT25 ST25 IS26 TR26 FR27 GR27 "
         "IT27 MC27 MR27 SM27 AL28 AZ28 BY28 CY28 DO28 GT28 HU28 LB28 PL28 SV28 BR29 EG29 PS29 QA29 "
-        "UA29 JO30 KW30 MU30 MT31 SC31 LC32 "
-    ).split()
+        "UA29 JO30 KW30 MU30 MT31 SC31 LC32",
+    )
 }
 _NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})

@@ -32,7 +32,6 @@ MAX_REPEATS = 4000
 MAX_PROGRAM = 12_000
 """RE2 instructions of one rule, a measure of its memory (about 16 bytes each, and as much again as DFA)."""
 
-_PLACES = ("value", "match", "before", "after", "line")
 type Place = Literal["value", "match", "before", "after", "line"]
 
 
@@ -90,8 +89,10 @@ class _Pack(_Model):
 
 @dataclass(frozen=True, slots=True)
 class Unless:
-    """A reason not to report a match. on: which text it is searched in; before and after: up to 80 and 40 characters
-    around the value; line: what stands around the match up to line breaks."""
+    """A reason not to report a match.
+
+    on: the text it is searched in: value, match, before (80 characters), after (40), or line.
+    """
 
     pattern: linear.Pattern
     on: str
@@ -237,7 +238,7 @@ def _build(
         todo = "Give injection rules points: 1 to 10, all others score: 0 to 1"
         raise OperatorError(where, "score and points do not fit the kind", todo)
     unless = [
-        Unless(_compile(fold(_expand(u.pattern, define, where)), False, where, "unless"), u.on, u.why)
+        Unless(_compile(fold(_expand(u.pattern, define, where)), sensitive, where, "unless"), u.on, u.why)
         for u in rule.unless
     ]
     surfaces = frozenset(rule.surfaces or ())

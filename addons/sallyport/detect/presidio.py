@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sallyport.detect import identifiers
 from sallyport.detect.errors import ScanIncomplete
@@ -138,7 +138,7 @@ def _compiled(recogniser: PatternRecognizer) -> _Loaded:
         return False if valid is False or invalid else valid
 
     flags = recogniser.global_regex_flags
-    patterns: list[Pattern] = recogniser.patterns
+    patterns = cast("list[Pattern]", recogniser.patterns)  # type: ignore[has-type]
     return _Loaded(tuple((regex.compile(p.regex, flags), p.score) for p in patterns), check)
 
 

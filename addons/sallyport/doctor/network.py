@@ -36,7 +36,9 @@ class Udp(StrEnum):
 
 
 def check_redirect(situation: Situation) -> Check:
-    if not situation.transparent or situation.from_client:
+    if situation.from_client:
+        return skipped("redirect", "is on the gateway, not on a client")
+    if not situation.transparent:
         return skipped("redirect", "not asked for", "On a transparent gateway say --transparent.")
     try:
         found = redirect.status()
