@@ -115,12 +115,12 @@ class Postgres:
         return [pid, *map(int, children)]
 
     def _ready(self) -> bool:
-        command = [self._binaries / "pg_isready", "-q", "-h", self._folder]
+        command = [str(self._binaries / "pg_isready"), "-q", "-h", str(self._folder)]
         return subprocess.run(command, check=False, timeout=20).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> None:
         subprocess.run(
-            [self._binaries / program, *arguments],
+            [str(self._binaries / program), *arguments],
             user=self._owner,
             check=True,
             stdout=subprocess.DEVNULL,

@@ -207,7 +207,7 @@ def test_show_tells_what_happened_afterwards(run: Run, write: Write) -> None:
 def test_nothing_a_client_sends_reaches_the_terminal_raw(
     tmp_path: Path, payload: str, command: tuple[str, ...]
 ) -> None:
-    shown = {}
+    shown: dict[str, str] = {}
     for text in ("plain", payload):
         told = event(
             exchange="e1", principal=text, tenant=text, source=text, model=text, host=text, client=text

@@ -312,7 +312,7 @@ def test_every_exchange_ends_once_whatever_fails_when(actions: list[tuple[str, i
     async def play() -> tuple[set[str], set[str]]:
         log = AuditLog(sink, deadline_s=0.02)
         sent: set[str] = set()
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
         for number, (action, pause) in enumerate(actions):
             if action in ("break", "forget"):
                 sink.forgets_to_say = action == "forget"

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from gateways import OPEN_POLICY, GatewayProcess, gateway_process, lab_in_thread
 from sallyport.lab.server import Lab
 

@@ -70,7 +70,9 @@ def gemini_call(call: str, model: str, text: str) -> Any:
     if call == "chat":
         return client.models.generate_content(model=model, contents=text).text
     if call == "stream":
-        return "".join(c.text or "" for c in client.models.generate_content_stream(model=model, contents=text))
+        return "".join(
+            c.text or "" for c in client.models.generate_content_stream(model=model, contents=text)
+        )
     raise SystemExit(f"no call {call}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gateways import GatewayProcess
 from sallyport.lab.server import Lab
 
@@ -16,7 +17,11 @@ MAIL = "marta.quill@example.com"
 
 def call(gateway: GatewayProcess, *arguments: str) -> dict[str, Any]:
     ran = subprocess.run(
-        [sys.executable, str(CLIENT), *arguments], capture_output=True, env=gateway.env, timeout=60, check=False
+        [sys.executable, str(CLIENT), *arguments],
+        capture_output=True,
+        env=gateway.env,
+        timeout=60,
+        check=False,
     )
     assert ran.returncode == 0, ran.stderr.decode()[-1500:]
     answer: dict[str, Any] = json.loads(ran.stdout)
@@ -53,7 +58,9 @@ def test_personal_data_is_masked_on_the_way_out_and_restored_on_the_way_back(
     assert b"EMAIL_ADDRESS_" in bodies[0]
 
 
-@pytest.mark.parametrize(("sdk", "kind"), [("openai", "tool"), ("openai", "tool_stream"), ("anthropic", "tool")])
+@pytest.mark.parametrize(
+    ("sdk", "kind"), [("openai", "tool"), ("openai", "tool_stream"), ("anthropic", "tool")]
+)
 def test_tool_arguments_get_their_values_back(gateway: GatewayProcess, lab: Lab, sdk: str, kind: str) -> None:
     marker = f"toolcase-{sdk}-{kind}"
     answer = call(gateway, sdk, kind, "some-model", f"Use the tool to mail {MAIL} on {marker}.")
@@ -63,7 +70,11 @@ def test_tool_arguments_get_their_values_back(gateway: GatewayProcess, lab: Lab,
 
 @pytest.mark.parametrize(
     ("sdk", "error"),
-    [("openai", "PermissionDeniedError"), ("anthropic", "PermissionDeniedError"), ("google-genai", "ClientError")],
+    [
+        ("openai", "PermissionDeniedError"),
+        ("anthropic", "PermissionDeniedError"),
+        ("google-genai", "ClientError"),
+    ],
 )
 def test_an_injection_raises_the_sdks_own_permission_error_and_is_not_retried(
     gateway: GatewayProcess, lab: Lab, sdk: str, error: str
@@ -83,10 +94,18 @@ def test_an_injection_raises_the_sdks_own_permission_error_and_is_not_retried(
 
 
 @pytest.mark.parametrize("sdk", ["openai", "anthropic", "google-genai"])
-def test_a_secret_is_refused_and_never_reaches_the_provider(gateway: GatewayProcess, lab: Lab, sdk: str) -> None:
+def test_a_secret_is_refused_and_never_reaches_the_provider(
+    gateway: GatewayProcess, lab: Lab, sdk: str
+) -> None:
     marker = f"secret-{sdk}"
     secret = "ghp_" + "Zk3" * 12  # shaped like a token, made here
-    answer = call(gateway, sdk, "chat", "some-model", f"{marker} AWS_SECRET_ACCESS_KEY=" + "wJalrXUtnFEMIK7MDENGbPxRfiCYzq8Rt5uVw3Xy")
+    answer = call(
+        gateway,
+        sdk,
+        "chat",
+        "some-model",
+        f"{marker} AWS_SECRET_ACCESS_KEY=" + "wJalrXUtnFEMIK7MDENGbPxRfiCYzq8Rt5uVw3Xy",
+    )
     assert answer.get("status") == 400, (answer, secret)
     assert seen(lab, marker) == []
 
@@ -103,9 +122,15 @@ def test_token_counting_is_masked_like_the_message_itself(gateway: GatewayProces
 
 @pytest.mark.parametrize(
     ("sdk", "status", "error"),
-    [("openai", 429, "RateLimitError"), ("openai", 401, "AuthenticationError"), ("anthropic", 529, "OverloadedError")],
+    [
+        ("openai", 429, "RateLimitError"),
+        ("openai", 401, "AuthenticationError"),
+        ("anthropic", 529, "OverloadedError"),
+    ],
 )
-def test_a_providers_own_error_arrives_as_it_was(gateway: GatewayProcess, sdk: str, status: int, error: str) -> None:
+def test_a_providers_own_error_arrives_as_it_was(
+    gateway: GatewayProcess, sdk: str, status: int, error: str
+) -> None:
     assert call(gateway, sdk, "chat", f"error-{status}", "hello")["raised"] == error
 
 

@@ -16,6 +16,7 @@ from mitmproxy.net.http import http1
 from mitmproxy.proxy import layer, mode_servers, server, tunnel
 from mitmproxy.proxy.layers import http, modes, tcp, tls
 from mitmproxy.proxy.layers.http import _base, _http1, _http2
+
 from sallyport.proxy import core
 
 DIGESTS = Path(__file__).parent / "contract.json"
@@ -80,7 +81,9 @@ def test_every_replacement_is_under_contract_and_in_place() -> None:
         key = (getattr(row.holder, "__qualname__", None) or row.holder.__name__, row.name)
         stock = core.STOCK[key]
         named = {id(stock), id(getattr(stock, "__wrapped__", stock))}
-        assert named & under or row.name in {"asyncio", "format_error"}, f"{core.holder_name(row)} has no digest"
+        assert named & under or row.name in {"asyncio", "format_error"}, (
+            f"{core.holder_name(row)} has no digest"
+        )
         assert row.why
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from gateways import OPEN_POLICY, InnerGateway
 from proxy.conftest import inner_gateway_in_thread
 from rawclient import Talk, ask, post

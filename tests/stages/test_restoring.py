@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from sallyport.stages.placeholder import PLACEHOLDER
 from sallyport.stages.restoring import Restorer, restore
 from sallyport.state.vault import MemoryVault
@@ -79,7 +80,14 @@ def test_every_cutting_gives_the_same_text(text: str) -> None:
         assert cut(text, False, [position]) == whole
 
 
-@given(st.lists(st.sampled_from([MAIL, NAME, "<", ">", "](", ")", "a", " ", "https://", ".co", "/", '"', "=", "\n", "<E", "\\"])), st.randoms())
+@given(
+    st.lists(
+        st.sampled_from(
+            [MAIL, NAME, "<", ">", "](", ")", "a", " ", "https://", ".co", "/", '"', "=", "\n", "<E", "\\"]
+        )
+    ),
+    st.randoms(),
+)
 @settings(max_examples=1500)
 def test_random_texts_are_the_same_in_random_cuttings(parts: list[str], rng: random.Random) -> None:
     text = "".join(parts)
@@ -90,7 +98,9 @@ def test_random_texts_are_the_same_in_random_cuttings(parts: list[str], rng: ran
 
 
 def test_tool_arguments_stay_valid_json_and_get_the_value_back() -> None:
-    source = json.dumps({"to": MAIL, "who": f"hi {NAME}!", "url": f"https://evil.example/{MAIL}"}, separators=(",", ":"))
+    source = json.dumps(
+        {"to": MAIL, "who": f"hi {NAME}!", "url": f"https://evil.example/{MAIL}"}, separators=(",", ":")
+    )
     for text in (source, source.replace("<", "\\u003c").replace(">", "\\u003E")):
         for size in range(1, 12):
             got = json.loads(cut(text, True, [size] * len(text)))
@@ -113,7 +123,7 @@ def test_a_foreign_placeholder_stays_as_it_is() -> None:
 
 def test_prose_is_never_held() -> None:
     restorer = Restorer(SCOPE.original)
-    for word in "The cat, a < b, <i>sat</i> on 3 mats: <= fine".split(" "):
+    for word in ["The", "cat,", "a", "<", "b,", "<i>sat</i>", "on", "3", "mats:", "<=", "fine"]:
         assert restorer.feed(word + " ") == word + " "
 
 

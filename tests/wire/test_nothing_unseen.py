@@ -166,7 +166,7 @@ def test_blobs_that_a_provider_made_are_attachments_and_text_if_they_are_no_blob
         "/messages/0/content/0/signature",
         "/messages/0/content/1/data",
     ]
-    assert {a.media_type for a in request.attachments} == {"application/octet-stream"}
+    assert {a.media_type for a in request.attachments} == {"application/x-provider-state"}
     assert [s.text for s in request.segments] == ["t", "my number is 4111"]
 
 

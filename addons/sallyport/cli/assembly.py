@@ -86,15 +86,20 @@ def gateway_key(confdir: Path) -> bytes:
         key = path.read_bytes()
         if len(key) != 32:
             raise OperatorError(
-                str(path), f"it holds {len(key)} bytes, not 32", "Restore it from a backup, or remove it: "
-                "fingerprints and placeholders then change", exit_code=3
+                str(path),
+                f"it holds {len(key)} bytes, not 32",
+                "Restore it from a backup, or remove it: fingerprints and placeholders then change",
+                exit_code=3,
             ) from None
         if path.stat().st_mode & 0o077:
             raise OperatorError(str(path), "others may read it", f"chmod 600 {path}", exit_code=3) from None
         return key
     except OSError as error:
         raise OperatorError(
-            str(path), f"it cannot be made ({error.strerror})", "Use --confdir with a folder you own", exit_code=3
+            str(path),
+            f"it cannot be made ({error.strerror})",
+            "Use --confdir with a folder you own",
+            exit_code=3,
         ) from None
     with os.fdopen(handle, "wb") as file:
         file.write(secrets.token_bytes(32))
@@ -113,7 +118,9 @@ def parse_connect_to(values: Sequence[str]) -> ConnectTo:
         match = pattern.match(value)
         if match is None or not 0 < int(match[2]) < 65536 or not 0 < int(match[4]) < 65536:
             raise OperatorError(
-                "--connect-to", "it is not HOST:PORT:HOST2:PORT2", "Write for example api.openai.com:443:127.0.0.1:8443"
+                "--connect-to",
+                "it is not HOST:PORT:HOST2:PORT2",
+                "Write for example api.openai.com:443:127.0.0.1:8443",
             )
         found[match[1].lower().rstrip("."), int(match[2])] = (match[3].strip("[]"), int(match[4]))
     return found
@@ -148,5 +155,3 @@ def _instance_id(confdir: Path) -> str:
     if not path.exists():
         path.write_text("gw-" + secrets.token_hex(4) + "\n", encoding="ascii")
     return path.read_text(encoding="ascii").strip()[:64] or "gw"
-
-

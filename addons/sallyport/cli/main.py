@@ -22,7 +22,11 @@ _GROUPS = {
 }
 _COMMANDS = {
     "run": ("sallyport.cli.run", "run", "Run the gateway."),
-    "demo": ("sallyport.cli.demo", "demo", "Show what the gateway does, with real SDKs and stand-in providers."),
+    "demo": (
+        "sallyport.cli.demo",
+        "demo",
+        "Show what the gateway does, with real SDKs and stand-in providers.",
+    ),
     "doctor": ("sallyport.cli.doctor", "doctor", "Find out what is not right, and what to do."),
     "scan": ("sallyport.cli.scan", "scan", "Scan texts or files with the rule packs."),
 }

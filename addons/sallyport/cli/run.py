@@ -33,7 +33,9 @@ def run(
     ] = None,
     connect_to: Annotated[
         list[str] | None,
-        typer.Option("--connect-to", help="HOST:PORT:HOST2:PORT2 as in curl; shown in the audit. Repeatable."),
+        typer.Option(
+            "--connect-to", help="HOST:PORT:HOST2:PORT2 as in curl; shown in the audit. Repeatable."
+        ),
     ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(help="Write listening ports as JSON here once ready.", hidden=True)
@@ -54,9 +56,7 @@ def run(
     ensure_ca(folder, make_catalogue().host_patterns)
     for warning in load_ca(folder).warnings:
         typer.echo(warning, err=True)
-    assembled = assemble(
-        policy=policy, mode=mode, confdir=folder, store_url=store, connect_to=overrides
-    )
+    assembled = assemble(policy=policy, mode=mode, confdir=folder, store_url=store, connect_to=overrides)
     settings = HostSettings(
         modes=tuple(_mode(spec) for spec in listen or ["explicit@3128"]),
         confdir=folder,

@@ -32,6 +32,7 @@ _TAGS = re.compile("[\U000e0020-\U000e007f]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _LETTERS = re.compile(r"[A-Za-z]")
+_DIGITS = re.compile(r"[0-9]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _BREAK = re.compile(r"[\s\"'<>]")
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -56,7 +57,7 @@ def derived(view: View) -> View | None:
 def hidden(text: str) -> View | None:
     """Return letters written in invisible characters, from the original text; None where there are none.
 
-    A run counts from four ASCII letters on; the flags of England, Scotland and Wales do not.
+    A run counts from four ASCII letters or six digits on; the flags of England, Scotland and Wales do not.
     """
     if text.isascii():
         return None
@@ -80,7 +81,7 @@ def _selector_byte(code: int) -> int:
 
 
 def _is_written(decoded: str) -> bool:
-    return len(_LETTERS.findall(decoded)) >= 4
+    return len(_LETTERS.findall(decoded)) >= 4 or len(_DIGITS.findall(decoded)) >= 6
 
 
 def _runs(text: str) -> Iterator[tuple[int, int, str]]:
@@ -124,7 +125,10 @@ def _unbase64(run: str) -> str | None:
     head = body[:24]
     try:
         raw = base64.b64decode(head + "=" * (-len(head) % 4))
-        if not raw.startswith((b"\x1f\x8b", b"x\x9c", b"x\xda")) and _printable(raw[: len(raw) // 2]) is None:
+        if (
+            not raw.startswith((b"\x1f\x8b", b"x\x9c", b"x\xda"))
+            and _printable(raw[: len(raw) // 4 * 2]) is None
+        ):
             return None
         raw = base64.b64decode(body + "=" * (-len(body) % 4))
     except (binascii.Error, ValueError):

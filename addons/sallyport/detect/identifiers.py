@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sallyport.detect.validators import iban as iban_checksum
-from sallyport.detect.validators import luhn
 
 if TYPE_CHECKING:
     import phonenumbers
@@ -38,25 +37,62 @@ _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.
 
 
 def card(text: str, start: int, end: int) -> Candidates:
-    """Payment cards: issuer prefix, length and Luhn, in any grouping that stands between other numbers."""
+    """Payment cards: issuer prefix, length and Luhn, in any grouping, wherever a run of numbers hides one."""
     groups = [(start + m.start(), start + m.end()) for m in _DIGITS.finditer(text[start:end])]
-    done = start
-    for first, (low, _) in enumerate(groups):
-        if low < done or (text[low - 1 : low] in (".", ",") and text[max(low - 2, 0) : low - 1].isdigit()):
+    digits = "".join(text[low:high] for low, high in groups)
+    sums = _luhn_sums(digits)
+    done, offset = start, 0
+    for first, (low, high) in enumerate(groups):
+        begin = offset
+        offset += high - low
+        if low < done or digits[begin] not in "23456" or _follows_point(text, low):
             continue
-        for last in range(min(len(groups), first + 19) - 1, first - 1, -1):
-            high = groups[last][1]
-            number = "".join(text[a:b] for a, b in groups[first : last + 1])
-            if 12 <= len(number) <= 19 and luhn(number) and (weight := _issuer(number)):
-                if len(groups) > 1 and not _card_groups([b - a for a, b in groups[first : last + 1]]):
-                    weight *= 0.5
-                yield low, high, weight
-                done = high
+        for last, stop in _ends(groups, first, begin):
+            weight = _issuer(digits[begin:stop])
+            if weight and _is_luhn(sums, begin, stop):
+                sizes = [b - a for a, b in groups[first : last + 1]]
+                done = groups[last][1]
+                yield low, done, weight if _card_groups(sizes) else weight * 0.5
                 break
 
 
+def _luhn_sums(digits: str) -> tuple[list[int], list[int]]:
+    """Return two running sums: digits at odd places doubled, and digits at even places doubled."""
+    sums: tuple[list[int], list[int]] = ([0], [0])
+    for place, char in enumerate(digits):
+        plain = ord(char) - 48
+        doubled = plain * 2 - 9 if plain > 4 else plain * 2
+        for parity in (0, 1):
+            sums[parity].append(sums[parity][-1] + (plain if place % 2 != parity else doubled))
+    return sums
+
+
+def _is_luhn(sums: tuple[list[int], list[int]], begin: int, stop: int) -> bool:
+    """The last digit, at stop - 1, counts plain; every second one before it doubled."""
+    running = sums[stop % 2]
+    return (running[stop] - running[begin]) % 10 == 0
+
+
+def _ends(groups: Sequence[tuple[int, int]], first: int, begin: int) -> list[tuple[int, int]]:
+    """Return (last group, digits up to its end) for lengths a card can have, longest first."""
+    found, stop = [], begin
+    for last in range(first, min(len(groups), first + 19)):
+        stop += groups[last][1] - groups[last][0]
+        if stop - begin > 19:
+            break
+        if stop - begin >= 12:
+            found.append((last, stop))
+    return found[::-1]
+
+
+def _follows_point(text: str, start: int) -> bool:
+    return text[max(start - 1, 0) : start] in (".", ",") and text[max(start - 2, 0) : start - 1].isdigit()
+
+
 def _card_groups(sizes: Sequence[int]) -> bool:
-    return len(sizes) == 1 or all(s == 4 for s in sizes[:-1]) or list(sizes) in ([4, 6, 5], [4, 6, 4])
+    """One group, fours, singles, or the groups of American Express and Diners."""
+    fours = all(s == 4 for s in sizes[:-1]) and sizes[-1] <= 4
+    return len(sizes) == 1 or fours or set(sizes) == {1} or list(sizes) in ([4, 6, 5], [4, 6, 4])
 
 
 def _issuer(number: str) -> float:

@@ -209,7 +209,9 @@ class Attachments(Section):
     """Content that is not text and therefore not inspected: images, sounds, files by reference."""
 
     allow: tuple[MediaGlob, ...] = Field(
-        default=("image/*",), description="Media types (globs) that may leave uninspected; `*/*` allows all."
+        default=("image/*", "application/x-provider-state"),
+        description="Media types (globs) that may leave uninspected; `*/*` allows all. "
+        "`application/x-provider-state` is signed or encrypted reasoning that agents send back.",
     )
 
     def allows(self, media_type: str) -> bool:

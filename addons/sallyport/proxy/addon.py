@@ -4,6 +4,7 @@ Denial is the starting value. Only dispatch, at the end of request(), admits a f
 leaves it unadmitted, and the gate at the core refuses it.
 """
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,7 +52,6 @@ class Passage:
     verdict: Verdict | None = None
     admitted: Event | None = None
     ended: bool = False
-    plain: bool = False
     tap: AnswerTap | None = None
     request_bytes: int = 0
 
@@ -72,8 +72,8 @@ class GatewayAddon:
 
     @property
     def in_flight(self) -> int:
-        """Exchanges that were admitted and have not ended."""
-        return sum(1 for p in list(self._passages.values()) if p.admitted is not None and not p.ended)
+        """Exchanges that have begun and not ended."""
+        return sum(1 for p in list(self._passages.values()) if not p.ended)
 
     # -- connections ---------------------------------------------------------------------------------
 
@@ -108,10 +108,12 @@ class GatewayAddon:
 
     # -- request -------------------------------------------------------------------------------------
 
-    def requestheaders(self, flow: http.HTTPFlow) -> None:
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
         client = flow.client_conn
         self.connections.progressed(client)
         live = self.gateway.live
+        if not client.tls and mode_name(client) != "reverse" and await self.connections.plain_http(flow):
+            return
         passage = self._open(flow, live)
         self._passages[flow] = passage
         if passage.refused is None:
@@ -133,8 +135,7 @@ class GatewayAddon:
         if mode == "reverse" and not client.tls:
             host = normalise_name(request.host) or ""
         elif not client.tls:
-            # Nothing is read off a plain connection: a provider speaks TLS, and other plain HTTP is no AI.
-            refused = intake.refuse("plain_http", "Use HTTPS; plain HTTP is not forwarded.", 403)
+            refused = intake.refuse("plain_http", "Plain HTTP is not forwarded there; use HTTPS.", 403)
             host = normalise_name(request.pretty_host) or ""
         provider = live.catalogue.provider(host) if refused is None else None
         target = intake.find_target(provider, request) if provider is not None else None
@@ -169,6 +170,8 @@ class GatewayAddon:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn)
+        if self.connections.is_plain(flow):
+            return
         passage = self._passages[flow]
         passage.request_bytes = len(flow.request.raw_content or b"")
         if passage.refused is None:
@@ -176,7 +179,10 @@ class GatewayAddon:
         if passage.refused is not None:
             await self._refuse(flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),)))
             return
-        body = self._read(flow, passage)
+        if passage.request_bytes > INLINE_READ_BYTES:
+            body = await asyncio.to_thread(self._read, flow, passage)
+        else:
+            body = self._read(flow, passage)
         if passage.refused is not None:
             observed = passage.live.policy.mode is Mode.OBSERVE
             verdict = Verdict((replace(passage.refused, mode=passage.live.policy.mode),))
@@ -280,22 +286,27 @@ class GatewayAddon:
         for name in (*intake.NEVER_FORWARDED, *live.identity_headers, "expect"):
             request.headers.pop(name, None)
         request.headers["accept-encoding"] = "identity"
-        if request.raw_content != body or "content-encoding" in request.headers:
-            if body != request.raw_content:
-                request.headers.pop("content-encoding", None)
+        if body != request.raw_content:
+            # What was scanned is what leaves: decoded, with the edits in it.
+            request.headers.pop("content-encoding", None)
             request.raw_content = body
-        if "transfer-encoding" in request.headers:
-            request.headers.pop("transfer-encoding")
+        request.headers.pop("transfer-encoding", None)
         if body or "content-length" in request.headers:
             request.headers["content-length"] = str(len(body))
-        if request.authority:
-            request.authority = passage.host if request.is_http2 else ""
-        request.headers["host"] = passage.host
-        request.host = passage.host
-        request.headers["host"] = passage.host
-        request.port = 443
-        request.scheme = "https"
+        self._readdress(request, passage.host)
         gate.admit(flow)
+
+    @staticmethod
+    def _readdress(request: http.Request, host: str) -> None:
+        """Name the one host everywhere, and go there by name, whatever address the client chose."""
+        data = request.data
+        data.host, data.port, data.scheme = host, 443, b"https"
+        request.headers.pop("host", None)
+        if request.is_http2:
+            data.authority = host.encode("ascii")
+        else:
+            data.authority = b""
+            request.headers.insert(0, "Host", host)
 
     async def _refuse(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict) -> None:
         passage.verdict = verdict
@@ -315,6 +326,9 @@ class GatewayAddon:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
         response = flow.response
+        if response is not None and self.connections.is_plain(flow):
+            response.stream = response.status_code != 101
+            return
         if passage is None or response is None or passage.admitted is None:
             return
         for name in ("alt-svc", "alternate-protocol"):
@@ -324,7 +338,9 @@ class GatewayAddon:
             return
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         streamed = kind in _STREAM_TYPES or (
-            passage.exchange.request.stream and kind == "application/json" and passage.dialect.name == "gemini_generate"
+            passage.exchange.request.stream
+            and kind == "application/json"
+            and passage.dialect.name == "gemini_generate"
         )
         if not streamed or response.status_code != 200:
             return
@@ -373,7 +389,9 @@ class GatewayAddon:
             kind = EventKind.COMPLETED if tap.failed is None else EventKind.BROKEN
             self._end(passage, kind, answer, tap.bytes_out, tap.failed or "")
             return
-        self._end(passage, EventKind.COMPLETED, self._buffered(flow, passage), len(response.raw_content or b""))
+        self._end(
+            passage, EventKind.COMPLETED, self._buffered(flow, passage), len(response.raw_content or b"")
+        )
 
     def _buffered(self, flow: http.HTTPFlow, passage: Passage) -> Response:
         """Read a whole answer, put originals back, and leave every other byte as it came."""
@@ -475,6 +493,9 @@ class GatewayAddon:
         )
 
 
+INLINE_READ_BYTES = 128 * 1024
+"""Bodies up to this size are decoded and read on the event loop; larger ones in a thread."""
+
 BODY_TIMEOUT_S = 300.0
 """Time a client may take to send a body."""
 
@@ -510,13 +531,13 @@ def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
 
 
 def _is_signed(request: http.Request) -> bool:
-    return request.headers.get("authorization", "").startswith("AWS4-")
+    return str(request.headers.get("authorization", "")).startswith("AWS4-")
 
 
 def _restoring_edits(answer: Response, lookup: Any) -> tuple[Edit, ...]:
     edits = []
     for segment in answer.segments:
-        if segment.surface is Surface.REASONING or "<" not in segment.text and "\\u003" not in segment.text:
+        if segment.surface is Surface.REASONING or ("<" not in segment.text and "\\u003" not in segment.text):
             continue
         text = restore(segment.text, lookup, json=is_json_source(segment.surface, segment.text))
         if text != segment.text:
@@ -527,5 +548,3 @@ def _restoring_edits(answer: Response, lookup: Any) -> tuple[Edit, ...]:
 def _code(detail: str) -> str:
     """Return a stable id for a detail; mitmproxy's own texts may quote what a peer sent."""
     return detail if detail.replace(".", "").replace("_", "").isalnum() and len(detail) < 64 else "broken"
-
-

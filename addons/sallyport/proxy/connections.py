@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 from collections import Counter, defaultdict
 from typing import Any
+from weakref import WeakSet
 
 from mitmproxy import ctx, tls
 from mitmproxy.connection import Client
@@ -42,6 +43,7 @@ class Connections:
         self._open: Counter[str] = Counter()
         self._counted: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._plain: WeakSet[HTTPFlow] = WeakSet()
         self.draining = False
 
     # -- life of a client connection -----------------------------------------------------------------
@@ -196,6 +198,47 @@ class Connections:
         self.refused(client, reason, name)
         self.progressed(client)
         abort_connection(client)
+
+    # -- plain HTTP ----------------------------------------------------------------------------------
+
+    async def plain_http(self, flow: HTTPFlow) -> bool:
+        """Relay a plain HTTP request to a host that is no AI host, unread; False if it is to be refused.
+
+        The destination is the name in the request, resolved by us, never an AI host: those speak TLS here.
+        """
+        client, request = flow.client_conn, flow.request
+        hosts = request.headers.get_all("host")
+        name = normalise_name(hosts[0].rpartition(":")[0] or hosts[0]) if len(hosts) == 1 else None
+        if mode_name(client) == "explicit":
+            port = request.port
+            if normalise_name(request.host) != name:
+                return False
+        else:
+            port = client.sockname[1] if client.sockname else 80
+        if name is None or request.scheme != "http" or "upgrade" in request.headers:
+            return False
+        if (
+            self._unreachable(name, port) is not None
+            or self._gateway.live.catalogue.provider(name) is not None
+        ):
+            return False
+        gateway = self._gateway
+        required = gateway.live.policy.audit_required
+        try:
+            await gateway.audit.append(
+                self._event(EventKind.TUNNELLED, client, name, "plain_http"), required=required
+            )
+        except Exception:
+            if required:
+                return False
+        request.data.host, request.data.port, request.data.authority = name, port, b""
+        request.stream = True
+        self._plain.add(flow)
+        gate.admit(flow)
+        return True
+
+    def is_plain(self, flow: HTTPFlow) -> bool:
+        return flow in self._plain
 
     # -- the record ----------------------------------------------------------------------------------
 

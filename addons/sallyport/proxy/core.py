@@ -40,13 +40,19 @@ def _next_layer(self: next_layer.NextLayer, nextlayer: layer.NextLayer) -> None:
 
 
 REPLACEMENTS: tuple[Replacement, ...] = (
-    Replacement(http_layers, "HttpStream", stream.GuardedStream, "opens a server connection without a verdict"),
-    Replacement(http_layers, "Http1Server", http1.GuardedHttp1Server, "unbounded heads, folded lines, bare LF"),
+    Replacement(
+        http_layers, "HttpStream", stream.GuardedStream, "opens a server connection without a verdict"
+    ),
+    Replacement(
+        http_layers, "Http1Server", http1.GuardedHttp1Server, "unbounded heads, folded lines, bare LF"
+    ),
     Replacement(http_layers, "Http1Client", http1.GuardedHttp1Client, "unbounded answer heads"),
     Replacement(_http1, "make_body_reader", http1.make_body_reader, "crashes on chunked trailers"),
     Replacement(_http1, "make_error_response", http1.make_error_response, "quotes the peer in HTML"),
     Replacement(_http2, "format_error", http1.format_error, "quotes the peer in HTML"),
-    Replacement(addonmanager.AddonManager, "trigger_event", manager.trigger_event, "fails open on an exception"),
+    Replacement(
+        addonmanager.AddonManager, "trigger_event", manager.trigger_event, "fails open on an exception"
+    ),
     Replacement(addonmanager.AddonManager, "handle_lifecycle", manager.handle_lifecycle, "a second dispatch"),
     Replacement(next_layer.NextLayer, "next_layer", _next_layer, "raw TCP on a short first segment"),
     Replacement(server, "asyncio", dial.AsyncioForServer(), "connects to whatever a name resolves to"),
@@ -55,7 +61,10 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     Replacement(tlsconfig.TlsConfig, "request", None, "answers a magic path on any host"),
     Replacement(net_tls, "is_supported_version", tls.is_supported_version, "crashes with OpenSSL 4"),
     Replacement(
-        net_tls, "create_client_proxy_context", tls.create_client_proxy_context, "accepts any client certificate"
+        net_tls,
+        "create_client_proxy_context",
+        tls.create_client_proxy_context,
+        "accepts any client certificate",
     ),
 )
 

@@ -132,6 +132,7 @@ class GatewayMaster(master.Master):
         self.addons = CachedManager(self)
         self.gateway = gateway
         self.settings = settings
+        self._reloading: asyncio.Future[None] | None = None
         self.proxyserver = proxyserver.Proxyserver()
         self.addon = GatewayAddon(gateway, stages=stages)
         tls.client_ca["file"] = str(settings.client_ca) if settings.client_ca else None
@@ -168,7 +169,7 @@ class GatewayMaster(master.Master):
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self.reload)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         task = asyncio.create_task(self.run())
         try:
             await self._listening(task)
@@ -192,7 +193,9 @@ class GatewayMaster(master.Master):
             if failed or task.done():
                 reason = str(failed[0].last_exception) if failed else "the host stopped while starting"
                 self.shutdown()
-                raise OperatorError("--listen", reason, "Choose a free port, or stop what uses it", exit_code=3)
+                raise OperatorError(
+                    "--listen", reason, "Choose a free port, or stop what uses it", exit_code=3
+                )
             await asyncio.sleep(0.01)
 
     async def drain(self) -> None:
@@ -203,10 +206,16 @@ class GatewayMaster(master.Master):
         while self.addon.in_flight and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(0.05)
 
-    def reload(self) -> None:
-        """Read policy, catalogue and rules anew and swap them; a broken file leaves the old ones in force."""
+    def _reload_soon(self) -> None:
+        self._reloading = asyncio.ensure_future(self.reload())
+
+    async def reload(self) -> None:
+        """Read policy, catalogue and rules anew and swap them; a broken file leaves the old ones in force.
+
+        Reading takes a second and happens in a thread; traffic goes on under the old policy meanwhile.
+        """
         try:
-            live = self.gateway.reload()
+            live = await asyncio.to_thread(self.gateway.reload)
         except OperatorError as error:
             logger.error("reload refused, the old policy stays in force: %s", error)
             self._record(EventKind.POLICY_REJECTED)

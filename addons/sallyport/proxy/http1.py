@@ -104,7 +104,10 @@ def make_error_response(status_code: int, message: str = "") -> bytes:
 
 def format_error(status_code: int, message: str) -> bytes:
     """The body of an error the core answers before any dialect is known. The message is not used."""
-    return b'{"error":{"message":"Refused by the egress gateway.","type":"gateway","code":"http_%d"}}' % status_code
+    return (
+        b'{"error":{"message":"Refused by the egress gateway.","type":"gateway","code":"http_%d"}}'
+        % status_code
+    )
 
 
 class GuardedHttp1Server(StockServer):

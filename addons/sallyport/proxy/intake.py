@@ -62,7 +62,9 @@ def check_request(flow: HTTPFlow, name: str, max_header_bytes: int, max_headers:
         return refuse("host_count", "The request must name exactly one host.")
     if any(_host_of(given) != name for given in named):
         return refuse("host_mismatch", "The request names another host than the connection.", 421)
-    if any(len(request.headers.get_all(k)) > 1 for k in ("content-length", "transfer-encoding", "content-type")):
+    if any(
+        len(request.headers.get_all(k)) > 1 for k in ("content-length", "transfer-encoding", "content-type")
+    ):
         return refuse("repeated_header", "A header that may be there once is repeated.")
     if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
         return refuse("transfer_encoding", "The only transfer coding accepted is chunked.")

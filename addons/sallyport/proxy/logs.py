@@ -24,7 +24,9 @@ class WireDataFilter(logging.Filter):
         if not _HARMLESS.match(message):
             raised = record.exc_info[0] if isinstance(record.exc_info, tuple) and record.exc_info[0] else None
             kind = f" {raised.__name__}" if raised else ""
-            record.msg = f"mitmproxy {record.module}:{record.lineno}{kind} (message withheld, it may quote traffic)"
+            record.msg = (
+                f"mitmproxy {record.module}:{record.lineno}{kind} (message withheld, it may quote traffic)"
+            )
         record.args = ()
         record.exc_info = None
         record.exc_text = None

@@ -67,7 +67,9 @@ async def trigger_event(self: addonmanager.AddonManager, event: hooks.Hook) -> N
 
 def _failed(event: hooks.Hook, error: BaseException) -> None:
     deny(event)
-    logger.error("hook %s raised %s; the traffic it was to judge is refused", event.name, type(error).__name__)
+    logger.error(
+        "hook %s raised %s; the traffic it was to judge is refused", event.name, type(error).__name__
+    )
     if not _is_ours(error):
         raise error
 

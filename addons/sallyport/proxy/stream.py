@@ -75,9 +75,7 @@ def plain_answer(flow: http.HTTPFlow, status: int, reason: str) -> http.Response
         reason.encode(),
         reason.encode(),
     )
-    return http.Response.make(
-        status, body, {"content-type": "application/json", "x-should-retry": "false"}
-    )
+    return http.Response.make(status, body, {"content-type": "application/json", "x-should-retry": "false"})
 
 
 @dataclass(slots=True)

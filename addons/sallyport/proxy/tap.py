@@ -195,7 +195,9 @@ class AnswerTap:
     def _delta(self, waiting: _Waiting, delta: Delta) -> None:
         assert self._lookup is not None
         if delta.whole:
-            text = restore(delta.text, self._lookup, json=delta.json or is_json_source(delta.surface, delta.text))
+            text = restore(
+                delta.text, self._lookup, json=delta.json or is_json_source(delta.surface, delta.text)
+            )
         else:
             restorer = self._restorers.get(delta.channel)
             if restorer is None:

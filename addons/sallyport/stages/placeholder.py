@@ -14,9 +14,7 @@ MAX_LENGTH = 64
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_[a-z2-7]{10}>")
 
-JSON_PLACEHOLDER = re.compile(
-    r"(?:<|\\u003[cC])(?P<name>[A-Z][A-Z0-9_]{1,50}_[a-z2-7]{10})(?:>|\\u003[eE])"
-)
+JSON_PLACEHOLDER = re.compile(r"(?:<|\\u003[cC])(?P<name>[A-Z][A-Z0-9_]{1,50}_[a-z2-7]{10})(?:>|\\u003[eE])")
 """The same inside JSON source, where a model may have escaped the angle brackets."""
 
 

@@ -14,6 +14,8 @@ from sallyport.wire.shape import FLOW, SOURCE, Leaf, Reading
 
 OCTETS = "application/octet-stream"
 FILE_REFERENCE = "application/x-file-reference"
+PROVIDER_STATE = "application/x-provider-state"
+"""Signatures and encrypted reasoning: every agent sends them back, so a policy can tell them from files."""
 
 # No digits but a date and a version: a word has no room for a number, an address or a key.
 _WORD = re.compile(
@@ -84,7 +86,7 @@ def skip(reading: Reading, at: str, text: str, members: Mapping[str, Json], surf
 
 def opaque(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
     """A signature or an encrypted blob that the provider made and the caller sends back."""
-    _blob(reading, at, text, OCTETS, surface)
+    _blob(reading, at, text, PROVIDER_STATE, surface)
 
 
 def base64(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:

@@ -31,8 +31,9 @@ class OpenChannels:
                 self._names[delta.channel] = None
 
     def close(self, prefix: str) -> tuple[str, ...]:
-        """Return, and forget, the open channels whose names start so."""
-        closed = tuple(name for name in self._names if name.startswith(prefix))
+        """Return, and forget, the open channels of that name or below it; "" closes all."""
+        below = prefix if not prefix or prefix.endswith("/") else prefix + "/"
+        closed = tuple(name for name in self._names if name == prefix or name.startswith(below))
         for name in closed:
             del self._names[name]
         return closed
