@@ -122,11 +122,27 @@ async def test_an_admission_that_never_was_in_a_transaction_is_never_written(
     sink.gate.clear()
     log.append_nowait(event(EventKind.STARTED))
     await asyncio.to_thread(sink.entered.wait)
-    with pytest.raises(AuditUnavailable):
-        await log.append(event(exchange="e"))
+    for told in (event(exchange="e"), event(exchange="f"), event(EventKind.TUNNELLED)):
+        with pytest.raises(AuditUnavailable):
+            await log.append(told)
     sink.gate.set()
     assert await log.aclose()
-    assert sink.told() == [(EventKind.STARTED, "")]
+    refused = (EventKind.REFUSED, "audit_unavailable")
+    assert sink.told() == [(EventKind.STARTED, ""), refused, refused]
+
+
+async def test_refusals_that_nothing_depends_on_leave_half_the_queue_free(
+    sink: Memory, make_log: Callable[..., AuditLog]
+) -> None:
+    log = make_log(deadline_s=0.05, capacity=10)
+    sink.broken = True
+    log.append_nowait(event(EventKind.STARTED))
+    await until(lambda: log.status().health is Health.REFUSING)
+    for number in range(20):
+        with pytest.raises(AuditUnavailable):
+            await log.append(event(exchange=f"e{number}"))
+    assert log.status().pending == 5
+    assert log.status().lost == 16
 
 
 async def test_an_admission_stored_too_late_is_followed_by_its_refusal(
@@ -205,7 +221,8 @@ async def test_ends_survive_a_failing_store_and_the_log_recovers_by_itself(
     sink.broken = False
     await until(lambda: log.status().health is Health.READY, 2.0)
     await log.append(event(exchange="g"))
-    assert [e.exchange for e in sink.rows] == ["e", "e", "g"]
+    assert [e.exchange for e in sink.rows] == ["e", "e", "f", "g"]
+    assert sink.rows[2].kind is EventKind.REFUSED
     assert log.status().pending == 0
 
 

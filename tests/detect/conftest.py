@@ -1,17 +1,13 @@
 """One warm detector for all tests: building it is the slow part."""
 
-from collections.abc import Callable
 
 import pytest
 
+from detect.scanning import Scan, findings
 from sallyport.data import rules_dir
-from sallyport.decision import Finding
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.detect.packs import Packs, load
-from sallyport.exchange import Segment, Surface
-
-type Found = list[tuple[str, str]]
-type Scan = Callable[..., Found]
+from sallyport.exchange import Surface
 
 
 @pytest.fixture(scope="session")
@@ -30,11 +26,7 @@ def detector(packs: Packs) -> Detector:
 def scan(detector: Detector) -> Scan:
     """Scan one text; give (entity, matched text)."""
 
-    def run(text: str, surface: Surface = Surface.USER) -> Found:
+    def run(text: str, surface: Surface = Surface.USER) -> list[tuple[str, str]]:
         return [(f.entity, text[f.start : f.end]) for f in findings(detector, text, surface)]
 
     return run
-
-
-def findings(detector: Detector, text: str, surface: Surface = Surface.USER) -> tuple[Finding, ...]:
-    return detector.scan([Segment("/text", surface, text)])

@@ -15,7 +15,6 @@ from gateways import InnerGateway, inner_gateway
 @contextmanager
 def inner_gateway_in_thread(folder: Path, **options: Any) -> Iterator[InnerGateway]:
     """Run inner_gateway() elsewhere; what it raises at start is raised here."""
-    started: asyncio.Future[InnerGateway]
     ready = threading.Event()
     box: dict[str, Any] = {}
 

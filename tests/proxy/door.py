@@ -39,6 +39,7 @@ class Door:
     reverse: int
     ca: Path
     own: int
+    most: int = 50
     patience_s: float = 3.0
 
     def dial(self) -> socket.socket:

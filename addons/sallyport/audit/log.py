@@ -4,7 +4,8 @@ The rules of this file:
 
 - Only the writer thread touches the sink; an event loop only takes a lock that is never held during I/O.
 - append() returns when the event is durable, or raises AuditUnavailable within deadline_s.
-- An admission whose caller was told AuditUnavailable was either never written, or is followed by REFUSED.
+- An admission whose caller was told AuditUnavailable is followed by REFUSED, or was never written; in the
+  latter case a REFUSED is recorded too while half the queue is free.
 - Every other accepted event is kept and written again until it is stored, across failures and reconnects.
 - While the store fails, callers get their no at once; the kept events are the probe of its recovery.
 """
@@ -124,10 +125,11 @@ class AuditLog:
         """Return when the event is durable; raise AuditUnavailable when that is not so within deadline_s.
 
         required: what the policy says (audit.required). True: a caller that gets AuditUnavailable for an
-        ADMITTED must not let the exchange leave, and the log sees to it that it never looks as if it had.
+        ADMITTED or TUNNELLED must not let it leave. The log records the refusal of an ADMITTED itself, and
+        drops a TUNNELLED that was in no transaction; the caller records the refusal of that connection.
         False: the caller goes on in any case, and the event stays queued until it can be stored.
         """
-        withdrawable = required and event.kind is EventKind.ADMITTED
+        withdrawable = required and event.kind in (EventKind.ADMITTED, EventKind.TUNNELLED)
         waiter = asyncio.get_running_loop().create_future()
         entry = _Entry(event, waiter, withdrawable)
         self._accept(entry)
@@ -185,7 +187,8 @@ class AuditLog:
         ends_admitted = event.kind in (EventKind.COMPLETED, EventKind.BROKEN)
         with self._changed:
             refusing = self._health() is Health.REFUSING
-            if refusing and entry.withdrawable:
+            if refusing and entry.withdrawable and not self._closing:
+                self._refuse(entry, AUDIT_UNAVAILABLE, certain=False)
                 raise AuditUnavailable(self._problem or "stalled")
             if self._closing or self._queued >= (self._capacity * 2 if ends_admitted else self._capacity):
                 self._lost += 1
@@ -216,20 +219,27 @@ class AuditLog:
             if entry.state is not _State.DURABLE:
                 self._give_up(entry, CANCELLED)
             elif entry.withdrawable:
-                self._refuse(entry, CANCELLED)
+                self._refuse(entry, CANCELLED, certain=True)
 
     def _abandon(self, entry: _Entry, because: str) -> None:
-        """Keep an admission from being written, or see that its REFUSED follows."""
+        """Keep an admission from being written, and see that a REFUSED is."""
         writing = entry.state is _State.WRITING
         entry.state = _State.GIVEN_UP
         if not writing:
             self._queued -= 1  # _take() drops it; removing it here would be quadratic when all give up
-        if writing or entry.tried:
-            # The row may be in the store, now or in a moment. No bound applies to its end: there is at most
-            # one per admission that was in a transaction, and a failing store gets no new admissions.
-            self._refuse(entry, because)
+        self._refuse(entry, because, certain=writing or entry.tried)
 
-    def _refuse(self, entry: _Entry, because: str) -> None:
+    def _refuse(self, entry: _Entry, because: str, *, certain: bool) -> None:
+        """Queue the REFUSED of an admission.
+
+        certain: the admission may be in the store, now or in a moment, so no bound applies. There is at most
+        one for every admission that was in a transaction, and a failing store gets no new admissions.
+        """
+        if entry.event.kind is not EventKind.ADMITTED:
+            return
+        if not certain and self._queued >= self._capacity // 2:
+            self._lost += 1
+            return
         refused = entry.event.followed_by(EventKind.REFUSED, detail=because)
         self._enqueue(_Entry(refused, None, withdrawable=False))
 

@@ -69,7 +69,7 @@ def run(
 
         def started() -> None:
             live = assembled.gateway.live
-            ports = {spec: port for spec, port in master.ports.items()}
+            ports = master.ports
             where = ", ".join(f"{_name(spec)} on port {port}" for spec, port in ports.items())
             typer.echo(
                 f"sallyport listens: {where}. Policy {live.policy.revision}, mode {live.policy.mode}. "

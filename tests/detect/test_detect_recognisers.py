@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from detect.conftest import findings
+from detect.scanning import findings
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete
 from sallyport.detect.packs import Packs
 from sallyport.errors import OperatorError

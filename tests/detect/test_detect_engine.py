@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detect.conftest import Scan, findings
+from detect.scanning import Scan, findings
 from sallyport.decision import Kind
 from sallyport.detect import engine
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score

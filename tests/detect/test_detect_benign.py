@@ -2,7 +2,7 @@
 
 import pytest
 
-from detect.conftest import Scan, findings
+from detect.scanning import Scan, findings
 from sallyport.decision import Kind
 from sallyport.detect.engine import Detector, injection_score
 from sallyport.exchange import Surface

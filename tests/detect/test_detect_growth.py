@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from detect.conftest import findings
+from detect.scanning import findings
 from sallyport.detect import decode, engine
 from sallyport.detect.engine import Detector
 from sallyport.detect.normalise import normalise

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from detect.conftest import Scan
+from detect.scanning import Scan
 from sallyport.detect.shapes import fill
 
 MAIL = "ada.lovelace@example.com"
