@@ -4,16 +4,24 @@ An attempt carries its mark in what it wants to bring out, so that a capture ups
 Attempts that only hide text hide the word LEAK, which the gateway under test refuses wherever it reads it.
 """
 
+import codecs
 import gzip
 import os
 import socket
+import struct
 import time
+import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import rawclient
+import zstandard
 from proxy.door import (
     AI,
     CHAT,
+    ECH,
     LEAK,
+    OTHER_AI,
     UNLISTED,
     Door,
     Try,
@@ -22,8 +30,11 @@ from proxy.door import (
     chat,
     client_hello,
     connecting,
+    h2_fields,
+    h2_with,
     head,
     inside,
+    over_h2,
     plain,
     saying_hello,
     server_names,
@@ -68,7 +79,7 @@ def with_lines(*lines: str) -> Try:
     return with_head(START, HOST, *lines)
 
 
-def with_body(make, *headers: str) -> Try:
+def with_body(make: Callable[[str], bytes], *headers: str) -> Try:
     """A call whose body is make(mark), with these headers more."""
     return inside(lambda mark: post(CHAT, make(mark), AI, *headers))
 
@@ -81,7 +92,7 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n", size: bytes = b"%x") -> b
     return b"".join(size % len(c) + b"\r\n" + c + b"\r\n" for c in chunks) + end
 
 
-def with_chunks(make, *lines: str) -> Try:
+def with_chunks(make: Callable[[bytes], bytes], *lines: str) -> Try:
     """A call whose body is written as make(body) under Transfer-Encoding: chunked."""
     begin = (START, HOST, "Transfer-Encoding: chunked", *lines)
     return inside(lambda mark: said(mark, *begin, body=b"", length=False) + make(chat(mark)))
@@ -134,7 +145,7 @@ def h2_preface(where: str) -> Try:
     return inside(lambda mark: preface) if where == "tls" else after_connect(lambda mark: preface)
 
 
-def second_request(second, *, first=call) -> Try:
+def second_request(second: Callable[[str], bytes], *, first: Callable[[str], bytes] = call) -> Try:
     """A sound call and, in the same segment, another one that must be judged on its own."""
     return inside(lambda mark: first(mark + "-first") + second(mark))
 
@@ -210,8 +221,6 @@ def reverse_plain(door: Door, mark: str) -> Talk:
 def reverse_tls(sni: str, **changed: str) -> Try:
     def run(door: Door, mark: str) -> Talk:
         sock = socket.create_connection(("127.0.0.1", door.reverse), timeout=door.patience_s)
-        import rawclient
-
         try:
             return talk(rawclient.tls(sock, sni, door.ca), call(mark, **changed))
         except OSError as problem:
@@ -520,4 +529,4 @@ GROUPS = {
     "Pressure": PRESSURE,
 }
 
-__all__ = ["GROUPS", "Attempt", "json"]
+__all__ = ["GROUPS", "Attempt"]

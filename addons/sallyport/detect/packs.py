@@ -171,12 +171,12 @@ def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) ->
     """Read one pack. taxonomy: known tags, None to accept any. Raises OperatorError."""
     relative = path.relative_to(root)
     name = f"{root.name}/{relative.as_posix()}"
+    prefix = ".".join(relative.with_suffix("").parts)
     tree = _parse(path, name)
     try:
         pack = _Pack.model_validate(tree)
     except ValidationError as error:
-        raise _invalid(name, tree, error) from None
-    prefix = ".".join(relative.with_suffix("").parts)
+        raise _invalid(name, prefix, tree, error) from None
     kind = KINDS[relative.parts[0]]
     made = []
     for index, rule in enumerate(pack.rules):
@@ -198,8 +198,9 @@ def _parse(path: Path, name: str) -> Any:
     return tree
 
 
-def _invalid(name: str, tree: Any, error: ValidationError) -> OperatorError:
-    first = error.errors(include_input=False, include_url=False)[0]
+def _invalid(name: str, prefix: str, tree: Any, error: ValidationError) -> OperatorError:
+    problems = error.errors(include_input=False, include_url=False)
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     location = first["loc"]
     line, node, rule = 1, tree, ""
     for part in location:
@@ -210,9 +211,13 @@ def _invalid(name: str, tree: Any, error: ValidationError) -> OperatorError:
         except (AttributeError, KeyError, TypeError, IndexError):
             break
         if isinstance(part, int) and isinstance(node, CommentedMap) and location[0] == "rules" and not rule:
-            rule = f" {node.get('id', '?')}"
+            rule = f" {prefix}.{node.get('id', '?')}"
     field_name = ".".join(str(p) for p in location if not isinstance(p, int))
-    return OperatorError(f"{name}:{line}{rule}", f"{field_name}: {first['msg']}", "See docs/rules.md")
+    return OperatorError(
+        f"{name}:{line}{rule}",
+        f"{field_name}: {first['msg']}",
+        "Compare with a pack that loads, such as rules/secrets/ai.yaml",
+    )
 
 
 def _build(

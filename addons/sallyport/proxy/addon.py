@@ -275,13 +275,10 @@ class GatewayAddon:
             return
         live = passage.live
         admitted = self._event(EventKind.ADMITTED, passage)
-        try:
-            await self.gateway.audit.append(admitted, required=live.policy.audit_required)
-        except Exception:
-            if live.policy.audit_required:
-                passage.ended = True  # the log itself records the refusal once it can
-                flow.response = self._refusal_answer(passage, AUDIT_DOWN)
-                return
+        if not await self.gateway.recorded(admitted, required=live.policy.audit_required):
+            passage.ended = True  # the log itself records the refusal once it can
+            flow.response = self._refusal_answer(passage, AUDIT_DOWN)
+            return
         passage.admitted = admitted
         for name in (*intake.NEVER_FORWARDED, *live.identity_headers, "expect"):
             request.headers.pop(name, None)
@@ -316,10 +313,7 @@ class GatewayAddon:
             return
         passage.ended = True
         flow.response = self._refusal_answer(passage, cause)
-        try:
-            await self.gateway.audit.append(self._event(EventKind.REFUSED, passage), required=False)
-        except Exception:
-            return  # nothing left; the log keeps the event or counts its loss
+        await self.gateway.recorded(self._event(EventKind.REFUSED, passage), required=False)
 
     # -- answer --------------------------------------------------------------------------------------
 
@@ -454,7 +448,7 @@ class GatewayAddon:
             response_bytes=size,
             duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
         )
-        self.gateway.audit.append_nowait(event)
+        self.gateway.record(event)
 
     # -- answers of our own --------------------------------------------------------------------------
 

@@ -181,13 +181,9 @@ class Connections:
         client = data.context.client
         gateway = self._gateway
         event = self._event(EventKind.TUNNELLED, client, name)
-        required = gateway.live.policy.audit_required
-        try:
-            await gateway.audit.append(event, required=required)
-        except Exception:
-            if required:
-                self._cut(client, "audit_unavailable", name)
-                return
+        if not await gateway.recorded(event, required=gateway.live.policy.audit_required):
+            self._cut(client, "audit_unavailable", name)
+            return
         # The destination is the name, resolved by us, not the address the client chose.
         data.context.server.address = (name, port)
         gate.open(client, (name, port))
@@ -223,14 +219,9 @@ class Connections:
         ):
             return False
         gateway = self._gateway
-        required = gateway.live.policy.audit_required
-        try:
-            await gateway.audit.append(
-                self._event(EventKind.TUNNELLED, client, name, "plain_http"), required=required
-            )
-        except Exception:
-            if required:
-                return False
+        event = self._event(EventKind.TUNNELLED, client, name, "plain_http")
+        if not await gateway.recorded(event, required=gateway.live.policy.audit_required):
+            return False
         request.data.host, request.data.port, request.data.authority = name, port, b""
         request.stream = True
         self._plain.add(flow)
@@ -243,11 +234,8 @@ class Connections:
     # -- the record ----------------------------------------------------------------------------------
 
     def refused(self, client: Client, reason: str, name: str = "") -> None:
-        """Record a connection that was refused before HTTP. A full log must not make the refusal fail."""
-        try:
-            self._gateway.audit.append_nowait(self._event(EventKind.CONNECTION_REFUSED, client, name, reason))
-        except Exception:
-            return
+        """Record a connection that was refused before HTTP."""
+        self._gateway.record(self._event(EventKind.CONNECTION_REFUSED, client, name, reason))
 
     def _event(self, kind: EventKind, client: Client, name: str, detail: str = "") -> Event:
         gateway = self._gateway

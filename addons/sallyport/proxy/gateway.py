@@ -5,6 +5,7 @@ import hashlib
 import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
@@ -137,6 +138,26 @@ class Gateway:
     def scope(self, exchange: Exchange) -> VaultScope:
         who = exchange.principal
         return self.vault.scope(who.tenant if who else "", who.id if who else "", exchange.conversation)
+
+    async def recorded(self, event: Event, *, required: bool) -> bool:
+        """Record an event; False only if it is required to be durable and is not.
+
+        An event that is not required is queued: a store that is down must not slow what passes anyway.
+        """
+        if not required:
+            self.record(event)
+            return True
+        try:
+            await self.audit.append(event, required=True)
+        except Exception:
+            # The border to the log: whatever it raises means the event is not known to be durable.
+            return False
+        return True
+
+    def record(self, event: Event) -> None:
+        """Queue an event. A full log counts the loss itself; what is decided stays decided."""
+        with suppress(Exception):
+            self.audit.append_nowait(event)
 
     def connected_to(self, host: str, port: int = 443) -> str:
         """Return the lab address that takes a host's place, for the audit; empty if none does."""

@@ -234,7 +234,4 @@ class GatewayMaster(master.Master):
             policy_revision=live.policy.revision,
             rules_revision=live.detector.revision,
         )
-        try:
-            self.gateway.audit.append_nowait(event)
-        except Exception:
-            logger.error("the audit log took no %s event", kind)
+        self.gateway.record(event)
