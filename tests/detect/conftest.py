@@ -1,6 +1,5 @@
 """One warm detector for all tests: building it is the slow part."""
 
-
 import pytest
 
 from detect.scanning import Scan, findings

@@ -127,17 +127,12 @@ def connecting(target: str, *, sni: str | None = None) -> Try:
 
     def run(door: Door, mark: str) -> Talk:
         where = target.replace("%OWN", str(door.own))
-        sock = door.dial()
-        sock.sendall(head(f"CONNECT {where} HTTP/1.1", f"Host: {where}"))
-        answer = read_answer(sock, timeout=door.patience_s)
-        if answer.status != 200:
-            sock.close()
-            return answer
-        with contextlib.suppress(OSError):
-            return talk(
-                rawclient.tls(sock, sni or where.rpartition(":")[0].strip("[]") or None, door.ca), call(mark)
-            )
-        return Talk(0, b"", b"", "tls")
+        try:
+            raw = tunnel(door.port, "", connect=where, timeout=door.patience_s)
+            inner = rawclient.tls(raw, sni or where.rpartition(":")[0].strip("[]") or None, door.ca)
+        except OSError as problem:
+            return Talk(0, b"", b"", str(problem))
+        return talk(inner, call(mark))
 
     return run
 

@@ -25,6 +25,7 @@ LEANED_ON = {
     "HttpStream": core.STOCK["mitmproxy.proxy.layers.http", "HttpStream"],
     "Http1Server": core.STOCK["mitmproxy.proxy.layers.http", "Http1Server"],
     "Http1Client": core.STOCK["mitmproxy.proxy.layers.http", "Http1Client"],
+    "Http2Server": core.STOCK["mitmproxy.proxy.layers.http", "Http2Server"],
     "Http1Connection": _http1.Http1Connection,
     "make_body_reader": core.STOCK["mitmproxy.proxy.layers.http._http1", "make_body_reader"],
     "make_error_response": core.STOCK["mitmproxy.proxy.layers.http._http1", "make_error_response"],

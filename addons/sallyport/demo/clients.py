@@ -14,7 +14,10 @@ import urllib.parse
 import urllib.request
 from typing import Any
 
-_MAIL = {"type": "object", "properties": {"to": {"type": "string"}, "body": {"type": "string"}}}
+_MAIL: dict[str, object] = {
+    "type": "object",
+    "properties": {"to": {"type": "string"}, "body": {"type": "string"}},
+}
 _WAIT_S = 1.5
 
 
@@ -97,7 +100,8 @@ def anthropic_tool_result(model: str, text: str) -> dict[str, Any]:
 def gemini_stream(model: str, text: str) -> dict[str, Any]:
     from google import genai
 
-    chunks = genai.Client().models.generate_content_stream(model=model, contents=text)
+    client = genai.Client()  # kept, as the SDK closes the connections of a client that nobody holds
+    chunks = client.models.generate_content_stream(model=model, contents=text)
     return _joined([chunk.text or "" for chunk in chunks])
 
 

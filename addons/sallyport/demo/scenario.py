@@ -207,9 +207,7 @@ def _streams(people: People) -> Iterator[Step]:
             "the provider saw placeholders and cut them over several events; the client got its values back",
             (client, f"{client.removeprefix('google-').replace('genai', 'gemini')}_stream", person),
             text,
-            Expected(
-                decision="modify", stage="masking", reason="masking.masked", got=f"You wrote: {text}"
-            ),
+            Expected(decision="modify", stage="masking", reason="masking.masked", got=f"You wrote: {text}"),
             private=tuple(value for value in (MAIL, IBAN, CARD) if value in text),
         )
 

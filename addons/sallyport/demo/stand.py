@@ -25,7 +25,11 @@ _READY_S = 60.0
 _CLIENT_S = 60.0
 _ALL_EVENTS = 10_000
 _KEPT_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
-_KEY_VARIABLES = {"openai": "OPENAI_API_KEY", "anthropic": "ANTHROPIC_API_KEY", "google-genai": "GEMINI_API_KEY"}
+_KEY_VARIABLES = {
+    "openai": "OPENAI_API_KEY",
+    "anthropic": "ANTHROPIC_API_KEY",
+    "google-genai": "GEMINI_API_KEY",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +192,9 @@ def _start_gateway(
 def _not_started(what: str, log: Path) -> OperatorError:
     lines = log.read_text(errors="replace").strip().splitlines()
     said = lines[-1] if lines else "it said nothing"
-    return OperatorError(what, f"it did not start: {said}", "Mend that, and start the demo again.", exit_code=3)
+    return OperatorError(
+        what, f"it did not start: {said}", "Mend that, and start the demo again.", exit_code=3
+    )
 
 
 def _confdir(folder: Path) -> Path:

@@ -308,9 +308,11 @@ def _line(text: str, match: tuple[int, int]) -> str:
 
 
 def _words(words: Sequence[str]) -> re.Pattern[str] | None:
+    """Whole words, with a plural s; a word that ends in * is the beginning of one."""
     if not words:
         return None
-    return re.compile(r"(?<![a-z])(?:" + "|".join(map(re.escape, words)) + ")")
+    ends = (re.escape(w[:-1]) if w.endswith("*") else re.escape(w) + "s?(?![a-z])" for w in words)
+    return re.compile(r"(?<![a-z])(?:" + "|".join(ends) + ")")
 
 
 def _revision(packs: Packs, settings: DetectionSettings) -> str:

@@ -121,7 +121,9 @@ def iban(text: str, start: int, end: int) -> Candidates:
     for index in range(start, end):
         seen += text[index].isalnum()
         if seen == length:
-            if iban_checksum(text[start : index + 1]) and not text[index + 1 : index + 2].isalnum():
+            value = text[start : index + 1]
+            one_case = value in (value.upper(), value.lower()) or value[2:].upper() == value[2:]
+            if one_case and iban_checksum(value) and not text[index + 1 : index + 2].isalnum():
                 yield start, index + 1, 1.0
             return
 
@@ -134,12 +136,16 @@ def ssn(text: str, start: int, end: int) -> Candidates:
         return
     if len(set(digits)) == 1 or digits == "078051120":
         return
+    if end - start == 11 and text[start + 3] != text[start + 6]:
+        return
     yield start, end, 1.0 if end - start == 11 else 0.3
 
 
 def ip(text: str, start: int, end: int) -> Candidates:
     """Addresses that belong to somebody: not loopback, masks, version numbers or scope operators."""
-    value = text[start:end].split("/")[0].split("%")[0]
+    value = text[start:end].split("/")[0].rstrip(".")
+    if value.endswith(":") and not value.endswith("::"):
+        value = value[:-1]
     try:
         address = ipaddress.ip_address(value)
     except ValueError:
@@ -159,7 +165,7 @@ def ip(text: str, start: int, end: int) -> Candidates:
             yield start, stop, 1.0
         return
     if value.count(":") >= 3 and sum(c.isdigit() for c in value) >= 3:
-        yield start, stop, 1.0 if value.count(":") > 3 else 0.6
+        yield start, stop, 1.0
 
 
 @lru_cache(maxsize=1)

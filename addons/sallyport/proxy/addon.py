@@ -21,7 +21,7 @@ from sallyport.exchange import Client as Caller
 from sallyport.exchange import Exchange, Operation, Request, Response, Surface
 from sallyport.pipeline import STAGES, Step, decide, merge_edits
 from sallyport.policy.catalogue import Provider
-from sallyport.proxy import http1, intake, stream
+from sallyport.proxy import http1, intake, layers, stream
 from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
@@ -67,6 +67,7 @@ class GatewayAddon:
         self._stages = stages
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
         stream.settings.answer = self._answer
+        layers.on_closed = self.connections.refused
         http1.on_head_started = self._head_started
         http1.on_framing_refused = self._framing_refused
 
@@ -425,7 +426,11 @@ class GatewayAddon:
         tap = passage.tap
         detail = (tap.failed if tap else None) or (flow.error.msg if flow.error else "") or "broken"
         if passage.admitted is None:
+            # It never came whole, or the core found it unsound; what its head was refused for is told.
             passage.ended = True
+            if passage.refused is not None:
+                passage.verdict = Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
+            self.gateway.record(self._event(EventKind.REFUSED, passage, "not_whole"))
             return
         usage = tap.usage if tap else None
         answer = Response(status or 0, usage=usage) if status or usage else None
@@ -457,9 +462,15 @@ class GatewayAddon:
         passage = self._passages.get(flow)
         message = _CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
         if passage is None:
+            if reason == "gateway.no_verdict":
+                self.connections.refused(flow.client_conn, "no_verdict")
             return stream.plain_answer(flow, status, reason)
-        if reason == "gateway.no_verdict" and passage.admitted is not None and not passage.ended:
-            self._end(passage, EventKind.REFUSED, None, 0, "no_verdict")
+        if reason == "gateway.no_verdict" and not passage.ended:
+            if passage.admitted is not None:
+                self._end(passage, EventKind.REFUSED, None, 0, "no_verdict")
+            else:
+                passage.ended = True
+                self.gateway.record(self._event(EventKind.REFUSED, passage, "no_verdict"))
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
         return self._refusal_answer(passage, decision, retry=reason.startswith("upstream."))
 

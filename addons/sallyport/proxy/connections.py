@@ -151,6 +151,9 @@ class Connections:
         context = data.context
         client = context.client
         mode = mode_name(client)
+        if _is_unreadable(data.client_hello):
+            self._cut(client, "bad_name")
+            return
         name = normalise_name(data.client_hello.sni)
         port = context.server.address[1] if context.server.address else 443
         if mode == "explicit":
@@ -250,6 +253,12 @@ class Connections:
             rules_revision=gateway.live.detector.revision,
             detail=detail,
         )
+
+
+def _is_unreadable(hello: tls.ClientHello) -> bool:
+    """Say whether a server name is there that two parsers could read differently: it is not taken as absent."""
+    extensions = sum(kind == 0 for kind, _ in hello.extensions)
+    return extensions > 1 or (extensions == 1 and hello.sni is None)
 
 
 def _is_address(name: str) -> bool:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from mitmproxy import addonmanager, version
+from mitmproxy import addonmanager, hooks, version
+from mitmproxy import http as messages
 from mitmproxy.addons import next_layer, tlsconfig
 from mitmproxy.net import tls as net_tls
 from mitmproxy.proxy import layer, server
@@ -17,7 +18,7 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import _http1, _http2
 
 from sallyport.errors import OperatorError
-from sallyport.proxy import dial, http1, layers, logs, manager, stream, tls
+from sallyport.proxy import dial, http1, http2, layers, lean, logs, manager, stream, tls
 
 MITMPROXY_VERSION = "12.2.3"
 
@@ -47,6 +48,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
         http_layers, "Http1Server", http1.GuardedHttp1Server, "unbounded heads, folded lines, bare LF"
     ),
     Replacement(http_layers, "Http1Client", http1.GuardedHttp1Client, "unbounded answer heads"),
+    Replacement(http_layers, "Http2Server", http2.GuardedHttp2Server, "records no protocol error"),
     Replacement(_http1, "make_body_reader", http1.make_body_reader, "crashes on chunked trailers"),
     Replacement(_http1, "make_error_response", http1.make_error_response, "quotes the peer in HTML"),
     Replacement(_http2, "format_error", http1.format_error, "quotes the peer in HTML"),
@@ -66,6 +68,16 @@ REPLACEMENTS: tuple[Replacement, ...] = (
         tls.create_client_proxy_context,
         "accepts any client certificate",
     ),
+    Replacement(
+        server.ConnectionHandler, "server_event", lean.server_event, "a task per hook, a write per piece"
+    ),
+    Replacement(messages.Headers, "get_all", lean.get_all, "four calls for every name of a message"),
+    Replacement(messages.Headers, "__getitem__", lean.get_item, "likewise"),
+    Replacement(messages.Headers, "__delitem__", lean.delete_item, "likewise"),
+    Replacement(
+        messages.MessageData, "__post_init__", lean.no_type_check, "checks its own types by reflection"
+    ),
+    Replacement(hooks.Hook, "args", lean.hook_arguments, "lists a hook's fields by reflection, twice"),
 )
 
 STOCK: dict[tuple[str, str], Any] = {

@@ -23,6 +23,7 @@ StockClient = _http1.Http1Client
 _stock_body_reader = _http1.make_body_reader
 
 _REQUEST_LINE = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.1\Z")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}:[\t -~\x80-\xff]*\Z")
 
 on_head_started: Callable[[object], None] = lambda client: None  # noqa: E731
@@ -127,6 +128,8 @@ class GuardedHttp1Server(StockServer):
             on_framing_refused(self.context.client, refused)
             return
         yield from super().read_headers(event)
+        if self.state == self.done and self.request is None:
+            on_framing_refused(self.context.client, "head")
 
     def _refused(self) -> str | None:
         data = bytes(self.buf)
@@ -136,7 +139,8 @@ class GuardedHttp1Server(StockServer):
             return "head_too_large"
         if end >= 0:
             return framing_error(data[:end], settings.max_headers)
-        if data[:1] in (b"\r", b"\n") or b"\n\n" in data or b"\r\r" in data or b"\0" in data:
+        # The reader behind this ends a head at a bare LF too, which must not spare it the checks above.
+        if data[:1] == b"\r" or _BARE_LF.search(data) or b"\r\r" in data or b"\0" in data:
             return "line_ends"
         if data:
             on_head_started(self.context.client)

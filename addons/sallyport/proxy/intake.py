@@ -36,8 +36,11 @@ _STRUCTURAL = frozenset(
 NEVER_FORWARDED = (
     "proxy-authorization", "proxy-connection", "proxy-authenticate", "te", "keep-alive", "forwarded", "via",
     "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "alt-used",
+    "x-forwarded-server", "x-host", "x-original-host", "x-http-host-override", "x-original-url", "x-rewrite-url",
+    "x-http-method", "x-http-method-override", "x-method-override",
 )  # fmt: skip
-"""Headers that would tell a provider about the inside, or belong to this hop only."""
+"""Headers that would tell a provider about the inside, belong to this hop only, or ask for another host, path
+or method than the one that was judged."""
 
 
 def refuse(reason: str, message: str, status: int = 400) -> Decision:

@@ -4,6 +4,8 @@ Stock mitmproxy relays what it does not recognise (a first segment of two bytes 
 Here what is not recognised is closed.
 """
 
+from collections.abc import Callable
+
 from mitmproxy import ctx
 from mitmproxy.connection import Client
 from mitmproxy.net.tls import starts_like_tls_record
@@ -14,14 +16,25 @@ from mitmproxy.proxy.layers.http import HTTPMode
 
 _TLS_RECORD = 0x16
 MIN_FIRST_BYTES = 3
+NOT_HTTP = "not_http"
 
 
 class CloseLayer(layer.Layer):
-    """Close the client connection and swallow everything."""
+    """Close the client connection and swallow everything. reason: id for the audit, empty if it knows."""
+
+    def __init__(self, context: Context, reason: str = "") -> None:
+        super().__init__(context)
+        self._reason = reason
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, events.Start):
+            if self._reason:
+                on_closed(self.context.client, self._reason)
             yield commands.CloseConnection(self.context.client)
+
+
+on_closed: Callable[[Client, str], None] = lambda client, reason: None  # noqa: E731
+"""Called with a client and a reason id when its bytes are no protocol of ours; the addon sets it."""
 
 
 def abort_connection(client: Client) -> None:
@@ -42,13 +55,13 @@ def choose_layer(context: Context, data_client: bytes) -> layer.Layer | None:
     HTTP comes first. A plain connection must start like an HTTP/1 request line.
     """
     if context.client.transport_protocol != "tcp":
-        return CloseLayer(context)
+        return CloseLayer(context, "not_tcp")
     top = context.layers[-1] if context.layers else None
     if isinstance(top, modes.HttpProxy):
         return HttpLayer(context, HTTPMode.regular)
     if len(data_client) < MIN_FIRST_BYTES:
         if data_client and not _may_start(data_client):
-            return CloseLayer(context)
+            return CloseLayer(context, NOT_HTTP)
         return None
     if starts_like_tls_record(data_client) and not _has_tls(context):
         # Reverse and transparent mode alike: the upstream side is TLS too, opened only after a verdict.
@@ -56,7 +69,7 @@ def choose_layer(context: Context, data_client: bytes) -> layer.Layer | None:
         server_tls.child_layer = ClientTLSLayer(context)
         return server_tls
     if not _may_start(data_client):
-        return CloseLayer(context)
+        return CloseLayer(context, NOT_HTTP)
     return HttpLayer(context, HTTPMode.transparent)
 
 

@@ -88,17 +88,16 @@ class _Turn:
     def run(self) -> None:
         """Handle the event, and the completion of each hook that completed at once."""
         handler = self._handler
-        try:
-            while self.pending:
+        while self.pending:
+            try:
                 for command in handler.layer.handle_event(self.pending.popleft()):
                     if type(command) is commands.SendData:
                         self._send(command)
                     else:
                         self._flush()
                         self._obey(command)
-        except Exception:
-            handler.log("mitmproxy has crashed!", logging.ERROR, exc_info=True)
-        finally:
+            except Exception:
+                handler.log("mitmproxy has crashed!", logging.ERROR, exc_info=True)
             self._flush()
 
     def _send(self, command: commands.SendData) -> None:
@@ -112,13 +111,12 @@ class _Turn:
     def _flush(self) -> None:
         if self._connection is None:
             return
-        writer = self._handler.transports[self._connection].writer
+        transport = self._handler.transports.get(self._connection)
         data = self._unsent[0] if len(self._unsent) == 1 else b"".join(self._unsent)
         self._connection = None
         self._unsent.clear()
-        assert writer
-        if not writer.is_closing():
-            writer.write(data)
+        if transport is not None and transport.writer is not None and not transport.writer.is_closing():
+            transport.writer.write(data)
 
     def _obey(self, command: commands.Command) -> None:
         handler = self._handler
@@ -136,7 +134,10 @@ class _Turn:
                 handler.transports[command.connection] = server.ConnectionIO(handler=task)
             case commands.RequestWakeup():
                 timer = asyncio_utils.create_task(
-                    handler.wakeup(command), name="wakeup timer", keep_ref=False, client=handler.client.peername
+                    handler.wakeup(command),
+                    name="wakeup timer",
+                    keep_ref=False,
+                    client=handler.client.peername,
                 )
                 handler.wakeup_timer.add(timer)
             case commands.ConnectionCommand() if command.connection not in handler.transports:

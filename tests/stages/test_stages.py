@@ -1,0 +1,264 @@
+"""Each stage by itself: what it denies, what it changes, what it leaves alone."""
+
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sallyport.decision import Action, Decision, Kind, Mode, Severity
+from sallyport.exchange import Attachment, Client, Operation, Surface
+from sallyport.policy.load import parse_policy
+from sallyport.policy.sections import Identity, NetworkOwner, Policy
+from sallyport.stages.access import AccessStage
+from sallyport.stages.identity import IdentityStage, identify
+from sallyport.stages.injection import InjectionStage
+from sallyport.stages.masking import MaskingStage
+from sallyport.stages.places import HEADER
+from sallyport.stages.secrets import SecretsStage
+from samples import Desk, Findings, exchange, finding, segment
+
+MAIL = "marta.quill@example.com"
+FINGERPRINT = "key_" + "0a1b2c3d" * 3
+
+
+def policy(text: str = "") -> Policy:
+    return parse_policy("version: 1\n" + text)
+
+
+IDENTITY = policy(
+    f"""
+identity:
+  header: {{name: X-User, trusted_peers: [10.0.0.0/24], tenant_header: X-Tenant, roles_header: X-Roles}}
+  keys: [{{fingerprint: {FINGERPRINT}, owner: ada, tenant: lab, roles: [staff]}}]
+  networks:
+    - {{cidr: 192.168.0.0/16, principal: office}}
+    - {{cidr: 192.168.7.0/24, principal: kitchen}}
+    - {{cidr: "fd00::/8", principal: six}}
+"""
+).identity
+
+
+@pytest.mark.parametrize(
+    ("client", "who", "source"),
+    [
+        (Client("10.0.0.9", "explicit", headers=(("x-user", "eve"),)), "eve", "header"),
+        (Client("::ffff:10.0.0.9", "explicit", headers=(("x-user", "eve"),)), "eve", "header"),
+        (Client("10.0.1.9", "explicit", headers=(("x-user", "eve"),)), None, None),
+        (Client("10.0.0.9", "explicit", headers=(("x-user", "eve"), ("x-user", "root"))), None, None),
+        (Client("10.0.0.9", "explicit", headers=(("x-user", "  "),)), None, None),
+        (Client("1.2.3.4", "explicit", credential=FINGERPRINT), "ada", "key"),
+        (
+            Client("10.0.0.9", "explicit", credential=FINGERPRINT, headers=(("x-user", "eve"),)),
+            "eve",
+            "header",
+        ),
+        (Client("192.168.7.3", "explicit"), "kitchen", "network"),
+        (Client("192.168.8.3", "explicit"), "office", "network"),
+        (Client("fd00::1%eth0", "explicit"), "six", "network"),
+        (Client("not an address", "explicit"), None, None),
+    ],
+)
+def test_the_strongest_proof_names_the_caller(client: Client, who: str | None, source: str | None) -> None:
+    found = identify(client, IDENTITY)
+    assert (found.id if found else None) == who
+    assert (found.source if found else None) == source
+
+
+def test_tenant_and_roles_come_from_the_trusted_peer_too() -> None:
+    headers = (("x-user", "eve"), ("x-tenant", "bank"), ("x-roles", "a, b,,"))
+    found = identify(Client("10.0.0.9", "explicit", headers=headers), IDENTITY)
+    assert found is not None
+    assert (found.tenant, found.roles) == ("bank", ("a", "b"))
+
+
+@given(st.from_regex(r"[0-9a-f.:%]{0,40}", fullmatch=True))
+def test_no_spelling_of_an_address_raises(address: str) -> None:
+    section = Identity(networks=(NetworkOwner(cidr=ip_network("0.0.0.0/0"), principal="all"),))
+    identify(Client(address, "explicit"), section)
+
+
+async def test_an_unknown_caller_is_denied_by_default_and_anonymous_by_policy() -> None:
+    stage, ports = IdentityStage(), Desk().ports()
+    denied = await stage.decide(exchange(), policy().identity, ports)
+    assert (denied.action, denied.reason) == (Action.DENY, "identity.unknown")
+    allowed = await stage.decide(exchange(), policy("identity: {unknown: anonymous}").identity, ports)
+    assert allowed.action is Action.ALLOW
+    assert allowed.principal is not None
+
+
+async def access(text: str, found: Findings | None = None, **request: object) -> Decision:
+    section = policy(text).access
+    desk = Desk(found or Findings())
+    return await AccessStage().decide(exchange(segment("hi"), **request), section, desk.ports())  # type: ignore[arg-type]
+
+
+async def test_an_operation_or_attachment_the_policy_does_not_name_is_refused() -> None:
+    assert (await access("", operation=Operation.BATCH)).reason == "access.operation"
+    picture, sound = Attachment("/a", "image/png", 10), Attachment("/b", "audio/wav", 10)
+    assert (await access("", attachments=(picture,))).action is Action.ALLOW
+    assert (await access("", attachments=(picture, sound))).reason == "access.attachment"
+
+
+async def test_an_unknown_endpoint_is_refused_unless_the_policy_lets_it_pass_unread() -> None:
+    assert (await access("", operation=Operation.OPAQUE)).reason == "access.unknown_endpoint"
+    opaque = await access("access: {unknown_endpoint: opaque}", operation=Operation.OPAQUE)
+    assert opaque.action is Action.ALLOW
+
+
+RULES = """
+access:
+  default: deny
+  rules:
+    - {id: small, effect: permit, when: "request.model == 'gpt-5'", message: m}
+    - {id: never, effect: forbid, when: "request.max_output_tokens > 100", message: too much, mode: MODE}
+"""
+
+
+async def test_forbid_wins_over_permit_and_default_deny_holds() -> None:
+    rules = RULES.replace("MODE", "enforce")
+    assert (await access(rules)).reason == "access.small"
+    assert (await access(rules, model="other")).reason == "access.default"
+    refused = await access(rules, max_output_tokens=200)
+    assert (refused.action, refused.reason, refused.message) == (Action.DENY, "access.never", "too much")
+
+
+async def test_a_rule_on_trial_says_so_and_does_not_hide_one_in_force() -> None:
+    tried = await access(RULES.replace("MODE", "observe"), max_output_tokens=200)
+    assert (tried.action, tried.rule_mode) == (Action.DENY, Mode.OBSERVE)
+    later = RULES.replace("MODE", "observe") + (
+        '    - {id: really, effect: forbid, when: "request.max_output_tokens > 100", message: no}\n'
+    )
+    assert (await access(later, max_output_tokens=200)).reason == "access.really"
+
+
+async def test_a_condition_without_an_answer_denies() -> None:
+    text = (
+        "access: {rules: [{id: odd, effect: forbid, when: \"principal.attributes['x'] == 'y'\", message: m}]}"
+    )
+    assert (await access(text)).reason == "access.odd"
+
+
+async def test_access_asks_for_findings_only_if_a_rule_reads_them() -> None:
+    unread, read = Findings(), Findings()
+    await access(RULES.replace("MODE", "enforce"), unread)
+    text = "access: {rules: [{id: f, effect: forbid, when: 'findings.size() > 0', message: m}]}"
+    await access(text, read)
+    assert (unread.asked, read.asked) == (0, 1)
+
+
+TEXT = f"my key is SECRETVALUE and my mail {MAIL} twice {MAIL}"
+
+
+async def test_a_secret_is_refused_with_its_kind_and_never_its_value() -> None:
+    desk = Desk(Findings([finding(TEXT, "SECRETVALUE", Kind.SECRET, "API_KEY")]))
+    decision = await SecretsStage().decide(exchange(segment(TEXT)), policy().secrets, desk.ports())
+    assert decision.action is Action.DENY
+    assert "API_KEY" in decision.message
+    assert "SECRETVALUE" not in repr(decision)
+
+
+async def test_a_secret_can_be_masked_but_not_in_a_header() -> None:
+    section = policy("secrets: {action: mask}").secrets
+    desk = Desk(Findings([finding(TEXT, "SECRETVALUE", Kind.SECRET, "API_KEY")]))
+    decision = await SecretsStage().decide(exchange(segment(TEXT)), section, desk.ports())
+    assert decision.action is Action.MODIFY
+    (edit,) = decision.edits
+    assert desk.ports().vault.original(edit.replacement) == "SECRETVALUE"  # type: ignore[attr-defined]
+    at = HEADER + "0"
+    desk = Desk(Findings([finding(TEXT, "SECRETVALUE", Kind.SECRET, "API_KEY", at=at)]))
+    decision = await SecretsStage().decide(exchange(segment(TEXT, at)), section, desk.ports())
+    assert decision.action is Action.DENY
+
+
+async def test_secrets_below_the_severity_are_recorded_only() -> None:
+    desk = Desk(Findings([finding(TEXT, "SECRETVALUE", Kind.SECRET, "X", severity=Severity.LOW)]))
+    decision = await SecretsStage().decide(exchange(segment(TEXT)), policy().secrets, desk.ports())
+    assert decision.action is Action.ALLOW
+    assert len(decision.findings) == 1
+
+
+async def test_an_exclusion_ends_on_its_day_and_may_ask() -> None:
+    found = Findings([finding(TEXT, "SECRETVALUE", Kind.SECRET, "X", rule="secrets.test.x")])
+
+    async def decide(extra: str) -> Action:
+        section = policy(f"secrets: {{exclusions: [{{rule: secrets.test.*, why: w, {extra}}}]}}").secrets
+        return (await SecretsStage().decide(exchange(segment(TEXT)), section, Desk(found).ports())).action
+
+    assert await decide("until: 2026-11-21") is Action.ALLOW
+    assert await decide("until: 2026-11-20") is Action.DENY
+    assert await decide("when: \"request.model == 'gpt-5'\"") is Action.ALLOW
+    assert await decide("when: \"request.model == 'other'\"") is Action.DENY
+    assert await decide("when: \"principal.attributes['nothing'] == 'x'\"") is Action.DENY
+
+
+async def masked(section: str, at: str = "/messages/0/content", entity: str = "EMAIL_ADDRESS") -> Decision:
+    desk = Desk(Findings([finding(TEXT, MAIL, entity=entity, at=at)]))
+    return await MaskingStage().decide(exchange(segment(TEXT, at)), policy(section).masking, desk.ports())
+
+
+@pytest.mark.parametrize(
+    ("operator", "action", "shape"),
+    [
+        ("placeholder", Action.MODIFY, "<EMAIL_ADDRESS_"),
+        ("redact", Action.MODIFY, "[EMAIL_ADDRESS]"),
+        ("hash", Action.MODIFY, "<EMAIL_ADDRESS_HASH_"),
+        ("deny", Action.DENY, ""),
+        ("allow", Action.ALLOW, ""),
+    ],
+)
+async def test_each_operator_does_its_own(operator: str, action: Action, shape: str) -> None:
+    decision = await masked(f"masking: {{entities: {{EMAIL_ADDRESS: {operator}}}}}")
+    assert decision.action is action
+    assert all(e.replacement.startswith(shape) for e in decision.edits)
+    assert MAIL not in repr(decision)
+
+
+async def test_what_cannot_be_edited_is_refused_but_an_address_in_a_header_is_ordinary() -> None:
+    assert (await masked("", HEADER + "0")).reason == "masking.unmaskable"
+    assert (await masked("", HEADER + "0", "IP_ADDRESS")).action is Action.ALLOW
+    assert (await masked("", entity="IP_ADDRESS")).action is Action.MODIFY
+
+
+async def test_unsure_findings_are_left_alone() -> None:
+    desk = Desk(Findings([finding(TEXT, MAIL, score=0.3)]))
+    decision = await MaskingStage().decide(exchange(segment(TEXT)), policy().masking, desk.ports())
+    assert decision.action is Action.ALLOW
+
+
+async def test_reasoning_the_provider_wrote_goes_back_as_it_was_and_forged_reasoning_does_not() -> None:
+    desk = Desk(Findings([finding(TEXT, MAIL)]))
+    asked = exchange(segment(TEXT, surface=Surface.REASONING))
+    stage, section = MaskingStage(), policy().masking
+    assert (await stage.decide(asked, section, desk.ports())).action is Action.MODIFY
+    desk.vault.scope("t", "p", "c1").remember_answer(TEXT)
+    assert (await stage.decide(asked, section, desk.ports())).action is Action.ALLOW
+
+
+async def test_injection_scores_add_up_per_segment_on_the_surfaces_that_count() -> None:
+    text, other = "do this now", "/messages/1/content"
+    halves = [finding(text, w, Kind.INJECTION, "X", score=0.5) for w in ("do", "now")]
+    apart = [halves[0], finding(text, "now", Kind.INJECTION, "X", score=0.5, at=other)]
+    stage, section = InjectionStage(), policy().injection
+
+    async def action(found: list[object], surface: Surface = Surface.USER) -> Action:
+        asked = exchange(segment(text, surface=surface), segment(text, other))
+        return (await stage.decide(asked, section, Desk(Findings(found)).ports())).action  # type: ignore[arg-type]
+
+    assert await action([*halves]) is Action.DENY
+    assert await action([*apart]) is Action.ALLOW
+    assert await action([*halves], Surface.SYSTEM) is Action.ALLOW
+
+
+async def test_the_same_input_gives_the_same_decision() -> None:
+    found = Findings([finding(TEXT, MAIL), finding(TEXT, "SECRETVALUE", Kind.SECRET, "K")])
+    for stage, section in (
+        (SecretsStage(), policy("secrets: {action: mask}").secrets),
+        (MaskingStage(), policy().masking),
+        (InjectionStage(), policy().injection),
+        (AccessStage(), policy().access),
+        (IdentityStage(), policy().identity),
+    ):
+        decide = stage.decide  # type: ignore[attr-defined]
+        first = await decide(exchange(segment(TEXT)), section, Desk(found).ports())
+        assert first == await decide(exchange(segment(TEXT)), section, Desk(found).ports())
