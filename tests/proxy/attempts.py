@@ -14,14 +14,20 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import rawclient
+import h2.config
+import h2.connection
+import h2.settings
 import zstandard
+from hyperframe.frame import ContinuationFrame, HeadersFrame
+
+import rawclient
 from proxy.door import (
     AI,
     CHAT,
     ECH,
     LEAK,
     OTHER_AI,
+    SEGMENT_PAUSE_S,
     UNLISTED,
     Door,
     Try,
@@ -48,12 +54,14 @@ class Attempt:
     """reason: reason or detail of the audit event that must tell of it; empty where none is due.
 
     disarmed: the call is in order and may go on without this piece of it, which may not be found upstream.
+    beside: a sound call goes with it, and passes.
     """
 
     id: str
     run: Try
     reason: str
     disarmed: bytes = b""
+    beside: bool = False
 
 
 def said(mark: str, *lines: str, body: bytes | None = None, length: bool = True) -> bytes:
@@ -92,14 +100,24 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n", size: bytes = b"%x") -> b
     return b"".join(size % len(c) + b"\r\n" + c + b"\r\n" for c in chunks) + end
 
 
-def with_chunks(make: Callable[[bytes], bytes], *lines: str) -> Try:
+def with_chunks(make: Callable[[bytes], bytes], *lines: str, wait_s: float = 3.0) -> Try:
     """A call whose body is written as make(body) under Transfer-Encoding: chunked."""
     begin = (START, HOST, "Transfer-Encoding: chunked", *lines)
-    return inside(lambda mark: said(mark, *begin, body=b"", length=False) + make(chat(mark)))
+    return inside(lambda mark: said(mark, *begin, body=b"", length=False) + make(chat(mark)), wait_s=wait_s)
 
 
 def zipped(mark: str) -> bytes:
     return gzip.compress(hidden(mark))
+
+
+def to_own(host: str) -> Try:
+    """A plain HTTP request for a port of the gateway's machine."""
+
+    def run(door: Door, mark: str) -> Talk:
+        where = f"{host}:{door.own}"
+        return talk(door.dial(), said(mark, f"POST http://{where}/ HTTP/1.1", f"Host: {where}"))
+
+    return run
 
 
 def split_first(*sizes: int, crlf: bytes = b"") -> Try:
@@ -145,9 +163,9 @@ def h2_preface(where: str) -> Try:
     return inside(lambda mark: preface) if where == "tls" else after_connect(lambda mark: preface)
 
 
-def second_request(second: Callable[[str], bytes], *, first: Callable[[str], bytes] = call) -> Try:
+def second_request(second: Callable[[str], bytes]) -> Try:
     """A sound call and, in the same segment, another one that must be judged on its own."""
-    return inside(lambda mark: first(mark + "-first") + second(mark))
+    return inside(lambda mark: call("a-sound-one") + second(mark))
 
 
 def other_names_in_hello(door: Door, mark: str) -> Talk:
@@ -183,6 +201,43 @@ def h2_slow(door: Door, mark: str) -> Talk:
     """HTTP/2 that opens no stream."""
     sock = door.tls(alpn=["h2"])
     return talk(sock, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
+
+
+def h2_flood(kind: str) -> Try:
+    """Streams without end, streams that are reset at once, or a header block that never ends."""
+
+    def run(door: Door, mark: str) -> Talk:
+        config = h2.config.H2Configuration(client_side=True, header_encoding=False)
+        conn = h2.connection.H2Connection(config)
+        conn.initiate_connection()
+        sock = door.tls(alpn=["h2"])
+        said = conn.data_to_send()
+        for number in range(150):
+            stream = 2 * number + 1
+            if kind == "headers":
+                block = conn.encoder.encode(h2_fields(mark) if not number else [(b"x-note", mark.encode())])
+                frame = HeadersFrame(1) if not number else ContinuationFrame(1)
+                frame.data = block
+                said += frame.serialize()
+                continue
+            conn.remote_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+            conn.remote_settings.acknowledge()
+            conn.send_headers(stream, h2_fields(mark), end_stream=False)
+            if kind == "resets":
+                conn.reset_stream(stream)
+            said += conn.data_to_send()
+        return talk(sock, said, wait_s=1.0)
+
+    return run
+
+
+def never_finished(door: Door, mark: str) -> Talk:
+    """A call for another host whose body is announced and never sent."""
+    sock = door.tls()
+    sock.sendall(call(mark, host=OTHER_AI)[:-20])
+    time.sleep(SEGMENT_PAUSE_S)
+    sock.close()
+    return Talk(0, b"", b"")
 
 
 def many_connections(door: Door, mark: str) -> Talk:
@@ -238,20 +293,20 @@ def reverse_bytes(*pieces: bytes) -> Try:
 
 
 FIRST_BYTES = [
-    Attempt("first-segment-1-byte-tls", hello_in_segments(1), ""),
-    Attempt("first-segment-2-bytes-tls", hello_in_segments(2), ""),
+    Attempt("first-segment-1-byte-tls", hello_in_segments(1), "framing_line_ends"),
+    Attempt("first-segment-2-bytes-tls", hello_in_segments(2), "framing_line_ends"),
     Attempt("first-record-1-byte", split_first(1), "secrets.found"),
     Attempt("first-record-2-bytes", split_first(2), "secrets.found"),
     Attempt("first-record-4-bytes", split_first(4), "secrets.found"),
     Attempt("first-records-1-1-1", split_first(1, 1, 1), "secrets.found"),
     Attempt("leading-crlf-in-tls", split_first(2, crlf=b"\r\n"), "not_http"),
-    Attempt("leading-crlf-to-the-proxy", plain(b"\r\nCONNECT api.openai.com:443 HTTP/1.1\r\n\r\n%MARK"), "framing_request_line"),
+    Attempt("leading-crlf-to-the-proxy", plain(lambda mark: b"\r\n" + head(f"CONNECT {AI}:443 HTTP/1.1", f"X-Note: {mark}")), "framing_request_line"),
     Attempt("leading-space", inside(lambda mark: b" " + call(mark)), "not_http"),
     Attempt("raw-tcp-in-connect", after_connect(lambda mark: b"\x01\x02\x03" + mark.encode()), "not_http"),
     Attempt("raw-tcp-1-byte-first", after_connect(lambda mark: (b"\x01", b"\x02" + mark.encode())), "not_http"),
     Attempt("raw-tcp-in-tls", inside(lambda mark: b"\x00\x00\x00\x10" + mark.encode()), "not_http"),
     Attempt("ssh-banner-in-connect", after_connect(lambda mark: b"SSH-2.0-OpenSSH_9.2 " + mark.encode() + b"\r\n\r\n"), "framing_request_line"),
-    Attempt("ssh-banner-to-the-proxy", plain(b"SSH-2.0-%MARK\r\n\r\n"), "framing_request_line"),
+    Attempt("ssh-banner-to-the-proxy", plain(lambda mark: head(f"SSH-2.0-{mark}")), "framing_request_line"),
     Attempt("smtp-in-connect", after_connect(lambda mark: b"EHLO " + mark.encode() + b"\r\n\r\n"), "framing_request_line"),
     Attempt("smtp-in-tls", inside(lambda mark: b"EHLO " + mark.encode() + b"\r\n\r\n"), "framing_request_line"),
     Attempt("lower-case-method", with_head(f"post {CHAT} HTTP/1.1", HOST), "not_http"),
@@ -259,20 +314,27 @@ FIRST_BYTES = [
     Attempt("method-with-symbols", with_head(f"POS!T {CHAT} HTTP/1.1", HOST), "framing_request_line"),
     Attempt("tls-in-tls", tls_in_tls, "framing_request_line"),
     Attempt("tls-to-the-proxy", tls_to_the_proxy, "framing_line_ends"),
-    Attempt("socks4", plain(b"\x04\x01\x01\xbb\x01\x02\x03\x04%MARK\0"), "framing_line_ends"),
-    Attempt("socks5", plain(b"\x05\x01\x00"), ""),
+    Attempt("socks4", plain(lambda mark: b"\x04\x01\x01\xbb\x01\x02\x03\x04" + mark.encode() + b"\0"), "framing_line_ends"),
+    Attempt("socks5", plain(b"\x05\x01\x00"), "framing_line_ends"),
     Attempt("h2-prior-knowledge-to-the-proxy", h2_preface("proxy"), "framing_request_line"),
     Attempt("h2-prior-knowledge-in-connect", h2_preface("connect"), "framing_request_line"),
     Attempt("h2-prior-knowledge-in-tls", h2_preface("tls"), "framing_request_line"),
     Attempt("h2c-upgrade", with_lines("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAA"), "transport.upgrade"),
     Attempt("websocket-upgrade", inside(lambda mark: head(f"GET /v1/realtime?model={mark} HTTP/1.1", HOST, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")), "transport.upgrade"),
-    Attempt("garbage-in-tls", inside(lambda mark: os.urandom(4000) + b"\r\n\r\n" + mark.encode()), "not_http"),
-    Attempt("garbage-to-the-proxy", plain(b"%MARK" + bytes(range(256)) * 8 + b"\r\n\r\n"), "framing_request_line"),
+    Attempt("garbage-in-tls", inside(lambda mark: b"\xff" + os.urandom(4000) + b"\r\n\r\n" + mark.encode()), "not_http"),
+    Attempt("garbage-to-the-proxy", plain(lambda mark: mark.encode() + bytes(range(256)) * 8 + b"\r\n\r\n"), "framing_request_line"),
     Attempt("plain-http-in-connect", after_connect(call), "transport.plain_http"),
-    Attempt("plain-http-through-the-proxy", plain(said("%MARK", f"POST http://{AI}{CHAT} HTTP/1.1", HOST)), "transport.plain_http"),
-    Attempt("https-target-without-connect", plain(said("%MARK", f"POST https://{AI}{CHAT} HTTP/1.1", HOST)), "transport.plain_http"),
-    Attempt("origin-form-to-the-proxy", plain(said("%MARK", START, HOST)), "transport.plain_http"),
-    Attempt("plain-http-to-other-host", plain(said("%MARK", f"POST http://{UNLISTED}/upload HTTP/1.1", f"Host: {UNLISTED}")), "transport.plain_http"),
+    Attempt("plain-http-through-the-proxy", plain(lambda mark: said(mark, f"POST http://{AI}{CHAT} HTTP/1.1", HOST)), "transport.plain_http"),
+    Attempt("https-target-without-connect", plain(lambda mark: said(mark, f"POST https://{AI}{CHAT} HTTP/1.1", HOST)), "transport.plain_http"),
+    Attempt("origin-form-to-the-proxy", plain(lambda mark: said(mark, START, HOST)), "transport.plain_http"),
+    Attempt("plain-in-connect-to-ai-host-unlisted", after_connect(lambda mark: said(mark, START, f"Host: {UNLISTED}")), "transport.plain_http"),
+    Attempt("plain-in-connect-to-unlisted-host-ai", after_connect(lambda mark: said(mark, START, HOST), connect=UNLISTED), "transport.plain_http"),
+    Attempt("plain-relay-host-of-ai", plain(lambda mark: said(mark, f"POST http://{UNLISTED}:443/ HTTP/1.1", f"Host: {AI}:443")), "transport.plain_http"),
+    Attempt("plain-relay-then-ai", plain(lambda mark: head(f"GET http://{UNLISTED}:443/ HTTP/1.1", f"Host: {UNLISTED}:443") + said(mark, f"POST http://{AI}:443{CHAT} HTTP/1.1", f"Host: {AI}:443")), "transport.plain_http", beside=True),
+    Attempt("plain-relay-upgrade", plain(lambda mark: said(mark, f"GET http://{UNLISTED}:443/ HTTP/1.1", f"Host: {UNLISTED}:443", "Connection: Upgrade", "Upgrade: websocket")), "transport.plain_http"),
+    Attempt("plain-relay-to-an-address", to_own("127.0.0.1"), "transport.plain_http"),
+    Attempt("plain-relay-to-localhost", to_own("localhost"), "tunnelled"),
+    Attempt("plain-http-to-other-host", plain(lambda mark: said(mark, f"POST http://{UNLISTED}/upload HTTP/1.1", f"Host: {UNLISTED}")), "transport.plain_http"),
 ]  # fmt: skip
 
 NAMES = [
@@ -304,8 +366,8 @@ NAMES = [
     Attempt("connect-ipv6-loopback", connecting("[::1]:%OWN", sni=UNLISTED), "address_instead_of_name"),
     Attempt("connect-ipv6-mapped", connecting("[::ffff:127.0.0.1]:%OWN", sni=UNLISTED), "address_instead_of_name"),
     Attempt("connect-metadata-address", connecting("169.254.169.254:%OWN", sni=UNLISTED), "address_instead_of_name"),
-    Attempt("connect-localhost", connecting("localhost:%OWN"), ""),
-    Attempt("connect-localhost-dot", connecting("localhost.:%OWN"), ""),
+    Attempt("connect-localhost", connecting("localhost:%OWN"), "tunnelled"),
+    Attempt("connect-localhost-dot", connecting("localhost.:%OWN"), "tunnelled"),
     Attempt("connect-other-port", connecting(f"{AI}:8443"), "port"),
     Attempt("connect-port-22", connecting(f"{UNLISTED}:22"), "port"),
     Attempt("connect-port-80", connecting(f"{AI}:80"), "port"),
@@ -313,7 +375,7 @@ NAMES = [
     Attempt("connect-userinfo", connecting(f"me@{AI}:443", sni=AI), "framing_head"),
     Attempt("connect-userinfo-other-host", connecting(f"{UNLISTED}:443@{AI}:443", sni=AI), "framing_head"),
     Attempt("connect-percent-escape", connecting("api.openai%2ecom:443", sni=AI), "framing_head"),
-    Attempt("connect-underscore-look-alike", connecting("api_openai.com.evil_host:443", sni=AI), ""),
+    Attempt("connect-look-alike-sni-ai", connecting("api-openai.com:443", sni=AI), "name_mismatch"),
     Attempt("connect-with-body", lambda door, mark: talk(door.dial(), head(f"CONNECT {AI}:443 HTTP/1.1", f"Host: {AI}:443", "Transfer-Encoding: chunked") + chunked(mark.encode())), "connect_body"),
     Attempt("connect-inside-tls", inside(lambda mark: head(f"CONNECT {OTHER_AI}:443 HTTP/1.1", f"Host: {OTHER_AI}:443") + call(mark)), "not_whole"),
     Attempt("connect-inside-connect", after_connect(lambda mark: head(f"CONNECT {OTHER_AI}:443 HTTP/1.1", f"Host: {OTHER_AI}:443") + call(mark)), "not_whole"),
@@ -345,7 +407,7 @@ FRONTING = [
     Attempt("h2-host-twice", h2_with((b"host", AI.encode()), (b"host", OTHER_AI.encode())), "framing_http2"),
     Attempt("h2-host-twice-the-same", h2_with((b"host", AI.encode()), (b"host", AI.encode())), "framing_http2"),
     Attempt("h2-authority-twice", over_h2(lambda mark: ([*h2_fields(mark)[:4], (b":authority", OTHER_AI.encode()), *h2_fields(mark)[4:]], chat(mark))), "framing_http2"),
-    Attempt("h2-host-instead-of-authority", h2_with((b"host", OTHER_AI.encode()), authority=None), ""),
+    Attempt("h2-host-instead-of-authority", h2_with((b"host", OTHER_AI.encode()), authority=None), "transport.host_mismatch"),
     Attempt("reverse-sni-of-other-host", reverse_tls(UNLISTED), "name_mismatch"),
     Attempt("reverse-host-of-other-ai", reverse_tls(AI, host=OTHER_AI, path="/v1/files"), "access.unknown_endpoint"),
     Attempt("reverse-absolute-form", reverse_tls(AI, path=f"https://{OTHER_AI}{CHAT}"), "transport.host_mismatch"),
@@ -376,7 +438,8 @@ FRAMING = [
     Attempt("header-without-name", with_lines(": value"), "framing_header_line"),
     Attempt("bare-lf-line", inside(lambda mark: call(mark).replace(b"\r\nAuthorization", b"\nAuthorization")), "framing_header_line"),
     Attempt("bare-lf-everywhere", inside(lambda mark: call(mark).replace(b"\r\n", b"\n")), "framing_line_ends"),
-    Attempt("bare-lf-before-the-end", inside(lambda mark: call(mark, "X-Note: a\n b").replace(b"\r\n\r\n", b"\n\r\n")), "framing_line_ends"),
+    Attempt("bare-lf-before-the-end", inside(lambda mark: call(mark).replace(b"\r\n\r\n", b"\n\r\n")), "framing_line_ends"),
+    Attempt("bare-lf-hides-a-fold", inside(lambda mark: call(mark, "X-Note: a\r\n b").replace(b"\r\n\r\n", b"\n\r\n")), "framing_line_ends"),
     Attempt("bare-cr", with_lines("X-Note: a\rHost: x"), "framing_header_line"),
     Attempt("nul-in-header", with_lines("X-Note: a\0b"), "framing_header_line"),
     Attempt("nul-in-target", with_head(f"POST {CHAT}\0 HTTP/1.1", HOST), "framing_request_line"),
@@ -397,13 +460,13 @@ FRAMING = [
     Attempt("chunk-size-0x", with_chunks(lambda b: chunked(b, size=b"0x%x")), "framing_body"),
     Attempt("chunk-size-wrong", with_chunks(lambda b: b"3\r\n" + b + b"\r\n0\r\n\r\n"), "framing_body"),
     Attempt("chunk-without-crlf", with_chunks(lambda b: b"%x\r\n%s0\r\n\r\n" % (len(b), b)), "framing_body"),
-    Attempt("chunk-bare-lf", with_chunks(lambda b: b"%x\n%s\n0\n\n" % (len(b), b)), "framing_body"),
+    Attempt("chunk-bare-lf", with_chunks(lambda b: b"%x\n%s\n0\n\n" % (len(b), b), wait_s=0.3), "framing_body"),
     Attempt("chunk-size-huge", with_chunks(lambda b: b"f" * 40 + b"\r\n" + b), "framing_body"),
-    Attempt("request-in-a-body", second_request(lambda mark: b"", first=lambda mark: post(CHAT, chat(mark) + call(mark), AI)), "wire.json.trailing_data"),
-    Attempt("pipelined-bad-host", second_request(lambda mark: call(mark, host=OTHER_AI)), "transport.host_mismatch", disarmed=b"-only-the-first"),
-    Attempt("pipelined-unknown-endpoint", second_request(lambda mark: call(mark, path="/v1/files")), "access.unknown_endpoint", disarmed=b"-only-the-first"),
-    Attempt("pipelined-hidden-text", second_request(lambda mark: call(mark, text=LEAK)), "secrets.found", disarmed=b"-only-the-first"),
-    Attempt("pipelined-raw-bytes", second_request(lambda mark: b"\x01\x02\x03" + mark.encode() + b"\r\n\r\n"), "framing_request_line", disarmed=b"-only-the-first"),
+    Attempt("request-in-a-body", inside(lambda mark: post(CHAT, chat(mark) + call(mark), AI)), "wire.json.trailing_data"),
+    Attempt("pipelined-bad-host", second_request(lambda mark: call(mark, host=OTHER_AI)), "transport.host_mismatch", beside=True),
+    Attempt("pipelined-unknown-endpoint", second_request(lambda mark: call(mark, path="/v1/files")), "access.unknown_endpoint", beside=True),
+    Attempt("pipelined-hidden-text", second_request(lambda mark: call(mark, text=LEAK)), "secrets.found", beside=True),
+    Attempt("pipelined-raw-bytes", second_request(lambda mark: b"\x01\x02\x03" + mark.encode() + b"\r\n\r\n"), "framing_request_line", beside=True),
     Attempt("expect-unknown", with_lines("Expect: 200-maybe"), "", disarmed=b"expect"),
     Attempt("expect-twice", with_lines("Expect: 100-continue", "Expect: 100-continue"), "framing_repeated_expect"),
     Attempt("h2-trailers", over_h2(lambda mark: (h2_fields(mark), chat(mark)), trailers=[(b"x-note", b"late")]), "transport.trailers"),
@@ -419,7 +482,7 @@ FRAMING = [
     Attempt("h2-crlf-in-method", h2_with(method=b"POST / HTTP/1.1\r\nx: y"), "framing_http2"),
     Attempt("h2-connect", h2_with(method=b"CONNECT", path=None, scheme=None, authority=b"files.example.com:443"), "framing_http2"),
     Attempt("h2-extended-connect", h2_with(method=b"CONNECT", protocol=b"websocket"), "framing_http2"),
-    Attempt("h2-scheme-http", h2_with(scheme=b"http"), ""),
+    Attempt("h2-scheme-http", h2_with(scheme=b"http"), "", disarmed=b"http://"),
     Attempt("h2-path-absolute", h2_with(path=b"https://" + OTHER_AI.encode() + CHAT.encode()), "access.unknown_endpoint"),
     Attempt("h2-path-empty", h2_with(path=b""), "framing_http2"),
     Attempt("h2-pseudo-after-field", over_h2(lambda mark: ([*h2_fields(mark)[1:], (b":method", b"POST")], chat(mark))), "framing_http2"),
@@ -481,7 +544,7 @@ BODIES = [
     Attempt("json-duplicate-keys", json_of('{"model":"m","messages":[{"role":"user","content":"%T","content":"hi"}]}'), "wire.json.duplicate_key"),
     Attempt("json-duplicate-keys-escaped", json_of('{"model":"m","messages":[{"role":"user","content":"hi","conten\\u0074":"%T"}]}'), "wire.json.duplicate_key"),
     Attempt("json-duplicate-messages", json_of('{"model":"m","messages":[{"role":"user","content":"%T"}],"messages":[]}'), "wire.json.duplicate_key"),
-    Attempt("json-keys-differing-in-case", json_of('{"model":"m","messages":[{"role":"user","content":"hi"}],"Messages":[{"role":"user","content":"%T"}]}'), ""),
+    Attempt("json-keys-differing-in-case", json_of('{"model":"m","messages":[{"role":"user","content":"hi"}],"Messages":[{"role":"user","content":"%T"}]}'), "wire.json.duplicate_key"),
     Attempt("json-invalid-utf-8", with_body(lambda mark: hidden(mark).replace(b" LEAK", b"\xff LEAK")), "wire.json.utf8"),
     Attempt("json-overlong-utf-8", with_body(lambda mark: hidden(mark).replace(b"LEAK", b"\xc1\x8cEAK")), "wire.json.utf8"),
     Attempt("json-nan", json_of('{"model":"m","temperature":NaN,"messages":[{"role":"user","content":"%T"}]}'), "wire.json.syntax"),
@@ -499,14 +562,14 @@ BODIES = [
     Attempt("json-escaped-text", json_of('{"model":"m","messages":[{"role":"user","content":"\\u004cE\\u0041K"}]}'), "secrets.found"),
     Attempt("json-text-in-unknown-key", json_of('{"model":"m","messages":[],"vendor_extension":{"x":["%T"]}}'), "secrets.found"),
     Attempt("json-text-in-a-key", json_of('{"model":"m","messages":[],"vendor_extension":{"%T":1}}'), "secrets.found"),
-    Attempt("json-text-in-role", json_of('{"model":"m","messages":[{"role":"%T","content":"hi"}]}'), ""),
-    Attempt("json-text-in-model", json_of('{"model":"%T","messages":[{"role":"user","content":"hi"}]}'), ""),
+    Attempt("json-text-in-role", json_of('{"model":"m","messages":[{"role":"%T","content":"hi"}]}'), "secrets.found"),
+    Attempt("json-text-in-model", json_of('{"model":"%T","messages":[{"role":"user","content":"hi"}]}'), "secrets.found"),
     Attempt("content-type-wrong", with_body(hidden, "Content-Type: text/plain"), "secrets.found"),
     Attempt("content-type-form", with_body(lambda mark: b"messages=" + mark.encode() + b"+LEAK", "Content-Type: application/x-www-form-urlencoded"), "wire.json.syntax"),
     Attempt("content-type-multipart", with_body(lambda mark: b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n" + hidden(mark) + b"\r\n--b--\r\n", "Content-Type: multipart/form-data; boundary=b"), "wire.json.number"),
     Attempt("content-type-twice", with_body(hidden, "Content-Type: application/json", "Content-Type: text/plain"), "framing_repeated_content_type"),
-    Attempt("content-type-missing", inside(lambda mark: head(START, HOST, f"Content-Length: {len(hidden(mark))}") + hidden(mark)), ""),
-    Attempt("body-empty", with_body(lambda mark: b""), ""),
+    Attempt("content-type-missing", inside(lambda mark: head(START, HOST, f"Content-Length: {len(hidden(mark))}") + hidden(mark)), "secrets.found"),
+    Attempt("body-empty", with_body(lambda mark: b""), "wire.json.truncated"),
     Attempt("body-too-large", with_body(lambda mark: chat(mark, "x" * 300_000)), "transport.body_too_large"),
 ]  # fmt: skip
 
@@ -515,6 +578,10 @@ PRESSURE = [
     Attempt("slow-hello", slow_head("hello"), "too_slow"),
     Attempt("slow-request", slow_head("tls"), "too_slow"),
     Attempt("slow-h2", h2_slow, "too_slow"),
+    Attempt("h2-streams-without-end", h2_flood("streams"), "framing_http2"),
+    Attempt("h2-rapid-reset", h2_flood("resets"), "not_whole"),
+    Attempt("h2-continuation-flood", h2_flood("headers"), "framing_http2"),
+    Attempt("refused-head-without-end", never_finished, "transport.host_mismatch"),
     Attempt("too-many-connections", many_connections, "too_many_connections"),
 ]
 

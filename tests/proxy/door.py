@@ -39,6 +39,7 @@ class Door:
     reverse: int
     ca: Path
     own: int
+    outside_ca: Path | None = None
     most: int = 50
     patience_s: float = 3.0
 
@@ -88,13 +89,19 @@ def talk(sock: socket.socket, *pieces: bytes, wait_s: float = 3.0) -> Talk:
         return read_answer(sock, timeout=wait_s)
 
 
-def plain(*pieces: bytes) -> Try:
-    """Say these bytes to the explicit listener itself."""
-    return lambda door, mark: talk(door.dial(), *(p.replace(b"%MARK", mark.encode()) for p in pieces))
+def plain(build: Callable[[str], bytes] | bytes) -> Try:
+    """Say bytes to the explicit listener itself."""
+    return lambda door, mark: talk(door.dial(), build if isinstance(build, bytes) else build(mark))
 
 
-def inside(build: Callable[[str], bytes | tuple[bytes, ...]], *, sni: str | None = AI, connect: str = AI,
-           alpn: Sequence[str] = ()) -> Try:  # fmt: skip
+def inside(
+    build: Callable[[str], bytes | tuple[bytes, ...]],
+    *,
+    sni: str | None = AI,
+    connect: str = AI,
+    alpn: Sequence[str] = (),
+    wait_s: float = 3.0,
+) -> Try:
     """Say bytes inside CONNECT and TLS."""
 
     def run(door: Door, mark: str) -> Talk:
@@ -104,7 +111,7 @@ def inside(build: Callable[[str], bytes | tuple[bytes, ...]], *, sni: str | None
             sock = door.tls(sni, connect=connect, alpn=alpn)
         except OSError as problem:
             return Talk(0, b"", b"", type(problem).__name__)
-        return talk(sock, *pieces)
+        return talk(sock, *pieces, wait_s=wait_s)
 
     return run
 

@@ -55,6 +55,7 @@ KEPT = {
     "unquoted attribute": f"<a href={MAIL} >",
     "mailto": f"mailto:{MAIL} ",
     "reference definition": f"[x]:{MAIL} ",
+    "reference title": f'[1]: https://evil.example/ "{MAIL} "',
     "autolink": f"<https://evil.example/{MAIL}>",
     "www": f"www.evil.example/{MAIL} ",
     "data URL": f"data:text/html,{MAIL} ",

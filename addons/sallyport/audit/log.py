@@ -8,6 +8,7 @@ The rules of this file:
   latter case a REFUSED is recorded too while half the queue is free.
 - Every other accepted event is kept and written again until it is stored, across failures and reconnects.
 - While the store fails, callers get their no at once; the kept events are the probe of its recovery.
+- An event that nobody waits for goes with the next that somebody waits for, at the latest after linger_s.
 """
 
 import asyncio
@@ -94,19 +95,30 @@ class AuditLog:
     """Events on their way into one store. May be used from any thread and any number of event loops.
 
     deadline_s: the longest append() waits. capacity: events that may wait; ends of admitted exchanges may
-    use as many places again, so that a burst of refusals cannot cost an exchange its end.
+    use as many places again, so that a burst of refusals cannot cost an exchange its end. linger_s: how long
+    an event that nobody waits for may wait for others; a transaction costs the same for one as for many.
     """
 
     def __init__(
-        self, sink: Sink, *, deadline_s: float = 2.0, capacity: int = 10_000, max_batch: int = 500
+        self,
+        sink: Sink,
+        *,
+        deadline_s: float = 2.0,
+        capacity: int = 10_000,
+        max_batch: int = 500,
+        linger_s: float = 0.02,
     ) -> None:
         self._sink = sink
         self._deadline_s = deadline_s
         self._capacity = capacity
         self._max_batch = max_batch
+        self._linger_s = linger_s
         self._changed = threading.Condition()
         self._queue: deque[_Entry] = deque()
         self._queued = 0
+        self._urgent = False
+        self._idle = False
+        self._hurrying: set[asyncio.AbstractEventLoop] = set()
         self._in_hand = 0
         self._writing_since: float | None = None
         self._failing_since: float | None = None
@@ -130,14 +142,22 @@ class AuditLog:
         False: the caller goes on in any case, and the event stays queued until it can be stored.
         """
         withdrawable = required and event.kind in (EventKind.ADMITTED, EventKind.TUNNELLED)
-        waiter = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
         entry = _Entry(event, waiter, withdrawable)
         self._accept(entry)
+        if loop not in self._hurrying:
+            # At the end of this turn of the loop, so that all that is ready goes into one transaction.
+            self._hurrying.add(loop)
+            loop.call_soon(self._hurry, loop)
+        timer = loop.call_later(self._deadline_s, _resolve, (waiter,))
         try:
-            await asyncio.wait((waiter,), timeout=self._deadline_s)
+            await waiter
         except asyncio.CancelledError:
             self._cancel(entry)
             raise
+        finally:
+            timer.cancel()
         problem = self._give_up(entry, AUDIT_UNAVAILABLE)
         if problem:
             raise AuditUnavailable(problem)
@@ -201,7 +221,15 @@ class AuditLog:
     def _enqueue(self, entry: _Entry) -> None:
         self._queue.append(entry)
         self._queued += 1
-        self._changed.notify_all()
+        if self._idle or self._in_haste():
+            self._changed.notify_all()
+
+    def _hurry(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Have written what is queued; somebody waits for it."""
+        self._hurrying.discard(loop)
+        with self._changed:
+            self._urgent = self._queued > 0
+            self._changed.notify_all()
 
     def _give_up(self, entry: _Entry, because: str) -> str:
         """Stop waiting for an entry; return "" where it is durable, else the problem."""
@@ -252,6 +280,9 @@ class AuditLog:
         patience_s = self._deadline_s if self._failures < 2 else self._deadline_s / 2
         return Health.REFUSING if now - self._failing_since >= patience_s else Health.DEGRADED
 
+    def _in_haste(self) -> bool:
+        return self._urgent or self._closing or self._queued >= self._max_batch
+
     # What the writer thread does.
 
     def _run(self) -> None:
@@ -275,13 +306,17 @@ class AuditLog:
         """Wait for events and take a batch of them; an empty one means that the log is closed and drained."""
         batch: list[_Entry] = []
         with self._changed:
-            self._changed.wait_for(lambda: self._queued or self._closing)
+            while not self._changed.wait_for(self._in_haste, self._linger_s) and not self._queued:
+                self._idle = True
+                self._changed.wait_for(lambda: self._queued or self._closing)
+                self._idle = False
             while self._queue and len(batch) < self._max_batch:
                 entry = self._queue.popleft()
                 if entry.state is _State.QUEUED:
                     entry.state = _State.WRITING
                     batch.append(entry)
             self._queued -= len(batch)
+            self._urgent = bool(self._queue)
             self._in_hand = len(batch)
             self._writing_since = monotonic() if batch else None
             if not batch:
@@ -316,6 +351,7 @@ class AuditLog:
                 entry.tried = True
             self._queue.extendleft(reversed(kept))
             self._queued += len(kept)
+            self._urgent = True
             if self._health() is Health.REFUSING:
                 waiting = [entry for entry in self._queue if entry.waiter is not None]
                 for entry in waiting:
@@ -339,7 +375,7 @@ def _wake(entries: list[_Entry]) -> None:
             continue
 
 
-def _resolve(futures: list[asyncio.Future[None]]) -> None:
+def _resolve(futures: Sequence[asyncio.Future[None]]) -> None:
     for future in futures:
         if not future.done():
             future.set_result(None)

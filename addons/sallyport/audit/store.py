@@ -6,6 +6,7 @@ All calls block: the writer thread of AuditLog and the command line call them, n
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -62,7 +63,8 @@ class Store:
         self._at = at
         self._connected = True
         self._settled = True
-        dialect = postgresql if at.writer.dialect.name == "postgresql" else sqlite
+        self._rows_together = at.writer.dialect.name == "sqlite"
+        dialect = sqlite if self._rows_together else postgresql
         self._insert = dialect.insert(events).on_conflict_do_nothing()
 
     @classmethod
@@ -225,7 +227,12 @@ class Store:
 
     def _write_together(self, rows: list[Row]) -> None:
         with self._at.writer.begin() as connection:
-            if rows:
+            if self._rows_together:
+                for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+                    part = rows[start : start + _ROWS_PER_STATEMENT]
+                    values = tuple(value for row in part for value in row.values())
+                    connection.exec_driver_sql(_statement(tuple(part[0]), len(part)), values)
+            elif rows:
                 connection.execute(self._insert, rows)
 
     def _write_singly(self, batch: Sequence[Event]) -> None:
@@ -245,6 +252,21 @@ class Store:
             raise self._error(
                 f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
             ) from None
+
+
+_ROWS_PER_STATEMENT = 32
+
+
+@lru_cache(_ROWS_PER_STATEMENT)
+def _statement(columns: tuple[str, ...], rows: int) -> str:
+    """Return SQLite's insert of several rows, in the order of the columns.
+
+    sqlite3 gives the interpreter lock away for each statement it runs, and on a busy gateway waits to get
+    it back: one statement for many rows waits once (docs/performance.md).
+    """
+    one = f"({', '.join('?' * len(columns))})"
+    values = ", ".join([one] * rows)
+    return f"INSERT INTO {events.name} ({', '.join(columns)}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 _PLAIN_VALUE_ERRORS = (ValueError, TypeError, OverflowError)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from sallyport.audit.events import DecisionRecord, Event, EventKind
-from sallyport.demo.scenario import Step
+from sallyport.demo.scenario import FORWARD_POLICY, Step
 from sallyport.demo.stand import Got, Stand
 from sallyport.lab import SeenRequest
 from sallyport.lab.mind import deltas
@@ -59,10 +59,9 @@ def judge(step: Step, got: Got, stand: Stand) -> Outcome:
 
 def _by_kernel(step: Step, got: Got, stand: Stand) -> Outcome:
     """Judge a packet that never reached the gateway's program: the rules of the choke point counted it."""
-    counted = stand.ground.refusals().get(step.kernel or "")
     past = stand.ground.got_past()
-    # The policy of a chain has no counter; that nothing came through is what says that it held.
-    refused = counted is None or counted > 0
+    # For the policy of a chain, that nothing came through is what says that it held.
+    refused = step.kernel == FORWARD_POLICY or stand.ground.refusals().get(step.kernel or "", 0) > 0
     return Outcome(
         step,
         got,
@@ -79,7 +78,8 @@ def _by_audit(step: Step, got: Got, events: list[Event], stand: Stand) -> Outcom
     outcome = Outcome(
         step,
         got,
-        attempts=len(events),
+        # A connection that is cut may be recorded again when its handshake fails for it.
+        attempts=sum(event.detail == events[0].detail for event in events),
         upstream=(seen[0].text or f"{seen[0].method} {seen[0].path}") if seen else None,
         said=_said(seen[0]) if seen else "",
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from sallyport.data import policies_dir
-from sallyport.proxy.gateway import Gateway
+from sallyport.state.keyed import fingerprint
 
 PRESET = "balanced"
 
@@ -56,13 +56,6 @@ def write_policy(path: Path, people: Sequence[Person], gateway_key: bytes) -> No
     text = StringIO()
     yaml.dump(policy, text)
     path.write_text(text.getvalue(), encoding="utf-8")
-
-
-def fingerprint(gateway_key: bytes, credential: str) -> str:
-    """Return what a gateway with that key calls a credential; an operator reads it in `audit show`."""
-    gateway = object.__new__(Gateway)  # a fingerprint needs the key and nothing else of a gateway
-    gateway.key = gateway_key
-    return gateway.fingerprint(credential)
 
 
 def _key(name: str) -> str:

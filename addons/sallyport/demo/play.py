@@ -214,5 +214,6 @@ def _by_hand(stand: Stand) -> Iterator[str]:
     )
     yield f'{prefix}{python} -c "{program}"'
     yield ""
-    yield f"tail -n 1 {shlex.quote(str(stand.record))}   # what the provider saw"
+    record = shlex.quote(str(stand.record))
+    yield f'grep \'"event":"request"\' {record} | tail -n 1   # what the provider saw'
     yield f"{python} -m sallyport audit list --confdir {shlex.quote(str(stand.confdir))}"

@@ -6,7 +6,7 @@ so that events and requests can be told apart.
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sallyport.choke import namespaces
 from sallyport.demo.people import People, Person
@@ -17,6 +17,8 @@ IBAN = "DE89 3704 0044 0532 0130 00"
 CARD = "4012 8888 8888 1881"
 OTHER_HOST = "files.example.com"
 AI_HOSTS = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
+FORWARD_POLICY = "forward policy drop"
+"""What refuses where no rule does; it has no counter."""
 SIDE_PORT = 8443
 """A second way into the upstream network, which no redirect takes and nobody may use."""
 
@@ -52,7 +54,7 @@ class Step:
     name: stable id. client: the SDK or program; call: function of clients.py with model and text.
     see: what to look at. private: values that must not leave. host: as in the audit, empty for none.
     kernel: the rule of the choke point that must have counted; None where the gateway itself decides.
-    asked: what people read instead of the text. secret: a text that is not shown whole.
+    asked: what people read instead of the text.
     """
 
     name: str
@@ -67,7 +69,7 @@ class Step:
     person: Person | None = None
     private: tuple[str, ...] = ()
     kernel: str | None = None
-    asked: str = field(default="")
+    asked: str = ""
 
     @property
     def shown_question(self) -> str:
@@ -269,7 +271,7 @@ def around_the_gateway() -> tuple[Step, ...]:
             text=str(SIDE_PORT),
             asked=f"TCP connection to {upstream} port {SIDE_PORT}",
             host="",
-            kernel="forward policy drop",
+            kernel=FORWARD_POLICY,
             expected=Expected(decision="deny", raised=("TimeoutError", "ConnectionRefusedError")),
         ),
         Step(

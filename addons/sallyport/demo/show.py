@@ -48,7 +48,7 @@ def show_stand(out: Console, stand: Stand, revision: str) -> None:
 def show(out: Console, number: int, outcome: Outcome) -> None:
     """Print one step."""
     verdict = Text("as expected", "green") if outcome.as_expected else Text("NOT AS EXPECTED", "bold red")
-    head = Table.grid(expand=True)
+    head = Table.grid(expand=True, padding=(0, 1))
     head.add_column(ratio=1)
     head.add_column(justify="right")
     head.add_row(Text(f"{number:>2}  {outcome.step.title}", "bold"), verdict)

@@ -25,10 +25,12 @@ from sallyport.proxy import http1, intake, layers, stream
 from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.tap import AnswerTap, is_json_source
 from sallyport.proxy.tls import normalise_name
 from sallyport.stages.places import in_body
 from sallyport.stages.restoring import restore
+from sallyport.state.keyed import fingerprint
 from sallyport.wire.coding import decode_body
 from sallyport.wire.dialect import Answer, Call, Dialect, WireError
 from sallyport.wire.dialects import DIALECTS
@@ -52,6 +54,7 @@ class Passage:
     verdict: Verdict | None = None
     admitted: Event | None = None
     ended: bool = False
+    cut: bool = False
     tap: AnswerTap | None = None
     request_bytes: int = 0
 
@@ -76,6 +79,15 @@ class GatewayAddon:
         """Exchanges that have begun and not ended."""
         return sum(1 for p in list(self._passages.values()) if not p.ended)
 
+    def cut(self) -> None:
+        """End what is in flight: clients get their dialect's error, the audit its ends."""
+        for flow, passage in list(self._passages.items()):
+            if not passage.ended:
+                passage.cut = True
+                # To the core this is a provider that went away.
+                if passage.admitted is None or not abort_connection(flow.client_conn, flow.server_conn):
+                    abort_connection(flow.client_conn)
+
     # -- connections ---------------------------------------------------------------------------------
 
     def client_connected(self, client: Client) -> None:
@@ -96,7 +108,7 @@ class GatewayAddon:
         self.connections.expect_progress(data.context.client, within_s)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
-        self.connections.refused(data.context.client, "tls_failed", data.context.client.sni or "")
+        self.connections.handshake_failed(data.context.client)
 
     def _head_started(self, client: object) -> None:
         if isinstance(client, Client):
@@ -149,7 +161,9 @@ class GatewayAddon:
         caller = Caller(
             address=address_of(client),
             mode=mode,
-            credential=self.gateway.fingerprint(next(iter(credentials))) if len(credentials) == 1 else None,
+            credential=fingerprint(self.gateway.key, next(iter(credentials)))
+            if len(credentials) == 1
+            else None,
             headers=intake.open_headers(request, provider.credentials) if provider else (),
         )
         exchange = Exchange(
@@ -425,6 +439,8 @@ class GatewayAddon:
         status = flow.response.status_code if flow.response else None
         tap = passage.tap
         detail = (tap.failed if tap else None) or (flow.error.msg if flow.error else "") or "broken"
+        if passage.cut:
+            detail = STOPPING
         if passage.admitted is None:
             # It never came whole, or the core found it unsound; what its head was refused for is told.
             passage.ended = True
@@ -460,6 +476,8 @@ class GatewayAddon:
     def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> http.Response:
         """Answer for the core: an upstream that failed, a body too large, a flow without a verdict."""
         passage = self._passages.get(flow)
+        if passage is not None and passage.cut:
+            status, reason = 503, STOPPING
         message = _CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
         if passage is None:
             if reason == "gateway.no_verdict":
@@ -472,7 +490,8 @@ class GatewayAddon:
                 passage.ended = True
                 self.gateway.record(self._event(EventKind.REFUSED, passage, "no_verdict"))
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
-        return self._refusal_answer(passage, decision, retry=reason.startswith("upstream."))
+        retry = reason == STOPPING or reason.startswith("upstream.")
+        return self._refusal_answer(passage, decision, retry=retry)
 
     def _refusal_answer(self, passage: Passage, cause: Decision, *, retry: bool = False) -> http.Response:
         refusal = Refusal(cause.reason, cause.message, passage.id, status=cause.status)
@@ -485,7 +504,7 @@ class GatewayAddon:
             detail = passage.target.miss
         return about(
             kind,
-            passage.exchange,
+            _without_found_model(passage.exchange, passage.verdict),
             passage.verdict,
             gateway=self.gateway.id,
             endpoint=passage.target.endpoint.template if passage.target else "",
@@ -503,6 +522,9 @@ INLINE_READ_BYTES = 128 * 1024
 
 BODY_TIMEOUT_S = 300.0
 """Time a client may take to send a body."""
+
+STOPPING = "gateway.stopping"
+"""Reason id of an exchange that outlived the drain time."""
 
 AUDIT_DOWN = Decision(
     "audit",
@@ -523,6 +545,7 @@ _CORE_MESSAGES = {
     "upstream.framing": "The provider's answer has unsound headers.",
     "upstream.too_large": "The provider's answer is larger than the gateway reads.",
     "body.too_large": "The request body is larger than the gateway reads.",
+    "gateway.stopping": "The gateway was stopped before the provider had answered. Send the request again.",
     "gateway.no_verdict": "The gateway reached no decision on this request, so it was not sent.",
 }
 
@@ -533,6 +556,15 @@ def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
         # The provider failed, not the policy: the SDK may try again as it would have.
         headers = [(k, v) for k, v in headers if k != b"x-should-retry"]
     return http.Response.make(answer.status, answer.body, http.Headers(headers))
+
+
+def _without_found_model(exchange: Exchange, verdict: Verdict | None) -> Exchange:
+    """Withhold a model name in which something was found: the event would hold what was hidden there."""
+    model = exchange.request.model
+    found = {f.at for d in verdict.decisions for f in d.findings} if verdict is not None and model else ()
+    if not any(s.at in found and s.text == model for s in exchange.request.segments if found):
+        return exchange
+    return replace(exchange, request=replace(exchange.request, model="(withheld)"))
 
 
 def _is_signed(request: http.Request) -> bool:

@@ -44,6 +44,7 @@ class Connections:
         self._counted: set[str] = set()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._plain: WeakSet[HTTPFlow] = WeakSet()
+        self._was_cut: WeakSet[Client] = WeakSet()
         self.draining = False
 
     # -- life of a client connection -----------------------------------------------------------------
@@ -94,6 +95,14 @@ class Connections:
         self._timers.pop(client.id, None)
         self.refused(client, "too_slow")
         abort_connection(client)
+
+    @property
+    def unsent_bytes(self) -> int:
+        """Bytes of answers that wait for clients to read them."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        handlers = proxyserver.connections.values() if proxyserver else ()
+        writers = [h.transports[h.client].writer for h in handlers if h.client in h.transports]
+        return sum(w.transport.get_write_buffer_size() for w in writers if w is not None)
 
     @staticmethod
     def _handler(client: Client) -> Any:
@@ -193,7 +202,13 @@ class Connections:
         data.ignore_connection = True
         self.progressed(client)
 
+    def handshake_failed(self, client: Client) -> None:
+        """Record a handshake that failed, unless it failed because we cut it."""
+        if client not in self._was_cut:
+            self.refused(client, "tls_failed", client.sni or "")
+
     def _cut(self, client: Client, reason: str, name: str = "") -> None:
+        self._was_cut.add(client)
         self.refused(client, reason, name)
         self.progressed(client)
         abort_connection(client)

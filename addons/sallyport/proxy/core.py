@@ -81,7 +81,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
 )
 
 STOCK: dict[tuple[str, str], Any] = {
-    (getattr(r.holder, "__qualname__", None) or r.holder.__name__, r.name): getattr(r.holder, r.name)
+    (getattr(r.holder, "__qualname__", None) or r.holder.__name__, r.name): getattr(r.holder, r.name, None)
     for r in REPLACEMENTS
 }
 """What stood there before, for the contract tests."""

@@ -1,8 +1,6 @@
 """What the hooks work with: the policy in force as one swappable snapshot, and the things that outlive it."""
 
 import asyncio
-import hashlib
-import hmac
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,6 +14,7 @@ from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.sections import Policy
 from sallyport.stages.stage import Ports
+from sallyport.state.keyed import digest
 from sallyport.state.vault import MemoryVault, VaultScope
 
 INLINE_SCAN_CHARS = 16_384
@@ -102,36 +101,24 @@ class Gateway:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
-    def digest(self, purpose: str, *parts: str) -> str:
-        """Return a keyed digest of values, 32 hex digits. purpose separates uses of the key."""
-        mac = hmac.new(self.key, purpose.encode(), hashlib.sha256)
-        for part in parts:
-            data = part.encode("utf-8", "surrogatepass")
-            mac.update(len(data).to_bytes(8, "big") + data)
-        return mac.hexdigest()[:32]
-
-    def fingerprint(self, credential: str) -> str:
-        """Return what stands for a credential everywhere: key_ and 24 hex digits."""
-        return "key_" + self.digest("credential", credential)[:24]
-
     def conversation(self, request: Request) -> str:
         """Return a digest that stays the same while a client resends a growing conversation.
 
         A continued answer belongs to its conversation; else the first text the user wrote tells.
         """
         if request.previous is not None:
-            linked = self._links.get(self.digest("answer", request.provider, request.previous))
+            linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
             if linked is not None:
                 return linked
         texts = (s.text for s in request.segments if s.surface is Surface.USER)
         first = next(texts, None) or next((s.text for s in request.segments), "")
-        return self.digest("conversation", request.provider, first)
+        return digest(self.key, "conversation", request.provider, first)
 
     def link(self, provider: str, answer_id: str | None, conversation: str) -> None:
         """Remember to which conversation an answer belongs."""
         if not answer_id:
             return
-        self._links[self.digest("answer", provider, answer_id)] = conversation
+        self._links[digest(self.key, "answer", provider, answer_id)] = conversation
         while len(self._links) > MAX_LINKS:
             self._links.popitem(last=False)
 

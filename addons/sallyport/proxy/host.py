@@ -53,6 +53,10 @@ OPTIONAL_IN_MITMDUMP = {"onboarding": False, "block_global": False, "console_pal
 _FORBIDDEN_OPTIONS = ("emudhra", "emudhra_old")
 
 
+CUT_S = 1.0
+"""Time for errors to reach clients and ends to reach the audit after the drain time is over."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostSettings:
     """Where to listen and whom to trust.
@@ -133,6 +137,7 @@ class GatewayMaster(master.Master):
         self.gateway = gateway
         self.settings = settings
         self._reloading: asyncio.Future[None] | None = None
+        self._reload_asked = False
         self.proxyserver = proxyserver.Proxyserver()
         self.addon = GatewayAddon(gateway, stages=stages)
         tls.client_ca["file"] = str(settings.client_ca) if settings.client_ca else None
@@ -199,15 +204,32 @@ class GatewayMaster(master.Master):
             await asyncio.sleep(0.01)
 
     async def drain(self) -> None:
-        """Take no new connections, let exchanges in flight finish within the policy's time."""
+        """Take no new connections, let exchanges in flight finish within the policy's time, cut the rest."""
         self.addon.connections.draining = True
-        deadline = asyncio.get_running_loop().time() + self.gateway.live.policy.transport.drain_s
         self.options.update(server=False)
-        while self.addon.in_flight and asyncio.get_running_loop().time() < deadline:
+        await self._finished(self.gateway.live.policy.transport.drain_s)
+        if self.addon.in_flight:
+            self.addon.cut()
+            await self._finished(CUT_S)
+
+    async def _finished(self, within_s: float) -> None:
+        """Wait until nothing is in flight and clients were sent all of it, but not longer than that."""
+        deadline = asyncio.get_running_loop().time() + within_s
+        while self.addon.in_flight or self.addon.connections.unsent_bytes:
+            if asyncio.get_running_loop().time() >= deadline:
+                return
             await asyncio.sleep(0.05)
 
     def _reload_soon(self) -> None:
-        self._reloading = asyncio.ensure_future(self.reload())
+        """Reload, one at a time: of two at once, the older file could win."""
+        self._reload_asked = True
+        if self._reloading is None or self._reloading.done():
+            self._reloading = asyncio.ensure_future(self._reload_while_asked())
+
+    async def _reload_while_asked(self) -> None:
+        while self._reload_asked:
+            self._reload_asked = False
+            await self.reload()
 
     async def reload(self) -> None:
         """Read policy, catalogue and rules anew and swap them; a broken file leaves the old ones in force.
@@ -218,6 +240,11 @@ class GatewayMaster(master.Master):
             live = await asyncio.to_thread(self.gateway.reload)
         except OperatorError as error:
             logger.error("reload refused, the old policy stays in force: %s", error)
+            self._record(EventKind.POLICY_REJECTED)
+            return
+        except Exception as error:
+            # The border to the files: an exception of a library may quote them.
+            logger.error("reload failed (%s), the old policy stays in force", type(error).__name__)
             self._record(EventKind.POLICY_REJECTED)
             return
         apply_settings(self.gateway, live, self.listening)

@@ -7,7 +7,7 @@ Here what is not recognised is closed.
 from collections.abc import Callable
 
 from mitmproxy import ctx
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Connection
 from mitmproxy.net.tls import starts_like_tls_record
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
@@ -37,15 +37,15 @@ on_closed: Callable[[Client, str], None] = lambda client, reason: None  # noqa: 
 """Called with a client and a reason id when its bytes are no protocol of ours; the addon sets it."""
 
 
-def abort_connection(client: Client) -> None:
-    """Reset a client connection at once, from wherever the caller stands."""
+def abort_connection(client: Client, connection: Connection | None = None) -> bool:
+    """Reset a client connection, or one of its server connections, at once; False if it is not open."""
     proxyserver = ctx.master.addons.get("proxyserver")
     handler = proxyserver.connections.get(client.id) if proxyserver else None
-    if handler is None or client not in handler.transports:
-        return
-    writer = handler.transports[client].writer
-    if writer is not None:
-        writer.transport.abort()
+    transport = handler.transports.get(connection or client) if handler is not None else None
+    if transport is None or transport.writer is None:
+        return False
+    transport.writer.transport.abort()
+    return True
 
 
 def choose_layer(context: Context, data_client: bytes) -> layer.Layer | None:

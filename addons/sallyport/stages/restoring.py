@@ -17,7 +17,7 @@ _JSON_OPENER = re.compile(
 )
 _URLISH = re.compile(
     r"(?i)//|www\.|\b(?:mailto|tel|sms|data|javascript|vbscript|file|blob):|%[0-9a-f]{2}|&[a-z]{1,20}=|"
-    r"\?[\w.-]{1,30}=|[\w-]\.[a-z]{2,24}[/?#:]|\]:"
+    r"\?[\w.-]{1,30}=|[\w-]\.[a-z]{2,24}[/?#:]"
 )
 _HOST_SO_FAR = re.compile(r"(?i)[\w-]\.[a-z]{2,24}\Z")
 _AFTER_URL = re.compile(r"(?:\.[a-z0-9-]+)*(?:\.[a-z]{2,24}[/:?#]|://|/)", re.IGNORECASE)
@@ -44,6 +44,7 @@ class Context:
         self._in_tag = False
         self._in_attribute = False
         self._in_target = False
+        self._in_definition = False
         self._depth = 0
         self._previous = ""
         self._word = ""
@@ -63,6 +64,8 @@ class Context:
         if self._tag_opening:
             self._in_tag = self._in_tag or piece[0].isalpha() or piece[0] in "/!?"
             self._tag_opening = False
+        if piece[0] == ":" and self._previous == "]":
+            self._in_definition = True  # [x]: URL "title", a Markdown reference, to the end of its line
         self._previous = piece[-1]
         self._grow(piece)
 
@@ -93,6 +96,8 @@ class Context:
                 self._in_target = False  # a Markdown link does not span a blank line
             case _:
                 pass
+        if char in "\r\n":
+            self._in_definition = False
         # White space ends a URL for every renderer; a quote or bracket only where none has begun.
         if char.isspace() or (char in "<>\"'`|" and not self._url):
             self._word, self._url = "", False
@@ -101,7 +106,8 @@ class Context:
 
     @property
     def forbidden(self) -> bool:
-        return self._in_attribute or self._in_target or self._url or bool(_HOST_SO_FAR.search(self._word))
+        named = self._in_attribute or self._in_target or self._in_definition or self._url
+        return named or bool(_HOST_SO_FAR.search(self._word))
 
 
 class Restorer:

@@ -1,15 +1,17 @@
 """What a preset says of one request, without sockets: dialect, detector, all stages, and the body that leaves."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gateways import Recorded
 from sallyport.cli.assembly import make_catalogue, make_detector
 from sallyport.decision import Action, Decision, Verdict
-from sallyport.exchange import Client, Exchange, Operation, Segment
+from sallyport.exchange import Client, Exchange, Operation
 from sallyport.pipeline import decide, merge_edits
+from sallyport.policy.catalogue import Endpoint
 from sallyport.policy.load import load_preset
+from sallyport.proxy import intake
 from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
 from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import Call
@@ -87,18 +89,18 @@ class Judge:
         provider, host = PROVIDERS[dialect]
         call = Call(provider=provider, operation=Operation.CHAT, model=model)
         request = reader.read_request(body, call)
-        extra = tuple(
-            Segment(f"~header/{n}", self._document, f"{k}: {v}") for n, (k, v) in enumerate(headers)
-        )
+        conversation = self.gateway.conversation(request)
+        nowhere = Endpoint("opaque", Operation.OPAQUE, None, None, "(test)")
+        extra = intake.extra_segments(headers, nowhere, frozenset())
+        request = replace(request, segments=request.segments + extra)
         exchange = Exchange(
             id="exchange",
-            conversation=self.gateway.conversation(request),
+            conversation=conversation,
             received_at=NOON,
             host=host,
             client=Client("10.0.0.1", "explicit", headers=headers),
             request=request,
         )
-        del extra
         scanner = ScanOnce(
             self.live.detector, exchange.request.segments, self.live.policy.detection.max_text_bytes
         )

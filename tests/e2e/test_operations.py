@@ -1,0 +1,353 @@
+"""What an operator does to a running gateway: stop it, reload it, start it with something wrong."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from e2e.traffic import (
+    CANARY,
+    CHAT,
+    OPENAI,
+    Load,
+    Wire,
+    ask,
+    assert_clean,
+    assert_sound,
+    by_model,
+    chat,
+    eventually,
+    of_kind,
+    recorded,
+    say,
+    villain,
+)
+from gateways import OPEN_POLICY, GatewayProcess, gateway_process, python_env
+from rawclient import post
+from sallyport.audit.events import EventKind
+from sallyport.lab.authority import LabCa
+from sallyport.lab.server import Lab
+
+FAREWELL = b"data: [DONE]"
+
+
+# -- stopping ------------------------------------------------------------------------------------------
+
+
+class Streams:
+    """Slow streams in flight, each read to its end by a thread of its own."""
+
+    def __init__(self, gateway: GatewayProcess, models: list[str], text: str) -> None:
+        self.wires = {model: Wire.open(gateway) for model in models}
+        for model, wire in self.wires.items():
+            wire.send(post(CHAT, chat(model, text, stream=True), OPENAI))
+        for wire in self.wires.values():
+            wire.read_until(b"data: ")
+        self._threads = [threading.Thread(target=w.read_all, daemon=True) for w in self.wires.values()]
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self, within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        assert not any(t.is_alive() for t in self._threads), "a stream did not end"
+
+
+def stop(gateway: GatewayProcess, within_s: float) -> float:
+    """Wait for a gateway that was told to stop; return how long it took."""
+    began = time.monotonic()
+    assert gateway.process.wait(within_s) == 0
+    return time.monotonic() - began
+
+
+def refuses_connections(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=2) as sock:
+            sock.settimeout(2)
+            sock.sendall(f"CONNECT {OPENAI}:443 HTTP/1.1\r\nHost: {OPENAI}:443\r\n\r\n".encode())
+            return sock.recv(100) == b""
+    except OSError:
+        return True
+
+
+def test_streams_in_flight_end_whole_when_the_gateway_is_told_to_stop(tmp_path: Path, lab: Lab) -> None:
+    models = [f"slow-{n}0-term-{name}" for n, name in zip(range(4, 10), "abcdef", strict=True)]
+    with gateway_process(tmp_path, lab, policy=OPEN_POLICY + "transport:\n  drain_s: 20\n") as gateway:
+        idle = Wire.open(gateway)  # a kept connection with nothing on it must not delay the end
+        text = " ".join(["word"] * 30)
+        streams = Streams(gateway, models, text)
+        half = Wire.open(gateway)
+        request = post(CHAT, chat("uploaded-during-drain"), OPENAI)
+        half.send(request[:-20])
+        gateway.signal(signal.SIGTERM)
+        eventually(lambda: refuses_connections(gateway.port), 2, "new connections are refused")
+        half.send(request[-20:])
+        half.read_all()
+        assert half.status == 200
+        streams.finish(20)
+        took = stop(gateway, 5)
+        idle.reset()
+    for wire in streams.wires.values():
+        assert wire.status == 200
+        assert wire.whole
+        assert FAREWELL in wire.data
+        assert wire.said == f"You wrote: {CANARY} {text}".strip()
+    events = recorded(gateway.confdir)
+    assert_sound(events)
+    for model in [*models, "uploaded-during-drain"]:
+        assert by_model(events, model) == [EventKind.ADMITTED, EventKind.COMPLETED]
+    assert events[-1].kind is EventKind.STOPPED
+    assert_clean(gateway)
+    assert took < 3
+
+
+def test_what_outlives_the_drain_time_is_cut_with_the_dialects_error_and_recorded(
+    tmp_path: Path, lab: Lab
+) -> None:
+    models = ["slow-300-late-a", "slow-300-late-b", "hang-late"]
+    with gateway_process(tmp_path, lab, policy=OPEN_POLICY + "transport:\n  drain_s: 0.5\n") as gateway:
+        streams = Streams(gateway, models[:2], "word " * 100)
+        silent = Wire.open(gateway)
+        silent.send(post(CHAT, chat(models[2]), OPENAI))
+        eventually(lambda: any(models[2] in r.text for r in lab.requests), 5, "the lab has it")
+        began = time.monotonic()
+        gateway.signal(signal.SIGTERM)
+        streams.finish(5)
+        silent.read_all()
+        assert gateway.process.wait(5) == 0
+        took = time.monotonic() - began
+    for wire in streams.wires.values():
+        assert b'"error"' in wire.data
+        assert wire.whole
+    assert silent.status == 503
+    events = recorded(gateway.confdir)
+    assert_sound(events)
+    for model in models:
+        assert by_model(events, model) == [EventKind.ADMITTED, EventKind.BROKEN]
+    assert events[-1].kind is EventKind.STOPPED
+    assert_clean(gateway)
+    assert 0.5 <= took < 4
+
+
+def test_an_answer_that_a_slow_client_is_still_reading_is_not_cut(tmp_path: Path) -> None:
+    answer = json.dumps({"id": "x", "object": "chat.completion", "model": "m", "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "y" * 12_000_000}}
+    ]}).encode()  # fmt: skip
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer)
+    ca = LabCa(tmp_path / "ca")
+    with villain(ca, {"huge": say(head, answer)}) as upstream:
+        extra = ["--upstream-ca", str(ca.certificate)]
+        extra += ["--connect-to", f"{OPENAI}:443:127.0.0.1:{upstream.port}"]
+        with gateway_process(tmp_path / "gw", None, extra=extra) as gateway:
+            wire = Wire.open(gateway)
+            wire.send(post(CHAT, chat("huge"), OPENAI))
+            wire.read_until(b"\r\n\r\n")
+            gateway.signal(signal.SIGTERM)
+            eventually(lambda: refuses_connections(gateway.port), 3, "the drain has begun")
+            time.sleep(0.3)  # the client is slow: that is the test
+            wire.read_all()
+            assert wire.whole
+            assert len(wire.data) > len(answer)
+            stop(gateway, 5)
+    events = recorded(gateway.confdir)
+    assert by_model(events, "huge") == [EventKind.ADMITTED, EventKind.COMPLETED]
+    assert events[-1].kind is EventKind.STOPPED
+
+
+# -- reloading -----------------------------------------------------------------------------------------
+
+CLOSED_POLICY = "version: 1\n"
+"""Nobody is known, so nobody may speak."""
+
+BROKEN = {
+    "not YAML": f"version: 1\nidentity: [\n  {CANARY}\n",
+    "unknown key": f"version: 1\nidentity:\n  unkown: {CANARY}\n",
+    "wrong type": f"version: {CANARY}\n",
+    "half written": OPEN_POLICY[:-10],
+    "empty": "",
+    "no policy": f"- {CANARY}\n",
+    "binary": "\0\1\2\ufffe",
+}
+
+
+def reload(gateway: GatewayProcess, policy: str | None) -> EventKind:
+    """Put a policy in place, ask for it, and return whether it was taken."""
+    file = gateway.confdir.parent / "policy.yaml"
+    kinds = (EventKind.POLICY_CHANGED, EventKind.POLICY_REJECTED)
+    before = len(of_kind(recorded(gateway.confdir), *kinds))
+    if policy is None:
+        file.unlink()
+    else:
+        file.write_text(policy)
+    gateway.signal(signal.SIGHUP)
+    eventually(lambda: len(of_kind(recorded(gateway.confdir), *kinds)) > before, 20, "the policy was judged")
+    return of_kind(recorded(gateway.confdir), *kinds)[-1].kind
+
+
+def test_a_new_policy_serves_new_requests_and_the_old_one_ends_what_it_began(
+    tmp_path: Path, lab: Lab
+) -> None:
+    with gateway_process(tmp_path, lab) as gateway:
+        streams = Streams(gateway, ["slow-200-begun-before"], "word " * 80)
+        assert reload(gateway, CLOSED_POLICY) is EventKind.POLICY_CHANGED
+        assert ask(gateway, "asked-after").status == 403
+        assert not streams.wires["slow-200-begun-before"].ended, "the stream was too short for this test"
+        streams.finish(30)
+        assert FAREWELL in streams.wires["slow-200-begun-before"].data
+        events = recorded(gateway.confdir)
+        old = of_kind(events, EventKind.STARTED)[0].policy_revision
+        new = of_kind(events, EventKind.POLICY_CHANGED)[0].policy_revision
+        assert old != new
+        assert {e.policy_revision for e in events if e.model == "slow-200-begun-before"} == {old}
+        assert {e.policy_revision for e in events if e.model == "asked-after"} == {new}
+        assert_sound(events)
+
+
+def test_a_broken_policy_leaves_the_old_one_in_force_and_says_where_it_is_broken(
+    tmp_path: Path, lab: Lab
+) -> None:
+    with gateway_process(tmp_path, lab) as gateway:
+        for name, text in BROKEN.items():
+            said = gateway.log.stat().st_size
+            assert reload(gateway, text) is EventKind.POLICY_REJECTED, name
+            message = gateway.log.read_text()[said:]
+            assert "the old policy stays in force" in message, name
+            assert str(tmp_path / "policy.yaml") in message, name
+            assert "internal" not in message, name
+            if name not in {"binary", "empty"}:
+                assert f"{tmp_path / 'policy.yaml'}:" in message, name
+        assert reload(gateway, None) is EventKind.POLICY_REJECTED
+        assert ask(gateway, "still-open").status == 200
+        assert reload(gateway, OPEN_POLICY) is EventKind.POLICY_CHANGED
+        events = recorded(gateway.confdir)
+        assert len({e.policy_revision for e in events}) == 1
+        assert_clean(gateway)
+
+
+def test_no_request_fails_or_lacks_a_policy_while_policies_come_and_go(tmp_path: Path, lab: Lab) -> None:
+    policies = [OPEN_POLICY + f"transport:\n  drain_s: {seconds}\n" for seconds in (20, 21)]
+    with gateway_process(tmp_path, lab) as gateway, Load(gateway, "reloaded", clients=2) as load:
+        for number in range(10):
+            assert reload(gateway, policies[number % 2]) is EventKind.POLICY_CHANGED
+            assert reload(gateway, [*BROKEN.values()][number % len(BROKEN)]) is EventKind.POLICY_REJECTED
+        eventually(lambda: load.answered > 20, 20, "requests were answered")
+    assert {talk.status for talk in load.talks.values()} == {200}
+    events = recorded(gateway.confdir)
+    assert_sound(events)
+    changed = [e.policy_revision for e in of_kind(events, EventKind.POLICY_CHANGED)]
+    assert len(changed) == 10
+    assert len(set(changed)) == 2
+    known = {*changed, of_kind(events, EventKind.STARTED)[0].policy_revision}
+    assert {e.policy_revision for e in events} == known
+    seen = [r for r in lab.requests if '"model": "reloaded-' in r.text]
+    assert len(seen) == len(load.talks)
+
+
+def test_the_last_of_several_policies_asked_for_at_once_is_in_force(tmp_path: Path, lab: Lab) -> None:
+    with gateway_process(tmp_path, lab) as gateway:
+        file = tmp_path / "policy.yaml"
+        for text in (OPEN_POLICY, OPEN_POLICY + "transport:\n  drain_s: 5\n", CLOSED_POLICY):
+            file.write_text(text)
+            gateway.signal(signal.SIGHUP)
+            eventually(lambda: True, 1, "")
+        eventually(lambda: ask(gateway, "closed-yet").status == 403, 20, "the last policy is in force")
+        settled = len(recorded(gateway.confdir))
+        for _ in range(3):
+            assert ask(gateway, "closed-still").status == 403
+        assert of_kind(recorded(gateway.confdir)[settled:], EventKind.POLICY_CHANGED) == []
+
+
+# -- starting with something wrong ---------------------------------------------------------------------
+
+
+def run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `sallyport run` with arguments that must not work."""
+    given = {a.partition("=")[0] for a in arguments}
+    defaults = {"--policy": str(tmp_path / "good.yaml"), "--confdir": str(tmp_path / "conf"),
+                "--listen": "explicit@127.0.0.1:0"}  # fmt: skip
+    (tmp_path / "good.yaml").write_text(OPEN_POLICY)
+    words = [*arguments, *(f"{k}={v}" for k, v in defaults.items() if k not in given)]
+    return subprocess.run([sys.executable, "-m", "sallyport", "run", *words], capture_output=True, text=True,
+                          timeout=60, env=python_env(), check=False)  # fmt: skip
+
+
+def file_of(folder: Path, name: str, content: str | bytes, mode: int = 0o600) -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    path.chmod(mode)
+    return path
+
+
+def taken_port(folder: Path) -> str:
+    sock = socket.create_server(("127.0.0.1", 0))
+    _HELD.append(sock)
+    return f"--listen=explicit@127.0.0.1:{sock.getsockname()[1]}"
+
+
+_HELD: list[socket.socket] = []
+
+type Make = Callable[[Path], str]
+
+MISTAKES: list[tuple[str, Make, int, str]] = [
+    ("no policy file", lambda t: f"--policy={t}/none.yaml", 2, "none.yaml"),
+    ("policy is a folder", lambda t: f"--policy={t}", 2, ""),
+    ("bad yaml", lambda t: f"--policy={file_of(t, 'p.yaml', BROKEN['not YAML'])}", 2, "p.yaml:3"),
+    ("unknown key", lambda t: f"--policy={file_of(t, 'p.yaml', BROKEN['unknown key'])}", 2, "p.yaml:3"),
+    ("binary policy", lambda t: f"--policy={file_of(t, 'p.yaml', bytes(range(256)))}", 2, "p.yaml"),
+    ("unknown mode", lambda t: "--mode=lenient", 2, "--mode"),
+    ("unknown option", lambda t: "--no-guards", 2, "--no-guards"),
+    ("bad connect-to", lambda t: "--connect-to=api.openai.com:443", 2, "--connect-to"),
+    ("connect-to with a bad port", lambda t: "--connect-to=a.example:443:b.example:99999", 2, "--connect-to"),
+    ("raw mode", lambda t: "--listen=socks5@1080", 2, "--listen"),
+    ("listen without a port", lambda t: "--listen=explicit@web", 2, "--listen"),
+    ("listen beyond the ports", lambda t: "--listen=explicit@99999", 2, "--listen"),
+    ("port taken", taken_port, 3, "--listen"),
+    ("foreign address", lambda t: "--listen=explicit@192.0.2.1:3128", 3, "--listen"),
+    ("no upstream ca", lambda t: f"--upstream-ca={t}/none.pem", 2, "--upstream-ca"),
+    ("upstream ca is none", lambda t: f"--upstream-ca={file_of(t, 'c.pem', CANARY)}", 2, "--upstream-ca"),
+    ("empty upstream ca", lambda t: f"--upstream-ca={file_of(t, 'c.pem', '')}", 2, "--upstream-ca"),
+    ("client ca is none", lambda t: f"--client-ca={file_of(t, 'c.pem', CANARY)}", 2, "--client-ca"),
+    ("confdir under a file", lambda t: f"--confdir={file_of(t, 'f', 'x')}/conf", 3, "/f"),
+    ("confdir in proc", lambda t: "--confdir=/proc/none/conf", 3, "/proc/none"),
+    ("confdir is a file", lambda t: f"--confdir={file_of(t, 'f', 'x')}", 3, "/f"),
+    ("store of no kind", lambda t: "--store=oracle://someone@there/x", 2, "audit store"),
+    ("store is no url", lambda t: "--store=://", 2, "audit store"),
+    ("store in memory", lambda t: "--store=sqlite:///:memory:", 2, "audit store"),
+    ("store not reachable", lambda t: f"--store=postgresql://u@/x?host={t}", 3, "audit store"),
+    ("store is no database", lambda t: f"--store={file_of(t, 's.db', CANARY * 99)}", 3, "audit store"),
+    ("damaged key", lambda t: f"--confdir={file_of(t, 'k/gateway.key', 'x').parent}", 3, "gateway.key"),
+    ("damaged ca", lambda t: f"--confdir={file_of(t, 'k/mitmproxy-ca.pem', CANARY).parent}", 3, "ca"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("make", "code", "where"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])
+def test_a_mistake_at_the_start_is_told_with_its_place_and_cure(
+    tmp_path: Path, make: Make, code: int, where: str
+) -> None:
+    ran = run(tmp_path, make(tmp_path))
+    assert ran.returncode == code, ran.stderr
+    assert where in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "internal error" not in ran.stderr
+    assert CANARY not in ran.stderr + ran.stdout
+    assert len(ran.stderr.strip()) > 20
+    assert len(ran.stderr) < 1000
+
+
+def test_a_folder_nobody_may_write_to_is_told(tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write everywhere; the cases with /proc and a file in the way stand for it")
+    (tmp_path / "locked").mkdir(mode=0o500)
+    ran = run(tmp_path, f"--confdir={tmp_path}/locked/conf")
+    assert ran.returncode == 3
+    assert "Traceback" not in ran.stderr
