@@ -7,8 +7,9 @@ observe, where it is recorded as one that would have.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass, replace
+from types import CoroutineType, coroutine
 from typing import Any
 
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
@@ -64,8 +65,7 @@ async def decide(
             section = step.section(policy)
             if ports is None:
                 ports = ports_of(exchange)
-            async with asyncio.timeout(limit):
-                decision = await step.stage.decide(exchange, section, ports)
+            decision = await _within(limit, step.stage.decide(exchange, section, ports))
             if type(decision) is not Decision or decision.stage != step.stage.name:
                 raise TypeError("a stage returned something that is not its decision")
         except BaseException as error:
@@ -73,7 +73,7 @@ async def decide(
                 raise
             decision = _could_not_decide(step.stage.name, error)
         mode = decision.rule_mode or (policy.mode if section is None else mode_of(policy, section))
-        decision = replace(decision, mode=mode, duration_us=(time.perf_counter_ns() - started) // 1000)
+        decision = _stamped(decision, mode, (time.perf_counter_ns() - started) // 1000)
         decisions.append(decision)
         if decision.principal is not None:
             exchange = replace(exchange, principal=decision.principal)
@@ -81,6 +81,52 @@ async def decide(
         if decision.action is Action.DENY and decision.mode is Mode.ENFORCE:
             break
     return exchange, Verdict(tuple(decisions))
+
+
+async def _within(limit_s: float, deciding: Coroutine[Any, Any, Decision]) -> Decision:
+    """Return what a stage decides; raise TimeoutError after limit_s. One that never waits needs no timer."""
+    if not isinstance(deciding, CoroutineType):
+        raise TypeError("a stage that is no coroutine")
+    try:
+        waits_for = deciding.send(None)
+    except StopIteration as decided:
+        decision: Decision = decided.value
+        return decision
+    async with asyncio.timeout(limit_s):
+        return await _rest(deciding, waits_for)
+
+
+@coroutine
+def _rest(deciding: Coroutine[Any, Any, Decision], waits_for: Any) -> Generator[Any, Any, Decision]:
+    """Await what is left of a coroutine that has begun, as `await` would have."""
+    try:
+        while True:
+            try:
+                given = yield waits_for
+            except BaseException as error:
+                waits_for = deciding.throw(error)
+            else:
+                waits_for = deciding.send(given)
+    except StopIteration as decided:
+        decision: Decision = decided.value
+        return decision
+
+
+def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
+    """Return a decision with its mode and how long it took; what dataclasses.replace does, in a third of its time."""
+    return Decision(
+        decision.stage,
+        decision.action,
+        decision.reason,
+        mode,
+        decision.message,
+        decision.findings,
+        decision.edits,
+        decision.principal,
+        decision.rule_mode,
+        decision.status,
+        duration_us,
+    )
 
 
 def _could_not_decide(stage: str, error: BaseException) -> Decision:

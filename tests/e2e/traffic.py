@@ -3,21 +3,26 @@
 import contextlib
 import json
 import re
+import signal
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import rawclient
-from gateways import GatewayProcess
+from e2e.zygote import Forked
+from gateways import OPEN_POLICY, GatewayProcess, connect_to, free_port
 from rawclient import Talk, post
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.store import Store
-from sallyport.lab.authority import Fault, LabCa
+from sallyport.lab.authority import LabCa
+from sallyport.lab.server import Lab
 
 OPENAI = "api.openai.com"
 ANTHROPIC = "api.anthropic.com"
@@ -46,6 +51,17 @@ def recorded(where: Path | str) -> list[Event]:
         return store.events(limit=1_000_000)[::-1]
     finally:
         store.close()
+
+
+def settled(where: Path | str, within_s: float = 5) -> list[Event]:
+    """Return all events once every exchange has its end, which is queued and may be a moment late."""
+
+    def is_open() -> set[str]:
+        events = [e for e in recorded(where) if e.exchange]
+        return {e.exchange for e in events} - {e.exchange for e in events if e.is_end}
+
+    eventually(lambda: not is_open(), within_s, "every exchange has an end")
+    return recorded(where)
 
 
 def of_kind(events: Sequence[Event], *kinds: EventKind) -> list[Event]:
@@ -82,6 +98,50 @@ def assert_clean(gateway: GatewayProcess, *words: str) -> None:
         assert word.encode() not in written
         assert word.encode().hex().encode() not in written.lower()
     assert b"Traceback" not in gateway.log.read_bytes()
+
+
+# -- gateways ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path,
+    lab: Lab | None,
+    *,
+    policy: str = OPEN_POLICY,
+    extra: Sequence[str] = (),
+    to: Mapping[str, int] | None = None,
+    env: dict[str, str] | None = None,
+) -> Iterator[GatewayProcess]:
+    """Start `sallyport run` from a warm interpreter, and stop it again, whatever happens.
+
+    to: port of this machine that takes a host's place, besides the lab's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    policy_file, ready, log = folder / "policy.yaml", folder / "ready.json", folder / "gateway.log"
+    policy_file.write_text(policy)
+    ready.unlink(missing_ok=True)
+    words = ["run", "--policy", str(policy_file), "--confdir", str(folder / "conf"), "--ready-file", str(ready)]
+    words += ["--listen", f"explicit@127.0.0.1:{free_port()}"]
+    targets = connect_to(lab.port) if lab is not None else []
+    targets += [f"{host}:443:127.0.0.1:{port}" for host, port in (to or {}).items()]
+    words += [word for target in targets for word in ("--connect-to", target)]
+    if lab is not None:
+        words += ["--upstream-ca", str(lab.ca.certificate)]
+    process = Forked([*words, *extra], log, env)
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists() or not ready.read_text().endswith("}"):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"the gateway did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.02)
+        (port,) = json.loads(ready.read_text()).values()
+        yield GatewayProcess(cast(Any, process), {"explicit": port}, folder / "conf", log)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(15)
+        process.kill()
 
 
 # -- clients -------------------------------------------------------------------------------------------
@@ -301,5 +361,3 @@ def villain(ca: LabCa, deeds: dict[str, Deed]) -> Iterator[Villain]:
     finally:
         server.close()
 
-
-__all__ = ["ANTHROPIC", "CANARY", "CHAT", "GEMINI", "OPENAI", "Deed", "Fault", "Load", "Villain", "Wire"]

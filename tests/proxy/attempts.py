@@ -100,7 +100,7 @@ def chunked(*chunks: bytes, end: bytes = b"0\r\n\r\n", size: bytes = b"%x") -> b
     return b"".join(size % len(c) + b"\r\n" + c + b"\r\n" for c in chunks) + end
 
 
-def with_chunks(make: Callable[[bytes], bytes], *lines: str, wait_s: float = 3.0) -> Try:
+def with_chunks(make: Callable[[bytes], bytes], *lines: str, wait_s: float | None = None) -> Try:
     """A call whose body is written as make(body) under Transfer-Encoding: chunked."""
     begin = (START, HOST, "Transfer-Encoding: chunked", *lines)
     return inside(lambda mark: said(mark, *begin, body=b"", length=False) + make(chat(mark)), wait_s=wait_s)

@@ -76,8 +76,11 @@ def head(*lines: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def talk(sock: socket.socket, *pieces: bytes, wait_s: float = 3.0) -> Talk:
-    """Send the pieces, each in a segment of its own, read one answer, close. Never raises for refusals."""
+def talk(sock: socket.socket, *pieces: bytes, wait_s: float | None = None) -> Talk:
+    """Send the pieces, each in a segment of its own, read one answer, close. Never raises for refusals.
+
+    wait_s: for the answer; None takes the patience the socket was opened with.
+    """
     with contextlib.closing(sock):
         try:
             for number, piece in enumerate(pieces):
@@ -86,7 +89,7 @@ def talk(sock: socket.socket, *pieces: bytes, wait_s: float = 3.0) -> Talk:
                 sock.sendall(piece)
         except OSError as problem:
             return Talk(0, b"", b"", type(problem).__name__)
-        return read_answer(sock, timeout=wait_s)
+        return read_answer(sock, timeout=wait_s or sock.gettimeout() or 3.0)
 
 
 def plain(build: Callable[[str], bytes] | bytes) -> Try:
@@ -100,7 +103,7 @@ def inside(
     sni: str | None = AI,
     connect: str = AI,
     alpn: Sequence[str] = (),
-    wait_s: float = 3.0,
+    wait_s: float | None = None,
 ) -> Try:
     """Say bytes inside CONNECT and TLS."""
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateways import free_port
+from gateways import OPEN_POLICY, connect_to, free_port
 from proxy.door import AI, Door
 from rawclient import Talk
 from sallyport.lab.server import Lab
@@ -83,6 +83,46 @@ def stock_mitmdump(
 
 
 @contextmanager
+def scripted_gateway(
+    folder: Path,
+    lab: Lab,
+    *,
+    policy: str = OPEN_POLICY,
+    before: dict[str, str] | None = None,
+    after: dict[str, str] | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Stock]:
+    """Run our gateway as users of mitmdump may: `mitmdump -s gateway.py`, a copy that a test may spoil.
+
+    before, after: other scripts, by name, given to -s before and after it. options: given to --set.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ours = Path(__file__).parents[2] / "addons" / "gateway.py"
+    texts = {**(before or {}), "gateway": ours.read_text(), **(after or {})}
+    paths = {name: folder / f"{name}.py" for name in texts}
+    for name, text in texts.items():
+        paths[name].write_text(text)
+    (folder / "policy.yaml").write_text(policy)
+    port = free_port()
+    command = [str(MITMDUMP), "-q", "--mode", f"regular@127.0.0.1:{port}"]
+    for path in paths.values():
+        command += ["-s", str(path)]
+    for option in options:
+        command += ["--set", option]
+    env = {
+        "PYTHONPATH": str(ours.parent),
+        "SALLYPORT_POLICY": str(folder / "policy.yaml"),
+        "SALLYPORT_CONFDIR": str(folder / "conf"),
+        "SALLYPORT_UPSTREAM_CA": str(lab.ca.certificate),
+        "SALLYPORT_CONNECT_TO": ",".join(connect_to(lab.port)),
+    }
+    door = Door(port, 0, folder / "conf" / "ca-cert.pem", lab.port, outside_ca=lab.ca.certificate)
+    with started(command, folder / "gateway.log", **env) as process:
+        wait_for(process, door, folder / "gateway.log")
+        yield Stock(process, door, folder / "gateway.log", paths)
+
+
+@contextmanager
 def started(command: Sequence[str], log: Path, **env: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process to the end of the block and stop it, that one only."""
     with log.open("wb") as out:
@@ -126,4 +166,13 @@ def reached(lab: Lab, mark: str, *, within_s: float = 0.0) -> bool:
         time.sleep(0.02)
 
 
-__all__ = ["MITMDUMP", "Stock", "Talk", "reached", "started", "stock_mitmdump", "wait_for"]
+__all__ = [
+    "MITMDUMP",
+    "Stock",
+    "Talk",
+    "reached",
+    "scripted_gateway",
+    "started",
+    "stock_mitmdump",
+    "wait_for",
+]

@@ -5,7 +5,7 @@ numbers clamped. Times are UTC with microseconds, durations microseconds, sizes 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import isfinite
@@ -144,17 +144,20 @@ class Event:
 
     def __post_init__(self) -> None:
         put = object.__setattr__
-        at = self.at if self.at.tzinfo else self.at.replace(tzinfo=UTC)
-        put(self, "at", at.astimezone(UTC))
+        if self.at.tzinfo is not UTC:
+            at = self.at if self.at.tzinfo else self.at.replace(tzinfo=UTC)
+            put(self, "at", at.astimezone(UTC))
         put(self, "confidence", _real(self.confidence))
         if "?" in self.endpoint or "#" in self.endpoint:
             put(self, "endpoint", self.endpoint.partition("?")[0].partition("#")[0])
         for name in _TEXTS:
-            put(self, name, storable(getattr(self, name)))
+            if text := getattr(self, name):
+                put(self, name, storable(text))
         for name in _IDS:
             put(self, name, storable(getattr(self, name), _MAX_ID_CHARS))
         for name in _CODES:
-            put(self, name, code(getattr(self, name)))
+            if text := getattr(self, name):
+                put(self, name, code(text))
         for name in _NUMBERS:
             put(self, name, _clamped(getattr(self, name)))
         put(self, "usage", _reported(self.usage))
@@ -180,19 +183,21 @@ class Event:
         The decisions stay with the event they belong to; dataclasses.replace would keep the id, and an
         event of a known id is not stored again.
         """
-        return replace(
-            self,
-            kind=kind,
-            id=new_id(),
-            at=datetime.now(UTC),
-            decisions=(),
-            detail=detail,
-            status=status,
-            finish_reason=finish_reason,
-            usage=usage,
-            response_bytes=response_bytes,
-            duration_us=duration_us,
-        )
+        later = object.__new__(Event)
+        put = object.__setattr__
+        for name in _LASTING:  # storable already, so __post_init__ need not look again
+            put(later, name, getattr(self, name))
+        put(later, "kind", kind)
+        put(later, "id", new_id())
+        put(later, "at", datetime.now(UTC))
+        put(later, "decisions", ())
+        put(later, "detail", code(detail))
+        put(later, "status", _clamped(status))
+        put(later, "finish_reason", code(finish_reason))
+        put(later, "usage", _reported(usage))
+        put(later, "response_bytes", _clamped(response_bytes))
+        put(later, "duration_us", _clamped(duration_us))
+        return later
 
 
 def about(
@@ -340,6 +345,13 @@ _TEXTS = (
     *("gateway", "principal", "tenant", "source", "client", "client_mode", "credential", "host", "provider"),
     *("dialect", "operation", "model", "endpoint", "connected_to", "policy_revision", "rules_revision"),
 )
+_OWN = (
+    *("kind", "id", "at", "decisions", "detail", "status", "finish_reason", "usage", "response_bytes"),
+    "duration_us",
+)
+_LASTING = tuple(field.name for field in fields(Event) if field.name not in _OWN)
+"""What every event of an exchange says alike."""
+
 _IDS = ("id", "exchange")
 _CODES = ("stage", "reason", "finish_reason", "detail")
 _NUMBERS = ("status", "request_bytes", "response_bytes", "duration_us")

@@ -6,7 +6,6 @@ The first 18 characters hold milliseconds and a fraction of one; they differ bet
 import os
 import threading
 import time
-import uuid
 
 SHORT_CHARS = 18
 
@@ -23,4 +22,6 @@ def new_id() -> str:
     with _lock:
         _latest = stamp = max(stamp, _latest + 1)
     random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
-    return str(uuid.UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random))
+    number = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random
+    digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

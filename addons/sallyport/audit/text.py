@@ -5,13 +5,15 @@ out of the store (NUL and lone surrogates do that to SQLite and PostgreSQL) or c
 """
 
 import re
+from functools import lru_cache
 from hashlib import blake2s
 
 MAX_TEXT_CHARS = 256
 
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
-_CODE = re.compile(r"[A-Za-z0-9_.:/-]{1,120}")
+_MAX_CODE_CHARS = 120
+_CODE = re.compile(r"[A-Za-z0-9_.:/-]+")
 
 INVALID_CODE = "invalid_code"
 
@@ -29,14 +31,15 @@ def storable(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     two different texts never become the same one. Longer texts keep their beginning, their length in code
     points and a digest, so that two long names remain two names.
     """
+    if len(text) <= limit and text.isascii() and text.isprintable() and "\\" not in text:
+        return text  # nearly every text, so it is asked first
     if isinstance(text, Stored):
         return text
     full = text
     if len(text) > limit:
         digest = blake2s(text.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
         text = f"{text[: limit - 48]}…[{len(text)} characters, blake2s {digest}]"
-    if not (text.isascii() and text.isprintable() and "\\" not in text):
-        text = _UNSTORABLE.sub(_escaped, text)
+    text = _UNSTORABLE.sub(_escaped, text)
     return text if text == full else Stored(text)
 
 
@@ -47,7 +50,13 @@ def original(stored: str) -> str:
 
 def code(text: str) -> str:
     """Return a short stable code as it is, and INVALID_CODE for anything that could be prose."""
-    return text if not text or _CODE.fullmatch(text) else INVALID_CODE
+    return text if not text or (len(text) <= _MAX_CODE_CHARS and _is_code(text)) else INVALID_CODE
+
+
+@lru_cache(1024)
+def _is_code(text: str) -> bool:
+    """Say whether a text is a code; there are few of them, and each is asked about for every event."""
+    return _CODE.fullmatch(text) is not None
 
 
 def printable(text: str) -> str:

@@ -1,5 +1,6 @@
 """Putting a gateway together from files and a store: the one place where all parts meet."""
 
+import fcntl
 import os
 import re
 import secrets
@@ -32,11 +33,13 @@ class Assembled:
     gateway: Gateway
     log: AuditLog
     store: Store
+    lock: int
 
     def close(self) -> bool:
         """Write what is waiting and close the store; False if something could not be written."""
         done = self.log.close()
         self.store.close()
+        os.close(self.lock)
         return done
 
 
@@ -132,7 +135,12 @@ def assemble(
     """Open the store, read the files, and join the parts. Raises OperatorError."""
     live = make_live(policy, mode)
     key = gateway_key(confdir)
-    store = Store.open(store_url or f"sqlite:///{confdir / 'audit.db'}")
+    lock = _only_one(confdir)
+    try:
+        store = Store.open(store_url or f"sqlite:///{confdir / 'audit.db'}")
+    except OperatorError:
+        os.close(lock)
+        raise
     log = AuditLog(store)
     name = os.environ.get("SALLYPORT_GATEWAY_ID") or _instance_id(confdir)
     for left_open in store.open_exchanges(name):
@@ -146,7 +154,35 @@ def assemble(
         vault=MemoryVault(key),
         connect_to=connect_to,
     )
-    return Assembled(gateway, log, store)
+    return Assembled(gateway, log, store, lock)
+
+
+def _only_one(confdir: Path) -> int:
+    """Return a lock that ends with this process. Raises OperatorError if another gateway holds it.
+
+    Two gateways of one name would each close the other's exchanges as interrupted.
+    """
+    path = confdir / "gateway.lock"
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise OperatorError(
+            str(path),
+            f"it cannot be made ({error.strerror})",
+            "Use --confdir with a folder you own",
+            exit_code=3,
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise OperatorError(
+            str(confdir),
+            "another gateway runs with this folder",
+            "Stop it, or give this one a folder of its own with --confdir",
+            exit_code=3,
+        ) from None
+    return lock
 
 
 def _instance_id(confdir: Path) -> str:

@@ -50,15 +50,16 @@ def run(
 
     folder = confdir or default_confdir()
     for option, path in (("--upstream-ca", upstream_ca), ("--client-ca", client_ca)):
-        if path is not None and not path.is_file():
-            raise OperatorError(option, "there is no such file", "Give the path of a PEM file")
+        if path is not None:
+            _check_certificates(option, path)
+    modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
     ensure_ca(folder, make_catalogue().host_patterns)
     for warning in load_ca(folder).warnings:
         typer.echo(warning, err=True)
     assembled = assemble(policy=policy, mode=mode, confdir=folder, store_url=store, connect_to=overrides)
     settings = HostSettings(
-        modes=tuple(_mode(spec) for spec in listen or ["explicit@3128"]),
+        modes=modes,
         confdir=folder,
         upstream_ca=upstream_ca,
         client_ca=client_ca,
@@ -86,6 +87,20 @@ def run(
     finally:
         if not assembled.close():
             sys.stderr.write("some audit events could not be written before the time was up\n")
+
+
+def _check_certificates(option: str, path: Path) -> None:
+    """Refuse at the start what would fail every connection later."""
+    from cryptography import x509
+
+    if not path.is_file():
+        raise OperatorError(option, "there is no such file", "Give the path of a PEM file")
+    try:
+        x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError):
+        raise OperatorError(
+            option, f"no PEM certificate can be read from {path}", "Give a file with BEGIN CERTIFICATE blocks"
+        ) from None
 
 
 def _mode(spec: str) -> str:

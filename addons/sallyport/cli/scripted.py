@@ -5,17 +5,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import ctx
+from mitmproxy import ctx, exceptions
 
 from sallyport.cli.assembly import Assembled, assemble, make_catalogue, parse_connect_to
 from sallyport.decision import Mode
+from sallyport.errors import OperatorError
 from sallyport.pki.create import ensure_ca
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.proxy import core, logs
 from sallyport.proxy.addon import GatewayAddon
 from sallyport.proxy.host import HostSettings, apply_settings, assert_options, set_options
-
-logger = logging.getLogger("sallyport.host")
 
 
 class ScriptedGateway(GatewayAddon):
@@ -31,6 +30,8 @@ class ScriptedGateway(GatewayAddon):
         logs.mask_root()
 
     def running(self) -> None:
+        # Another script may have changed them since load.
+        set_options(ctx.options, self._settings, self.gateway.live)
         assert_options(ctx.options)
         proxyserver = ctx.master.addons.get("proxyserver")
         apply_settings(
@@ -40,8 +41,13 @@ class ScriptedGateway(GatewayAddon):
         )
 
     def configure(self, updated: set[str]) -> None:
-        if ctx.master.addons.get("proxyserver").is_running:
+        """Take an unsafe option back: mitmproxy undoes a change that an OptionsError answers."""
+        if not ctx.master.addons.get("proxyserver").is_running:
+            return
+        try:
             assert_options(ctx.options)
+        except OperatorError as error:
+            raise exceptions.OptionsError(str(error)) from None
 
     def done(self) -> None:
         self._assembled.close()
@@ -50,6 +56,15 @@ class ScriptedGateway(GatewayAddon):
 def make_addons() -> list[Any]:
     """Install the guards, then build the one addon. What raises here stops mitmdump at its start."""
     core.install()
+    try:
+        return [_make_addon()]
+    except Exception as error:
+        # mitmdump ends its start for an error that the root logger sees; other loggers are kept from it.
+        logging.getLogger().error("%s", error if isinstance(error, OperatorError) else type(error).__name__)
+        raise
+
+
+def _make_addon() -> ScriptedGateway:
     confdir = Path(os.environ.get("SALLYPORT_CONFDIR") or default_confdir())
     ensure_ca(confdir, make_catalogue().host_patterns)
     mode = os.environ.get("SALLYPORT_MODE")
@@ -62,4 +77,4 @@ def make_addons() -> list[Any]:
         connect_to=parse_connect_to([v for v in os.environ.get("SALLYPORT_CONNECT_TO", "").split(",") if v]),
     )
     settings = HostSettings(modes=(), confdir=confdir, upstream_ca=Path(upstream_ca) if upstream_ca else None)
-    return [ScriptedGateway(assembled, settings)]
+    return ScriptedGateway(assembled, settings)

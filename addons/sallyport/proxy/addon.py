@@ -295,16 +295,12 @@ class GatewayAddon:
             flow.response = self._refusal_answer(passage, AUDIT_DOWN)
             return
         passage.admitted = admitted
-        for name in (*intake.NEVER_FORWARDED, *live.identity_headers, "expect"):
-            request.headers.pop(name, None)
-        request.headers["accept-encoding"] = "identity"
-        if body != request.raw_content:
-            # What was scanned is what leaves: decoded, with the edits in it.
-            request.headers.pop("content-encoding", None)
-            request.raw_content = body
-        request.headers.pop("transfer-encoding", None)
-        if body or "content-length" in request.headers:
-            request.headers["content-length"] = str(len(body))
+        # What was scanned is what leaves: decoded, with the edits in it.
+        decoded = body != request.raw_content
+        request.raw_content = body
+        request.headers.fields = intake.outgoing_fields(
+            request.headers.fields, live.identity_headers, len(body), decoded=decoded
+        )
         self._readdress(request, passage.host)
         gate.admit(flow)
 
@@ -313,12 +309,11 @@ class GatewayAddon:
         """Name the one host everywhere, and go there by name, whatever address the client chose."""
         data = request.data
         data.host, data.port, data.scheme = host, 443, b"https"
-        request.headers.pop("host", None)
         if request.is_http2:
             data.authority = host.encode("ascii")
         else:
             data.authority = b""
-            request.headers.insert(0, "Host", host)
+            request.headers.fields = ((b"Host", host.encode("ascii")), *request.headers.fields)
 
     async def _refuse(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict) -> None:
         passage.verdict = verdict
@@ -343,7 +338,7 @@ class GatewayAddon:
         for name in ("alt-svc", "alternate-protocol"):
             response.headers.pop(name, None)
         if response.status_code == 101:
-            flow.kill()
+            flow.metadata[stream.UNFIT] = "upstream.upgraded"
             return
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         streamed = kind in _STREAM_TYPES or (
@@ -353,11 +348,11 @@ class GatewayAddon:
         )
         if not streamed or response.status_code != 200:
             return
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            passage.refused = intake.refuse("stream_encoded", "The provider's stream is compressed.", 502)
-            flow.kill()
+        tap = self._make_tap(passage, response.headers.get("content-type", kind))
+        if response.headers.get("content-encoding", "identity").lower() != "identity" and not tap.only_reads:
+            flow.metadata[stream.UNFIT] = "upstream.encoded"
             return
-        passage.tap = self._make_tap(passage, response.headers.get("content-type", kind))
+        passage.tap = tap
         response.stream = stream.StreamTap(passage.tap)
         response.headers.pop("content-length", None)
         if not flow.request.is_http2:
@@ -490,7 +485,7 @@ class GatewayAddon:
                 passage.ended = True
                 self.gateway.record(self._event(EventKind.REFUSED, passage, "no_verdict"))
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
-        retry = reason == STOPPING or reason.startswith("upstream.")
+        retry = reason == STOPPING or (reason.startswith("upstream.") and reason not in _FINAL)
         return self._refusal_answer(passage, decision, retry=retry)
 
     def _refusal_answer(self, passage: Passage, cause: Decision, *, retry: bool = False) -> http.Response:
@@ -544,10 +539,16 @@ _CORE_MESSAGES = {
     "upstream.protocol": "The provider closed the connection or did not speak HTTP.",
     "upstream.framing": "The provider's answer has unsound headers.",
     "upstream.too_large": "The provider's answer is larger than the gateway reads.",
+    "upstream.encoded": "The provider's stream is compressed, although it was asked not to.",
+    "upstream.upgraded": "The provider changed the protocol, which nobody asked for.",
     "body.too_large": "The request body is larger than the gateway reads.",
     "gateway.stopping": "The gateway was stopped before the provider had answered. Send the request again.",
     "gateway.no_verdict": "The gateway reached no decision on this request, so it was not sent.",
 }
+
+
+_FINAL = frozenset({"upstream.too_large", "upstream.encoded", "upstream.upgraded"})
+"""Failures that a second try would meet again."""
 
 
 def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:

@@ -13,7 +13,7 @@ from mitmproxy.proxy import mode_specs
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.policy.hosts import HostError
-from sallyport.proxy.dial import dialing
+from sallyport.proxy.dial import is_own
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.layers import abort_connection
@@ -60,7 +60,7 @@ class Connections:
             client.error = "too many connections"
             self.refused(client, "too_many_connections")
             return
-        if mode_name(client) == "transparent" and client.sockname in dialing.own():
+        if mode_name(client) == "transparent" and client.sockname and is_own(*client.sockname[:2]):
             client.error = "not redirected"
             self.refused(client, "not_redirected")
             return

@@ -52,6 +52,21 @@ def never_reachable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
 
 
+def is_own(address: str, port: int) -> bool:
+    """Say whether this gateway listens there; a listener on all addresses listens on each of this host's."""
+    own = dialing.own()
+    return (address, port) in own or (bool({("0.0.0.0", port), ("::", port)} & own) and _is_local(address))
+
+
+def _is_local(address: str) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
+
+
 async def guarded_open(self: server.ConnectionHandler, command: commands.OpenConnection) -> None:
     """Replace ConnectionHandler.open_connection: refuse what the gate has not opened."""
     address = command.connection.address
@@ -97,9 +112,8 @@ def _allowed(host: str, address: str) -> bool:
 async def _first(
     addresses: list[str], port: int, local_addr: Address | None
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    own = dialing.own()
     for address in addresses:
-        if (address, port) in own:
+        if is_own(address, port):
             raise OSError("the destination is this gateway")
         try:
             return await asyncio.open_connection(address, port, local_addr=local_addr)
@@ -117,4 +131,4 @@ class AsyncioForServer:
         return getattr(asyncio, name)
 
 
-__all__ = ["AsyncioForServer", "Dialing", "configure", "dialing", "guarded_open", "never_reachable"]
+__all__ = ["AsyncioForServer", "Dialing", "configure", "dialing", "guarded_open", "is_own", "never_reachable"]

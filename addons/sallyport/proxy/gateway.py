@@ -17,7 +17,7 @@ from sallyport.stages.stage import Ports
 from sallyport.state.keyed import digest
 from sallyport.state.vault import MemoryVault, VaultScope
 
-INLINE_SCAN_CHARS = 16_384
+INLINE_SCAN_CHARS = 65_536
 """Texts up to this length together are scanned on the event loop; longer ones in a thread."""
 
 MAX_LINKS = 100_000

@@ -43,6 +43,9 @@ NEVER_FORWARDED = (
 or method than the one that was judged."""
 
 
+_DROPPED = frozenset(name.encode() for name in (*NEVER_FORWARDED, "expect", "transfer-encoding", "host"))
+
+
 def refuse(reason: str, message: str, status: int = 400) -> Decision:
     """Return a refusal of the transport."""
     return Decision(TRANSPORT, Action.DENY, f"transport.{reason}", message=message, status=status)
@@ -55,9 +58,10 @@ def check_request(flow: HTTPFlow, name: str, max_header_bytes: int, max_headers:
     """
     request = flow.request
     fields = request.headers.fields
-    if len(fields) > max_headers or sum(len(k) + len(v) for k, v in fields) > max_header_bytes:
+    together = b"".join(part for field in fields for part in field)
+    if len(fields) > max_headers or len(together) > max_header_bytes:
         return refuse("head_too_large", "The request has too many or too long headers.", 431)
-    if any(_CONTROL.search(k) or _CONTROL.search(v) for k, v in fields):
+    if _CONTROL.search(together):
         return refuse("header_control", "A header holds control characters.")
     hosts = request.headers.get_all("host")
     named = [*hosts, *([request.authority] if request.authority else [])]
@@ -65,13 +69,12 @@ def check_request(flow: HTTPFlow, name: str, max_header_bytes: int, max_headers:
         return refuse("host_count", "The request must name exactly one host.")
     if any(_host_of(given) != name for given in named):
         return refuse("host_mismatch", "The request names another host than the connection.", 421)
-    if any(
-        len(request.headers.get_all(k)) > 1 for k in ("content-length", "transfer-encoding", "content-type")
-    ):
+    names = [name.lower() for name, _ in fields]
+    if any(names.count(once) > 1 for once in (b"content-length", b"transfer-encoding", b"content-type")):
         return refuse("repeated_header", "A header that may be there once is repeated.")
     if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
         return refuse("transfer_encoding", "The only transfer coding accepted is chunked.")
-    if "upgrade" in request.headers:
+    if b"upgrade" in names:
         return refuse("upgrade", "Protocol upgrades are not accepted here; use HTTPS requests.", 403)
     return None
 
@@ -134,6 +137,31 @@ def extra_segments(
     ]
     segments += [Segment(f"{TARGET}{name}", Surface.DOCUMENT, value) for name, value in endpoint.captured]
     return tuple(segments)
+
+
+def outgoing_fields(
+    fields: tuple[tuple[bytes, bytes], ...], own: frozenset[str], length: int, *, decoded: bool
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header lines that leave, in their order, without the host: what is this hop's alone is gone.
+
+    own: further names that never leave. length: bytes of the body. decoded: the body is no longer in the
+    coding the client put it into. No coding is asked for, since an answer in one could not be read.
+    """
+    dropped = _DROPPED if not own else _DROPPED.union(name.encode() for name in own)
+    wanted = {b"accept-encoding": b"identity", b"content-length": b"%d" % length}
+    left = []
+    for name, value in fields:
+        key = name.lower()
+        if key in dropped or (decoded and key == b"content-encoding"):
+            continue
+        if key == b"accept-encoding" or key == b"content-length":
+            if key in wanted:
+                left.append((name, wanted.pop(key)))
+            continue
+        left.append((name, value))
+    if not length:
+        wanted.pop(b"content-length", None)
+    return (*left, *wanted.items())
 
 
 def decoded_body(request: Request, limit_bytes: int) -> bytes:

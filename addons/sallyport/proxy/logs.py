@@ -54,6 +54,19 @@ def install() -> None:
         logging.getLogger(name).setLevel(logging.ERROR)
 
 
+def speak() -> None:
+    """Show the gateway's own messages on stderr, where mitmproxy's terminal log is absent.
+
+    mitmproxy's handler on the root logger shows nothing, and being there it switches Python's last resort off.
+    """
+    own = logging.getLogger("sallyport")
+    own.handlers = [h for h in own.handlers if not isinstance(h, logging.StreamHandler)]
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setLevel(logging.WARNING)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    own.addHandler(handler)
+
+
 def mask_root() -> None:
     """Filter handlers that others put on the root logger (mitmdump's terminal log, event store)."""
     for handler in logging.getLogger().handlers:

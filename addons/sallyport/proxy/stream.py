@@ -12,6 +12,7 @@ from typing import Protocol
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
 from mitmproxy.net.http.http1 import expected_http_body_size
+from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import http as stock
@@ -220,6 +221,38 @@ class GuardedStream(StockStream):
             event.message = event.code.name.lower()
             yield from super().handle_protocol_error(event)
             return
+        yield from self._report(event, status, reason)
+
+    def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
+        """Report unsound headers of an answer like every other failure; stock answers past the dialect."""
+        if request:
+            return (yield from super().check_invalid(True))
+        assert self.flow.response is not None
+        try:
+            validate_headers(self.flow.response)
+        except ValueError:
+            yield commands.CloseConnection(self.flow.server_conn)
+            code = ErrorCode.RESPONSE_VALIDATION_FAILED
+            yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, "unsound headers", code))
+            return True
+        return False
+
+    def check_killed(self, emit_error_hook: bool) -> layer.CommandGenerator[bool]:
+        """Stop here too if the addon has found the provider's answer unfit: see UNFIT."""
+        if (yield from super().check_killed(emit_error_hook)):
+            return True
+        reason = self.flow.metadata.pop(UNFIT, None)
+        if reason is None:
+            return False
+        yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
+        event = ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR)
+        yield from self._report(event, 502, reason)
+        return True
+
+    def _report(
+        self, event: ResponseProtocolError, status: int, reason: str
+    ) -> layer.CommandGenerator[None]:
+        """End the exchange with an error: an answer of our own, or the end of a stream that has begun."""
         self.flow.error = mitm_flow.Error(reason)
         yield HttpErrorHook(self.flow)
         if (yield from self.check_killed(False)):
@@ -246,6 +279,9 @@ class GuardedStream(StockStream):
         yield DropStream(self.stream_id)
         yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
 
+
+UNFIT = "sallyport.unfit"
+"""flow.metadata key: reason id for which a provider's answer is cut off and replaced; set in responseheaders."""
 
 TOO_LARGE = "sallyport.too_large"
 """flow.metadata key: the request body went over its limit and was thrown away."""

@@ -69,6 +69,11 @@ class AnswerTap:
         self.error: str | None = None
         self.failed: str | None = None
 
+    @property
+    def only_reads(self) -> bool:
+        """Whether every byte passes as it is, readable or not."""
+        return self._lenient and self._lookup is None
+
     # -- what the stream calls -----------------------------------------------------------------------
 
     def feed(self, data: bytes) -> Step:
@@ -124,7 +129,8 @@ class AnswerTap:
             for event in events:
                 self._account(event)
                 self._note_reasoning(event)
-            return [data]
+            # An unfinished event waits for its end: after half of one, no client could read an error.
+            return [data] if self._lenient else [b"".join([event.raw for event in events])]
         for event in events:
             self._take(event)
         return self._ready()
@@ -143,8 +149,7 @@ class AnswerTap:
                 self._account(event)
                 self._note_reasoning(event)
             self._finish_reasoning()
-            # The raw bytes of an unfinished last event went out as they came.
-            return []
+            return [] if self._lenient else [event.raw for event in events]
         for event in events:
             self._take(event)
         self._close(("*",))

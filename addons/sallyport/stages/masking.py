@@ -4,6 +4,7 @@ from sallyport.decision import Action, Decision, Edit, Finding, Kind
 from sallyport.exchange import Exchange, Surface
 from sallyport.policy.sections import Masking, MaskOperator
 from sallyport.stages.accepted import without_accepted
+from sallyport.stages.everywhere import Replacement, replace_everywhere
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 
@@ -25,7 +26,8 @@ class MaskingStage:
             if section.operator(f.entity) is not MaskOperator.ALLOW
             and (in_body(f.at) or f.entity not in _NETWORK_ENTITIES)
         ]
-        counted = _without_own_answers(exchange, counted, ports)
+        own = _own_answers(exchange, ports)
+        counted = [f for f in counted if f.at not in own]
         if not counted:
             return Decision(self.name, Action.ALLOW, "masking.none", findings=tuple(found))
         denied = [f for f in counted if section.operator(f.entity) is MaskOperator.DENY]
@@ -42,7 +44,7 @@ class MaskingStage:
             Action.MODIFY,
             "masking.masked",
             findings=tuple(counted),
-            edits=tuple(_edit(exchange, f, section, ports) for f in counted),
+            edits=_edits(exchange, counted, section, ports, own),
         )
 
     def _deny(self, reason: str, message: str, findings: list[Finding]) -> Decision:
@@ -56,23 +58,23 @@ class MaskingStage:
         )
 
 
-def _without_own_answers(exchange: Exchange, findings: list[Finding], ports: Ports) -> list[Finding]:
-    """Leave reasoning alone that the provider itself wrote here: it is signed, and the provider has it."""
-    reasoning = {s.at: s.text for s in exchange.request.segments if s.surface is Surface.REASONING}
-    if not reasoning:
-        return findings
-    known = {at for at, text in reasoning.items() if ports.vault.came_from_provider(text)}
-    return [f for f in findings if f.at not in known]
+def _own_answers(exchange: Exchange, ports: Ports) -> frozenset[str]:
+    """Return where reasoning stands that the provider itself wrote here: it is signed, and it has it already."""
+    reasoning = (s for s in exchange.request.segments if s.surface is Surface.REASONING)
+    return frozenset(s.at for s in reasoning if ports.vault.came_from_provider(s.text))
 
 
-def _edit(exchange: Exchange, finding: Finding, section: Masking, ports: Ports) -> Edit:
-    text = next(s.text for s in exchange.request.segments if s.at == finding.at)
-    value = text[finding.start : finding.end]
-    match section.operator(finding.entity):
-        case MaskOperator.REDACT:
-            replacement = f"[{finding.entity}]"
-        case MaskOperator.HASH:
-            replacement = ports.vault.digest(finding.entity, value)
-        case _:
-            replacement = ports.vault.placeholder(finding.entity, value)
-    return Edit(finding.at, finding.start, finding.end, replacement)
+def _edits(
+    exchange: Exchange, findings: list[Finding], section: Masking, ports: Ports, own: frozenset[str]
+) -> tuple[Edit, ...]:
+    vault = ports.vault
+    spellings: dict[MaskOperator, Replacement] = {
+        MaskOperator.REDACT: lambda entity, value, shared: f"[{entity}]",
+        MaskOperator.HASH: vault.digest,
+        MaskOperator.PLACEHOLDER: vault.placeholder,
+    }
+    edits: list[Edit] = []
+    for operator, spelling in spellings.items():
+        group = [f for f in findings if section.operator(f.entity) is operator]
+        edits += replace_everywhere(exchange, group, spelling, taken=findings, untouched=own)
+    return tuple(edits)

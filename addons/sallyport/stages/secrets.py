@@ -4,6 +4,7 @@ from sallyport.decision import Action, Decision, Edit, Finding, Kind, Severity
 from sallyport.exchange import Exchange
 from sallyport.policy.sections import Secrets
 from sallyport.stages.accepted import without_accepted
+from sallyport.stages.everywhere import replace_everywhere
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 
@@ -37,9 +38,5 @@ class SecretsStage:
 
 
 def mask(exchange: Exchange, findings: tuple[Finding, ...], ports: Ports) -> tuple[Edit, ...]:
-    """Return one placeholder edit per finding."""
-    texts = {s.at: s.text for s in exchange.request.segments}
-    return tuple(
-        Edit(f.at, f.start, f.end, ports.vault.placeholder(f.entity, texts[f.at][f.start : f.end]))
-        for f in findings
-    )
+    """Return placeholder edits for the findings and for what repeats them."""
+    return replace_everywhere(exchange, findings, ports.vault.placeholder)

@@ -17,12 +17,15 @@ class Scanner(Protocol):
 class Vault(Protocol):
     """Placeholders of one exchange's principal and conversation."""
 
-    def digest(self, entity: str, value: str) -> str:
+    def digest(self, entity: str, value: str, shared: bool = False) -> str:
         """Return an irreversible placeholder: keyed, the same on every turn, nothing remembered."""
         ...
 
-    def placeholder(self, entity: str, value: str) -> str:
-        """Return the deterministic placeholder of a value, and remember the value."""
+    def placeholder(self, entity: str, value: str, shared: bool = False) -> str:
+        """Return the deterministic placeholder of a value, and remember the value for this conversation.
+
+        shared: spell it the same in all conversations of the tenant, for a head that they have in common.
+        """
         ...
 
     def came_from_provider(self, text: str) -> bool:

@@ -1,6 +1,5 @@
 """Everything derived from the gateway's secret key: fingerprints, conversations, links."""
 
-import hashlib
 import hmac
 
 
@@ -9,11 +8,11 @@ def digest(key: bytes, purpose: str, *parts: str) -> str:
 
     purpose separates the uses of one key; parts are length-prefixed, so that they cannot run together.
     """
-    mac = hmac.new(key, purpose.encode(), hashlib.sha256)
+    message = [purpose.encode()]
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
-        mac.update(len(data).to_bytes(8, "big") + data)
-    return mac.hexdigest()[:32]
+        message += (len(data).to_bytes(8, "big"), data)
+    return hmac.digest(key, b"".join(message), "sha256").hex()[:32]
 
 
 def fingerprint(key: bytes, credential: str) -> str:

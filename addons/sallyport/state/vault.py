@@ -56,9 +56,13 @@ class VaultScope:
         self._vault = vault
         self._scope = scope
 
-    def placeholder(self, entity: str, value: str) -> str:
-        """Return the placeholder of a value, the same for the same value on every turn."""
-        placeholder = spell(entity, make_tag(self._vault._key, *self._scope, entity, value))
+    def placeholder(self, entity: str, value: str, shared: bool = False) -> str:
+        """Return the placeholder of a value, the same for the same value on every turn.
+
+        shared: the same in every conversation of the tenant, so that a head they share stays in the
+        provider's cache; the value still comes back only where this conversation masked it.
+        """
+        placeholder = spell(entity, make_tag(self._vault._key, *self._tagged(shared), entity, value))
         values = self._vault._values(self._scope, create=True)
         assert values is not None
         values[placeholder] = value
@@ -67,9 +71,13 @@ class VaultScope:
             values.popitem(last=False)
         return placeholder
 
-    def digest(self, entity: str, value: str) -> str:
+    def digest(self, entity: str, value: str, shared: bool = False) -> str:
         """Return an irreversible placeholder; its tag differs from that of the reversible one."""
-        return spell(entity + "_HASH", make_tag(self._vault._key, "hash", *self._scope, entity, value))
+        tag = make_tag(self._vault._key, "hash", *self._tagged(shared), entity, value)
+        return spell(entity + "_HASH", tag)
+
+    def _tagged(self, shared: bool) -> tuple[str, str, str]:
+        return (self._scope[0], "", "") if shared else self._scope
 
     def original(self, placeholder: str) -> str | None:
         """Return what a placeholder stands for in this scope, None if it is not ours."""

@@ -58,9 +58,9 @@ class Tally:
 def rows(folder: Path) -> Iterator[dict[str, str]]:
     """Yield the benign rows of every file, in the order of their names."""
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
-        opened = gzip.open(path, "rt") if path.suffix == ".gz" else path.open()
-        with opened as lines:
-            yield from (row for row in map(json.loads, lines) if row["label"] == "benign")
+        data = path.read_bytes()
+        lines = (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines()
+        yield from (row for row in map(json.loads, lines) if row["label"] == "benign")
 
 
 def request_of(row: dict[str, str]) -> bytes:
@@ -108,7 +108,9 @@ def report(preset: str, tallies: dict[str, Tally]) -> bool:
         total.include(tally)
     print(f"\n{preset}: share refused (by secrets, masking, injection), share masked, entities, rules")
     for source, tally in [*sorted(tallies.items()), ("ALL", total)]:
-        stages = " ".join(f"{tally.refused[s] / tally.texts:.2%}" for s in ("secrets", "masking", "injection"))
+        stages = " ".join(
+            f"{tally.refused[s] / tally.texts:.2%}" for s in ("secrets", "masking", "injection")
+        )
         entities = " ".join(f"{name}:{count}" for name, count in tally.entities.most_common(6))
         mark = "!" if tally.refusal_rate > (OVERALL_LIMIT if source == "ALL" else SOURCE_LIMIT) else " "
         print(

@@ -106,4 +106,6 @@ class Judge:
         )
         ports_of = ports_for(self.gateway, self.live, scanner)
         exchange, verdict = asyncio.run(decide(exchange, self.live.policy, ports_of, deadline_s=60))
-        return Judged(exchange, verdict, reader.edit(body, merge_edits(verdict.edits, lambda a, b: "[MASKED]")))
+        return Judged(
+            exchange, verdict, reader.edit(body, merge_edits(verdict.edits, lambda a, b: "[MASKED]"))
+        )

@@ -1,0 +1,438 @@
+"""Providers that fail in every way, clients that go away: each gets its error, and the audit its one end."""
+
+import gzip
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import openai
+import pytest
+
+from e2e.traffic import (
+    ANTHROPIC,
+    CANARY,
+    CHAT,
+    GEMINI,
+    OPENAI,
+    Deed,
+    Villain,
+    Wire,
+    ask,
+    assert_clean,
+    assert_sound,
+    by_model,
+    chat,
+    cut,
+    eventually,
+    hang,
+    recorded,
+    running,
+    say,
+    settled,
+    villain,
+)
+from gateways import OPEN_POLICY, GatewayProcess, free_port
+from proxy.conftest import inner_gateway_in_thread
+from rawclient import post
+from sallyport.audit.events import Event, EventKind
+from sallyport.lab.authority import Fault, LabCa
+from sallyport.lab.server import Lab
+
+BROKEN = [EventKind.ADMITTED, EventKind.BROKEN]
+NO_RETRY = {"api_key": "sk-test-EXAMPLE", "max_retries": 0, "timeout": 10}
+
+
+def head(kind: str, *more: str, status: str = "200 OK", length: int | None = None) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"content-type: {kind}", *more]
+    lines += [] if length is None else [f"content-length: {length}"]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+def chunks(*pieces: bytes) -> list[bytes]:
+    return [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
+
+
+def delta(text: str) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
+    event = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice]}
+    return b"data: " + json.dumps(event).encode() + b"\n\n"
+
+
+SSE = head("text/event-stream", "transfer-encoding: chunked")
+EVENTS = [delta(f"{word} ") for word in f"one two {CANARY} three".split()]
+STREAM = SSE + b"".join(chunks(*EVENTS, b"data: [DONE]\n\n")) + b"0\r\n\r\n"
+JSON = json.dumps({"id": CANARY, "choices": [{"index": 0, "message": {"content": "x"}}]}).encode()
+SECRET_GARBAGE = f"{CANARY} user@example.com sk-live-{CANARY}\r\n".encode()
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
+    return LabCa(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def upstream(ca: LabCa) -> Iterator[Villain]:
+    with villain(ca, {}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    ca: LabCa, upstream: Villain, lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    """OpenAI, Anthropic and Gemini are the villain; the lab is reached under another name."""
+    to = {OPENAI: upstream.port, ANTHROPIC: upstream.port, GEMINI: upstream.port}
+    extra = ["--upstream-ca", str(ca.certificate)]
+    policy = OPEN_POLICY + "transport:\n  idle_timeout_s: 2\n  max_response_bytes: 100000\n"
+    with running(tmp_path_factory.mktemp("broken"), None, policy=policy, extra=extra, to=to) as up:
+        yield up
+    assert_sound(recorded(up.confdir))
+    assert_clean(up, "sk-live")
+
+
+@pytest.fixture
+def environment(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in gateway.env.items():
+        if os.environ.get(name) != value:
+            monkeypatch.setenv(name, value)
+
+
+def the_end(gateway: GatewayProcess, model: str) -> Event:
+    eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, f"{model} has ended")
+    events = [e for e in recorded(gateway.confdir) if e.model == model]
+    assert [e.kind for e in events] == BROKEN
+    return events[1]
+
+
+# -- no connection at all ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["expired", "wrong-name", "self-signed", "refused"])
+def test_a_provider_that_cannot_be_trusted_or_reached_gets_nothing(
+    tmp_path: Path, ca: LabCa, fault: Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = Lab(folder=ca.certificate.parent, fault=None if fault == "refused" else fault)
+    with bad.in_thread():
+        port = free_port() if fault == "refused" else bad.port
+        extra = ["--upstream-ca", str(ca.certificate)]
+        to = dict.fromkeys((OPENAI, ANTHROPIC, GEMINI), port)
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            for name, value in gateway.env.items():
+                monkeypatch.setenv(name, value)
+            for stream in (False, True):
+                with pytest.raises(openai.InternalServerError) as raised:
+                    openai.OpenAI(**NO_RETRY).chat.completions.create(  # type: ignore[call-overload]
+                        model="unreached", messages=[{"role": "user", "content": CANARY}], stream=stream
+                    )
+                assert raised.value.status_code == 502
+                assert raised.value.code == "upstream.unreachable"
+            with pytest.raises(anthropic.InternalServerError) as other:
+                anthropic.Anthropic(**NO_RETRY).messages.create(
+                    model="unreached", max_tokens=9, messages=[{"role": "user", "content": CANARY}]
+                )
+            assert other.value.status_code == 502
+            path = "/v1beta/models/unreached:generateContent"
+            body = json.dumps({"contents": [{"parts": [{"text": CANARY}]}]}).encode()
+            wire = Wire.open(gateway, GEMINI)
+            wire.send(post(path, body, GEMINI))
+            wire.read_all()
+            assert wire.status == 502
+            assert json.loads(bytes(wire.data).partition(b"\r\n\r\n")[2])["error"]["code"] == 502
+            events = settled(gateway.confdir)
+            assert_clean(gateway)
+        assert_sound(events)
+        kinds = [e.kind for e in events if e.exchange]
+        assert kinds.count(EventKind.ADMITTED) == kinds.count(EventKind.BROKEN) == 4
+        assert bad.bytes_received == 0
+
+
+# -- answers that are no answers -----------------------------------------------------------------------
+
+WHOLE_FAILURES: dict[str, tuple[Deed, str]] = {
+    "reset-before-answer": (cut(), "upstream.protocol"),
+    "closed-before-answer": (say(), "upstream.protocol"),
+    "garbage": (say(SECRET_GARBAGE * 3), "upstream.protocol"),
+    "zeros": (say(bytes(5000)), "upstream.protocol"),
+    "tls-in-tls": (say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 9), "upstream.protocol"),
+    "half-head": (cut(head("application/json")[:-4]), "upstream.protocol"),
+    "bad-header": (say(head("application/json", f"{CANARY} : x") + b"{}"), "upstream.protocol"),
+    "two-lengths": (
+        say(head("application/json", "content-length: 3", length=2) + b"{}x"), "upstream.protocol"),
+    "short-body": (cut(head("application/json", length=999) + JSON), "upstream.protocol"),
+    "bad-chunk": (
+        say(head("application/json", "transfer-encoding: chunked") + SECRET_GARBAGE), "upstream.protocol"),
+    "endless-head": (say(b"HTTP/1.1 200 OK\r\n" + b"x: " + CANARY.encode() * 9000), "upstream.protocol"),
+    "huge-answer": (say(head("application/json", length=200_000) + b" " * 200_000), "upstream.too_large"),
+    "huge-chunked": (
+        say(head("application/json", "transfer-encoding: chunked") + b"".join(chunks(*[b" " * 9999] * 20))),
+        "upstream.too_large"),
+    "switching": (say(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WHOLE_FAILURES)
+def test_an_answer_that_is_none_becomes_the_dialects_error(
+    gateway: GatewayProcess, upstream: Villain, name: str
+) -> None:
+    upstream.deeds[name], reason = WHOLE_FAILURES[name]
+    talk = ask(gateway, name)
+    end = the_end(gateway, name)
+    assert CANARY.encode() not in talk.head + talk.body
+    assert talk.status == 502
+    error = json.loads(talk.body)["error"]
+    assert error["code"].startswith("upstream.")
+    assert not reason or error["code"] == reason
+    assert end.exchange in error["message"]
+    assert end.detail
+
+
+def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    page = b"<html>502 Bad Gateway</html>"
+    upstream.deeds["html"] = say(head("text/html", status="502 Bad Gateway", length=len(page)) + page)
+    talk = ask(gateway, "html")
+    assert (talk.status, talk.body) == (502, page)
+
+
+SDK_FAILURES = ["reset-before-answer", "garbage", "short-body", "huge-answer"]
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("name", SDK_FAILURES)
+def test_the_official_sdks_raise_their_own_errors(upstream: Villain, name: str, stream: bool) -> None:
+    model = f"sdk-{name}"
+    upstream.deeds[model] = WHOLE_FAILURES[name][0]
+    messages: Any = [{"role": "user", "content": "Hello"}]
+    with pytest.raises(openai.InternalServerError):
+        openai.OpenAI(**NO_RETRY).chat.completions.create(model=model, messages=messages, stream=stream)  # type: ignore[call-overload]
+    with pytest.raises(anthropic.InternalServerError):
+        anthropic.Anthropic(**NO_RETRY).messages.create(  # type: ignore[call-overload]
+            model=model, messages=messages, max_tokens=9, stream=stream
+        )
+
+
+# -- streams -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("where", [len(SSE), len(SSE) + 1, len(SSE) + 60, len(STREAM) // 2, len(STREAM) - 6])
+@pytest.mark.parametrize("end", [cut, say, hang], ids=["reset", "close", "silence"])
+def test_a_stream_that_stops_anywhere_ends_in_an_error_that_the_sdk_raises(
+    gateway: GatewayProcess, upstream: Villain, where: int, end: Callable[..., Deed]
+) -> None:
+    model = f"stopped-{end.__name__}-{'abcdefghij'[where % 10]}-{'abcdefghij'[where // 100]}"
+    upstream.deeds[model] = end(STREAM[:where])
+    pieces = []
+    with pytest.raises(openai.APIError):  # noqa: PT012
+        for piece in openai.OpenAI(**NO_RETRY).chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "Hello"}], stream=True
+        ):
+            pieces.append(piece.choices[0].delta.content)
+        # All text was there and only the farewell is missing: then a client may not notice.
+        if b"[DONE]" in STREAM[:where]:
+            raise openai.APIError("as good as whole", request=None, body=None)  # type: ignore[arg-type]
+    assert [*pieces] == [f"{word} " for word in f"one two {CANARY} three".split()][: len(pieces)]
+    assert the_end(gateway, model).kind is EventKind.BROKEN
+
+
+GZIPPED = gzip.compress(b"".join(EVENTS) + b"data: [DONE]\n\n")
+STREAM_FAILURES: dict[str, Deed] = {
+    "gzip": say(head("text/event-stream", "content-encoding: gzip", length=len(GZIPPED)) + GZIPPED),
+    "gzip-endless": hang(
+        head("text/event-stream", "content-encoding: gzip", "transfer-encoding: chunked")
+        + b"".join(chunks(GZIPPED))
+    ),
+    "no-json": say(SSE + b"".join(chunks(EVENTS[0], b"data: {" + SECRET_GARBAGE + b"\n\n"))),
+    "no-utf8": say(SSE + b"".join(chunks(EVENTS[0], b"data: \xff\xfe" + SECRET_GARBAGE + b"\n\n"))),
+    "huge-event": say(SSE + b"".join(chunks(EVENTS[0], b"data: " + b"x" * 3_000_000 + b"\n\n"))),
+    "repeated-keys": say(SSE + b"".join(chunks(EVENTS[0], b'data: {"a": 1, "a": 2}\n\n'))),
+}
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize("name", STREAM_FAILURES)
+def test_a_stream_that_cannot_be_read_is_ended_in_the_dialect_and_the_provider_cut(
+    gateway: GatewayProcess, upstream: Villain, name: str
+) -> None:
+    model = f"unreadable-{name}"
+    upstream.deeds[model] = STREAM_FAILURES[name]
+    wire = Wire.open(gateway)
+    wire.send(post(CHAT, chat(model, stream=True), OPENAI))
+    wire.read_all()
+    assert wire.whole, "the connection was cut instead of an answer"
+    assert b'"error"' in wire.data
+    assert CANARY.encode() not in wire.data
+    assert the_end(gateway, model).detail
+    eventually(lambda: model in upstream.gone, 3, "the provider was cut off")
+    with pytest.raises(openai.APIError) as raised:  # noqa: PT012
+        for _ in openai.OpenAI(**NO_RETRY).chat.completions.create(
+            model=model, messages=[{"role": "user", "content": "Hello"}], stream=True
+        ):
+            pass
+    assert not isinstance(raised.value, openai.APIConnectionError)
+
+
+def test_a_provider_that_never_answers_is_given_up_after_the_idle_time(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    upstream.deeds["mute"] = hang()
+    began = time.monotonic()
+    wire = Wire.open(gateway)
+    wire.send(post(CHAT, chat("mute"), OPENAI))
+    wire.read_all()
+    assert 1.5 < time.monotonic() - began < 8
+    assert the_end(gateway, "mute").kind is EventKind.BROKEN
+    eventually(lambda: "mute" in upstream.gone, 3, "the provider was cut off")
+
+
+# -- clients that go away ------------------------------------------------------------------------------
+
+
+@dataclass
+class Going:
+    """A way to go away: what is sent before, and what must have come back."""
+
+    model: str
+    stream: bool = False
+    wait_for: bytes = b""
+
+
+GOING = {
+    "while a stream runs": Going("slow-100", stream=True, wait_for=b"data: "),
+    "before the answer begins": Going("hang"),
+    "before the first event": Going("slow-400", stream=True, wait_for=b"\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize("how", ["abrupt", "close"])
+@pytest.mark.parametrize("when", GOING)
+def test_a_client_that_goes_away_ends_its_exchange_and_the_provider_hears_of_it(
+    gateway_of_lab: GatewayProcess, lab: Lab, when: str, how: str
+) -> None:
+    going = GOING[when]
+    model = f"{going.model}-gone-{how}"
+    wire = Wire.open(gateway_of_lab)
+    wire.send(post(CHAT, chat(model, "word " * 100, stream=going.stream), OPENAI))
+    if going.wait_for:
+        wire.read_until(going.wait_for)
+    eventually(lambda: any(model in r.text for r in lab.requests), 5, "the lab has the request")
+    (request,) = [r for r in lab.requests if model in r.text]
+    (connection,) = [c for c in lab.connections if c.id == request.connection]
+    assert not connection.closed
+    began = time.monotonic()
+    wire.reset() if how == "abrupt" else wire.sock.close()
+    eventually(lambda: connection.closed or connection.trouble, 5, "the lab hears of it")
+    took = time.monotonic() - began
+    assert the_end(gateway_of_lab, model).kind is EventKind.BROKEN
+    assert took < 2, "the promise is 1 s, and a little for a busy machine"
+
+
+def test_a_client_that_goes_away_during_its_upload_leaves_nothing_but_an_end(
+    gateway_of_lab: GatewayProcess, lab: Lab
+) -> None:
+    before = len(recorded(gateway_of_lab.confdir))
+    for how in ("abrupt", "close", "chunked"):
+        wire = Wire.open(gateway_of_lab)
+        body = chat(f"upload-gone-{how}", "x" * 50_000)
+        if how == "chunked":
+            request = post(CHAT, b"", OPENAI, "Transfer-Encoding: chunked") + b"".join(chunks(body))
+        else:
+            request = post(CHAT, body, OPENAI)
+        wire.send(request[:-100])
+        wire.reset() if how == "abrupt" else wire.sock.close()
+    eventually(
+        lambda: sum(bool(e.exchange) for e in recorded(gateway_of_lab.confdir)[before:]) == 3, 5, "3 ends are recorded"
+    )
+    new = recorded(gateway_of_lab.confdir)[before:]
+    assert [e.detail for e in new if e.exchange] == ["not_whole"] * 3
+    assert [e.kind for e in new if e.exchange] == [EventKind.REFUSED] * 3
+    assert len({e.exchange for e in new if e.exchange}) == 3
+    assert not any("upload-gone" in r.text for r in lab.requests)
+
+
+@pytest.fixture(scope="module")
+def gateway_of_lab(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    with running(tmp_path_factory.mktemp("aborts"), lab) as up:
+        yield up
+    assert_sound(recorded(up.confdir))
+    assert_clean(up)
+
+
+def resident_kb(gateway: GatewayProcess) -> int:
+    text = Path(f"/proc/{gateway.process.pid}/status").read_text()
+    return int(text.partition("VmRSS:")[2].split()[0])
+
+
+def test_hundreds_of_clients_that_go_away_leave_nothing_behind(
+    gateway_of_lab: GatewayProcess, lab: Lab
+) -> None:
+    gateway = gateway_of_lab
+
+    def go_away(number: int) -> None:
+        wire = Wire.open(gateway)
+        stream = number % 3 != 0
+        model = "slow-100-many" if stream else "hang-many"
+        request = post(CHAT, chat(model, "word " * 500, stream=stream), OPENAI)
+        wire.send(request[:-50] if number % 5 == 0 else request)
+        if stream and number % 5:
+            wire.read_until(b"data: ")
+        wire.reset()
+
+    def cycle(times: int) -> int:
+        threads = [
+            threading.Thread(target=lambda first=n: [go_away(k) for k in range(first, times, 4)])  # type: ignore[misc]
+            for n in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        eventually(lambda: _sockets(gateway) <= idle + 1, 10, "all connections are closed")
+        return resident_kb(gateway)
+
+    idle = _sockets(gateway)
+    cycle(60)
+    before = cycle(60)
+    after = cycle(200)
+    assert after - before < 16_000, f"{after - before} kB more after 200 aborted requests"
+    assert_sound(settled(gateway.confdir))
+
+
+def _sockets(gateway: GatewayProcess) -> int:
+    folder = f"/proc/{gateway.process.pid}/fd"
+    found = 0
+    for name in os.listdir(folder):
+        try:
+            found += os.readlink(f"{folder}/{name}").startswith("socket:")
+        except OSError:
+            continue
+    return found
+
+
+def test_passages_and_connections_go_back_to_zero(tmp_path: Path) -> None:
+    import gc
+
+    with inner_gateway_in_thread(tmp_path) as inner:
+        gateway = GatewayProcess(None, {"explicit": inner.port}, inner.confdir, tmp_path / "log")  # type: ignore[arg-type]
+        addon, server = inner.master.addon, inner.master.proxyserver
+        for number in range(30):
+            wire = Wire.open(gateway)
+            model = ("slow-100", "hang", "plain")[number % 3]
+            request = post(CHAT, chat(model, "word " * 50, stream=model == "slow-100"), OPENAI)
+            wire.send(request[:-9] if number % 4 == 0 else request)
+            if number % 4 and model != "hang":
+                wire.read_until(b"data: " if model == "slow-100" else b"\r\n\r\n")
+            wire.reset()
+        eventually(lambda: addon.in_flight == 0, 5, "nothing is in flight")
+        eventually(lambda: not server.connections, 5, "no connection is open")
+        eventually(lambda: not addon.connections._open, 5, "no client is counted")
+        eventually(lambda: not addon.connections._timers, 5, "no timer runs")
+        eventually(lambda: gc.collect() >= 0 and not addon._passages, 5, "no passage is kept")
