@@ -89,7 +89,7 @@ def gateway(
     """OpenAI, Anthropic and Gemini are the villain; the lab is reached under another name."""
     to = {OPENAI: upstream.port, ANTHROPIC: upstream.port, GEMINI: upstream.port}
     extra = ["--upstream-ca", str(ca.certificate)]
-    policy = OPEN_POLICY + "transport:\n  idle_timeout_s: 2\n  max_response_bytes: 100000\n"
+    policy = OPEN_POLICY + "transport:\n  idle_timeout_s: 1\n  max_response_bytes: 100000\n"
     with running(tmp_path_factory.mktemp("broken"), None, policy=policy, extra=extra, to=to) as up:
         yield up
     assert_sound(recorded(up.confdir))
@@ -161,7 +161,7 @@ WHOLE_FAILURES: dict[str, tuple[Deed, str]] = {
     "zeros": (say(bytes(5000)), "upstream.protocol"),
     "tls-in-tls": (say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 9), "upstream.protocol"),
     "half-head": (cut(head("application/json")[:-4]), "upstream.protocol"),
-    "bad-header": (say(head("application/json", f"{CANARY} : x") + b"{}"), "upstream.protocol"),
+    "bad-header": (say(head("application/json", f"{CANARY} : x") + b"{}"), "upstream.framing"),
     "two-lengths": (
         say(head("application/json", "content-length: 3", length=2) + b"{}x"), "upstream.protocol"),
     "short-body": (cut(head("application/json", length=999) + JSON), "upstream.protocol"),
@@ -272,7 +272,7 @@ def test_a_stream_that_cannot_be_read_is_ended_in_the_dialect_and_the_provider_c
     assert CANARY.encode() not in wire.data
     assert the_end(gateway, model).detail
     eventually(lambda: model in upstream.gone, 3, "the provider was cut off")
-    with pytest.raises(openai.APIError) as raised:  # noqa: PT012
+    with pytest.raises(openai.APIError) as raised:
         for _ in openai.OpenAI(**NO_RETRY).chat.completions.create(
             model=model, messages=[{"role": "user", "content": "Hello"}], stream=True
         ):
@@ -288,7 +288,7 @@ def test_a_provider_that_never_answers_is_given_up_after_the_idle_time(
     wire = Wire.open(gateway)
     wire.send(post(CHAT, chat("mute"), OPENAI))
     wire.read_all()
-    assert 1.5 < time.monotonic() - began < 8
+    assert 0.8 < time.monotonic() - began < 8
     assert the_end(gateway, "mute").kind is EventKind.BROKEN
     eventually(lambda: "mute" in upstream.gone, 3, "the provider was cut off")
 
@@ -349,7 +349,9 @@ def test_a_client_that_goes_away_during_its_upload_leaves_nothing_but_an_end(
         wire.send(request[:-100])
         wire.reset() if how == "abrupt" else wire.sock.close()
     eventually(
-        lambda: sum(bool(e.exchange) for e in recorded(gateway_of_lab.confdir)[before:]) == 3, 5, "3 ends are recorded"
+        lambda: sum(bool(e.exchange) for e in recorded(gateway_of_lab.confdir)[before:]) == 3,
+        5,
+        "3 ends are recorded",
     )
     new = recorded(gateway_of_lab.confdir)[before:]
     assert [e.detail for e in new if e.exchange] == ["not_whole"] * 3

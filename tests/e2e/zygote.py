@@ -91,9 +91,7 @@ def _ask(question: object) -> int:
             folders = [Path(__file__).parents[2] / "addons", Path(__file__).parents[1]]
             env = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, folders))}
             command = [sys.executable, str(Path(__file__))]
-            _servers.append(
-                subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
-            )
+            _servers.append(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env))
             atexit.register(_servers[0].kill)
         server = _servers[0]
         assert server.stdin is not None

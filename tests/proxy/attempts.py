@@ -165,7 +165,7 @@ def h2_preface(where: str) -> Try:
 
 def second_request(second: Callable[[str], bytes]) -> Try:
     """A sound call and, in the same segment, another one that must be judged on its own."""
-    return inside(lambda mark: call("a-sound-one") + second(mark))
+    return inside(lambda mark: call("a-sound-one") + second(mark), linger_s=0.5)
 
 
 def other_names_in_hello(door: Door, mark: str) -> Talk:
@@ -330,7 +330,7 @@ FIRST_BYTES = [
     Attempt("plain-in-connect-to-ai-host-unlisted", after_connect(lambda mark: said(mark, START, f"Host: {UNLISTED}")), "transport.plain_http"),
     Attempt("plain-in-connect-to-unlisted-host-ai", after_connect(lambda mark: said(mark, START, HOST), connect=UNLISTED), "transport.plain_http"),
     Attempt("plain-relay-host-of-ai", plain(lambda mark: said(mark, f"POST http://{UNLISTED}:443/ HTTP/1.1", f"Host: {AI}:443")), "transport.plain_http"),
-    Attempt("plain-relay-then-ai", plain(lambda mark: head(f"GET http://{UNLISTED}:443/ HTTP/1.1", f"Host: {UNLISTED}:443") + said(mark, f"POST http://{AI}:443{CHAT} HTTP/1.1", f"Host: {AI}:443")), "transport.plain_http", beside=True),
+    Attempt("plain-relay-then-ai", plain(lambda mark: head(f"GET http://{UNLISTED}:443/ HTTP/1.1", f"Host: {UNLISTED}:443") + said(mark, f"POST http://{AI}:443{CHAT} HTTP/1.1", f"Host: {AI}:443"), linger_s=0.5), "transport.plain_http", beside=True),
     Attempt("plain-relay-upgrade", plain(lambda mark: said(mark, f"GET http://{UNLISTED}:443/ HTTP/1.1", f"Host: {UNLISTED}:443", "Connection: Upgrade", "Upgrade: websocket")), "transport.plain_http"),
     Attempt("plain-relay-to-an-address", to_own("127.0.0.1"), "transport.plain_http"),
     Attempt("plain-relay-to-localhost", to_own("localhost"), "tunnelled"),

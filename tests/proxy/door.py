@@ -76,10 +76,11 @@ def head(*lines: str) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def talk(sock: socket.socket, *pieces: bytes, wait_s: float | None = None) -> Talk:
+def talk(sock: socket.socket, *pieces: bytes, wait_s: float | None = None, linger_s: float = 0.0) -> Talk:
     """Send the pieces, each in a segment of its own, read one answer, close. Never raises for refusals.
 
-    wait_s: for the answer; None takes the patience the socket was opened with.
+    wait_s: for the answer; None takes the patience the socket was opened with. linger_s: how long to stay for
+    the answers after it.
     """
     with contextlib.closing(sock):
         try:
@@ -89,12 +90,20 @@ def talk(sock: socket.socket, *pieces: bytes, wait_s: float | None = None) -> Ta
                 sock.sendall(piece)
         except OSError as problem:
             return Talk(0, b"", b"", type(problem).__name__)
-        return read_answer(sock, timeout=wait_s or sock.gettimeout() or 3.0)
+        answer = read_answer(sock, timeout=wait_s or sock.gettimeout() or 3.0)
+        if linger_s:
+            sock.settimeout(linger_s)
+            with contextlib.suppress(OSError):
+                while sock.recv(65536):
+                    pass
+        return answer
 
 
-def plain(build: Callable[[str], bytes] | bytes) -> Try:
+def plain(build: Callable[[str], bytes] | bytes, *, linger_s: float = 0.0) -> Try:
     """Say bytes to the explicit listener itself."""
-    return lambda door, mark: talk(door.dial(), build if isinstance(build, bytes) else build(mark))
+    return lambda door, mark: talk(
+        door.dial(), build if isinstance(build, bytes) else build(mark), linger_s=linger_s
+    )
 
 
 def inside(
@@ -104,6 +113,7 @@ def inside(
     connect: str = AI,
     alpn: Sequence[str] = (),
     wait_s: float | None = None,
+    linger_s: float = 0.0,
 ) -> Try:
     """Say bytes inside CONNECT and TLS."""
 
@@ -114,7 +124,7 @@ def inside(
             sock = door.tls(sni, connect=connect, alpn=alpn)
         except OSError as problem:
             return Talk(0, b"", b"", type(problem).__name__)
-        return talk(sock, *pieces, wait_s=wait_s)
+        return talk(sock, *pieces, wait_s=wait_s, linger_s=linger_s)
 
     return run
 

@@ -13,7 +13,7 @@ from mitmproxy import addonmanager, certs, master, version
 from mitmproxy.addons import next_layer, proxyserver, tlsconfig
 from mitmproxy.net import tls as net_tls
 from mitmproxy.net.http import http1
-from mitmproxy.proxy import layer, mode_servers, server, tunnel
+from mitmproxy.proxy import context, layer, mode_servers, server, tunnel
 from mitmproxy.proxy.layers import http, modes, tcp, tls
 from mitmproxy.proxy.layers.http import _base, _http1, _http2
 
@@ -42,6 +42,8 @@ LEANED_ON = {
     "Headers.__delitem__": core.STOCK["Headers", "__delitem__"],
     "MessageData.__post_init__": core.STOCK["MessageData", "__post_init__"],
     "Hook.args": core.STOCK["Hook", "args"],
+    "Context.fork": core.STOCK["Context", "fork"],
+    "Context.__init__": context.Context.__init__,
     "NextLayer addon": next_layer.NextLayer,
     "next_layer": core.STOCK["NextLayer", "next_layer"],
     "NextLayer": layer.NextLayer,

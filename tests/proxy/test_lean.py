@@ -53,6 +53,15 @@ def test_the_arguments_of_a_hook_are_its_fields() -> None:
         assert hook.args() == core.STOCK["Hook", "args"](hook)
 
 
+def test_a_forked_context_shares_all_but_its_layers() -> None:
+    client = Client(peername=("192.0.2.1", 1), sockname=("192.0.2.2", 2))
+    context = Context(client, Options())
+    context.layers.append("one")  # type: ignore[arg-type]
+    ours, theirs = context.fork(), core.STOCK["Context", "fork"](context)
+    assert vars(ours) == vars(theirs)
+    assert ours.layers is not context.layers
+
+
 class Writer:
     def __init__(self, seen: list[object]) -> None:
         self._seen = seen

@@ -199,7 +199,7 @@ def test_a_client_that_wastes_time_or_connections_is_cut(running: Running, tried
 
 
 def test_after_all_this_it_serves_as_before_and_remembers_nothing_it_should_not(running: Running) -> None:
-    assert running.marks, "run the whole module: this test judges what the others did"
+    attempt(running, next(a for a in ATTEMPTS if a.id == "raw-tcp-in-tls"))
     control = CONTROLS[0]
     assert control.run(running.door, "SOUND-after").status == 200
     assert [m for m in running.marks if reached(running.lab, m)] == []
@@ -260,7 +260,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stock, Lab
     with (
         lab_in_thread() as lab,
         stock_mitmdump(
-            tmp_path_factory.mktemp("stock"), lab, options=["connection_strategy=lazy"], patience_s=0.5
+            tmp_path_factory.mktemp("stock"), lab, options=["connection_strategy=lazy"]
         ) as running,
     ):
         yield running, lab
@@ -270,7 +270,9 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stock, Lab
 def test_the_same_attempt_passes_stock_mitmproxy(stock: tuple[Stock, Lab], name: str) -> None:
     """The control: were the gateway to do nothing, the attempt would get through."""
     running, lab = stock
-    assert passed(running.door, lab, next(a for a in ATTEMPTS if a.id == name))
+    tried = next(a for a in ATTEMPTS if a.id == name)
+    # Many of them are never answered: little patience first, more on a busy machine.
+    assert any(passed(replace(running.door, patience_s=patience), lab, tried) for patience in (0.5, 5))
 
 
 def passed(door: Door, lab: Lab, tried: Attempt) -> bool:

@@ -3,6 +3,7 @@
 All calls block: the writer thread of AuditLog and the command line call them, never an event loop.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
@@ -63,8 +64,8 @@ class Store:
         self._at = at
         self._connected = True
         self._settled = True
-        self._rows_together = at.writer.dialect.name == "sqlite"
-        dialect = sqlite if self._rows_together else postgresql
+        self._is_sqlite = at.writer.dialect.name == "sqlite"
+        dialect = sqlite if self._is_sqlite else postgresql
         self._insert = dialect.insert(events).on_conflict_do_nothing()
 
     @classmethod
@@ -123,7 +124,14 @@ class Store:
                 if isinstance(error, DBAPIError) and error.connection_invalidated:
                     raise
                 self._write_singly(batch)
-        except (SQLAlchemyError, OSError, OperatorError, NotDurable, *_PLAIN_VALUE_ERRORS) as error:
+        except (
+            SQLAlchemyError,
+            sqlite3.Error,
+            OSError,
+            OperatorError,
+            NotDurable,
+            *_PLAIN_VALUE_ERRORS,
+        ) as error:
             self._connected = False
             self._settled = self._settled and _is_locked(error)
             raise StoreUnavailable(_name_of(error)) from None
@@ -226,14 +234,27 @@ class Store:
         self._connected = self._settled = True
 
     def _write_together(self, rows: list[Row]) -> None:
+        if self._is_sqlite and 0 < len(rows) <= _ROWS_PER_STATEMENT:
+            self._write_at_once(rows)
+            return
         with self._at.writer.begin() as connection:
-            if self._rows_together:
-                for start in range(0, len(rows), _ROWS_PER_STATEMENT):
-                    part = rows[start : start + _ROWS_PER_STATEMENT]
-                    values = tuple(value for row in part for value in row.values())
-                    connection.exec_driver_sql(_statement(tuple(part[0]), len(part)), values)
-            elif rows:
+            if rows:
                 connection.execute(self._insert, rows)
+
+    def _write_at_once(self, rows: list[Row]) -> None:
+        """Insert into SQLite with one statement, which is a transaction of its own. Raises sqlite3's errors.
+
+        sqlite3 gives the interpreter away with every statement it runs, and beside a busy event loop waits to
+        get it back: BEGIN, a statement per row and COMMIT waited that many times (docs/performance.md).
+        """
+        connection = self._at.writer.raw_connection()
+        try:
+            driver = connection.driver_connection
+            assert isinstance(driver, sqlite3.Connection)
+            values = [value for row in rows for value in row.values()]
+            driver.execute(_statement(tuple(rows[0]), len(rows)), values)
+        finally:
+            connection.close()
 
     def _write_singly(self, batch: Sequence[Event]) -> None:
         with self._at.writer.begin() as connection:
@@ -254,23 +275,24 @@ class Store:
             ) from None
 
 
-_ROWS_PER_STATEMENT = 32
+_ROWS_PER_STATEMENT = 999 // len(events.columns)
+"""SQLite before 3.32 takes 999 values in a statement."""
 
 
 @lru_cache(_ROWS_PER_STATEMENT)
 def _statement(columns: tuple[str, ...], rows: int) -> str:
-    """Return SQLite's insert of several rows, in the order of the columns.
-
-    sqlite3 gives the interpreter lock away for each statement it runs, and on a busy gateway waits to get
-    it back: one statement for many rows waits once (docs/performance.md).
-    """
+    """Return SQLite's insert of several rows, in the order of the columns."""
     one = f"({', '.join('?' * len(columns))})"
     values = ", ".join([one] * rows)
     return f"INSERT INTO {events.name} ({', '.join(columns)}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 _PLAIN_VALUE_ERRORS = (ValueError, TypeError, OverflowError)
-_REFUSED_VALUE = (DataError, IntegrityError, ProgrammingError, *_PLAIN_VALUE_ERRORS)
+_REFUSED_VALUE = (
+    *(DataError, IntegrityError, ProgrammingError),
+    *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError),
+    *_PLAIN_VALUE_ERRORS,
+)
 
 
 def _version(connection: Connection) -> int | None:

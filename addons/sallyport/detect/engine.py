@@ -19,9 +19,9 @@ from sallyport.detect.cache import Cache, Hit
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.normalise import View, normalise
-from sallyport.detect.packs import Packs, Rule, load
+from sallyport.detect.packs import FRAMED, Packs, Rule, load
 from sallyport.detect.presidio import Recognisers, search
-from sallyport.detect.seams import Seam, seams
+from sallyport.detect.seams import Seam, message, seams
 from sallyport.exchange import Segment, Surface
 
 __all__ = ["DetectionSettings", "Detector", "ScanIncomplete", "injection_score"]
@@ -118,13 +118,14 @@ class Detector:
         """Return the findings of every segment, and of what is split over segments of one surface.
 
         Ordered by segment, then start. Within one segment and kind findings do not overlap. An injection
-        rule is reported once per segment. A finding across a seam is reported in both its segments.
+        rule is reported once per segment, and not across messages. A finding across a seam is reported in
+        both its segments.
         Raises ScanIncomplete when any segment could not be scanned whole.
         """
         deadline = _Deadline(self.settings.deadline_s)
         hits = [list(self._cached(s.text, s.surface, deadline)) for s in segments]
         for seam in seams(segments):
-            self._join(seam, hits, deadline)
+            self._join(seam, segments, hits, deadline)
         return tuple(
             self._finding(hit, segment)
             for segment, found in zip(segments, hits, strict=True)
@@ -161,7 +162,9 @@ class Detector:
             for match in rule.pattern.finditer(subject):
                 deadline.check()
                 start, end = match.span(rule.group)
-                if start < 0 or start == end or _excused(rule, text, match.span(), (start, end)):
+                if start < 0 or start == end or _excused(
+                    rule, surface, text, match.span(), (start, end)
+                ):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
                     score = self._score(index, text, low, high, weight)
@@ -224,13 +227,21 @@ class Detector:
             kept.append(hit)
         return tuple(sorted(kept, key=lambda h: (h.start, h.end, h.rule)))
 
-    def _join(self, seam: Seam, hits: list[list[Hit]], deadline: _Deadline) -> None:
-        """Add what only shows when two segments are read as one."""
+    def _join(
+        self, seam: Seam, segments: Sequence[Segment], hits: list[list[Hit]], deadline: _Deadline
+    ) -> None:
+        """Add what only shows when two segments are read as one.
+
+        A value is a value wherever it is cut. A sentence is one within a message only: between messages
+        a model reads who speaks, and the end of one text with the beginning of the next says nothing.
+        """
         for hit in self._cached(seam.text, seam.surface, deadline):
             if not hit.start < seam.middle < hit.end:
                 continue
             kind = self._kind(hit.rule)
             parts = seam.parts(hit.start, hit.end)
+            if kind is Kind.INJECTION and len({message(segments[index].at) for index, _, _ in parts}) > 1:
+                continue
             if any(
                 self._kind(h.rule) is kind and h.start < b and h.end > a
                 for index, a, b in parts
@@ -284,8 +295,12 @@ def _enabled(rule: Rule, settings: DetectionSettings) -> bool:
     return rule.kind is not Kind.PII or settings.entities is None or rule.entity in settings.entities
 
 
-def _excused(rule: Rule, text: str, match: tuple[int, int], value: tuple[int, int]) -> bool:
+def _excused(
+    rule: Rule, surface: Surface, text: str, match: tuple[int, int], value: tuple[int, int]
+) -> bool:
     for unless in rule.unless:
+        if unless.surfaces and surface not in unless.surfaces:
+            continue
         if unless.on == "value":
             near = text[value[0] : value[1]]
         elif unless.on == "match":
@@ -294,6 +309,8 @@ def _excused(rule: Rule, text: str, match: tuple[int, int], value: tuple[int, in
             near = text[max(0, value[0] - _BEFORE) : value[0]]
         elif unless.on == "after":
             near = text[value[1] : value[1] + _AFTER]
+        elif unless.on == "frame":
+            near = _frame(text, value)
         else:
             near = _line(text, match)
         if unless.pattern.search(near) is not None:
@@ -302,9 +319,22 @@ def _excused(rule: Rule, text: str, match: tuple[int, int], value: tuple[int, in
 
 
 def _line(text: str, match: tuple[int, int]) -> str:
-    low = max(text.rfind("\n", 0, match[0]) + 1, match[0] - 160)
-    high = text.find("\n", match[1])
-    return text[low : min(len(text) if high < 0 else high, match[1] + 160)]
+    low, high = _around(text, match)
+    return text[low:high]
+
+
+def _frame(text: str, value: tuple[int, int]) -> str:
+    """What stands around a value on its line; the text cannot hold the mark itself."""
+    low, high = _around(text, value)
+    before, after = (part.replace(FRAMED, " ") for part in (text[low : value[0]], text[value[1] : high]))
+    return before + FRAMED + after
+
+
+def _around(text: str, span: tuple[int, int]) -> tuple[int, int]:
+    """Return the bounds of a span's line, at most 160 characters from it."""
+    low = max(text.rfind("\n", 0, span[0]) + 1, span[0] - 160)
+    high = text.find("\n", span[1])
+    return low, min(len(text) if high < 0 else high, span[1] + 160)
 
 
 def _words(words: Sequence[str]) -> re.Pattern[str] | None:

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sallyport.detect.validators import iban as iban_checksum
@@ -33,11 +34,18 @@ _IBAN_LENGTHS = {
     )
 }
 _NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
+_BY_WORDS = 0.3
+"""Weight of a card number that is one only where words say so: below every preset's score without them."""
+
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})
 
 
 def card(text: str, start: int, end: int) -> Candidates:
-    """Payment cards: issuer prefix, length and Luhn, in any grouping, wherever a run of numbers hides one."""
+    """Payment cards: issuer prefix, length and Luhn, wherever a run of numbers hides one.
+
+    Grouped as cards are printed it stands alone; in any other grouping, among its like, or of a length
+    and issuer that article numbers share, only words say that it is one.
+    """
     groups = [(start + m.start(), start + m.end()) for m in _DIGITS.finditer(text[start:end])]
     digits = "".join(text[low:high] for low, high in groups)
     sums = _luhn_sums(digits)
@@ -50,9 +58,12 @@ def card(text: str, start: int, end: int) -> Candidates:
         for last, stop in _ends(groups, first, begin):
             weight = _issuer(digits[begin:stop])
             if weight and _is_luhn(sums, begin, stop):
-                sizes = [b - a for a, b in groups[first : last + 1]]
+                printed = _printed(text, groups[first : last + 1])
+                if not printed and (first > 0 or last < len(groups) - 1):
+                    continue
                 done = groups[last][1]
-                yield low, done, weight if _card_groups(sizes) else weight * 0.5
+                sure = weight == 1.0 or (weight == 0.6 and last > first)
+                yield low, done, weight if sure and printed and _alone(groups, first, last) else _BY_WORDS
                 break
 
 
@@ -89,10 +100,18 @@ def _follows_point(text: str, start: int) -> bool:
     return text[max(start - 1, 0) : start] in (".", ",") and text[max(start - 2, 0) : start - 1].isdigit()
 
 
-def _card_groups(sizes: Sequence[int]) -> bool:
-    """One group, fours, singles, or the groups of American Express and Diners."""
-    fours = all(s == 4 for s in sizes[:-1]) and sizes[-1] <= 4
-    return len(sizes) == 1 or fours or set(sizes) == {1} or list(sizes) in ([4, 6, 5], [4, 6, 4])
+def _printed(text: str, groups: Sequence[tuple[int, int]]) -> bool:
+    """One run, or fours, or the groups of American Express and Diners, parted by one separator."""
+    sizes = [b - a for a, b in groups]
+    parted = {text[a:b] for (_, a), (b, _) in pairwise(groups)}
+    fours = set(sizes[:-1]) == {4} and sizes[-1] <= 4
+    return len(sizes) == 1 or (len(parted) == 1 and (fours or sizes in ([4, 6, 5], [4, 6, 4])))
+
+
+def _alone(groups: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+    """Say whether a card's groups are not a piece of a row of four-digit numbers."""
+    beside = [*groups[max(first - 1, 0) : first], *groups[last + 1 : last + 2]]
+    return first == last or all(high - low != 4 for low, high in beside)
 
 
 def _issuer(number: str) -> float:

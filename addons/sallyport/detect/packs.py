@@ -32,7 +32,10 @@ MAX_REPEATS = 4000
 MAX_PROGRAM = 12_000
 """RE2 instructions of one rule, a measure of its memory (about 16 bytes each, and as much again as DFA)."""
 
-type Place = Literal["value", "match", "before", "after", "line"]
+type Place = Literal["value", "match", "before", "after", "line", "frame"]
+
+FRAMED = "¤"
+"""Stands for the value in a frame."""
 
 
 class _Model(BaseModel):
@@ -43,6 +46,7 @@ class _Unless(_Model):
     pattern: str
     why: str
     on: Place = "value"
+    surfaces: list[Surface] | None = None
 
 
 class _Example(_Model):
@@ -91,12 +95,15 @@ class _Pack(_Model):
 class Unless:
     """A reason not to report a match.
 
-    on: the text it is searched in: value, match, before (80 characters), after (40), or line.
+    on: the text it is searched in: value, match, before (80 characters), after (40), line, or frame: the
+        line with one FRAMED in place of the value, so that a pattern can tell a mention from a use.
+    surfaces: where the reason holds; empty means everywhere.
     """
 
     pattern: linear.Pattern
     on: str
     why: str
+    surfaces: frozenset[Surface] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +250,12 @@ def _build(
         todo = "Give injection rules points: 1 to 10, all others score: 0 to 1"
         raise OperatorError(where, "score and points do not fit the kind", todo)
     unless = [
-        Unless(_compile(fold(_expand(u.pattern, define, where)), sensitive, where, "unless"), u.on, u.why)
+        Unless(
+            _compile(fold(_expand(u.pattern, define, where)), sensitive, where, "unless"),
+            u.on,
+            u.why,
+            frozenset(u.surfaces or ()),
+        )
         for u in rule.unless
     ]
     surfaces = frozenset(rule.surfaces or ())

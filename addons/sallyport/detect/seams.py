@@ -36,6 +36,11 @@ class Seam:
         return found
 
 
+def message(at: str) -> str:
+    """Return what a pointer's message is known by: the first two steps, such as /messages/3."""
+    return "/".join(at.split("/", 3)[:3])
+
+
 def seams(segments: Sequence[Segment]) -> Iterator[Seam]:
     """Yield a seam for every two neighbours among the segments of each surface, in order."""
     surfaces: dict[Surface, list[int]] = {}

@@ -18,7 +18,7 @@ from sallyport.audit.events import Event, EventKind, about
 from sallyport.audit.ids import new_id
 from sallyport.decision import Action, Decision, Edit, Mode, Refusal, Verdict
 from sallyport.exchange import Client as Caller
-from sallyport.exchange import Exchange, Operation, Request, Response, Surface
+from sallyport.exchange import Exchange, Operation, Request, Response, Segment, Surface
 from sallyport.pipeline import STAGES, Step, decide, merge_edits
 from sallyport.policy.catalogue import Provider
 from sallyport.proxy import http1, intake, layers, stream
@@ -28,7 +28,7 @@ from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.tap import AnswerTap, is_json_source
 from sallyport.proxy.tls import normalise_name
-from sallyport.stages.places import in_body
+from sallyport.stages.places import TARGET, in_body
 from sallyport.stages.restoring import restore
 from sallyport.state.keyed import fingerprint
 from sallyport.wire.coding import decode_body
@@ -239,6 +239,10 @@ class GatewayAddon:
         extra = intake.extra_segments(
             passage.exchange.client.headers, endpoint, passage.live.identity_headers
         )
+        model = request.model
+        if passage.live.shown_model(model) != (model or "") and all(s.text != model for s in request.segments):
+            # It looked like a model's name to the dialect, but a rule knows it for something else.
+            extra += (Segment(f"{TARGET}model", Surface.DOCUMENT, model or ""),)
         conversation = self.gateway.conversation(request)
         if extra:
             request = replace(request, segments=request.segments + extra)
@@ -370,7 +374,7 @@ class GatewayAddon:
             passage.dialect,
             passage.dialect.open_stream(content_type),
             refusal,
-            lookup=None if scope.empty else scope.original,
+            lookup=None if scope.empty or not passage.live.restores else scope.original,
             remember=scope.remember_answer,
             lenient=passage.live.policy.mode is Mode.OBSERVE,
         )
@@ -402,13 +406,14 @@ class GatewayAddon:
         response = flow.response
         assert response is not None
         scope = self.gateway.scope(passage.exchange)
+        restores = passage.live.restores and not scope.empty
         raw = response.raw_content or b""
         try:
             limit = passage.live.policy.transport.max_response_bytes
             body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit)
             answer = passage.dialect.read_response(body, response.status_code)
         except WireError as error:
-            if scope.empty or response.status_code >= 400:
+            if not restores or response.status_code >= 400:
                 # Nothing to put back; what the provider said goes to the client as it said it.
                 return Response(response.status_code, error=error.reason)
             flow.response = self._refusal_answer(passage, _UNREADABLE_ANSWER)
@@ -416,11 +421,9 @@ class GatewayAddon:
         for segment in answer.segments:
             if segment.surface is Surface.REASONING:
                 scope.remember_answer(segment.text)
-        if not scope.empty:
-            edits = _restoring_edits(answer, scope.original)
-            if edits:
-                body = passage.dialect.edit(body, edits)
-        if body != raw:
+        edits = _restoring_edits(answer, scope.original) if restores else ()
+        if edits:
+            body = passage.dialect.edit(body, edits)
             response.headers.pop("content-encoding", None)
             response.raw_content = body
             response.headers["content-length"] = str(len(body))
@@ -499,7 +502,7 @@ class GatewayAddon:
             detail = passage.target.miss
         return about(
             kind,
-            _without_found_model(passage.exchange, passage.verdict),
+            _with_shown_model(passage.exchange, live),
             passage.verdict,
             gateway=self.gateway.id,
             endpoint=passage.target.endpoint.template if passage.target else "",
@@ -559,13 +562,12 @@ def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
     return http.Response.make(answer.status, answer.body, http.Headers(headers))
 
 
-def _without_found_model(exchange: Exchange, verdict: Verdict | None) -> Exchange:
-    """Withhold a model name in which something was found: the event would hold what was hidden there."""
+def _with_shown_model(exchange: Exchange, live: Live) -> Exchange:
     model = exchange.request.model
-    found = {f.at for d in verdict.decisions for f in d.findings} if verdict is not None and model else ()
-    if not any(s.at in found and s.text == model for s in exchange.request.segments if found):
+    shown = live.shown_model(model)
+    if shown == (model or ""):
         return exchange
-    return replace(exchange, request=replace(exchange.request, model="(withheld)"))
+    return replace(exchange, request=replace(exchange.request, model=shown))
 
 
 def _is_signed(request: http.Request) -> bool:

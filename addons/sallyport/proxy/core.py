@@ -13,7 +13,7 @@ from mitmproxy import addonmanager, hooks, version
 from mitmproxy import http as messages
 from mitmproxy.addons import next_layer, tlsconfig
 from mitmproxy.net import tls as net_tls
-from mitmproxy.proxy import layer, server
+from mitmproxy.proxy import context, layer, server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import _http1, _http2
 
@@ -77,6 +77,7 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     Replacement(
         messages.MessageData, "__post_init__", lean.no_type_check, "checks its own types by reflection"
     ),
+    Replacement(context.Context, "fork", lean.fork, "makes a server for every request and drops it"),
     Replacement(hooks.Hook, "args", lean.hook_arguments, "lists a hook's fields by reflection, twice"),
 )
 

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from sallyport.audit.events import Event
-from sallyport.decision import Finding
+from sallyport.decision import Finding, Kind, Mode
 from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.catalogue import Catalogue
-from sallyport.policy.sections import Policy
+from sallyport.policy.sections import Policy, mode_of
 from sallyport.stages.stage import Ports
 from sallyport.state.keyed import digest
 from sallyport.state.vault import MemoryVault, VaultScope
@@ -21,6 +21,8 @@ INLINE_SCAN_CHARS = 65_536
 """Texts up to this length together are scanned on the event loop; longer ones in a thread."""
 
 MAX_LINKS = 100_000
+MAX_MODELS = 1024
+MAX_MODEL_CHARS = 256
 
 
 class Detector(Protocol):
@@ -47,6 +49,30 @@ class Live:
     policy: Policy
     catalogue: Catalogue
     detector: Detector
+    _models: dict[str, str] = field(default_factory=dict)
+
+    def shown_model(self, name: str | None) -> str:
+        """Return a model's name as it may be written down: what rules find in it stands there as its type.
+
+        Clients write it, so it can be a key pasted into the wrong place, or a whole prompt.
+        """
+        if not name:
+            return ""
+        if len(name) > MAX_MODEL_CHARS or not name.isprintable() or " " in name:
+            return "[no name]"
+        shown = self._models.get(name)
+        if shown is None:
+            shown = _without_findings(self.detector, name)
+            if len(self._models) >= MAX_MODELS:
+                self._models.clear()
+            self._models[name] = shown
+        return shown
+
+    @property
+    def restores(self) -> bool:
+        """Whether any stage puts placeholders in place of values, so that answers may hold some."""
+        sections = (self.policy.masking, self.policy.secrets)
+        return any(mode_of(self.policy, section) is Mode.ENFORCE for section in sections)
 
     @property
     def identity_headers(self) -> frozenset[str]:
@@ -56,6 +82,21 @@ class Live:
             return frozenset()
         names = (header.name, header.tenant_header, header.roles_header)
         return frozenset(n.lower() for n in names if n)
+
+
+def _without_findings(detector: Detector, name: str) -> str:
+    try:
+        found = detector.scan([Segment("", Surface.DOCUMENT, name)])
+    except Exception:
+        # The border to the rules: a name nobody could look at is not shown.
+        return "[unscanned]"
+    shown, at = "", 0
+    values = [f for f in found if f.kind is not Kind.INJECTION]
+    for finding in sorted(values, key=lambda f: (f.start, -f.end)):
+        if finding.start >= at:
+            shown += f"{name[at : finding.start]}[{finding.entity}]"
+        at = max(at, finding.end)
+    return shown + name[at:]
 
 
 class ScanOnce:

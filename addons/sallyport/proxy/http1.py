@@ -14,7 +14,7 @@ from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.layers.http import _http1
+from mitmproxy.proxy.layers.http import HttpEvent, RequestHeaders, ResponseHeaders, _http1
 
 from sallyport.proxy.stream import settings
 
@@ -111,8 +111,50 @@ def format_error(status_code: int, message: str) -> bytes:
     )
 
 
+MAX_JOINED_BYTES = 64 * 1024
+"""A body piece up to this size goes out together with the head before it."""
+
+
+def _with_head(
+    side: "GuardedHttp1Server | GuardedHttp1Client", sending: layer.CommandGenerator[None], *, hold: bool
+) -> layer.CommandGenerator[None]:
+    """Send a head together with what follows it: one TLS record, one way through the layers.
+
+    hold: what is sent now is a head that more follows at once, before the core turns to anything else.
+    """
+    for command in sending:
+        if isinstance(command, commands.SendData):
+            if hold:
+                side.unsent_head += command.data
+                continue
+            if side.unsent_head and len(command.data) <= MAX_JOINED_BYTES:
+                command.data = side.unsent_head + command.data
+                side.unsent_head = b""
+        yield from _head_alone(side)
+        yield command
+    if not hold:
+        yield from _head_alone(side)
+
+
+def _head_alone(side: "GuardedHttp1Server | GuardedHttp1Client") -> layer.CommandGenerator[None]:
+    if side.unsent_head:
+        head, side.unsent_head = side.unsent_head, b""
+        yield commands.SendData(side.conn, head)
+
+
 class GuardedHttp1Server(StockServer):
     """The client-facing side."""
+
+    unsent_head = b""
+
+    def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        # The head of a stream goes out at once, and so does a 100 (Continue): nothing follows them yet.
+        hold = (
+            isinstance(event, ResponseHeaders)
+            and not event.response.stream
+            and event.response.status_code >= 200
+        )
+        yield from _with_head(self, super().send(event), hold=hold)
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, events.ConnectionClosed):
@@ -157,6 +199,12 @@ class GuardedHttp1Server(StockServer):
 
 class GuardedHttp1Client(StockClient):
     """The provider-facing side: a bounded head."""
+
+    unsent_head = b""
+
+    def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        hold = isinstance(event, RequestHeaders) and not event.request.stream
+        yield from _with_head(self, super().send(event), hold=hold)
 
     def read_headers(self, event: events.ConnectionEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, events.DataReceived) and len(self.buf) > settings.max_header_bytes:

@@ -1,6 +1,6 @@
 """What mitmproxy's core does for every message, done with less: the same answers, the same order, less work.
 
-Nothing here decides anything. The four replacements of plain functions return what stock returns. The fifth,
+Nothing here decides anything. The replacements of plain functions return what stock returns. The last one,
 server_event, keeps the order of all bytes and all hooks; it joins what one event sends to one connection into
 one write, and it goes on at once after a hook that did not have to wait, instead of by way of a new task.
 See docs/performance.md for what each is worth.
@@ -14,6 +14,7 @@ from collections import deque
 from mitmproxy import hooks, http
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events, server
+from mitmproxy.proxy.context import Context
 from mitmproxy.utils import asyncio_utils
 
 _tasks: set["asyncio.Task[None]"] = set()
@@ -68,6 +69,14 @@ def hook_arguments(self: hooks.Hook) -> list[object]:
         names = tuple(field.name for field in dataclasses.fields(self))  # type: ignore[arg-type]
         _argument_names[type(self)] = names
     return [getattr(self, name) for name in names]
+
+
+def fork(self: Context) -> Context:
+    """Return a copy of a context with layers of its own; stock makes a server, with an id, only to drop it."""
+    copy = object.__new__(Context)
+    copy.client, copy.server, copy.options = self.client, self.server, self.options
+    copy.layers = self.layers.copy()
+    return copy
 
 
 # -- the event loop's side of a connection -------------------------------------------------------------
