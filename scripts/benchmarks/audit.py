@@ -1,6 +1,6 @@
 """Time the audit log: one append, many appends together, and a stream of events nobody waits for.
 
-Run from the checkout: PYTHONPATH=addons:tests python scripts/bench/audit.py [--seconds 3] [--folder F].
+Run from the checkout: scripts/bench audit [--seconds 3] [--folder F].
 PostgreSQL is measured where it is installed, with fsync, over a Unix socket.
 """
 

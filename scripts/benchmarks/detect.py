@@ -1,6 +1,6 @@
 """Time the detector against stock Presidio on the same texts; prints milliseconds and ratios.
 
-Run from a checkout: PYTHONPATH=addons python scripts/bench/detect.py. No assertions: read the table.
+Run from a checkout: scripts/bench detect. No assertions: read the table.
 """
 
 import time

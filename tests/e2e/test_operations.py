@@ -236,15 +236,17 @@ def test_a_broken_policy_leaves_the_old_one_in_force_and_says_where_it_is_broken
 def test_no_request_fails_or_lacks_a_policy_while_policies_come_and_go(tmp_path: Path, lab: Lab) -> None:
     policies = [OPEN_POLICY + f"transport:\n  drain_s: {seconds}\n" for seconds in (20, 21)]
     with running(tmp_path, lab) as gateway, Load(gateway, "reloaded", clients=2) as load:
-        for number in range(10):
-            assert reload(gateway, policies[number % 2]) is EventKind.POLICY_CHANGED
-            assert reload(gateway, [*BROKEN.values()][number % len(BROKEN)]) is EventKind.POLICY_REJECTED
+        for number in range(20):
+            if number % 3 == 0:
+                assert reload(gateway, policies[number % 2]) is EventKind.POLICY_CHANGED
+            else:
+                assert reload(gateway, [*BROKEN.values()][number % len(BROKEN)]) is EventKind.POLICY_REJECTED
         eventually(lambda: load.answered > 20, 20, "requests were answered")
     assert {talk.status for talk in load.talks.values()} == {200}
     events = settled(gateway.confdir)
     assert_sound(events)
     changed = [e.policy_revision for e in of_kind(events, EventKind.POLICY_CHANGED)]
-    assert len(changed) == 10
+    assert len(changed) == 7
     assert len(set(changed)) == 2
     known = {*changed, of_kind(events, EventKind.STARTED)[0].policy_revision}
     assert {e.policy_revision for e in events} == known
@@ -258,12 +260,13 @@ def test_the_last_of_several_policies_asked_for_at_once_is_in_force(tmp_path: Pa
         for text in (OPEN_POLICY, OPEN_POLICY + "transport:\n  drain_s: 5\n", CLOSED_POLICY):
             file.write_text(text)
             gateway.signal(signal.SIGHUP)
-            eventually(lambda: True, 1, "")
         eventually(lambda: ask(gateway, "closed-yet").status == 403, 20, "the last policy is in force")
-        settled = len(recorded(gateway.confdir))
-        for _ in range(3):
+        (last,) = {e.policy_revision for e in recorded(gateway.confdir)[-1:]}
+        for _ in range(20):
             assert ask(gateway, "closed-still").status == 403
-        assert of_kind(recorded(gateway.confdir)[settled:], EventKind.POLICY_CHANGED) == []
+        changed = of_kind(recorded(gateway.confdir), EventKind.POLICY_CHANGED)
+        assert 0 < len(changed) <= 3
+        assert changed[-1].policy_revision == last
 
 
 # -- starting with something wrong ---------------------------------------------------------------------

@@ -240,7 +240,9 @@ class GatewayAddon:
             passage.exchange.client.headers, endpoint, passage.live.identity_headers
         )
         model = request.model
-        if passage.live.shown_model(model) != (model or "") and all(s.text != model for s in request.segments):
+        if passage.live.shown_model(model) != (model or "") and all(
+            s.text != model for s in request.segments
+        ):
             # It looked like a model's name to the dialect, but a rule knows it for something else.
             extra += (Segment(f"{TARGET}model", Surface.DOCUMENT, model or ""),)
         conversation = self.gateway.conversation(request)

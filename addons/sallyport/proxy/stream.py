@@ -233,7 +233,9 @@ class GuardedStream(StockStream):
         except ValueError:
             yield commands.CloseConnection(self.flow.server_conn)
             code = ErrorCode.RESPONSE_VALIDATION_FAILED
-            yield from self.handle_protocol_error(ResponseProtocolError(self.stream_id, "unsound headers", code))
+            yield from self.handle_protocol_error(
+                ResponseProtocolError(self.stream_id, "unsound headers", code)
+            )
             return True
         return False
 
@@ -249,9 +251,7 @@ class GuardedStream(StockStream):
         yield from self._report(event, 502, reason)
         return True
 
-    def _report(
-        self, event: ResponseProtocolError, status: int, reason: str
-    ) -> layer.CommandGenerator[None]:
+    def _report(self, event: ResponseProtocolError, status: int, reason: str) -> layer.CommandGenerator[None]:
         """End the exchange with an error: an answer of our own, or the end of a stream that has begun."""
         self.flow.error = mitm_flow.Error(reason)
         yield HttpErrorHook(self.flow)
