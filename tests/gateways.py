@@ -127,7 +127,7 @@ def gateway_process(
     command = [sys.executable, "-m", "sallyport", "run", "--policy", str(policy_file)]
     command += ["--confdir", str(folder / "conf"), "--ready-file", str(ready)]
     for spec in listen:
-        name, at, rest = spec.rpartition(":") if spec.endswith(":0") else (spec, "", "")
+        name, _, rest = spec.rpartition(":") if spec.endswith(":0") else (spec, "", "")
         command += ["--listen", f"{name}:{free_port()}" if rest == "0" else spec]
     if lab is not None:
         command += ["--upstream-ca", str(lab.ca.certificate)]

@@ -118,17 +118,17 @@ def test_list_of_nothing_says_so(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--since", "1h"), {"new", "refused", "watched"}),
-        (("--kind", "refused"), {"refused"}),
-        (("--principal", "ann"), {"new", "old"}),
-        (("--decision", "refused"), {"refused"}),
-        (("--decision", "would-refuse"), {"watched"}),
-        (("--limit", "1"), {"watched"}),
-        (("--principal", "ann", "--since", "1h"), {"new"}),
+        (("--since", "1h"), ("new", "refused", "watched")),
+        (("--kind", "refused"), ("refused",)),
+        (("--principal", "ann"), ("new", "old")),
+        (("--decision", "refused"), ("refused",)),
+        (("--decision", "would-refuse"), ("watched",)),
+        (("--limit", "1"), ("watched",)),
+        (("--principal", "ann", "--since", "1h"), ("new",)),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words),
 )
-def test_list_filters(run: Run, write: Write, arguments: tuple[str, ...], expected: set[str]) -> None:
+def test_list_filters(run: Run, write: Write, arguments: tuple[str, ...], expected: tuple[str, ...]) -> None:
     write(
         event(exchange="old", principal="ann", at=datetime.now(UTC) - timedelta(hours=2)),
         event(exchange="new", principal="ann"),
@@ -136,7 +136,7 @@ def test_list_filters(run: Run, write: Write, arguments: tuple[str, ...], expect
         event(exchange="watched", action=Action.ALLOW, would_be=Action.DENY),
     )
     lines = run("list", "--json", *arguments).output.splitlines()
-    assert {json.loads(line)["exchange"] for line in lines} == expected
+    assert {json.loads(line)["exchange"] for line in lines} == set(expected)
 
 
 def test_show_explains_a_decision_from_beginning_to_end(run: Run, write: Write) -> None:

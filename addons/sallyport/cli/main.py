@@ -57,14 +57,19 @@ class LazyGroup(TyperGroup):
 app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.callback()
-def root(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", is_eager=True),
-) -> None:
-    """An egress gateway for AI traffic: identity, policy, masking and proof for unmodified clients."""
-    if version:
+def _tell_version(asked: bool) -> None:
+    if asked:
         typer.echo(__version__)
         raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=_tell_version
+    ),
+) -> None:
+    """An egress gateway for AI traffic: identity, policy, masking and proof for unmodified clients."""
 
 
 def main() -> None:

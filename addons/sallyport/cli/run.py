@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,9 +43,12 @@ def run(
     ] = None,
 ) -> None:
     """Run the gateway. SIGTERM drains streams in flight, SIGHUP reloads the policy."""
+    # Until the host handles it, a reload that comes while we start must not end us.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from sallyport.cli.assembly import assemble, make_catalogue, parse_connect_to
     from sallyport.pki.authority import load_ca
     from sallyport.pki.create import ensure_ca
+    from sallyport.pki.paths import ca_paths
     from sallyport.pki.paths import confdir as default_confdir
     from sallyport.proxy.host import GatewayMaster, HostSettings
 
@@ -54,6 +58,8 @@ def run(
             _check_certificates(option, path)
     modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
+    if not ca_paths(folder).authority.exists():
+        typer.echo(f"{folder} has no authority yet: making one. Clients must trust it: sallyport ca install-help", err=True)
     ensure_ca(folder, make_catalogue().host_patterns)
     for warning in load_ca(folder).warnings:
         typer.echo(warning, err=True)

@@ -34,6 +34,7 @@ _IBAN_LENGTHS = {
     )
 }
 _NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
+_EXPIRY = re.compile(r"(?:0[1-9]|1[0-2])[23]\d|20[23]\d")
 _BY_WORDS = 0.3
 """Weight of a card number that is one only where words say so: below every preset's score without them."""
 
@@ -63,7 +64,7 @@ def card(text: str, start: int, end: int) -> Candidates:
                     continue
                 done = groups[last][1]
                 sure = weight == 1.0 or (weight == 0.6 and last > first)
-                yield low, done, weight if sure and printed and _alone(groups, first, last) else _BY_WORDS
+                yield low, done, weight if sure and printed and _alone(text, groups, first, last) else _BY_WORDS
                 break
 
 
@@ -108,10 +109,15 @@ def _printed(text: str, groups: Sequence[tuple[int, int]]) -> bool:
     return len(sizes) == 1 or (len(parted) == 1 and (fours or sizes in ([4, 6, 5], [4, 6, 4])))
 
 
-def _alone(groups: Sequence[tuple[int, int]], first: int, last: int) -> bool:
-    """Say whether a card's groups are not a piece of a row of four-digit numbers."""
-    beside = [*groups[max(first - 1, 0) : first], *groups[last + 1 : last + 2]]
-    return first == last or all(high - low != 4 for low, high in beside)
+def _alone(text: str, groups: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+    """Say whether a card's fours are not a piece of a row of fours; when it expires may follow."""
+    if any(high - low != 4 for low, high in groups[first : last + 1]):
+        return True
+    before = groups[max(first - 1, 0) : first]
+    after = groups[last + 1 : last + 3]
+    if after and _EXPIRY.fullmatch(text, *after[0]):
+        after = after[1:]
+    return all(high - low != 4 for low, high in [*before, *after[:1]])
 
 
 def _issuer(number: str) -> float:

@@ -253,12 +253,12 @@ class GatewayMaster(master.Master):
             live = await asyncio.to_thread(self.gateway.reload)
         except OperatorError as error:
             logger.error("reload refused, the old policy stays in force: %s", error)
-            self._record(EventKind.POLICY_REJECTED)
+            self._record(EventKind.POLICY_REJECTED, "invalid")
             return
         except Exception as error:
             # The border to the files: an exception of a library may quote them.
             logger.error("reload failed (%s), the old policy stays in force", type(error).__name__)
-            self._record(EventKind.POLICY_REJECTED)
+            self._record(EventKind.POLICY_REJECTED, "unreadable")
             return
         apply_settings(self.gateway, live, self.listening)
         self.options.update(tcp_timeout=int(live.policy.transport.idle_timeout_s))
@@ -267,12 +267,13 @@ class GatewayMaster(master.Master):
         self._record(EventKind.POLICY_CHANGED)
         logger.warning("policy %s in force", live.policy.revision)
 
-    def _record(self, kind: EventKind) -> None:
+    def _record(self, kind: EventKind, detail: str = "") -> None:
         live = self.gateway.live
         event = Event(
             kind=kind,
             gateway=self.gateway.id,
             policy_revision=live.policy.revision,
             rules_revision=live.detector.revision,
+            detail=detail,
         )
         self.gateway.record(event)

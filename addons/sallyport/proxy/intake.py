@@ -158,6 +158,9 @@ def outgoing_fields(
             if key in wanted:
                 left.append((name, wanted.pop(key)))
             continue
+        if key == b"connection":
+            # A header named in it would be taken out at the next hop; whether the connection ends may go on.
+            value = b"close" if b"close" in value.lower() else b"keep-alive"
         left.append((name, value))
     if not length:
         wanted.pop(b"content-length", None)

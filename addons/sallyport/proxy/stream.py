@@ -251,7 +251,9 @@ class GuardedStream(StockStream):
         yield from self._report(event, 502, reason)
         return True
 
-    def _report(self, event: ResponseProtocolError, status: int, reason: str) -> layer.CommandGenerator[None]:
+    def _report(
+        self, event: RequestProtocolError | ResponseProtocolError, status: int, reason: str
+    ) -> layer.CommandGenerator[None]:
         """End the exchange with an error: an answer of our own, or the end of a stream that has begun."""
         self.flow.error = mitm_flow.Error(reason)
         yield HttpErrorHook(self.flow)
