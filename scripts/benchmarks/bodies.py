@@ -34,7 +34,9 @@ _CODE = (
     "\tlast := s.items[len(s.items)-1]\n\ts.items = s.items[:len(s.items)-1]\n\treturn last, nil\n}\n",
 )
 
-_SYSTEM = "You are a careful assistant for a software team. Answer in full sentences and show your reasoning. "
+_SYSTEM = (
+    "You are a careful assistant for a software team. Answer in full sentences and show your reasoning. "
+)
 
 
 @dataclass(frozen=True, slots=True)

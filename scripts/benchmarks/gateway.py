@@ -189,12 +189,28 @@ def bench(folder: Path) -> Iterator[tuple[list[Target], Child]]:
         bare_ready, full_ready = folder / "bare.json", folder / "full.json"
         bare = start(
             "bare",
-            [python, str(HERE / "barehost.py"), str(folder / "bare-ca"), str(ca), str(upstream), str(bare_ready)],
+            [
+                python,
+                str(HERE / "barehost.py"),
+                str(folder / "bare-ca"),
+                str(ca),
+                str(upstream),
+                str(bare_ready),
+            ],
         )
         full = start(
             "full",
             [
-                *(python, "-m", "sallyport", "run", "--policy", "balanced", "--confdir", str(folder / "full-ca")),
+                *(
+                    python,
+                    "-m",
+                    "sallyport",
+                    "run",
+                    "--policy",
+                    "balanced",
+                    "--confdir",
+                    str(folder / "full-ca"),
+                ),
                 *("--listen", "explicit@127.0.0.1:0", "--upstream-ca", str(ca)),
                 *("--connect-to", f"{HOST}:443:127.0.0.1:{upstream}", "--ready-file", str(full_ready)),
             ],

@@ -24,7 +24,10 @@ _ANSWER = json.dumps(
         "choices": [
             {
                 "index": 0,
-                "message": {"role": "assistant", "content": "The slow path is taken when the cache is cold. " * 8},
+                "message": {
+                    "role": "assistant",
+                    "content": "The slow path is taken when the cache is cold. " * 8,
+                },
                 "finish_reason": "stop",
             }
         ],

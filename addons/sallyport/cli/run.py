@@ -59,7 +59,10 @@ def run(
     modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
     if not ca_paths(folder).authority.exists():
-        typer.echo(f"{folder} has no authority yet: making one. Clients must trust it: sallyport ca install-help", err=True)
+        typer.echo(
+            f"{folder} has no authority yet: making one. Clients must trust it: sallyport ca install-help",
+            err=True,
+        )
     ensure_ca(folder, make_catalogue().host_patterns)
     for warning in load_ca(folder).warnings:
         typer.echo(warning, err=True)
