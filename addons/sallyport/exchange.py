@@ -128,7 +128,7 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. confidence: 0 (a guess) to 1 (proved by a key)."""
+    """Who speaks. confidence: 0 (nobody named it) to 0.9 (a trusted header)."""
 
     id: str
     tenant: str

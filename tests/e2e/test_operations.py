@@ -84,6 +84,10 @@ def test_streams_in_flight_end_whole_when_the_gateway_is_told_to_stop(tmp_path: 
     models = [f"slow-{n}0-term-{name}" for n, name in zip(range(4, 10), "abcdef", strict=True)]
     with running(tmp_path, lab, policy=OPEN_POLICY + "transport:\n  drain_s: 20\n") as gateway:
         idle = Wire.open(gateway)  # a kept connection with nothing on it must not delay the end
+        kept = Wire.open(gateway)
+        kept.send(post(CHAT, chat("kept-before"), OPENAI))
+        kept.read_all()
+        kept.data.clear()
         text = " ".join(["word"] * 30)
         streams = Streams(gateway, models, text)
         half = Wire.open(gateway)
@@ -94,6 +98,10 @@ def test_streams_in_flight_end_whole_when_the_gateway_is_told_to_stop(tmp_path: 
         half.send(request[-20:])
         half.read_all()
         assert half.status == 200
+        kept.send(post(CHAT, chat("kept-during-drain"), OPENAI))
+        kept.read_all()
+        assert kept.status == 200
+        assert kept.sock.recv(1) == b"", "a kept connection goes on and on"
         streams.finish(20)
         took = stop(gateway, 5)
         idle.reset()
@@ -104,7 +112,7 @@ def test_streams_in_flight_end_whole_when_the_gateway_is_told_to_stop(tmp_path: 
         assert wire.said == f"You wrote: {CANARY} {text}".strip()
     events = recorded(gateway.confdir)
     assert_sound(events)
-    for model in [*models, "uploaded-during-drain"]:
+    for model in [*models, "uploaded-during-drain", "kept-during-drain"]:
         assert by_model(events, model) == [EventKind.ADMITTED, EventKind.COMPLETED]
     assert events[-1].kind is EventKind.STOPPED
     assert_clean(gateway)

@@ -12,7 +12,12 @@ from sallyport.decision import Kind
 from sallyport.detect.packs import KINDS, Rule, load, read_pack, read_taxonomy
 from sallyport.errors import OperatorError
 
-app = typer.Typer(help="List, show and test the rule packs.", no_args_is_help=True)
+app = typer.Typer(
+    help="List, show and test the rule packs.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Folder = Annotated[Path | None, typer.Option("--rules", help="Rules folder; default: the one that ships.")]
 
@@ -25,7 +30,7 @@ def list_(
 ) -> None:
     """List the rules: id, severity, paranoia level, title."""
     table = Table("id", "severity", "level", "entity", "title", box=None)
-    for rule in load(rules or rules_dir()).rules:
+    for rule in _rules(rules):
         if rule.paranoia <= paranoia and kind in (None, rule.kind):
             table.add_row(rule.id, rule.severity.value, str(rule.paranoia), rule.entity, rule.title)
     _console().print(table)
@@ -34,7 +39,7 @@ def list_(
 @app.command()
 def show(id_: Annotated[str, typer.Argument(metavar="ID")], rules: Folder = None) -> None:
     """Show one rule: what it looks for, where it errs, and its examples."""
-    found = [rule for rule in load(rules or rules_dir()).rules if rule.id == id_]
+    found = [rule for rule in _rules(rules) if rule.id == id_]
     if not found:
         raise OperatorError(id_, "is no rule", "List the rules with `sallyport rules list`")
     rule = found[0]

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,18 @@ def make_addons() -> list[Any]:
     try:
         return [_make_addon()]
     except Exception as error:
+        # mitmdump prints log records on stdout, and after a reload without their text: stderr tells what to mend.
+        what = str(error) if isinstance(error, OperatorError) else f"internal error: {type(error).__name__}"
+        sys.stderr.write(f"{what}\n")
         # mitmdump ends its start for an error that the root logger sees; other loggers are kept from it.
-        logging.getLogger().error("%s", error if isinstance(error, OperatorError) else type(error).__name__)
+        logging.getLogger().error("sallyport did not start; stderr says why")
         raise
 
 
 def _make_addon() -> ScriptedGateway:
-    confdir = Path(os.environ.get("SALLYPORT_CONFDIR") or default_confdir())
+    # mitmdump shows every logger's records; Presidio has one for each recogniser it loads.
+    logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
+    confdir = default_confdir()
     ensure_ca(confdir, make_catalogue().host_patterns)
     mode = os.environ.get("SALLYPORT_MODE")
     upstream_ca = os.environ.get("SALLYPORT_UPSTREAM_CA")

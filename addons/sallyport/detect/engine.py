@@ -118,8 +118,7 @@ class Detector:
         """Return the findings of every segment, and of what is split over segments of one surface.
 
         Ordered by segment, then start. Within one segment and kind findings do not overlap. An injection
-        rule is reported once per segment, and not across messages. A finding across a seam is reported in
-        both its segments.
+        rule is reported once per segment. A finding across a seam is reported in both its segments.
         Raises ScanIncomplete when any segment could not be scanned whole.
         """
         deadline = _Deadline(self.settings.deadline_s)
@@ -162,9 +161,7 @@ class Detector:
             for match in rule.pattern.finditer(subject):
                 deadline.check()
                 start, end = match.span(rule.group)
-                if start < 0 or start == end or _excused(
-                    rule, surface, text, match.span(), (start, end)
-                ):
+                if start < 0 or start == end or _excused(rule, surface, text, match.span(), (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
                     score = self._score(index, text, low, high, weight)
@@ -230,17 +227,14 @@ class Detector:
     def _join(
         self, seam: Seam, segments: Sequence[Segment], hits: list[list[Hit]], deadline: _Deadline
     ) -> None:
-        """Add what only shows when two segments are read as one.
-
-        A value is a value wherever it is cut. A sentence is one within a message only: between messages
-        a model reads who speaks, and the end of one text with the beginning of the next says nothing.
-        """
+        """Add what only shows when two segments are read as one; over messages, what its rule allows."""
         for hit in self._cached(seam.text, seam.surface, deadline):
             if not hit.start < seam.middle < hit.end:
                 continue
             kind = self._kind(hit.rule)
             parts = seam.parts(hit.start, hit.end)
-            if kind is Kind.INJECTION and len({message(segments[index].at) for index, _, _ in parts}) > 1:
+            spread = len({message(segments[index].at) for index, _, _ in parts}) > 1
+            if spread and not self._across_messages(hit.rule):
                 continue
             if any(
                 self._kind(h.rule) is kind and h.start < b and h.end > a
@@ -251,6 +245,9 @@ class Detector:
             for index, start, end in parts:
                 hits[index].append(Hit(hit.rule, start, end, hit.score))
                 hits[index].sort(key=lambda h: (h.start, h.end, h.rule))
+
+    def _across_messages(self, rule: int) -> bool:
+        return rule >= len(self._rules) or self._rules[rule].across_messages
 
     def _kind(self, rule: int) -> Kind:
         return self._rules[rule].kind if rule < len(self._rules) else Kind.PII
@@ -295,9 +292,7 @@ def _enabled(rule: Rule, settings: DetectionSettings) -> bool:
     return rule.kind is not Kind.PII or settings.entities is None or rule.entity in settings.entities
 
 
-def _excused(
-    rule: Rule, surface: Surface, text: str, match: tuple[int, int], value: tuple[int, int]
-) -> bool:
+def _excused(rule: Rule, surface: Surface, text: str, match: tuple[int, int], value: tuple[int, int]) -> bool:
     for unless in rule.unless:
         if unless.surfaces and surface not in unless.surfaces:
             continue

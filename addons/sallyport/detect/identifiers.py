@@ -63,8 +63,8 @@ def card(text: str, start: int, end: int) -> Candidates:
                 if not printed and (first > 0 or last < len(groups) - 1):
                     continue
                 done = groups[last][1]
-                sure = weight == 1.0 or (weight == 0.6 and last > first)
-                yield low, done, weight if sure and printed and _alone(text, groups, first, last) else _BY_WORDS
+                sure = printed and (weight == 1.0 or (weight == 0.6 and last > first))
+                yield low, done, weight if sure and _alone(text, groups, first, last) else _BY_WORDS
                 break
 
 

@@ -79,6 +79,7 @@ class _Rule(_Model):
     context: list[str] = []
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     points: Annotated[int, Field(ge=1, le=10)] | None = None
+    across_messages: bool | None = None
     references: list[str] = []
     known_false_positives: list[str] = []
     examples: _Examples
@@ -119,6 +120,8 @@ class Rule:
     """One rule, ready to run. where: file:line for messages; surfaces: empty means all.
 
     score: what a match is worth; for injection the points divided by 10.
+    across_messages: whether the end of one message and the beginning of the next can match together. By
+        default values can and sentences cannot: a model reads who speaks between them.
     """
 
     id: str
@@ -142,6 +145,7 @@ class Rule:
     recogniser: str | None
     context: tuple[str, ...]
     score: float
+    across_messages: bool
     references: tuple[str, ...]
     known_false_positives: tuple[str, ...]
     match: tuple[Example, ...]
@@ -282,6 +286,7 @@ def _build(
         recogniser=rule.recogniser,
         context=tuple(fold(c).lower() for c in rule.context),
         score=rule.points / 10 if rule.points is not None else rule.score or 0.0,
+        across_messages=kind is not Kind.INJECTION if rule.across_messages is None else rule.across_messages,
         references=tuple(rule.references),
         known_false_positives=tuple(rule.known_false_positives),
         match=tuple(_examples(rule.examples.match, id_, home, where)),

@@ -42,10 +42,13 @@ def message(at: str) -> str:
 
 
 def seams(segments: Sequence[Segment]) -> Iterator[Seam]:
-    """Yield a seam for every two neighbours among the segments of each surface, in order."""
+    """Yield a seam for every two neighbours of the body among the segments of each surface, in order.
+
+    Headers and queries (their pointers begin with "~") have none: each begins with its own name.
+    """
     surfaces: dict[Surface, list[int]] = {}
     for index, segment in enumerate(segments):
-        if segment.text:
+        if segment.text and not segment.at.startswith("~"):
             surfaces.setdefault(segment.surface, []).append(index)
     for surface, members in surfaces.items():
         for place in range(1, len(members)):

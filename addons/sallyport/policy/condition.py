@@ -30,7 +30,7 @@ INPUTS: Mapping[str, tuple[str, str]] = {
     "principal.tenant": ("string", 'the tenant of the principal, "" where there is none'),
     "principal.roles": ("list<string>", "the roles of the principal"),
     "principal.source": ("string", "what proved it: `header`, `key`, `network`, `anonymous` or `none`"),
-    "principal.confidence": ("double", "0 (a guess) to 1 (proved by a key)"),
+    "principal.confidence": ("double", "0 (nobody named it), 0.4 (`network`), 0.8 (`key`) or 0.9 (`header`)"),
     "principal.attributes": (
         "map<string,string>",
         "further facts; test `'team' in principal.attributes` before reading one",

@@ -336,6 +336,8 @@ class GatewayAddon:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
         response = flow.response
+        if response is not None and self.connections.draining and not flow.request.is_http2:
+            response.headers["connection"] = "close"  # a kept connection would bring the next request
         if response is not None and self.connections.is_plain(flow):
             response.stream = response.status_code != 101
             return
