@@ -116,6 +116,7 @@ def test_streams_in_flight_end_whole_when_the_gateway_is_told_to_stop(tmp_path: 
         assert by_model(events, model) == [EventKind.ADMITTED, EventKind.COMPLETED]
     assert events[-1].kind is EventKind.STOPPED
     assert_clean(gateway)
+    print(f"gone {took:.2f} s after the last of {len(models)} streams")
     assert took < 3
 
 
@@ -144,6 +145,7 @@ def test_what_outlives_the_drain_time_is_cut_with_the_dialects_error_and_recorde
         assert by_model(events, model) == [EventKind.ADMITTED, EventKind.BROKEN]
     assert events[-1].kind is EventKind.STOPPED
     assert_clean(gateway)
+    print(f"gone {took:.2f} s after SIGTERM, with 0.5 s to drain")
     assert 0.5 <= took < 4
 
 
@@ -205,7 +207,7 @@ def test_a_new_policy_serves_new_requests_and_the_old_one_ends_what_it_began(
     tmp_path: Path, lab: Lab
 ) -> None:
     with running(tmp_path, lab) as gateway:
-        streams = Streams(gateway, ["slow-200-begun-before"], "word " * 30)
+        streams = Streams(gateway, ["slow-200-begun-before"], "word " * 15)
         assert reload(gateway, CLOSED_POLICY) is EventKind.POLICY_CHANGED
         assert ask(gateway, "asked-after").status == 403
         assert not streams.wires["slow-200-begun-before"].ended, "the stream was too short for this test"
@@ -245,8 +247,8 @@ def test_no_request_fails_or_lacks_a_policy_while_policies_come_and_go(tmp_path:
     policies = [OPEN_POLICY + f"transport:\n  drain_s: {seconds}\n" for seconds in (20, 21)]
     with running(tmp_path, lab) as gateway, Load(gateway, "reloaded", clients=2) as load:
         for number in range(20):
-            if number % 3 == 0:
-                assert reload(gateway, policies[number % 2]) is EventKind.POLICY_CHANGED
+            if number % 4 == 0:
+                assert reload(gateway, policies[number // 4 % 2]) is EventKind.POLICY_CHANGED
             else:
                 assert reload(gateway, [*BROKEN.values()][number % len(BROKEN)]) is EventKind.POLICY_REJECTED
         eventually(lambda: load.answered > 20, 20, "requests were answered")
@@ -254,7 +256,7 @@ def test_no_request_fails_or_lacks_a_policy_while_policies_come_and_go(tmp_path:
     events = settled(gateway.confdir)
     assert_sound(events)
     changed = [e.policy_revision for e in of_kind(events, EventKind.POLICY_CHANGED)]
-    assert len(changed) == 7
+    assert len(changed) == 5
     assert len(set(changed)) == 2
     known = {*changed, of_kind(events, EventKind.STARTED)[0].policy_revision}
     assert {e.policy_revision for e in events} == known

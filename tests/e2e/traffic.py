@@ -41,7 +41,7 @@ def eventually(holds: Callable[[], object], within_s: float, what: str) -> None:
     deadline = time.monotonic() + within_s
     while not holds():
         assert time.monotonic() < deadline, f"not within {within_s} s: {what}"
-        time.sleep(0.01)
+        time.sleep(0.04)
 
 
 def recorded(where: Path | str) -> list[Event]:

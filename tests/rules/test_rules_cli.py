@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 from rules.test_rules_packs import PACK, write
 from sallyport.cli.main import app
 from sallyport.detect.shapes import fill
+from sallyport.errors import OperatorError
 
 RUN = CliRunner()
 KEY = fill("sk-ant-api03-{{urlsafe 90}}", "cli")
@@ -61,11 +62,44 @@ def test_scan_of_files_never_prints_what_it_found(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert f"{tmp_path}/a.env:2:19: critical ANTHROPIC secrets.ai.anthropic" in done.stdout
     assert KEY not in done.output
-    assert "b.bin: not scanned (UnicodeDecodeError)" in done.output
+    assert "b.bin: not scanned: it is not UTF-8 text" in done.stderr
+    assert "1 findings, 1 files not scanned" in done.stdout
 
 
-@pytest.mark.parametrize("line", ["x", "[]", '{"id": 1}', '{"id": 1, "text": "a", "surface": "moon"}'])
-def test_a_line_that_is_no_request_says_which(line: str) -> None:
-    done = RUN.invoke(app, ["scan"], input=line + "\n")
-    assert done.exit_code != 0
-    assert "stdin:1: is no scan request" in str(done.exception)
+def test_a_file_that_cannot_be_scanned_is_a_negative_answer(tmp_path: Path) -> None:
+    (tmp_path / "b.bin").write_bytes(b"\xff\xfe\x00")
+    done = RUN.invoke(app, ["scan", str(tmp_path)])
+    assert done.exit_code == 1
+    assert done.stdout == "0 findings, 1 files not scanned\n"
+    assert "leave them out" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"x", "it is not JSON"),
+        (b"[" * 100_000, "it is not JSON"),
+        (b'{"id": 1, "text": "\xff"}', "it is not UTF-8"),
+        (b"[]", "it is not an object"),
+        (b'{"text": "a"}', "it has no id"),
+        (b'{"id": 1}', "it has no text"),
+        (b'{"id": 1, "text": 7}', "its text is not a string"),
+        (b'{"id": 1, "text": null}', "its text is not a string"),
+        (b'{"id": 1, "text": "a", "surface": "moon"}', "its surface is none of system, user"),
+        (b'{"id": 1, "text": "a", "surface": ["user"]}', "its surface is none of system, user"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_line_that_is_no_request_says_which_and_why(line: bytes, why: str) -> None:
+    done = RUN.invoke(app, ["scan"], input=b'{"id": 0, "text": "a"}\n' + line + b"\n")
+    assert isinstance(done.exception, OperatorError)
+    assert done.exception.exit_code == 2
+    assert f"stdin:2: is no scan request: {why}" in str(done.exception)
+
+
+@pytest.mark.parametrize("words", [("list", "--rules"), ("show", "x", "--rules"), ("test",)], ids=" ".join)
+def test_a_rules_folder_that_is_not_there_is_bad_input(words: tuple[str, ...]) -> None:
+    done = RUN.invoke(app, ["rules", *words, "/nonexistent"])
+    assert isinstance(done.exception, OperatorError)
+    assert done.exception.exit_code == 2
+    assert "/nonexistent: does not exist" in str(done.exception)

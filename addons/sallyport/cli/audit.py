@@ -7,7 +7,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -22,9 +22,15 @@ from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
 from sallyport.audit.store import Outcome, Store
 from sallyport.audit.text import printable
+from sallyport.cli.options import folder
 from sallyport.errors import OperatorError
 
-app = typer.Typer(help="Ask the audit what happened.", no_args_is_help=True)
+app = typer.Typer(
+    help="Ask the audit what happened.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 StoreOption = Annotated[
     str | None,
@@ -33,10 +39,33 @@ StoreOption = Annotated[
 ConfdirOption = Annotated[
     Path | None,
     typer.Option(
-        "--confdir", envvar="SALLYPORT_CONFDIR", help="Folder of this gateway; default: ~/.sallyport."
+        "--confdir",
+        parser=folder,
+        metavar="FOLDER",
+        envvar="SALLYPORT_CONFDIR",
+        help="Folder of this gateway; default: ~/.sallyport.",
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one event a line.")]
+
+
+_NAMES = {
+    "allow": Outcome.ALLOWED,
+    "modify": Outcome.MODIFIED,
+    "deny": Outcome.REFUSED,
+    "denied": Outcome.REFUSED,
+    "refuse": Outcome.REFUSED,
+    "would-deny": Outcome.WOULD_REFUSE,
+    **{outcome.value: outcome for outcome in Outcome},
+}
+
+
+def _outcome_named(word: str) -> Outcome:
+    """Return the outcome a word stands for: that of the option, or that of the column `decision`."""
+    outcome = _NAMES.get(word.strip().lower())
+    if outcome is None:
+        raise OperatorError("--decision", "it is none of the words", f"Choose from: {', '.join(Outcome)}.")
+    return outcome
 
 
 @app.command("list")
@@ -46,7 +75,14 @@ def list_events(
     ] = None,
     kind: Annotated[EventKind | None, typer.Option(help="Only events of this kind.")] = None,
     principal: Annotated[str | None, typer.Option(help="Only events of this principal.")] = None,
-    decision: Annotated[Outcome | None, typer.Option(help="Only exchanges that fared so.")] = None,
+    decision: Annotated[
+        Outcome | None,
+        typer.Option(
+            parser=_outcome_named,
+            metavar="|".join(Outcome),
+            help="Only exchanges that fared so; the words of the column (allow, modify, deny) do as well.",
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many events.")] = 50,
     as_json: JsonOption = False,
     store: StoreOption = None,
@@ -69,7 +105,8 @@ def list_events(
     elif not found:
         typer.echo(f"No such event in {printable(opened.name)}.")
     else:
-        _console().print(_table(found))
+        console = _console()
+        console.print(_table(found, console))
 
 
 @app.command("show")
@@ -138,24 +175,66 @@ def _print_json(found: Iterable[Event]) -> None:
         typer.echo(json.dumps(event_json(event), ensure_ascii=True))
 
 
-def _table(found: Iterable[Event]) -> Table:
+_NARROW = 110
+"""Terminals with fewer columns than this get fewer columns of the table, each event on one line."""
+
+_LAYOUTS = (frozenset[str](), frozenset({"model"}), frozenset({"model", "to"}))
+"""What is left out, in this order, until the table fits. Last of all the id is shortened."""
+
+_SHORTER_CHARS = 13
+"""Of an id: its milliseconds, nearly always enough for `show`."""
+
+
+def _table(found: Sequence[Event], console: Console) -> Table:
+    if console.width >= _NARROW:
+        return _wide(found)
+    tables = (
+        *(_narrow(found, SHORT_CHARS, out) for out in _LAYOUTS),
+        _narrow(found, _SHORTER_CHARS, _LAYOUTS[-1]),
+    )
+    endless = console.options.update(max_width=10_000)
+    fits = (table for table in tables if console.measure(table, options=endless).maximum <= console.width)
+    return next(fits, tables[-1])
+
+
+def _wide(found: Iterable[Event]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("time (UTC)", "id", "event"):
+    for heading in _FIXED:
         table.add_column(heading, no_wrap=True)
     for heading in ("principal", "to", "model", "decision", "reason"):
         table.add_column(heading, overflow="fold", min_width=len(heading))
     for event in found:
-        table.add_row(
-            f"{event.at:%Y-%m-%d %H:%M:%S}",
-            _shown(event.id[:SHORT_CHARS]),
-            _shown(event.kind.value, style=_COLOURS.get(event.kind, "")),
-            _shown(event.principal or event.client),
-            _shown(event.host),
-            _shown(event.model),
-            _shown(_decided(event)),
-            _shown(event.reason or event.detail),
-        )
+        table.add_row(*_cells(event, SHORT_CHARS).values())
     return table
+
+
+def _narrow(found: Iterable[Event], id_chars: int, left_out: frozenset[str]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    rows = [_cells(event, id_chars) for event in found]
+    for heading in (name for name in rows[0] if name not in left_out):
+        # Only columns that may wrap are made narrower; that none does wrap is the texts' own doing.
+        table.add_column(heading, no_wrap=heading in (*_FIXED, "decision"))
+    for row in rows:
+        for cell in row.values():
+            cell.no_wrap, cell.overflow = True, "ellipsis"
+        table.add_row(*(cell for name, cell in row.items() if name not in left_out))
+    return table
+
+
+def _cells(event: Event, id_chars: int) -> dict[str, Text]:
+    return {
+        "time (UTC)": Text(f"{event.at:%Y-%m-%d %H:%M:%S}"),
+        "id": _shown(event.id[:id_chars]),
+        "event": _shown(event.kind.value, style=_COLOURS.get(event.kind, "")),
+        "principal": _shown(event.principal or event.client),
+        "to": _shown(event.host),
+        "model": _shown(event.model),
+        "decision": _shown(_decided(event)),
+        "reason": _shown(event.reason or event.detail),
+    }
+
+
+_FIXED = ("time (UTC)", "id", "event")
 
 
 _COLOURS = {EventKind.REFUSED: "red", EventKind.CONNECTION_REFUSED: "red", EventKind.BROKEN: "yellow"}

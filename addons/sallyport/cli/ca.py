@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from cryptography.hazmat.primitives import serialization
 
+from sallyport.cli import options
 from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.pki import Authority, ca_paths, confdir, ensure_ca, load_ca, rotate_ca, write_bundle
@@ -15,12 +16,21 @@ from sallyport.pki.constraints import subtree
 from sallyport.pki.trust import recipes
 from sallyport.policy.catalogue import load_catalogue
 
-app = typer.Typer(name="ca", help="The certificate authority that clients trust.", no_args_is_help=True)
+app = typer.Typer(
+    name="ca",
+    help="The certificate authority that clients trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 _Confdir = Annotated[
     Path | None,
     typer.Option(
-        "--confdir", help="Folder of the authority. Default: $SALLYPORT_CONFDIR, else ~/.sallyport."
+        "--confdir",
+        parser=options.folder,
+        metavar="FOLDER",
+        help="Folder of the authority. Default: $SALLYPORT_CONFDIR, else ~/.sallyport.",
     ),
 ]
 
@@ -30,13 +40,22 @@ def init(
     folder: _Confdir = None,
     host: Annotated[
         list[str] | None,
-        typer.Option("--host", help="Host to vouch for (repeat). Default: every AI host of the catalogue."),
+        typer.Option(
+            "--host",
+            metavar="HOST",
+            help="Host to vouch for, and no other (repeat). Default: every AI host of the catalogue.",
+        ),
     ] = None,
     days: Annotated[int, typer.Option("--days", help="Days until it expires, at most 365.")] = 365,
     key: Annotated[Literal["ec", "rsa"], typer.Option("--key", help="P-256 (ec) or RSA-3072 (rsa).")] = "ec",
     extra_ca: Annotated[
         list[Path] | None,
-        typer.Option("--extra-ca", help="PEM file with a company root to add to the bundle (repeat)."),
+        typer.Option(
+            "--extra-ca",
+            metavar="FILE",
+            readable=False,
+            help="PEM file with a company root to add to the bundle (repeat).",
+        ),
     ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Replace the one that is there; the old files go to a backup.")
@@ -44,11 +63,14 @@ def init(
 ) -> None:
     """Make the authority if there is none; keep the one that is there.
 
-    It may vouch for AI hosts only, never for an address, and lives a year at most. A new one must be
-    trusted by all clients, so an old one is replaced only with --force.
+    It may vouch for the AI hosts of the catalogue, never for an address, and lives a year at most. Where a
+    host has a changing part, the whole domain is permitted, such as amazonaws.com or googleapis.com; --host
+    narrows it to the hosts that are named. A new one must be trusted by all clients, so an old one is
+    replaced only with --force.
     """
     where = folder or confdir()
-    hosts = tuple(host or _catalogue_hosts())
+    catalogue = load_catalogue(rules_dir() / "providers")
+    hosts = tuple(host or catalogue.host_patterns)
     had_one = ca_paths(where).authority.exists()
     if force:
         _, backup = rotate_ca(where, hosts, days=days, key=key)
@@ -63,6 +85,10 @@ def init(
     typer.echo(f"SHA-256 {authority.fingerprint}, valid until {authority.not_after:%Y-%m-%d}")
     if not kept:
         _tell_wide(hosts)
+    known = {subtree(pattern) for pattern in catalogue.host_patterns}
+    for name in host or ():
+        if subtree(name) not in known and catalogue.provider(subtree(name)) is None:
+            typer.echo(f"Warning: {name} is no AI host of the catalogue, so it is not intercepted.", err=True)
     for warning in _warnings(authority, hosts):
         typer.echo(f"Warning: {warning}", err=True)
     typer.echo("Next: sallyport ca install-help")
@@ -75,6 +101,8 @@ def show(
     pem: Annotated[bool, typer.Option("--pem", help="Write the certificate alone, for clients.")] = False,
 ) -> None:
     """Show who the authority is, until when, and what it may vouch for."""
+    if as_json and pem:
+        raise OperatorError("--json and --pem", "they exclude each other", "Give one of them.")
     authority = load_ca(folder or confdir())
     if pem:
         typer.echo(_pem(authority).decode(), nl=False)
@@ -104,7 +132,8 @@ def show(
 @app.command("install-help")
 def install_help(
     client: Annotated[
-        list[str] | None, typer.Argument(help="debian, windows, python, node, java ... Default: all.")
+        list[str] | None,
+        typer.Argument(metavar="CLIENT", help="debian, windows, python, node, java ... Default: all."),
     ] = None,
     folder: _Confdir = None,
 ) -> None:

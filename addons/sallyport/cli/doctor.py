@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.options import folder
 from sallyport.doctor.examination import examine
 from sallyport.doctor.findings import DEFAULT_HOSTS, Address, Check, Level, Situation
 from sallyport.doctor.proxies import https_proxy, proxy_address
@@ -24,28 +25,41 @@ def doctor(
         bool, typer.Option("--from-client", help="This is a client: look for ways around the gateway.")
     ] = False,
     host: Annotated[
-        list[str] | None, typer.Option("--host", help="Provider host to try; repeat for more.")
+        list[str] | None,
+        typer.Option("--host", metavar="HOST", help="Provider host to try; repeat for more."),
     ] = None,
     port: Annotated[int, typer.Option("--port", help="Port of the transparent listener.")] = 8080,
     proxy: Annotated[
         str | None, typer.Option("--proxy", help="URL of the explicit proxy. On a client: $HTTPS_PROXY.")
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option("--ca", help="On a client: the gateway's CA certificate (PEM).")
+        Path | None,
+        typer.Option("--ca", readable=False, help="On a client: the gateway's CA certificate (PEM)."),
     ] = None,
     connect_to: Annotated[
         list[str] | None,
-        typer.Option("--connect-to", help="HOST:PORT:ADDRESS:PORT, as curl and `sallyport run` have it."),
+        typer.Option(
+            "--connect-to",
+            metavar="HOST:PORT:ADDRESS:PORT",
+            help="Reach ADDRESS instead of HOST, as curl and `sallyport run` do; repeat for more.",
+        ),
     ] = None,
     upstream_ca: Annotated[
-        Path | None, typer.Option("--upstream-ca", help="Roots for providers instead of the public ones.")
+        Path | None,
+        typer.Option("--upstream-ca", readable=False, help="Roots for providers instead of the public ones."),
     ] = None,
     store: Annotated[
         str | None,
         typer.Option("--store", help="URL or file of the audit store. Default: audit.db in the confdir."),
     ] = None,
     confdir: Annotated[
-        Path | None, typer.Option("--confdir", help="Folder of the CA. Default: $SALLYPORT_CONFDIR.")
+        Path | None,
+        typer.Option(
+            "--confdir",
+            parser=folder,
+            metavar="FOLDER",
+            help="Folder of the CA. Default: $SALLYPORT_CONFDIR, else ~/.sallyport.",
+        ),
     ] = None,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds to wait for each connection.")] = 5.0,
     as_json: Annotated[bool, typer.Option("--json", help="Write one JSON object.")] = False,
@@ -53,9 +67,9 @@ def doctor(
     """Try what a gateway or a client needs, and say what to do where it fails; exit 1 if anything did."""
     if timeout <= 0:
         raise OperatorError("--timeout", "is not a positive number of seconds", "Give seconds, such as 5.")
-    folder = confdir or default_confdir()
+    where = confdir or default_confdir()
     situation = Situation(
-        confdir=folder,
+        confdir=where,
         transparent=transparent,
         from_client=from_client,
         hosts=tuple(dict.fromkeys(host or DEFAULT_HOSTS)),
@@ -64,7 +78,7 @@ def doctor(
         ca=ca,
         connect_to=dict(_connection(text) for text in connect_to or ()),
         upstream_ca=upstream_ca,
-        store=store or (None if from_client else str(folder / "audit.db")),
+        store=store or (None if from_client else str(where / "audit.db")),
         timeout_s=timeout,
     )
     checks = examine(situation, os.environ)

@@ -14,11 +14,15 @@ app = typer.Typer(
     help="Manage the nftables rules that leave clients no way but through the gateway. "
     "Works in the current network namespace.",
     no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
 )
 
 _Interfaces = Annotated[
     list[str] | None,
-    typer.Option("--interface", "-i", help="Interface that faces the clients; repeat for more."),
+    typer.Option(
+        "--interface", "-i", metavar="NAME", help="Interface that faces the clients; repeat for more."
+    ),
 ]
 _Port = Annotated[int, typer.Option("--port", help="Port of the gateway's transparent listener.")]
 _Forward = Annotated[
@@ -27,11 +31,15 @@ _Forward = Annotated[
 ]
 _Sources = Annotated[
     list[str] | None,
-    typer.Option("--source", help="Only clients in this network (CIDR); repeat for more. Default: all."),
+    typer.Option(
+        "--source", metavar="CIDR", help="Only clients in this network (CIDR); repeat for more. Default: all."
+    ),
 ]
 _Excludes = Annotated[
     list[str] | None,
-    typer.Option("--exclude", help="Leave destinations in this network (CIDR) alone; repeat for more."),
+    typer.Option(
+        "--exclude", metavar="CIDR", help="Leave destinations in this network (CIDR) alone; repeat for more."
+    ),
 ]
 _Dot = Annotated[
     bool, typer.Option("--refuse-dot", help="Also refuse DNS over TLS and over QUIC (TCP and UDP 853).")

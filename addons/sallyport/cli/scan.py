@@ -37,7 +37,10 @@ _KINDS = {
 
 def scan(
     paths: Annotated[
-        list[Path] | None, typer.Argument(help="Files or folders; none or - reads JSON lines on stdin.")
+        list[Path] | None,
+        typer.Argument(
+            metavar="PATH", readable=False, help="Files or folders; none or - reads JSON lines on stdin."
+        ),
     ] = None,
     kind: Annotated[Wanted, typer.Option(help="What to look for.")] = Wanted.ALL,
     paranoia: Annotated[int, typer.Option(min=1, max=4, help="Highest level of rules that run.")] = 2,
@@ -49,7 +52,7 @@ def scan(
 
     On stdin: one JSON object a line, {"id", "text", "surface"?}; on stdout, in the same order,
     {"id", "flag", "score", "spans": [{"start", "end", "type", "rule"}]}, offsets in code points.
-    With files: one line per finding, and exit code 1 if there is any.
+    With files: one line per finding, and exit code 1 if there is any, or a file could not be scanned.
     """
     detector = Detector(
         DetectionSettings(
@@ -65,14 +68,19 @@ def scan(
     if not paths or paths == [Path("-")]:
         _lines(detector, threshold)
         return
-    found = sum(_file(detector, path, threshold) for root in paths for path in _walk(root))
-    typer.echo(f"{found} findings")
-    if found:
+    counts = [_file(detector, path, threshold) for root in paths for path in _walk(root)]
+    found, missed = sum(count or 0 for count in counts), counts.count(None)
+    if missed:
+        typer.echo(f"{found} findings, {missed} files not scanned")
+        typer.echo("Turn them into UTF-8 text that this user may read, or leave them out.", err=True)
+    else:
+        typer.echo(f"{found} findings")
+    if found or missed:
         raise typer.Exit(1)
 
 
 def _lines(detector: Detector, threshold: float) -> None:
-    for number, line in enumerate(sys.stdin, 1):
+    for number, line in enumerate(sys.stdin.buffer, 1):
         if not line.strip():
             continue
         id_, segment = _read(line, number)
@@ -80,15 +88,28 @@ def _lines(detector: Detector, threshold: float) -> None:
         sys.stdout.flush()
 
 
-def _read(line: str, number: int) -> tuple[object, Segment]:
-    todo = 'Write {"id": ..., "text": "...", "surface": "user"} on one line'
+def _read(line: bytes, number: int) -> tuple[object, Segment]:
     try:
-        given: Any = json.loads(line)
-        surface = Surface(given.get("surface") or "user")
-        return given.get("id"), Segment("", surface, str(given["text"]))
-    except (ValueError, KeyError, AttributeError) as error:
-        what = f"is no scan request ({type(error).__name__})"
-        raise OperatorError(f"stdin:{number}", what, todo) from None
+        given: Any = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise _no_request(number, "it is not UTF-8") from None
+    except (ValueError, RecursionError):
+        raise _no_request(number, "it is not JSON") from None
+    if not isinstance(given, dict):
+        raise _no_request(number, "it is not an object")
+    if "id" not in given:
+        raise _no_request(number, "it has no id")
+    text, surface = given.get("text"), given.get("surface") or "user"
+    if not isinstance(text, str):
+        raise _no_request(number, "its text is not a string" if "text" in given else "it has no text")
+    if surface not in [*Surface]:
+        raise _no_request(number, f"its surface is none of {', '.join(Surface)}")
+    return given["id"], Segment("", Surface(surface), text)
+
+
+def _no_request(number: int, why: str) -> OperatorError:
+    todo = 'Write {"id": ..., "text": "...", "surface": "user"} on one line'
+    return OperatorError(f"stdin:{number}", f"is no scan request: {why}", todo)
 
 
 def _answer(detector: Detector, segment: Segment, threshold: float) -> dict[str, object]:
@@ -120,17 +141,21 @@ def _walk(root: Path) -> Iterator[Path]:
         raise OperatorError(str(root), "is neither a file nor a folder", "Check the path")
 
 
-def _file(detector: Detector, path: Path, threshold: float) -> int:
+def _file(detector: Detector, path: Path, threshold: float) -> int | None:
+    """Print the findings of a file and return how many there are; None where it was not scanned whole."""
     try:
         text = path.read_text("utf-8")
-    except (UnicodeDecodeError, OSError) as error:
-        typer.echo(f"{path}: not scanned ({type(error).__name__})", err=True)
-        return 0
+    except UnicodeDecodeError:
+        typer.echo(f"{path}: not scanned: it is not UTF-8 text", err=True)
+        return None
+    except OSError as error:
+        typer.echo(f"{path}: not scanned: {error.strerror}", err=True)
+        return None
     try:
         findings = detector.scan([Segment("", Surface.DOCUMENT, text)])
     except ScanIncomplete as error:
         typer.echo(f"{path}: not scanned whole: {error.why}", err=True)
-        return 1
+        return None
     counted = _counted(findings, threshold)
     starts = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")] if counted else []
     for finding in counted:

@@ -31,7 +31,11 @@ def write_bundle(confdir: Path, extra_ca: Sequence[Path] = ()) -> Path:
 def _certificates(path: Path) -> bytes:
     try:
         certificates = x509.load_pem_x509_certificates(path.read_bytes())
-    except (OSError, ValueError):
+    except OSError as error:
+        raise OperatorError(
+            str(path), f"it cannot be read ({error.strerror})", "Give a PEM file that this user may read."
+        ) from None
+    except ValueError:
         raise OperatorError(
             str(path), "no PEM certificate can be read from it", "Give a file with BEGIN CERTIFICATE blocks."
         ) from None

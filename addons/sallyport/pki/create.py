@@ -110,7 +110,7 @@ def rotate_ca(
 def _issue(permitted_dns: Sequence[str], days: int, key: Key) -> tuple[bytes, bytes]:
     """Return key with certificate, and the certificate alone, both PEM."""
     if not 1 <= days <= MAX_DAYS:
-        raise OperatorError("days", f"{days} is not between 1 and {MAX_DAYS}", "Choose a shorter life.")
+        raise OperatorError("days", f"{days} is not between 1 and {MAX_DAYS}", f"Give 1 to {MAX_DAYS}.")
     private = _generate(key)
     certificate = _certificate(private, subtrees(permitted_dns), timedelta(days=days))
     public_pem = certificate.public_bytes(serialization.Encoding.PEM)
