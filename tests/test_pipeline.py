@@ -148,3 +148,21 @@ def test_merged_edits_do_not_overlap_and_cover_all_that_was_to_go(spans: list[tu
     covered = {i for e in edits for i in range(e.start, e.end)}
     assert {i for e in merged for i in range(e.start, e.end)} == covered
     assert all(a.end <= b.start for a, b in itertools.pairwise(merged))
+
+
+@pytest.mark.parametrize(
+    ("text", "only"),
+    [
+        ("mode: observe", True),
+        ("mode: enforce", False),
+        ("mode: observe\naccess: {mode: enforce}", False),
+        ("mode: observe\nmasking: {mode: enforce}", False),
+        (
+            "mode: observe\naccess: {rules: [{id: a, effect: forbid, when: 'true', message: m, mode: enforce}]}",
+            False,
+        ),
+        ("mode: observe\naccess: {rules: [{id: a, effect: forbid, when: 'true', message: m}]}", True),
+    ],
+)
+def test_a_policy_only_observes_if_nothing_in_it_enforces(text: str, only: bool) -> None:
+    assert parse_policy("version: 1\n" + text).only_observes is only

@@ -26,6 +26,7 @@ _HEAD = (
     b"content-length: %d\r\n\r\n"
 )
 _TIMEOUT_S = 30.0
+_STREAM_STAGGER_S = 0.075
 _numbers = count(1)
 
 
@@ -163,8 +164,9 @@ async def drive(connections: list[Connection], load: Load, seconds: float, minim
         connection.failed = fail
         connection.ask(load, done)
 
-    for connection in connections:
-        start(connection)
+    for number, connection in enumerate(connections):
+        # Streams all take the same time: begun together they would begin together for ever.
+        loop.call_later(_STREAM_STAGGER_S * number if load.stream else 0.0, start, connection)
     await asyncio.wait_for(finished, seconds + _TIMEOUT_S)
     return {"elapsed": time.perf_counter() - started, "totals": totals, "firsts": firsts}
 

@@ -119,3 +119,32 @@ def test_install_help_for_an_unknown_client_lists_the_known(folder: Path) -> Non
 def test_show_without_an_authority_says_how_to_make_one(folder: Path) -> None:
     with pytest.raises(OperatorError, match="sallyport ca init"):
         call("show")
+
+
+def test_init_warns_of_a_host_the_catalogue_has_not(folder: Path) -> None:
+    said = call("init", "--host", "api.openai.com", "--host", "wiki.example.com").stderr
+    assert "Warning: wiki.example.com is no AI host of the catalogue" in said
+    assert "api.openai.com is no AI host" not in said
+
+
+@pytest.mark.parametrize("host", ["api.openai.com", "*.openai.azure.com", "amazonaws.com", "API.OpenAI.com"])
+def test_init_does_not_warn_of_a_host_the_catalogue_has(folder: Path, host: str) -> None:
+    assert "is no AI host" not in call("init", "--host", host).stderr
+
+
+@pytest.mark.parametrize("days", ["0", "366"])
+def test_a_life_that_is_not_allowed_says_which_are(folder: Path, days: str) -> None:
+    with pytest.raises(OperatorError, match=r"Give 1 to 365\.$"):
+        call("init", "--days", days)
+
+
+def test_a_company_root_that_is_not_there_says_so(folder: Path) -> None:
+    with pytest.raises(OperatorError, match=r"/nonexistent: it cannot be read \(No such file or directory\)"):
+        call("init", "--extra-ca", "/nonexistent")
+
+
+def test_show_writes_either_json_or_pem(folder: Path) -> None:
+    call("init", "--host", "api.openai.com")
+    with pytest.raises(OperatorError, match="they exclude each other") as caught:
+        call("show", "--json", "--pem")
+    assert caught.value.exit_code == 2

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from sallyport.cli.policy import app
@@ -59,3 +60,35 @@ def test_schema_prints_json_that_names_the_sections() -> None:
     result = RUNNER.invoke(app, ["schema"])
     assert result.exit_code == 0
     assert "masking" in json.loads(result.stdout)["properties"]
+
+
+def test_check_takes_the_names_of_presets() -> None:
+    result = RUNNER.invoke(app, ["check", "observe", "balanced", "strict"])
+    assert result.exit_code == 0
+    assert "strict: ok, enforce, revision " in result.stdout
+
+
+def test_a_file_that_has_the_name_of_a_preset_is_the_one_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("strict").write_text("version: 2\n")
+    assert RUNNER.invoke(app, ["check", "strict"]).exit_code == 2
+
+
+def test_a_file_that_may_not_be_read_gets_the_message_of_the_house(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "p.yaml"
+    file.write_text("version: 1\n")
+    # Root may read everything, so the system's refusal is played: the option's own check and the reading.
+    monkeypatch.setattr("os.access", lambda *_, **__: False)
+
+    def refuse(self: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("sallyport.cli.policy.load_catalogue", lambda _: None)
+    result = RUNNER.invoke(app, ["check", str(file)])
+    assert result.exit_code == 2
+    assert result.stderr.startswith(f"{file}: cannot be read (Permission denied). ")

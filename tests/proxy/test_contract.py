@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 import pytest
-from mitmproxy import addonmanager, certs, master, version
+from mitmproxy import addonmanager, certs, flow, master, version
 from mitmproxy.addons import next_layer, proxyserver, tlsconfig
 from mitmproxy.net import tls as net_tls
 from mitmproxy.net.http import http1
@@ -42,6 +42,9 @@ LEANED_ON = {
     "Headers.__delitem__": core.STOCK["Headers", "__delitem__"],
     "MessageData.__post_init__": core.STOCK["MessageData", "__post_init__"],
     "Hook.args": core.STOCK["Hook", "args"],
+    "handle_hook": core.STOCK["ProxyConnectionHandler", "handle_hook"],
+    "TimeoutWatchdog": server.TimeoutWatchdog,
+    "wait_for_resume": flow.Flow.wait_for_resume,
     "Context.fork": core.STOCK["Context", "fork"],
     "Context.__init__": context.Context.__init__,
     "NextLayer addon": next_layer.NextLayer,

@@ -36,14 +36,13 @@ HOOKS = (
 )  # fmt: skip
 
 RAISER = """
-import os
 from pathlib import Path
 
-ORDERS = Path(os.environ.get("ORDERS") or {orders!r})
+ORDERS = Path({orders!r})
 
 def raiser(name):
     def hook(data):
-        if ORDERS.exists() and ORDERS.read_text() == name:
+        if ORDERS.exists() and ORDERS.read_text() == {place!r} + name:
             raise RuntimeError("sabotage")
     return hook
 
@@ -92,7 +91,7 @@ def lab() -> Iterator[Lab]:
 def stock(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stock]:
     folder = tmp_path_factory.mktemp("stock")
     scripts = {
-        "raiser": RAISER.format(orders=str(folder / "orders"), hooks=HOOKS),
+        "raiser": RAISER.format(orders=str(folder / "orders"), hooks=HOOKS, place=""),
         "scanner": SCANNER,
         "crasher": CRASHER,
         "holds_back": HOLDS_BACK,
@@ -119,12 +118,11 @@ class Ours:
 @pytest.fixture(scope="module")
 def ours(folder: Path) -> Iterator[Ours]:
     def add_neighbours(master: Any) -> None:
-        text = RAISER.format(orders=str(folder / "orders"), hooks=HOOKS)
-        for place, script in ((1, text), (None, text), (None, CRASHER)):
-            neighbour = namespace(script)
-            master.addons.register(neighbour)
-            chain = master.addons.chain
-            chain.insert(len(chain) if place is None else place, neighbour)
+        orders = str(folder / "orders")
+        chain = master.addons.chain
+        before, behind = (RAISER.format(orders=orders, hooks=HOOKS, place=p) for p in ("before ", "behind "))
+        for at, script in ((1, before), (len(chain) + 1, behind), (len(chain) + 2, CRASHER)):
+            chain.insert(at, master.addons.register(namespace(script)))
         master.addons._hooks.clear()
 
     modes = ("regular@127.0.0.1:0", f"reverse:https://{AI}@127.0.0.1:0")
@@ -158,13 +156,14 @@ def orders_of(stock: Stock) -> Path:
 # -- 1, 2: exceptions ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("place", ["before", "behind"])
 @pytest.mark.parametrize("hook", HOOKS)
-def test_row_1_an_exception_in_a_hook(stock: Stock, lab: Lab, ours: Ours, hook: str) -> None:
+def test_row_1_an_exception_in_a_hook(stock: Stock, lab: Lab, ours: Ours, hook: str, place: str) -> None:
     lab.forget()
     with raising(orders_of(stock), hook):
         assert inside(call)(stock.door, "MARK").status == 200, "control"
     ours.lab.forget()
-    with raising(ours.orders, hook):
+    with raising(ours.orders, f"{place} {hook}"):
         answer = inside(call)(ours.door, "MARK")
     assert answer.status != 200 or not answer.body
     if hook not in {"responseheaders", "response"}:
@@ -182,7 +181,7 @@ def test_row_2_an_exception_silences_no_sibling(stock: Stock, lab: Lab, ours: Ou
     assert reached(lab, "MARK")
     ours.lab.forget()
     since = len(ours.gateway.audit.events)
-    with raising(ours.orders, "request"):
+    with raising(ours.orders, "before request"):
         assert bad(ours.door, "MARK").status in (400, 503)
     assert ours.lab.requests == []
     told = ours.gateway.audit.events[since:]

@@ -213,7 +213,7 @@ def _narrow(found: Iterable[Event], id_chars: int, left_out: frozenset[str]) -> 
     rows = [_cells(event, id_chars) for event in found]
     for heading in (name for name in rows[0] if name not in left_out):
         # Only columns that may wrap are made narrower; that none does wrap is the texts' own doing.
-        table.add_column(heading, no_wrap=heading in (*_FIXED, "decision"))
+        table.add_column(heading, no_wrap=heading in (*_FIXED, "decision", "reason"))
     for row in rows:
         for cell in row.values():
             cell.no_wrap, cell.overflow = True, "ellipsis"

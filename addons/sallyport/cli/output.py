@@ -19,18 +19,29 @@ def guarded_stdout() -> Iterator[None]:
     Only a stdout that has a file descriptor is guarded; what tests put in its place is left alone.
     """
     before = sys.stdout
-    if not isinstance(before, io.TextIOWrapper) or not hasattr(before.buffer, "raw"):
+    if not isinstance(before, io.TextIOWrapper) or not _has_descriptor(before):
         yield
         return
     before.flush()
     guarded = _Guarded(
-        before.buffer, encoding=before.encoding, errors=before.errors, line_buffering=before.line_buffering
+        before.buffer,
+        encoding=before.encoding,
+        errors=before.errors,
+        line_buffering=before.line_buffering,
+        write_through=before.write_through,
     )
     sys.stdout = guarded
     try:
         yield
     finally:
         guarded.flush()
+
+
+def _has_descriptor(stream: io.TextIOWrapper) -> bool:
+    try:
+        return stream.fileno() >= 0
+    except (OSError, ValueError):
+        return False
 
 
 class _Guarded(io.TextIOWrapper):

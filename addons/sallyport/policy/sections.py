@@ -437,6 +437,12 @@ class Policy(Section):
         return self.mode is Mode.ENFORCE if self.audit.required is None else self.audit.required
 
     @property
+    def only_observes(self) -> bool:
+        """Whether nothing is enforced anywhere: not by the file, nor by a section or rule with a mode of its own."""
+        own = (*(getattr(self, name) for name in type(self).model_fields), *self.access.rules)
+        return self.mode is Mode.OBSERVE and all(getattr(s, "mode", None) is not Mode.ENFORCE for s in own)
+
+    @property
     def recogniser_files(self) -> tuple[Path, ...]:
         """Paths of the extra recognisers, resolved against the policy file's folder."""
         return tuple((self._folder or Path()) / name for name in self.detection.recognisers)

@@ -7,56 +7,35 @@ leaves it unadmitted, and the gate at the core refuses it.
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 from mitmproxy import http, tls
 from mitmproxy.connection import Client
 
-from sallyport.audit.events import Event, EventKind, about
-from sallyport.audit.ids import new_id
+from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Edit, Mode, Refusal, Verdict
-from sallyport.exchange import Client as Caller
-from sallyport.exchange import Exchange, Operation, Request, Response, Segment, Surface
+from sallyport.exchange import Response, Segment, Surface
 from sallyport.pipeline import STAGES, Step, decide, merge_edits
-from sallyport.policy.catalogue import Provider
 from sallyport.proxy import http1, intake, layers, stream
-from sallyport.proxy.connections import Connections, address_of, mode_name
+from sallyport.proxy.answers import (
+    AUDIT_DOWN,
+    CORE_MESSAGES,
+    FINAL,
+    STOPPING,
+    finish_buffered,
+    refusal,
+)
+from sallyport.proxy.connections import Connections, mode_name
 from sallyport.proxy.gate import gate
-from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
-from sallyport.proxy.tap import AnswerTap, is_json_source
-from sallyport.proxy.tls import normalise_name
+from sallyport.proxy.passage import Passage, arrive, event_of
+from sallyport.proxy.tap import AnswerTap
 from sallyport.stages.places import TARGET, in_body
-from sallyport.stages.restoring import restore
-from sallyport.state.keyed import fingerprint
-from sallyport.wire.coding import decode_body
-from sallyport.wire.dialect import Answer, Call, Dialect, WireError
-from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.dialect import Call, WireError
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
-
-
-@dataclass(slots=True)
-class Passage:
-    """One exchange on its way through the hooks."""
-
-    id: str
-    live: Live
-    started_ns: int
-    host: str
-    provider: Provider | None
-    target: intake.Target | None
-    dialect: Dialect
-    exchange: Exchange
-    refused: Decision | None = None
-    verdict: Verdict | None = None
-    admitted: Event | None = None
-    ended: bool = False
-    cut: bool = False
-    tap: AnswerTap | None = None
-    request_bytes: int = 0
 
 
 class GatewayAddon:
@@ -127,7 +106,7 @@ class GatewayAddon:
         live = self.gateway.live
         if not client.tls and mode_name(client) != "reverse" and await self.connections.plain_http(flow):
             return
-        passage = self._open(flow, live)
+        passage = arrive(self.gateway, flow)
         self._passages[flow] = passage
         if passage.refused is None:
             limits = live.policy.transport
@@ -136,52 +115,8 @@ class GatewayAddon:
             )
         if passage.refused is not None:
             # The body is read and thrown away; the answer goes out at its end.
-            flow.response = self._refusal_answer(passage, passage.refused)
+            flow.response = refusal(passage, passage.refused)
         self.connections.expect_progress(client, BODY_TIMEOUT_S)
-
-    def _open(self, flow: http.HTTPFlow, live: Live) -> Passage:
-        """Say whose host this is and which endpoint; refuse where that has no answer."""
-        client, request = flow.client_conn, flow.request
-        mode = mode_name(client)
-        refused: Decision | None = None
-        host = normalise_name(client.sni) or ""
-        if mode == "reverse" and not client.tls:
-            host = normalise_name(request.host) or ""
-        elif not client.tls:
-            refused = intake.refuse("plain_http", "Plain HTTP is not forwarded there; use HTTPS.", 403)
-            host = normalise_name(request.pretty_host) or ""
-        provider = live.catalogue.provider(host) if refused is None else None
-        target = intake.find_target(provider, request) if provider is not None else None
-        if provider is None and refused is None:
-            refused = intake.refuse("host_unlisted", "The gateway does not forward to this host.", 403)
-        if provider is not None and host in live.policy.hosts.refused_hosts:
-            refused = intake.refuse("host_refused", "The policy does not allow this provider.", 403)
-        dialect = DIALECTS[target.endpoint.dialect if target else "opaque"]
-        credentials = intake.credentials_of(request, provider.credentials) if provider else frozenset()
-        caller = Caller(
-            address=address_of(client),
-            mode=mode,
-            credential=fingerprint(self.gateway.key, next(iter(credentials)))
-            if len(credentials) == 1
-            else None,
-            headers=intake.open_headers(request, provider.credentials) if provider else (),
-        )
-        exchange = Exchange(
-            id=new_id(),
-            conversation="",
-            received_at=self.gateway.now(),
-            host=host,
-            client=caller,
-            request=Request(
-                provider=provider.name if provider else "",
-                dialect=dialect.name,
-                operation=target.endpoint.operation if target else Operation.OPAQUE,
-                model=target.endpoint.model if target else None,
-            ),
-        )
-        return Passage(
-            exchange.id, live, time.perf_counter_ns(), host, provider, target, dialect, exchange, refused
-        )
 
     async def request(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn)
@@ -199,8 +134,10 @@ class GatewayAddon:
         else:
             body = self._read(flow, passage)
         if passage.refused is not None:
-            observed = passage.live.policy.mode is Mode.OBSERVE
-            verdict = Verdict((replace(passage.refused, mode=passage.live.policy.mode),))
+            # A rule in force anywhere must not be dodged with a body that nobody can read.
+            observed = passage.live.policy.only_observes
+            mode = Mode.OBSERVE if observed else Mode.ENFORCE
+            verdict = Verdict((replace(passage.refused, mode=mode),))
             if not observed:
                 await self._refuse(flow, passage, verdict)
                 return
@@ -295,10 +232,10 @@ class GatewayAddon:
             await self._refuse(flow, passage, Verdict((signed,)))
             return
         live = passage.live
-        admitted = self._event(EventKind.ADMITTED, passage)
+        admitted = event_of(self.gateway, EventKind.ADMITTED, passage)
         if not await self.gateway.recorded(admitted, required=live.policy.audit_required):
             passage.ended = True  # the log itself records the refusal once it can
-            flow.response = self._refusal_answer(passage, AUDIT_DOWN)
+            flow.response = refusal(passage, AUDIT_DOWN)
             return
         passage.admitted = admitted
         # What was scanned is what leaves: decoded, with the edits in it.
@@ -328,8 +265,8 @@ class GatewayAddon:
         if passage.ended:
             return
         passage.ended = True
-        flow.response = self._refusal_answer(passage, cause)
-        await self.gateway.recorded(self._event(EventKind.REFUSED, passage), required=False)
+        flow.response = refusal(passage, cause)
+        await self.gateway.recorded(event_of(self.gateway, EventKind.REFUSED, passage), required=False)
 
     # -- answer --------------------------------------------------------------------------------------
 
@@ -368,7 +305,7 @@ class GatewayAddon:
 
     def _make_tap(self, passage: Passage, content_type: str) -> AnswerTap:
         scope = self.gateway.scope(passage.exchange)
-        refusal = Refusal(
+        said = Refusal(
             "upstream.unreadable",
             "The gateway ended this answer because it could not read it whole.",
             passage.id,
@@ -377,7 +314,7 @@ class GatewayAddon:
         return AnswerTap(
             passage.dialect,
             passage.dialect.open_stream(content_type),
-            refusal,
+            said,
             lookup=None if scope.empty or not passage.live.restores else scope.original,
             remember=scope.remember_answer,
             lenient=passage.live.policy.mode is Mode.OBSERVE,
@@ -402,36 +339,11 @@ class GatewayAddon:
             self._end(passage, kind, answer, tap.bytes_out, tap.failed or "")
             return
         self._end(
-            passage, EventKind.COMPLETED, self._buffered(flow, passage), len(response.raw_content or b"")
+            passage,
+            EventKind.COMPLETED,
+            finish_buffered(flow, passage, self.gateway.scope(passage.exchange)),
+            len(response.raw_content or b""),
         )
-
-    def _buffered(self, flow: http.HTTPFlow, passage: Passage) -> Response:
-        """Read a whole answer, put originals back, and leave every other byte as it came."""
-        response = flow.response
-        assert response is not None
-        scope = self.gateway.scope(passage.exchange)
-        restores = passage.live.restores and not scope.empty
-        raw = response.raw_content or b""
-        try:
-            limit = passage.live.policy.transport.max_response_bytes
-            body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit)
-            answer = passage.dialect.read_response(body, response.status_code)
-        except WireError as error:
-            if not restores or response.status_code >= 400:
-                # Nothing to put back; what the provider said goes to the client as it said it.
-                return Response(response.status_code, error=error.reason)
-            flow.response = self._refusal_answer(passage, _UNREADABLE_ANSWER)
-            return Response(502, error=error.reason)
-        for segment in answer.segments:
-            if segment.surface is Surface.REASONING:
-                scope.remember_answer(segment.text)
-        edits = _restoring_edits(answer, scope.original) if restores else ()
-        if edits:
-            body = passage.dialect.edit(body, edits)
-            response.headers.pop("content-encoding", None)
-            response.raw_content = body
-            response.headers["content-length"] = str(len(body))
-        return answer
 
     def error(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn)
@@ -448,7 +360,7 @@ class GatewayAddon:
             passage.ended = True
             if passage.refused is not None:
                 passage.verdict = Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
-            self.gateway.record(self._event(EventKind.REFUSED, passage, "not_whole"))
+            self.gateway.record(event_of(self.gateway, EventKind.REFUSED, passage, "not_whole"))
             return
         usage = tap.usage if tap else None
         answer = Response(status or 0, usage=usage) if status or usage else None
@@ -480,7 +392,7 @@ class GatewayAddon:
         passage = self._passages.get(flow)
         if passage is not None and passage.cut:
             status, reason = 503, STOPPING
-        message = _CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
+        message = CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
         if passage is None:
             if reason == "gateway.no_verdict":
                 self.connections.refused(flow.client_conn, "no_verdict")
@@ -490,33 +402,10 @@ class GatewayAddon:
                 self._end(passage, EventKind.REFUSED, None, 0, "no_verdict")
             else:
                 passage.ended = True
-                self.gateway.record(self._event(EventKind.REFUSED, passage, "no_verdict"))
+                self.gateway.record(event_of(self.gateway, EventKind.REFUSED, passage, "no_verdict"))
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
-        retry = reason == STOPPING or (reason.startswith("upstream.") and reason not in _FINAL)
-        return self._refusal_answer(passage, decision, retry=retry)
-
-    def _refusal_answer(self, passage: Passage, cause: Decision, *, retry: bool = False) -> http.Response:
-        refusal = Refusal(cause.reason, cause.message, passage.id, status=cause.status)
-        answer = passage.dialect.refuse(refusal, passage.exchange.request.stream)
-        return _http_response(answer, retry=retry)
-
-    def _event(self, kind: EventKind, passage: Passage, detail: str = "") -> Event:
-        live = passage.live
-        if not detail and passage.target is not None:
-            detail = passage.target.miss
-        return about(
-            kind,
-            _with_shown_model(passage.exchange, live),
-            passage.verdict,
-            gateway=self.gateway.id,
-            endpoint=passage.target.endpoint.template if passage.target else "",
-            connected_to=self.gateway.connected_to(passage.host),
-            policy_revision=live.policy.revision,
-            rules_revision=live.detector.revision,
-            request_bytes=passage.request_bytes,
-            duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
-            detail=detail,
-        )
+        retry = reason == STOPPING or (reason.startswith("upstream.") and reason not in FINAL)
+        return refusal(passage, decision, retry=retry)
 
 
 INLINE_READ_BYTES = 128 * 1024
@@ -525,68 +414,9 @@ INLINE_READ_BYTES = 128 * 1024
 BODY_TIMEOUT_S = 300.0
 """Time a client may take to send a body."""
 
-STOPPING = "gateway.stopping"
-"""Reason id of an exchange that outlived the drain time."""
-
-AUDIT_DOWN = Decision(
-    "audit",
-    Action.DENY,
-    "audit.unavailable",
-    message="The gateway cannot record this request, so it was not sent. Try again in a few seconds; if it "
-    "stays, tell your security team.",
-    status=503,
-)
-
-_UNREADABLE_ANSWER = Decision(
-    "wire", Action.DENY, "upstream.unreadable", message="The provider's answer cannot be read.", status=502
-)
-
-_CORE_MESSAGES = {
-    "upstream.unreachable": "The provider cannot be reached, or its certificate is not valid.",
-    "upstream.protocol": "The provider closed the connection or did not speak HTTP.",
-    "upstream.framing": "The provider's answer has unsound headers.",
-    "upstream.too_large": "The provider's answer is larger than the gateway reads.",
-    "upstream.encoded": "The provider's stream is compressed, although it was asked not to.",
-    "upstream.upgraded": "The provider changed the protocol, which nobody asked for.",
-    "body.too_large": "The request body is larger than the gateway reads.",
-    "gateway.stopping": "The gateway was stopped before the provider had answered. Send the request again.",
-    "gateway.no_verdict": "The gateway reached no decision on this request, so it was not sent.",
-}
-
-
-_FINAL = frozenset({"upstream.too_large", "upstream.encoded", "upstream.upgraded"})
-"""Failures that a second try would meet again."""
-
-
-def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
-    headers = [(k.encode(), v.encode("utf-8")) for k, v in answer.headers]
-    if retry:
-        # The provider failed, not the policy: the SDK may try again as it would have.
-        headers = [(k, v) for k, v in headers if k != b"x-should-retry"]
-    return http.Response.make(answer.status, answer.body, http.Headers(headers))
-
-
-def _with_shown_model(exchange: Exchange, live: Live) -> Exchange:
-    model = exchange.request.model
-    shown = live.shown_model(model)
-    if shown == (model or ""):
-        return exchange
-    return replace(exchange, request=replace(exchange.request, model=shown))
-
 
 def _is_signed(request: http.Request) -> bool:
     return str(request.headers.get("authorization", "")).startswith("AWS4-")
-
-
-def _restoring_edits(answer: Response, lookup: Any) -> tuple[Edit, ...]:
-    edits = []
-    for segment in answer.segments:
-        if segment.surface is Surface.REASONING or ("<" not in segment.text and "\\u003" not in segment.text):
-            continue
-        text = restore(segment.text, lookup, json=is_json_source(segment.surface, segment.text))
-        if text != segment.text:
-            edits.append(Edit(segment.at, 0, len(segment.text), text))
-    return tuple(edits)
 
 
 def _code(detail: str) -> str:

@@ -13,7 +13,7 @@ from mitmproxy import addonmanager, hooks, version
 from mitmproxy import http as messages
 from mitmproxy.addons import next_layer, tlsconfig
 from mitmproxy.net import tls as net_tls
-from mitmproxy.proxy import context, layer, server
+from mitmproxy.proxy import context, layer, mode_servers, server
 from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import _http1, _http2
 
@@ -70,6 +70,9 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     ),
     Replacement(
         server.ConnectionHandler, "server_event", lean.server_event, "a task per hook, a write per piece"
+    ),
+    Replacement(
+        mode_servers.ProxyConnectionHandler, "handle_hook", lean.handle_hook, "four coroutines per hook"
     ),
     Replacement(messages.Headers, "get_all", lean.get_all, "four calls for every name of a message"),
     Replacement(messages.Headers, "__getitem__", lean.get_item, "likewise"),

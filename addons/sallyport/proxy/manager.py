@@ -112,9 +112,10 @@ class CachedManager(addonmanager.AddonManager):
         if callables is None:
             callables = tuple(f for addon in self.chain for _, f in self._iter_hooks(addon, event))
             self._hooks[event.name] = callables
+        arguments = event.args()
         for function in callables:
             try:
-                result = function(*event.args())
+                result = function(*arguments)
                 if result is not None and inspect.isawaitable(result):
                     await result
             except BaseException as error:

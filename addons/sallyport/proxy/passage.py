@@ -1,0 +1,117 @@
+"""One exchange on its way through the hooks: what is known of it, from its head to its end event."""
+
+import time
+from dataclasses import dataclass, replace
+
+from mitmproxy import http
+
+from sallyport.audit.events import Event, EventKind, about
+from sallyport.audit.ids import new_id
+from sallyport.decision import Decision, Verdict
+from sallyport.exchange import Client as Caller
+from sallyport.exchange import Exchange, Operation, Request
+from sallyport.policy.catalogue import Provider
+from sallyport.proxy import intake
+from sallyport.proxy.connections import address_of, mode_name
+from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.tap import AnswerTap
+from sallyport.proxy.tls import normalise_name
+from sallyport.state.keyed import fingerprint
+from sallyport.wire.dialect import Dialect
+from sallyport.wire.dialects import DIALECTS
+
+
+@dataclass(slots=True)
+class Passage:
+    """What the hooks of one flow share.
+
+    refused: why it is refused before any stage; verdict: what the stages said; admitted: its durable event.
+    ended: its end event is written, or it never began. cut: it outlived the drain time.
+    """
+
+    id: str
+    live: Live
+    started_ns: int
+    host: str
+    provider: Provider | None
+    target: intake.Target | None
+    dialect: Dialect
+    exchange: Exchange
+    refused: Decision | None = None
+    verdict: Verdict | None = None
+    admitted: Event | None = None
+    ended: bool = False
+    cut: bool = False
+    tap: AnswerTap | None = None
+    request_bytes: int = 0
+
+
+def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
+    """Say whose host this is and which endpoint; refuse where that has no answer."""
+    live, client, request = gateway.live, flow.client_conn, flow.request
+    mode = mode_name(client)
+    refused: Decision | None = None
+    host = normalise_name(client.sni) or ""
+    if mode == "reverse" and not client.tls:
+        host = normalise_name(request.host) or ""
+    elif not client.tls:
+        refused = intake.refuse("plain_http", "Plain HTTP is not forwarded there; use HTTPS.", 403)
+        host = normalise_name(request.pretty_host) or ""
+    provider = live.catalogue.provider(host) if refused is None else None
+    target = intake.find_target(provider, request) if provider is not None else None
+    if provider is None and refused is None:
+        refused = intake.refuse("host_unlisted", "The gateway does not forward to this host.", 403)
+    if provider is not None and host in live.policy.hosts.refused_hosts:
+        refused = intake.refuse("host_refused", "The policy does not allow this provider.", 403)
+    dialect = DIALECTS[target.endpoint.dialect if target else "opaque"]
+    credentials = intake.credentials_of(request, provider.credentials) if provider else frozenset()
+    caller = Caller(
+        address=address_of(client),
+        mode=mode,
+        credential=fingerprint(gateway.key, next(iter(credentials))) if len(credentials) == 1 else None,
+        headers=intake.open_headers(request, provider.credentials) if provider else (),
+    )
+    exchange = Exchange(
+        id=new_id(),
+        conversation="",
+        received_at=gateway.now(),
+        host=host,
+        client=caller,
+        request=Request(
+            provider=provider.name if provider else "",
+            dialect=dialect.name,
+            operation=target.endpoint.operation if target else Operation.OPAQUE,
+            model=target.endpoint.model if target else None,
+        ),
+    )
+    return Passage(
+        exchange.id, live, time.perf_counter_ns(), host, provider, target, dialect, exchange, refused
+    )
+
+
+def event_of(gateway: Gateway, kind: EventKind, passage: Passage, detail: str = "") -> Event:
+    """Return an event that tells what is known of a passage now. The model is shown as the rules allow."""
+    live = passage.live
+    if not detail and passage.target is not None:
+        detail = passage.target.miss
+    return about(
+        kind,
+        _with_shown_model(passage.exchange, live),
+        passage.verdict,
+        gateway=gateway.id,
+        endpoint=passage.target.endpoint.template if passage.target else "",
+        connected_to=gateway.connected_to(passage.host),
+        policy_revision=live.policy.revision,
+        rules_revision=live.detector.revision,
+        request_bytes=passage.request_bytes,
+        duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
+        detail=detail,
+    )
+
+
+def _with_shown_model(exchange: Exchange, live: Live) -> Exchange:
+    model = exchange.request.model
+    shown = live.shown_model(model)
+    if shown == (model or ""):
+        return exchange
+    return replace(exchange, request=replace(exchange.request, model=shown))

@@ -1,0 +1,98 @@
+"""What every command has alike: help without frames, an empty --confdir refused, an output that is lost."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from sallyport.cli.main import app
+from sallyport.errors import OperatorError
+
+COMMANDS = [
+    ("ca",), ("ca", "init"), ("ca", "show"), ("ca", "install-help"),
+    ("redirect",), ("redirect", "apply"), ("redirect", "print"), ("redirect", "status"),
+    ("policy",), ("policy", "check"), ("policy", "schema"),
+    ("audit",), ("audit", "list"), ("audit", "show"),
+    ("rules",), ("rules", "list"), ("rules", "show"), ("rules", "test"),
+    ("scan",), ("doctor",), ("demo",),
+]  # fmt: skip
+
+PROGRAM = """
+import sys
+from sallyport.cli.main import app
+from sallyport.cli.output import guarded_stdout
+with guarded_stdout():
+    app(sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_help_is_plain_and_names_no_python_type(command: tuple[str, ...]) -> None:
+    said = CliRunner().invoke(app, [*command, "--help"]).output
+    assert "Usage:" in said
+    assert "╭" not in said
+    # Typer shows the type of an argument whatever it is called; those of options are ours.
+    assert not re.search(r"^ +-.*list\[", said, re.MULTILINE)
+    assert "--install-completion" not in said
+
+
+@pytest.mark.parametrize(
+    "command", ["ca init", "ca show", "ca install-help", "audit list", "audit show x", "doctor"]
+)
+@pytest.mark.parametrize("given", ["", " "], ids=["empty", "blank"])
+def test_an_empty_confdir_is_refused(command: str, given: str) -> None:
+    error = CliRunner().invoke(app, [*command.split(), "--confdir", given]).exception
+    assert isinstance(error, OperatorError)
+    assert error.exit_code == 2
+    assert "--confdir: it is empty" in str(error)
+
+
+def guarded(*words: str, stdout: int, given: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", PROGRAM, *words]
+    return subprocess.run(
+        command, input=given, stdout=stdout, stderr=subprocess.PIPE, env=environment, timeout=100
+    )
+
+
+OUTPUTS = [
+    (("rules", "list"), b""),
+    (("policy", "schema"), b""),
+    (("scan",), b'{"id": 1, "text": "hello"}\n'),
+    (("--version",), b""),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "given"), OUTPUTS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_a_reader_that_has_gone_ends_the_command_quietly(words: tuple[str, ...], given: bytes) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = guarded(*words, stdout=writing, given=given)
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("words", "given"), OUTPUTS, ids=lambda value: " ".join(value) if isinstance(value, tuple) else ""
+)
+def test_an_output_that_is_full_is_told_in_a_sentence(words: tuple[str, ...], given: bytes) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = guarded(*words, stdout=full.fileno(), given=given)
+    assert done.returncode == 3
+    assert done.stderr.startswith(b"stdout: cannot write the output (No space left on device). ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_can_be_written_arrives_whole() -> None:
+    done = guarded("policy", "schema", stdout=subprocess.PIPE)
+    assert done.returncode == 0
+    assert done.stdout == (Path(__file__).parents[1] / "docs" / "policy.schema.json").read_bytes()
