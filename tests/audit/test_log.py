@@ -98,6 +98,26 @@ async def test_events_that_wait_together_are_stored_together(
     assert log.status().transactions <= 2
 
 
+async def test_an_event_nobody_waits_for_goes_with_the_next_that_somebody_waits_for(
+    sink: Memory, make_log: Callable[..., AuditLog]
+) -> None:
+    log = make_log(linger_s=30.0)
+    for number in range(3):
+        log.append_nowait(event(EventKind.COMPLETED, exchange=f"e{number}"))
+    await log.append(event(exchange="e3"))
+    assert sink.batches == [4]
+
+
+async def test_an_event_nobody_waits_for_waits_no_longer_than_it_may(
+    sink: Memory, make_log: Callable[..., AuditLog]
+) -> None:
+    log = make_log(linger_s=0.01)
+    for number in range(2):
+        log.append_nowait(event(EventKind.COMPLETED, exchange=f"e{number}"))
+        await until(lambda: log.status().pending == 0)
+    assert sink.batches == [1, 1]
+
+
 async def test_a_full_queue_says_no_at_once(sink: Memory, make_log: Callable[..., AuditLog]) -> None:
     log = make_log(capacity=3)
     sink.gate.clear()

@@ -61,11 +61,10 @@ OVERRIDES = ("ALL_INSTRUCTIONS", "ENCODED_OVERRIDE", "HIDDEN_TEXT")
 NOT_FOR = {("ANTHROPIC", "upper")}
 
 
-@pytest.mark.parametrize("trick", TRICKS)
-@pytest.mark.parametrize("entity", VALUES)
+@pytest.mark.parametrize(
+    ("entity", "trick"), [(e, t) for e in VALUES for t in TRICKS if (e, t) not in NOT_FOR]
+)
 def test_a_disguised_value_is_found_where_it_stands(scan: Scan, entity: str, trick: str) -> None:
-    if (entity, trick) in NOT_FOR:
-        pytest.skip("the disguise destroys the value")
     disguised = TRICKS[trick](VALUES[entity])
     text = f"Hello, {disguised} , thanks."
     found = scan(text)

@@ -4,6 +4,7 @@ The first 18 characters hold milliseconds and a fraction of one; they differ bet
 """
 
 import os
+import struct
 import threading
 import time
 
@@ -11,6 +12,10 @@ SHORT_CHARS = 18
 
 _lock = threading.Lock()
 _latest = 0
+_pool: list[int] = []
+"""Random numbers not used yet: to ask the kernel for each costs more than the rest of an id."""
+
+os.register_at_fork(after_in_child=_pool.clear)
 
 
 def new_id() -> str:
@@ -21,7 +26,9 @@ def new_id() -> str:
     stamp = milliseconds << 12 | rest * 4096 // 1_000_000
     with _lock:
         _latest = stamp = max(stamp, _latest + 1)
-    random = int.from_bytes(os.urandom(8), "big") & (1 << 62) - 1
+        if not _pool:
+            _pool.extend(struct.unpack("128Q", os.urandom(1024)))
+        random = _pool.pop() & (1 << 62) - 1
     number = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random
     digits = f"{number:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

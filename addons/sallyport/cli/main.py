@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from sallyport import __version__
+from sallyport.cli.output import guarded_stdout
 from sallyport.errors import OperatorError
 
 _GROUPS = {
@@ -75,7 +76,8 @@ def root(
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        app(standalone_mode=True)
+        with guarded_stdout():
+            app(standalone_mode=True)
     except OperatorError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(error.exit_code)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 
@@ -20,11 +21,15 @@ def run(
         list[str] | None,
         typer.Option(
             "--listen",
+            metavar="MODE@PORT",
             help="explicit@3128, transparent@8080, reverse:https://HOST@8443; an address may stand before "
             "the port (explicit@127.0.0.1:3128). Repeatable.",
         ),
     ] = None,
-    confdir: Annotated[Path | None, typer.Option(help="Folder of the CA, the key and the audit log.")] = None,
+    confdir: Annotated[
+        Path | None,
+        typer.Option(parser=folder, metavar="FOLDER", help="Folder of the CA, the key and the audit log."),
+    ] = None,
     store: Annotated[str | None, typer.Option(help="Audit store URL, sqlite:/// or postgresql://.")] = None,
     upstream_ca: Annotated[
         Path | None, typer.Option("--upstream-ca", help="Trust these CAs for providers (labs).")
@@ -35,7 +40,7 @@ def run(
     connect_to: Annotated[
         list[str] | None,
         typer.Option(
-            "--connect-to", help="HOST:PORT:HOST2:PORT2 as in curl; shown in the audit. Repeatable."
+            "--connect-to", metavar="H:P:H2:P2", help="HOST:PORT:HOST2:PORT2 as in curl; shown in the audit. Repeatable."
         ),
     ] = None,
     ready_file: Annotated[
@@ -52,24 +57,24 @@ def run(
     from sallyport.pki.paths import confdir as default_confdir
     from sallyport.proxy.host import GatewayMaster, HostSettings
 
-    folder = confdir or default_confdir()
+    home = confdir or default_confdir()
     for option, path in (("--upstream-ca", upstream_ca), ("--client-ca", client_ca)):
         if path is not None:
             _check_certificates(option, path)
     modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
-    if not ca_paths(folder).authority.exists():
+    if not ca_paths(home).authority.exists():
         typer.echo(
-            f"{folder} has no authority yet: making one. Clients must trust it: sallyport ca install-help",
+            f"{home} has no authority yet: making one. Clients must trust it: sallyport ca install-help",
             err=True,
         )
-    ensure_ca(folder, make_catalogue().host_patterns)
-    for warning in load_ca(folder).warnings:
+    ensure_ca(home, make_catalogue().host_patterns)
+    for warning in load_ca(home).warnings:
         typer.echo(warning, err=True)
-    assembled = assemble(policy=policy, mode=mode, confdir=folder, store_url=store, connect_to=overrides)
+    assembled = assemble(policy=policy, mode=mode, confdir=home, store_url=store, connect_to=overrides)
     settings = HostSettings(
         modes=modes,
-        confdir=folder,
+        confdir=home,
         upstream_ca=upstream_ca,
         client_ca=client_ca,
     )

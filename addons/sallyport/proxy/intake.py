@@ -5,12 +5,13 @@ One name rules: the name the client asked TLS for. Host, :authority and an absol
 
 import re
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 from mitmproxy.http import HTTPFlow, Request
 
 from sallyport.decision import Action, Decision
 from sallyport.exchange import Operation, Segment, Surface
-from sallyport.policy.catalogue import Credentials, Endpoint, Miss, Provider
+from sallyport.policy.catalogue import Credentials, Endpoint, Miss, Provider, Routes
 from sallyport.proxy.tls import normalise_name
 from sallyport.stages.places import HEADER, TARGET
 from sallyport.wire.coding import decode_body
@@ -96,11 +97,22 @@ class Target:
 
 def find_target(provider: Provider, request: Request) -> Target:
     """Look the call up; an unknown one becomes an opaque endpoint, which the access stage judges."""
-    found = provider.resolve(request.method, request.path)
+    asked = (request.method, request.path)
+    fixed = _fixed.setdefault(provider.routes, {})
+    if asked in fixed:
+        return fixed[asked]
+    found = provider.resolve(*asked)
     if isinstance(found, Miss):
         unknown = Endpoint("opaque", Operation.OPAQUE, None, None, "(unknown)")
         return Target(unknown, found.reason)
-    return Target(found)
+    target = Target(found)
+    if "?" not in request.path and not found.captured:
+        fixed[asked] = target
+    return target
+
+
+_fixed: WeakKeyDictionary[Routes, dict[tuple[str, str], Target]] = WeakKeyDictionary()
+"""Targets in which a client chooses nothing: as many as the catalogue has endpoints, and nothing of a client."""
 
 
 def credentials_of(request: Request, where: Credentials) -> frozenset[str]:
