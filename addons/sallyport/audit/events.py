@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from math import isfinite
+from operator import attrgetter
 
 from sallyport.audit.ids import new_id
-from sallyport.audit.text import code, storable
+from sallyport.audit.text import all_storable, code, storable
 from sallyport.decision import Action, Decision, Kind, Mode, Severity, Verdict
 from sallyport.exchange import Exchange, Segment, Surface, Usage
 
@@ -150,16 +151,17 @@ class Event:
         put(self, "confidence", _real(self.confidence))
         if "?" in self.endpoint or "#" in self.endpoint:
             put(self, "endpoint", self.endpoint.partition("?")[0].partition("#")[0])
-        for name in _TEXTS:
-            if text := getattr(self, name):
-                put(self, name, storable(text))
-        for name in _IDS:
-            put(self, name, storable(getattr(self, name), _MAX_ID_CHARS))
+        if not all_storable(_texts_of(self), _MAX_ID_CHARS):
+            for name in _TEXTS:
+                put(self, name, storable(getattr(self, name)))
+            for name in _IDS:
+                put(self, name, storable(getattr(self, name), _MAX_ID_CHARS))
         for name in _CODES:
             if text := getattr(self, name):
                 put(self, name, code(text))
         for name in _NUMBERS:
-            put(self, name, _clamped(getattr(self, name)))
+            if (number := getattr(self, name)) is not None:
+                put(self, name, _whole(number))
         put(self, "usage", _reported(self.usage))
 
     @property
@@ -353,5 +355,6 @@ _LASTING = tuple(field.name for field in fields(Event) if field.name not in _OWN
 """What every event of an exchange says alike."""
 
 _IDS = ("id", "exchange")
+_texts_of = attrgetter(*_TEXTS, *_IDS)
 _CODES = ("stage", "reason", "finish_reason", "detail")
 _NUMBERS = ("status", "request_bytes", "response_bytes", "duration_us")

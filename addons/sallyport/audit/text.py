@@ -43,6 +43,17 @@ def storable(text: str, limit: int = MAX_TEXT_CHARS) -> str:
     return text if text == full else Stored(text)
 
 
+def all_storable(texts: tuple[str, ...], limit: int) -> bool:
+    """Say whether each text is as storable() would write it within the limit; one look for all of them."""
+    together = "".join(texts)
+    return (
+        together.isascii()
+        and together.isprintable()
+        and "\\" not in together
+        and max(map(len, texts)) <= limit
+    )
+
+
 def original(stored: str) -> str:
     """Return the text that storable() was given; only where it was within the limit."""
     return _ESCAPE.sub(lambda found: chr(int(found[1] or found[2], 16)), stored)

@@ -9,7 +9,7 @@ def digest(key: bytes, purpose: str, *parts: str) -> str:
 
     purpose separates the uses of one key; parts are length-prefixed, so that they cannot run together.
     """
-    message = []
+    message: list[bytes] = []
     for part in parts:
         data = part.encode("utf-8", "surrogatepass")
         message += (len(data).to_bytes(8, "big"), data)
