@@ -24,6 +24,9 @@ _OTHERS = {
     "openai_other/embeddings_request.json": "openai_embeddings",
     "openai_other/embeddings_response.json": "openai_embeddings",
 }
+_MORE_FOLDERS = {name: name for name in ("bedrock_converse", "bedrock_invoke", "cohere_v2", "ollama_chat")}
+"""Dialects whose cassettes have tests of their own (test_more_providers); the fuzzer takes them too."""
+
 _LEFT_OUT = {"anthropic_messages/batch_request.json"}  # the batch dialect's
 
 
@@ -49,11 +52,12 @@ def manifest() -> dict:
     return json.loads((CASSETTES / "manifest.json").read_text())
 
 
-def samples(*kinds: str) -> list[Sample]:
-    """Return the samples of these kinds that the JSON dialects of this folder read."""
+def samples(*kinds: str, every: bool = False) -> list[Sample]:
+    """Return the samples of these kinds of the main dialects; every: of all dialects that have cassettes."""
+    folders = _FOLDERS | _MORE_FOLDERS if every else _FOLDERS
     found = []
     for name, expected in manifest()["files"].items():
-        dialect = _OTHERS.get(name) or _FOLDERS.get(name.split("/")[0])
+        dialect = _OTHERS.get(name) or folders.get(name.split("/")[0])
         if dialect and expected["kind"] in kinds and name not in _LEFT_OUT:
             kind, content_type = expected["kind"], expected["content_type"]
             found.append(
