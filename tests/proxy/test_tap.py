@@ -206,3 +206,16 @@ def test_reasoning_is_remembered_whole_and_never_restored() -> None:
     raw += b'event: content_block_stop\ndata: {"type":"content_block_stop","index":0}\n\n'
     assert b"".join(tap.feed(raw).out) == raw
     assert text in remembered
+
+
+def test_a_channel_that_never_goes_on_delays_the_others_only_so_far() -> None:
+    dialect = DIALECTS["openai_chat"]
+    tap = AnswerTap(dialect, dialect.open_stream(), REFUSAL, lookup=SCOPE.original, remember=lambda t: None)
+    held = b'data: {"choices":[{"index":0,"delta":{"content":"a <E"}}]}\n\n'
+    other = b'data: {"choices":[{"index":1,"delta":{"content":"%s"}}]}\n\n' % (b"x" * 1000)
+    assert tap.feed(held).out == []
+    waited = 0
+    while not (out := tap.feed(other).out):
+        waited += len(other)
+    assert waited <= 33 * 1024
+    assert b"".join(out).startswith(held)

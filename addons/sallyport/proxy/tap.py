@@ -14,7 +14,7 @@ from sallyport.proxy.stream import Step
 from sallyport.stages.restoring import Restorer, restore
 from sallyport.wire.dialect import Delta, Dialect, StreamEvent, StreamReader, WireError
 
-MAX_QUEUED_BYTES = 1024 * 1024
+MAX_QUEUED_BYTES = 32 * 1024
 """Bytes of events that may wait behind a held one before the hold is given up."""
 
 
