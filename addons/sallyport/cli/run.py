@@ -40,7 +40,7 @@ def run(
     connect_to: Annotated[
         list[str] | None,
         typer.Option(
-            "--connect-to", metavar="H:P:H2:P2", help="HOST:PORT:HOST2:PORT2 as in curl; shown in the audit. Repeatable."
+            "--connect-to", metavar="H:P:H2:P2", help="HOST:PORT:HOST2:PORT2 as in curl; audited. Repeatable."
         ),
     ] = None,
     ready_file: Annotated[
