@@ -23,11 +23,14 @@ from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Finding
 from sallyport.exchange import Segment
 from sallyport.lab.server import Lab
+from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import STAGES, Step
 from sallyport.pki.create import ensure_ca
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.host import GatewayMaster, HostSettings
+from sallyport.state.ledger.memory import MemoryLedger
+from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 
 AI_HOSTS = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")
@@ -235,7 +238,8 @@ async def inner_gateway(
         audit = Recorded()
         key = b"k" * 32
         targets = {(host, 443): ("127.0.0.1", lab.port) for host in (*AI_HOSTS, OTHER_HOST)}
-        gateway = Gateway(live, audit, key, "gw-test", lambda: live, MemoryVault(key), targets)
+        metering = Metering(MemoryLedger(), TokenCounter())
+        gateway = Gateway(live, audit, key, "gw-test", lambda: live, MemoryVault(key), metering, targets)
         listen = tuple(m.replace(":0", f":{free_port()}") if m.endswith(":0") else m for m in modes)
         master = GatewayMaster(gateway, HostSettings(listen, confdir, lab.ca.certificate), stages)
         change(master)

@@ -59,6 +59,9 @@ class Findings:
         self.asked += 1
         return self.found
 
+    async def with_names(self) -> Sequence[Finding]:
+        return await self.findings()
+
 
 @dataclass
 class Desk:

@@ -75,6 +75,7 @@ class Decision:
     reason: stable id such as secrets.found; message: what the caller may read, never matched text.
     mode: put on by the pipeline; rule_mode: the deciding rule's own mode, where it has one.
     principal: set by the identity stage only. status: HTTP status of a refusal. duration_us: microseconds.
+    retry_after_s: when the same request will fit; None where trying again does not help.
     """
 
     stage: str
@@ -88,6 +89,7 @@ class Decision:
     rule_mode: Mode | None = None
     status: int = 403
     duration_us: int = 0
+    retry_after_s: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,11 @@ class Verdict:
         if action is Action.ALLOW:
             return None
         return next(d for d in self.decisions if d.mode is Mode.ENFORCE and d.action is action)
+
+    @property
+    def warning(self) -> str:
+        """What a caller should know although the request is allowed: a limit that is nearly used up."""
+        return "; ".join(d.message for d in self.decisions if d.action is Action.ALLOW and d.message)
 
     @property
     def edits(self) -> tuple[Edit, ...]:

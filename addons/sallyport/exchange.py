@@ -33,6 +33,16 @@ class Operation(StrEnum):
     LIST_MODELS = "list_models"
     OPAQUE = "opaque"
 
+    @property
+    def generates(self) -> bool:
+        """Whether a model writes an answer, of which max_output_tokens or the model decides the length."""
+        return self in (Operation.CHAT, Operation.COMPLETION, Operation.BATCH)
+
+    @property
+    def is_billed(self) -> bool:
+        """Whether providers charge tokens for it."""
+        return self.generates or self is Operation.EMBEDDING
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -64,7 +74,9 @@ class Attachment:
 class Usage:
     """Tokens as the provider reported them, normalised; None means not reported.
 
-    input holds all prompt tokens including cached ones; output includes reasoning.
+    input holds all prompt tokens including cached ones; output includes reasoning. cache_write_1h is the part
+    of cache_write kept for an hour; audio_input and audio_output are parts of input and output. searches: web
+    searches the provider made. tier: its service tier, "" where it is the ordinary one.
     """
 
     input: int | None = None
@@ -72,6 +84,11 @@ class Usage:
     cache_write: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    cache_write_1h: int | None = None
+    audio_input: int | None = None
+    audio_output: int | None = None
+    searches: int | None = None
+    tier: str = ""
 
 
 @dataclass(frozen=True, slots=True)

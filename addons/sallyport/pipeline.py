@@ -18,6 +18,7 @@ from sallyport.policy.sections import Policy, mode_of
 from sallyport.stages.access import AccessStage
 from sallyport.stages.identity import IdentityStage
 from sallyport.stages.injection import InjectionStage
+from sallyport.stages.limits import LimitsStage
 from sallyport.stages.masking import MaskingStage
 from sallyport.stages.secrets import SecretsStage
 from sallyport.stages.stage import Ports, Stage
@@ -25,16 +26,17 @@ from sallyport.stages.stage import Ports, Stage
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage and where its section lies in the policy."""
+    """A stage and where its section lies in the policy. waits_s: how long it may wait on purpose."""
 
     stage: Stage[Any]
     section: Callable[[Policy], Any]
+    waits_s: Callable[[Policy], float] = lambda policy: 0.0
 
 
 STAGES: tuple[Step, ...] = (
     Step(IdentityStage(), lambda policy: policy.identity),
     Step(AccessStage(), lambda policy: policy.access),
-    # limits, budgets: counted before anything costly is computed
+    Step(LimitsStage(), lambda policy: policy.limits, lambda policy: policy.limits.longest_wait_s),
     Step(SecretsStage(), lambda policy: policy.secrets),
     Step(MaskingStage(), lambda policy: policy.masking),
     Step(InjectionStage(), lambda policy: policy.injection),
@@ -65,7 +67,9 @@ async def decide(
             section = step.section(policy)
             if ports is None:
                 ports = ports_of(exchange)
-            decision = await _within(limit, step.stage.decide(exchange, section, ports))
+            decision = await _within(
+                limit + step.waits_s(policy), step.stage.decide(exchange, section, ports)
+            )
             if type(decision) is not Decision or decision.stage != step.stage.name:
                 raise TypeError("a stage returned something that is not its decision")
         except BaseException as error:
@@ -126,6 +130,7 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
         decision.rule_mode,
         decision.status,
         duration_us,
+        decision.retry_after_s,
     )
 
 

@@ -6,6 +6,7 @@ Attempts that only hide text hide the word LEAK, which the gateway under test re
 
 import codecs
 import gzip
+import json
 import os
 import socket
 import struct
@@ -18,7 +19,7 @@ import h2.config
 import h2.connection
 import h2.settings
 import zstandard
-from hyperframe.frame import ContinuationFrame, HeadersFrame
+from hyperframe.frame import ContinuationFrame, HeadersFrame, PingFrame
 
 import rawclient
 from proxy.door import (
@@ -203,8 +204,14 @@ def h2_slow(door: Door, mark: str) -> Talk:
     return talk(sock, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0")
 
 
-def h2_flood(kind: str) -> Try:
-    """Streams without end, streams that are reset at once, or a header block that never ends."""
+def pipelined_flood(door: Door, mark: str) -> Talk:
+    """A sound call, and megabytes behind it before it is answered."""
+    slow = post(CHAT, json.dumps({"model": "slow-900", "messages": []}).encode(), AI)
+    return talk(door.tls(), slow, *[mark.encode() * 100_000] * 3, wait_s=2.0)
+
+
+def h2_flood(kind: str, number_of: int = 150) -> Try:
+    """Streams without end, streams that are reset at once, a header block that never ends, or bare pings."""
 
     def run(door: Door, mark: str) -> Talk:
         config = h2.config.H2Configuration(client_side=True, header_encoding=False)
@@ -212,8 +219,11 @@ def h2_flood(kind: str) -> Try:
         conn.initiate_connection()
         sock = door.tls(alpn=["h2"])
         said = conn.data_to_send()
-        for number in range(150):
+        for number in range(number_of):
             stream = 2 * number + 1
+            if kind == "pings":
+                said += PingFrame(0, opaque_data=b"12345678").serialize()
+                continue
             if kind == "headers":
                 block = conn.encoder.encode(h2_fields(mark) if not number else [(b"x-note", mark.encode())])
                 frame = HeadersFrame(1) if not number else ContinuationFrame(1)
@@ -538,6 +548,14 @@ PATHS = [
     Attempt("method-override", with_lines("X-HTTP-Method-Override: DELETE"), "", disarmed=b"x-http-method-override"),
     Attempt("method-override-short", with_lines("X-Method-Override: DELETE"), "", disarmed=b"x-method-override"),
     Attempt("header-that-hides", with_lines(f"X-Note: {LEAK}"), "secrets.found"),
+    Attempt("header-name-that-hides", with_lines(f"X-{LEAK}: 1"), "secrets.found"),
+    Attempt("cookie-that-hides", with_lines(f"Cookie: session=1; note={LEAK}"), "secrets.found"),
+    Attempt("accept-that-hides", with_lines(f"Accept: application/json, x/{LEAK}"), "secrets.found"),
+    Attempt("accept-language-that-hides", with_lines(f"Accept-Language: en, {LEAK}"), "secrets.found"),
+    Attempt("cache-control-that-hides", with_lines(f"Cache-Control: no-cache, {LEAK}"), "secrets.found"),
+    Attempt("pragma-that-hides", with_lines(f"Pragma: {LEAK}"), "secrets.found"),
+    Attempt("content-type-parameter-that-hides", with_body(chat, f'Content-Type: application/json; note="{LEAK}"'), "secrets.found"),
+    Attempt("credential-that-is-prose", inside(lambda mark: head(START, HOST, f"Authorization: Bearer {LEAK} and more", "Content-Type: application/json", f"Content-Length: {len(chat(mark))}") + chat(mark)), "secrets.found"),
     Attempt("user-agent-that-hides", with_lines(f"User-Agent: {LEAK}"), "secrets.found"),
     Attempt("model-in-path-that-hides", inside(lambda mark: head(f"GET /v1/models/{LEAK} HTTP/1.1", HOST, "Authorization: Bearer sk-test")), "secrets.found"),
 ]  # fmt: skip
@@ -566,11 +584,11 @@ BODIES = [
     Attempt("json-text-in-a-key", json_of('{"model":"m","messages":[],"vendor_extension":{"%T":1}}'), "secrets.found"),
     Attempt("json-text-in-role", json_of('{"model":"m","messages":[{"role":"%T","content":"hi"}]}'), "secrets.found"),
     Attempt("json-text-in-model", json_of('{"model":"%T","messages":[{"role":"user","content":"hi"}]}'), "secrets.found"),
-    Attempt("content-type-wrong", with_body(hidden, "Content-Type: text/plain"), "secrets.found"),
-    Attempt("content-type-form", with_body(lambda mark: b"messages=" + mark.encode() + b"+LEAK", "Content-Type: application/x-www-form-urlencoded"), "wire.json.syntax"),
-    Attempt("content-type-multipart", with_body(lambda mark: b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n" + hidden(mark) + b"\r\n--b--\r\n", "Content-Type: multipart/form-data; boundary=b"), "wire.json.number"),
+    Attempt("content-type-wrong", with_body(hidden, "Content-Type: text/plain"), "wire.content_type.other"),
+    Attempt("content-type-form", with_body(lambda mark: b"messages=" + mark.encode() + b"+LEAK", "Content-Type: application/x-www-form-urlencoded"), "wire.content_type.other"),
+    Attempt("content-type-multipart", with_body(lambda mark: b"--b\r\nContent-Disposition: form-data; name=a\r\n\r\n" + hidden(mark) + b"\r\n--b--\r\n", "Content-Type: multipart/form-data; boundary=b"), "wire.content_type.other"),
     Attempt("content-type-twice", with_body(hidden, "Content-Type: application/json", "Content-Type: text/plain"), "framing_repeated_content_type"),
-    Attempt("content-type-missing", inside(lambda mark: head(START, HOST, f"Content-Length: {len(hidden(mark))}") + hidden(mark)), "secrets.found"),
+    Attempt("content-type-missing", inside(lambda mark: head(START, HOST, f"Content-Length: {len(hidden(mark))}") + hidden(mark)), "wire.content_type.other"),
     Attempt("body-empty", with_body(lambda mark: b""), "wire.json.truncated"),
     Attempt("body-too-large", with_body(lambda mark: chat(mark, "x" * 300_000)), "transport.body_too_large"),
 ]  # fmt: skip
@@ -582,6 +600,9 @@ PRESSURE = [
     Attempt("slow-h2", h2_slow, "too_slow"),
     Attempt("h2-streams-without-end", h2_flood("streams"), "framing_http2"),
     Attempt("h2-rapid-reset", h2_flood("resets"), "not_whole"),
+    Attempt("h2-resets-without-end", h2_flood("resets", 400), "framing_http2_flood"),
+    Attempt("h2-pings-without-end", h2_flood("pings", 20_000), "framing_http2_flood"),
+    Attempt("pipelined-without-end", pipelined_flood, "framing_pipelined", beside=True),
     Attempt("h2-continuation-flood", h2_flood("headers"), "framing_http2"),
     Attempt("refused-head-without-end", never_finished, "transport.host_mismatch"),
     Attempt("too-many-connections", many_connections, "too_many_connections"),

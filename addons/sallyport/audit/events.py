@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from math import isfinite
 from operator import attrgetter
+from typing import Any
 
 from sallyport.audit.ids import new_id
 from sallyport.audit.text import all_storable, code, storable
@@ -35,6 +36,8 @@ class EventKind(StrEnum):
     """Refused before HTTP: no server name, QUIC, raw TCP, bad framing."""
     POLICY_CHANGED = "policy_changed"
     POLICY_REJECTED = "policy_rejected"
+    LIMIT_CHANGED = "limit_changed"
+    """An operator reset a counter, or granted more: detail says which, reason names the limit."""
     STARTED = "started"
     STOPPED = "stopped"
 
@@ -107,6 +110,9 @@ class Event:
     action: what was enforced; would_be: what it were if every stage enforced.
     stage, reason: of the decision that gave the enforced action, or, where nothing was enforced, of the
         one that would have. detail: a short stable code.
+    usage_source: provider where the provider reported the usage, counted where the gateway counted what it
+        saw, estimated where it could only guess: of an ADMITTED event, what was reserved of limits.
+    cost_micro_usd: the price of that usage, in millionths of a US dollar.
     """
 
     kind: EventKind
@@ -138,6 +144,8 @@ class Event:
     status: int | None = None
     finish_reason: str = ""
     usage: Usage | None = None
+    usage_source: str = ""
+    cost_micro_usd: int | None = None
     request_bytes: int | None = None
     response_bytes: int | None = None
     duration_us: int | None = None
@@ -177,6 +185,8 @@ class Event:
         status: int | None = None,
         finish_reason: str = "",
         usage: Usage | None = None,
+        usage_source: str = "",
+        cost_micro_usd: int | None = None,
         response_bytes: int | None = None,
         duration_us: int | None = None,
     ) -> "Event":
@@ -197,6 +207,8 @@ class Event:
         put(later, "status", _clamped(status))
         put(later, "finish_reason", code(finish_reason))
         put(later, "usage", _reported(usage))
+        put(later, "usage_source", code(usage_source))
+        put(later, "cost_micro_usd", _clamped(cost_micro_usd))
         put(later, "response_bytes", _clamped(response_bytes))
         put(later, "duration_us", _clamped(duration_us))
         return later
@@ -212,6 +224,9 @@ def about(
     connected_to: str = "",
     policy_revision: str = "",
     rules_revision: str = "",
+    usage: Usage | None = None,
+    usage_source: str = "",
+    cost_micro_usd: int | None = None,
     request_bytes: int | None = None,
     response_bytes: int | None = None,
     duration_us: int | None = None,
@@ -254,7 +269,9 @@ def about(
         decisions=decisions_of(verdict, exchange) if verdict else (),
         status=response.status if response else None,
         finish_reason=(response.finish_reason or "") if response else "",
-        usage=response.usage if response else None,
+        usage=response.usage if response else usage,
+        usage_source=usage_source,
+        cost_micro_usd=cost_micro_usd,
         request_bytes=request_bytes,
         response_bytes=response_bytes,
         duration_us=duration_us,
@@ -282,8 +299,17 @@ def decisions_of(verdict: Verdict, exchange: Exchange) -> tuple[DecisionRecord, 
 
 
 def interrupted(admitted: Event) -> Event:
-    """Return the end of an exchange that a process left open when it died."""
-    return admitted.followed_by(EventKind.BROKEN, detail=INTERRUPTED)
+    """Return the end of an exchange that a process left open when it died.
+
+    Nobody knows what it used; the estimate it had reserved stands for it.
+    """
+    return admitted.followed_by(
+        EventKind.BROKEN,
+        detail=INTERRUPTED,
+        usage=admitted.usage,
+        usage_source=admitted.usage_source,
+        cost_micro_usd=admitted.cost_micro_usd,
+    )
 
 
 def _places(segments: tuple[Segment, ...]) -> Iterator[tuple[str, tuple[int, Surface]]]:
@@ -326,17 +352,16 @@ def _clamped(number: int | None) -> int | None:
     return None if number is None else _whole(number)
 
 
+USAGE_COUNTS = tuple(field.name for field in fields(Usage) if field.name != "tier")
+"""The numbers of a Usage, in the order of its fields."""
+
+
 def _reported(usage: Usage | None) -> Usage | None:
     """Return the numbers within bounds, and None where the provider reported none of them."""
     if usage is None or usage == Usage():
         return None
-    return Usage(
-        _clamped(usage.input),
-        _clamped(usage.cache_read),
-        _clamped(usage.cache_write),
-        _clamped(usage.output),
-        _clamped(usage.reasoning),
-    )
+    counts: dict[str, Any] = {name: _clamped(getattr(usage, name)) for name in USAGE_COUNTS}
+    return Usage(**counts, tier=code(usage.tier))
 
 
 def _real(number: float) -> float:
@@ -349,12 +374,12 @@ _TEXTS = (
 )
 _OWN = (
     *("kind", "id", "at", "decisions", "detail", "status", "finish_reason", "usage", "response_bytes"),
-    "duration_us",
+    *("usage_source", "cost_micro_usd", "duration_us"),
 )
 _LASTING = tuple(field.name for field in fields(Event) if field.name not in _OWN)
 """What every event of an exchange says alike."""
 
 _IDS = ("id", "exchange")
 _texts_of = attrgetter(*_TEXTS, *_IDS)
-_CODES = ("stage", "reason", "finish_reason", "detail")
-_NUMBERS = ("status", "request_bytes", "response_bytes", "duration_us")
+_CODES = ("stage", "reason", "finish_reason", "usage_source", "detail")
+_NUMBERS = ("status", "cost_micro_usd", "request_bytes", "response_bytes", "duration_us")

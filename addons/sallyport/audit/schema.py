@@ -11,12 +11,12 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, RowMapping, Table, Text, text
 
-from sallyport.audit.events import END_KINDS, DecisionRecord, Event, EventKind, FindingRecord
+from sallyport.audit.events import END_KINDS, USAGE_COUNTS, DecisionRecord, Event, EventKind, FindingRecord
 from sallyport.audit.text import Stored
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.exchange import Surface, Usage
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _END_LIST = ", ".join(f"'{kind}'" for kind in sorted(END_KINDS))
 IS_END = f"kind IN ({_END_LIST})"
@@ -74,6 +74,13 @@ events = Table(
     Column("response_bytes", BigInteger),
     Column("duration_us", BigInteger),
     Column("detail", Text),
+    Column("cache_write_1h_tokens", BigInteger),
+    Column("audio_input_tokens", BigInteger),
+    Column("audio_output_tokens", BigInteger),
+    Column("searches", BigInteger),
+    Column("service_tier", Text),
+    Column("usage_source", Text),
+    Column("cost_micro_usd", BigInteger),
     Index("audit_exchange", "exchange"),
     Index(
         "audit_one_admission",
@@ -90,9 +97,12 @@ _MICROSECOND = timedelta(microseconds=1)
 _PLAIN_TEXTS = (
     *("exchange", "principal", "tenant", "source", "client", "client_mode", "credential", "host", "provider"),
     *("dialect", "operation", "model", "endpoint", "connected_to", "stage", "reason", "policy_revision"),
-    *("rules_revision", "finish_reason", "detail"),
+    *("rules_revision", "finish_reason", "detail", "usage_source"),
 )
-_PLAIN_NUMBERS = ("status", "request_bytes", "response_bytes", "duration_us")
+_PLAIN_NUMBERS = ("status", "cost_micro_usd", "request_bytes", "response_bytes", "duration_us")
+
+_COUNTS = {name if name == "searches" else f"{name}_tokens": name for name in USAGE_COUNTS}
+"""The numbers of a Usage by their columns."""
 
 type Row = dict[str, str | int | float | None]
 
@@ -116,11 +126,8 @@ def to_row(event: Event) -> Row:
         "decisions": orjson.dumps([decision_json(d) for d in event.decisions]).decode()
         if event.decisions
         else None,
-        "input_tokens": usage.input,
-        "cache_read_tokens": usage.cache_read,
-        "cache_write_tokens": usage.cache_write,
-        "output_tokens": usage.output,
-        "reasoning_tokens": usage.reasoning,
+        "service_tier": usage.tier or None,
+        **{column: getattr(usage, name) for column, name in _COUNTS.items()},
     }
     for name in _PLAIN_TEXTS:
         row[name] = getattr(event, name) or None
@@ -149,13 +156,8 @@ def from_row(row: RowMapping | Mapping[str, Any]) -> Event:
     """Return the event of a row."""
     plain: dict[str, Any] = {name: Stored(row[name] or "") for name in _PLAIN_TEXTS}
     plain.update((name, row[name]) for name in _PLAIN_NUMBERS)
-    tokens = (
-        row["input_tokens"],
-        row["cache_read_tokens"],
-        row["cache_write_tokens"],
-        row["output_tokens"],
-        row["reasoning_tokens"],
-    )
+    counts: dict[str, Any] = {name: row[column] for column, name in _COUNTS.items()}
+    reported = any(number is not None for number in counts.values())
     return Event(
         kind=EventKind(row["kind"]),
         gateway=Stored(row["gateway"]),
@@ -165,7 +167,7 @@ def from_row(row: RowMapping | Mapping[str, Any]) -> Event:
         action=Action[row["action"].upper()] if row["action"] else None,
         would_be=Action[row["would_be"].upper()] if row["would_be"] else None,
         decisions=tuple(_decision(d) for d in orjson.loads(row["decisions"] or "[]")),
-        usage=Usage(*tokens) if any(number is not None for number in tokens) else None,
+        usage=Usage(**counts, tier=Stored(row["service_tier"] or "")) if reported else None,
         **plain,
     )
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Select, and_, exists, insert, inspect, or_, select, text
+from sqlalchemy import Connection, RowMapping, Select, and_, exists, insert, inspect, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
 
 from sallyport.audit.engines import Database, Durability, NotDurable, database
 from sallyport.audit.events import Event, EventKind
+from sallyport.audit.migrations import can_migrate, migrate
 from sallyport.audit.schema import (
     IS_ADMISSION,
     IS_END,
@@ -36,6 +37,15 @@ from sallyport.audit.schema import (
     microseconds,
     schema_versions,
     to_row,
+)
+from sallyport.audit.spend import (
+    Booked,
+    Spend,
+    SpendDimension,
+    booked_of,
+    booked_query,
+    spend_of,
+    spend_query,
 )
 from sallyport.audit.text import storable
 from sallyport.errors import OperatorError
@@ -217,6 +227,13 @@ class Store:
                 connection.execute(insert(schema_versions).values(part="audit", version=SCHEMA_VERSION))
             elif version is None:
                 raise self._error("holds no audit", "Give the right one with --store or --confdir.")
+            elif version != SCHEMA_VERSION and create and can_migrate(version):
+                migrate(connection, version)
+            elif version != SCHEMA_VERSION and can_migrate(version):
+                raise self._error(
+                    f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
+                    "Start the gateway once: it brings its store up to date.",
+                )
             elif version != SCHEMA_VERSION:
                 raise self._error(
                     f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
@@ -265,10 +282,29 @@ class Store:
                 except _REFUSED_VALUE:
                     connection.execute(self._insert, bare_row(event))
 
+    def spend(
+        self,
+        by: Sequence[SpendDimension] = (),
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        tenant: str | None = None,
+    ) -> tuple[Spend, ...]:
+        """Return what the exchanges that ended from since up to, not including, until used, by dimensions."""
+        stored = None if tenant is None else storable(tenant)
+        return spend_of(self._rows(spend_query(by, since, until, stored)), by)
+
+    def booked(self, since: datetime, until: datetime) -> tuple[Booked, ...]:
+        """Return what exchanges admitted in [since, until) used, as far as they have ended."""
+        return booked_of(self._rows(booked_query(since, until)))
+
     def _read(self, query: Select[Any]) -> list[Event]:
+        return [from_row(row) for row in self._rows(query)]
+
+    def _rows(self, query: Select[Any]) -> list[RowMapping]:
         try:
             with self._at.reader.connect() as connection:
-                return [from_row(row) for row in connection.execute(query).mappings()]
+                return list(connection.execute(query).mappings())
         except SQLAlchemyError as error:
             raise self._error(
                 f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."

@@ -5,23 +5,26 @@ import os
 import re
 import secrets
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
+from sallyport.cli.detection import make_detector, ner_settings, read_policy
+from sallyport.cli.ledger import open_ledger
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
-from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.detect.ner.service import Pools
 from sallyport.errors import OperatorError
+from sallyport.metering.prices import ContractPrice, PriceList
+from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.catalogue import Catalogue, load_catalogue
-from sallyport.policy.load import load_policy, load_preset
 from sallyport.policy.sections import Policy
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.state.meter import Metering, Tariff
 from sallyport.state.vault import MemoryVault
-
-PRESETS = ("observe", "balanced", "strict")
 
 type ConnectTo = dict[tuple[str, int], tuple[str, int]]
 
@@ -34,46 +37,50 @@ class Assembled:
     log: AuditLog
     store: Store
     lock: int
+    pools: Pools
 
     def close(self) -> bool:
         """Write what is waiting and close the store; False if something could not be written."""
+        self.pools.close()
         done = self.log.close()
         self.store.close()
         os.close(self.lock)
         return done
 
 
-def read_policy(name: str, mode: Mode | None) -> Policy:
-    """Load a policy by preset name or path."""
-    if name in PRESETS and not Path(name).exists():
-        return load_preset(name, mode=mode)
-    return load_policy(Path(name), mode=mode)
-
-
 def make_catalogue() -> Catalogue:
     return load_catalogue(rules_dir() / "providers")
 
 
-def make_detector(policy: Policy) -> Detector:
-    """Build the detector a policy asks for; it is warm when returned."""
-    detector = Detector(
-        DetectionSettings(
-            paranoia_secrets=policy.detection.paranoia,
-            paranoia_injection=policy.injection.paranoia,
-            min_score=min(policy.masking.min_score, 0.5),
-            deadline_s=policy.detection.deadline_s,
-            max_chars=policy.detection.max_text_bytes,
-            recognisers=policy.recogniser_files,
-        )
-    )
-    detector.warm()
-    return detector
+def make_live(policy_name: str, mode: Mode | None, pools: Pools) -> Live:
+    """Read everything a reload replaces. Raises OperatorError and has no effect if anything is bad.
 
-
-def make_live(policy_name: str, mode: Mode | None) -> Live:
-    """Read everything a reload replaces. Raises OperatorError and has no effect if anything is bad."""
+    pools: keeps the engines for names that run already; one that is new is warm when this returns.
+    """
     policy = read_policy(policy_name, mode)
-    return Live(policy=policy, catalogue=make_catalogue(), detector=make_detector(policy))
+    catalogue, detector = make_catalogue(), make_detector(policy)
+    names = pools.scanner(ner_settings(policy) if policy.uses_names else None)
+    return Live(
+        policy=policy, catalogue=catalogue, detector=detector, names=names, tariff=make_tariff(policy)
+    )
+
+
+def make_tariff(policy: Policy) -> Tariff:
+    """Return the prices a policy asks for."""
+    contract = (
+        ContractPrice(
+            c.provider,
+            c.model,
+            c.input_usd,
+            c.output_usd,
+            cache_read=c.cache_read_usd,
+            cache_write=c.cache_write_usd,
+            request=c.request_usd,
+        )
+        for c in policy.prices.contract
+    )
+    free = policy.prices.unknown_model == "pass"
+    return Tariff(PriceList(tuple(contract)), policy.prices.credit_usd, unknown_is_free=free)
 
 
 def gateway_key(confdir: Path) -> bytes:
@@ -130,31 +137,44 @@ def parse_connect_to(values: Sequence[str]) -> ConnectTo:
 
 
 def assemble(
-    *, policy: str, mode: Mode | None, confdir: Path, store_url: str | None, connect_to: ConnectTo
+    *,
+    policy: str,
+    mode: Mode | None,
+    confdir: Path,
+    store_url: str | None,
+    ledger_url: str | None,
+    connect_to: ConnectTo,
 ) -> Assembled:
     """Open the store, read the files, and join the parts. Raises OperatorError."""
-    live = make_live(policy, mode)
-    key = gateway_key(confdir)
-    lock = _only_one(confdir)
-    try:
+    pools = Pools()
+    with ExitStack() as undo:
+        undo.callback(pools.close)
+        live = make_live(policy, mode, pools)
+        key = gateway_key(confdir)
+        lock = _only_one(confdir)
+        undo.callback(os.close, lock)
         store = Store.open(store_url or f"sqlite:///{confdir / 'audit.db'}")
-    except OperatorError:
-        os.close(lock)
-        raise
+        undo.pop_all()
     log = AuditLog(store)
     name = os.environ.get("SALLYPORT_GATEWAY_ID") or _instance_id(confdir)
-    for left_open in store.open_exchanges(name):
-        log.append_nowait(interrupted(left_open))
+    left_open = store.open_exchanges(name)
+    for admitted in left_open:
+        log.append_nowait(interrupted(admitted))
+    tokens = TokenCounter()
+    tokens.load()
     gateway = Gateway(
         live=live,
         audit=log,
         key=key,
         id=name,
-        reload=lambda: make_live(policy, mode),
+        reload=lambda: make_live(policy, mode, pools),
         vault=MemoryVault(key),
+        metering=Metering(
+            open_ledger(ledger_url, confdir), tokens, orphans=tuple(e.exchange for e in left_open)
+        ),
         connect_to=connect_to,
     )
-    return Assembled(gateway, log, store, lock)
+    return Assembled(gateway, log, store, lock, pools)
 
 
 def _only_one(confdir: Path) -> int:

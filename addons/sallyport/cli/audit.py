@@ -89,7 +89,7 @@ def list_events(
     confdir: ConfdirOption = None,
 ) -> None:
     """List events, newest first."""
-    opened = _open(store, confdir)
+    opened = open_store(store, confdir)
     try:
         found = opened.events(
             limit,
@@ -117,7 +117,7 @@ def show_event(
     confdir: ConfdirOption = None,
 ) -> None:
     """Explain one decision: who asked what of whom, what every stage said, and what happened then."""
-    opened = _open(store, confdir)
+    opened = open_store(store, confdir)
     try:
         found = opened.decision(id)
     finally:
@@ -158,8 +158,9 @@ _UNITS = {
 }
 
 
-def _open(store: str | None, confdir: Path | None) -> Store:
-    return Store.open(store or (confdir or Path.home() / ".sallyport") / "audit.db", create=False)
+def open_store(store: str | None, confdir: Path | None, *, write: bool = False) -> Store:
+    """Open the audit of a gateway, to read it or to add to it. Raises OperatorError."""
+    return Store.open(store or (confdir or Path.home() / ".sallyport") / "audit.db", create=write)
 
 
 def _console() -> Console:
@@ -316,6 +317,9 @@ def _place(finding: FindingRecord) -> str:
     return f"segment {ordinal}{surface} {finding.start}-{finding.end}"
 
 
+_COUNTED = {"counted": " (counted here)", "estimated": " (estimated)"}
+
+
 def _outcome(event: Event) -> str:
     usage = event.usage
     counts = (
@@ -336,7 +340,8 @@ def _outcome(event: Event) -> str:
     parts = (
         "" if event.status is None else f"status {event.status}",
         f"finish {event.finish_reason}" if event.finish_reason else "",
-        f"tokens: {', '.join(counts)}" if counts else "",
+        f"tokens: {', '.join(counts)}{_COUNTED.get(event.usage_source, '')}" if counts else "",
+        "" if not event.cost_micro_usd else f"{event.cost_micro_usd / 1_000_000:.6f} USD",
         "" if event.request_bytes is None else f"{event.request_bytes} bytes up",
         "" if event.response_bytes is None else f"{event.response_bytes} bytes down",
         "" if event.duration_us is None else f"{event.duration_us / 1000:.1f} ms",

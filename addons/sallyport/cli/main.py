@@ -19,6 +19,7 @@ _GROUPS = {
     "redirect": ("sallyport.cli.redirect", "Manage the nftables table of a choke point."),
     "policy": ("sallyport.cli.policy", "Check a policy, print its schema."),
     "audit": ("sallyport.cli.audit", "List decisions and explain one."),
+    "limits": ("sallyport.cli.limits", "Show how full limits are, reset them, grant more."),
     "rules": ("sallyport.cli.rules", "List, show and test the rule packs."),
 }
 _COMMANDS = {
@@ -29,6 +30,7 @@ _COMMANDS = {
         "Show what the gateway does, with real SDKs and stand-in providers.",
     ),
     "doctor": ("sallyport.cli.doctor", "doctor", "Find out what is not right, and what to do."),
+    "spend": ("sallyport.cli.spend", "spend", "Show what was used, and what it cost."),
     "scan": ("sallyport.cli.scan", "scan", "Scan texts or files with the rule packs."),
 }
 
@@ -44,15 +46,33 @@ class LazyGroup(TyperGroup):
             module, help_ = _GROUPS[cmd_name]
             command: Any = typer.main.get_command(importlib.import_module(module).app)
             command.name, command.help = cmd_name, command.help or help_
-            return command
+            return _plain(command)
         if cmd_name in _COMMANDS:
             module, function, _ = _COMMANDS[cmd_name]
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
             single.command(name=cmd_name)(getattr(importlib.import_module(module), function))
             command = typer.main.get_command(single)
             command.name = cmd_name
-            return command
+            return _plain(command)
         return None
+
+
+_WORDS = {
+    "<str>": "TEXT", "<Path>": "PATH", "<int>": "N", "<float>": "NUMBER",
+    "<int range>": "N", "<float range>": "NUMBER",
+}
+
+
+def _plain(command: Any) -> Any:
+    """Take the Python types out of a command's help: typer shows them beside the metavar of an argument."""
+    for each in [command, *getattr(command, "commands", {}).values()]:
+        for param in each.params:
+            if param.param_type_name == "argument":
+                param.display_type_rich = lambda ctx: None
+            elif param.metavar is None and not getattr(param, "is_flag", False):
+                shown = param.display_type(typer.Context(each))
+                param.metavar = _WORDS.get(shown)
+    return command
 
 
 app = typer.Typer(cls=LazyGroup, add_completion=False, no_args_is_help=True, rich_markup_mode=None)

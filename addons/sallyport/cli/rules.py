@@ -1,5 +1,8 @@
 """`sallyport rules`: list the rule packs, show a rule, run its examples."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +12,7 @@ from rich.table import Table
 
 from sallyport.data import rules_dir
 from sallyport.decision import Kind
-from sallyport.detect.packs import KINDS, Rule, load, read_pack, read_taxonomy
+from sallyport.detect.packs import KINDS, Rule, Unless, load, read_pack, read_taxonomy
 from sallyport.errors import OperatorError
 
 app = typer.Typer(
@@ -19,31 +22,191 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Folder = Annotated[Path | None, typer.Option("--rules", help="Rules folder; default: the one that ships.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option("--rules", metavar="FOLDER", help="Rules folder. [default: the one that ships]"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """What findings of a trained model are called; there is no pattern to show."""
+
+    id: str
+    kind: Kind
+    entity: str
+    title: str
+    how: str
 
 
 @app.command("list")
 def list_(
     kind: Annotated[Kind | None, typer.Option(help="Only this kind.")] = None,
-    paranoia: Annotated[int, typer.Option(min=1, max=4, help="Only rules up to this level.")] = 4,
+    paranoia: Annotated[
+        int, typer.Option(metavar="1-4", min=1, max=4, help="Only rules up to this level.")
+    ] = 4,
+    tag: Annotated[
+        str | None, typer.Option(metavar="TAG", help="Only rules with this tag, such as LLM01.")
+    ] = None,
     rules: Folder = None,
 ) -> None:
-    """List the rules: id, severity, paranoia level, title."""
+    """List the rules: id, severity, paranoia level, entity, title. Trained models have no level: "model"."""
     table = Table("id", "severity", "level", "entity", "title", box=None)
     for rule in _rules(rules):
-        if rule.paranoia <= paranoia and kind in (None, rule.kind):
+        if rule.paranoia <= paranoia and kind in (None, rule.kind) and tag in (None, *rule.tags):
             table.add_row(rule.id, rule.severity.value, str(rule.paranoia), rule.entity, rule.title)
-    _console().print(table)
+    if rules is None and tag is None:
+        for model in learned():
+            if kind in (None, model.kind):
+                table.add_row(model.id, "", "model", model.entity, model.title)
+    _console().print(table, markup=False)
 
 
 @app.command()
 def show(id_: Annotated[str, typer.Argument(metavar="ID")], rules: Folder = None) -> None:
     """Show one rule: what it looks for, where it errs, and its examples."""
-    found = [rule for rule in _rules(rules) if rule.id == id_]
-    if not found:
-        raise OperatorError(id_, "is no rule", "List the rules with `sallyport rules list`")
-    rule = found[0]
-    lines = [
+    packs = _rules(rules)
+    models = {model.id: model for model in learned()}
+    if id_ in models:
+        model = models[id_]
+        lines = [("title", model.title), ("entity", model.entity), ("found by", model.how)]
+    else:
+        lines = _lines(_named(id_, packs, [*models]))
+    typer.echo(id_)
+    for name, value in lines:
+        if value:
+            typer.echo(f"  {name:<22}{value if value.isprintable() else ascii(value)[1:-1]}")
+
+
+@app.command("test")
+def test_(
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="PATH", help="A rules folder or one pack; default: all that ships."),
+    ] = None,  # noqa: PT028
+) -> None:
+    """Run the examples of every rule.
+
+    Exit code 0: each does what it says; 1: one does not; 2: a pack cannot be loaded. Packs that can be loaded
+    are tested whatever is wrong with others.
+    """
+    from sallyport.detect.proof import prove
+
+    rules: list[Rule] = []
+    broken = failed = 0
+    for pack in _packs(path):
+        try:
+            loaded = pack.read()
+            failures = [failure for rule in loaded for failure in prove(rule)]
+        except OperatorError as error:
+            typer.echo(str(error), err=True)
+            broken += 1
+            continue
+        for failure in failures:
+            typer.echo(str(failure))
+        failed += len(failures)
+        rules += loaded
+    examples = sum(len(rule.match) + len(rule.clean) for rule in rules)
+    not_loaded = f", {broken} packs not loaded" if broken else ""
+    typer.echo(f"{len(rules)} rules, {examples} examples, {failed} failed{not_loaded}")
+    if broken:
+        raise typer.Exit(2)
+    if failed:
+        raise typer.Exit(1)
+
+
+def learned() -> Iterator[Learned]:
+    """Yield what the trained models that ship report."""
+    from sallyport.detect.ner.frames import ENTITIES
+
+    for entity in ENTITIES:
+        yield Learned(
+            f"pii.ner.{entity}",
+            Kind.PII,
+            entity,
+            f"{entity.capitalize() if entity != 'NRP' else 'Nationality, religion or political group'} "
+            "recognised as a name",
+            "the engine for names (detection.ner); it has no pattern, docs/detection.md says how it errs",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    """A pack below its rules folder."""
+
+    root: Path
+    path: Path
+    taxonomy: frozenset[str]
+
+    def read(self) -> tuple[Rule, ...]:
+        """Return its rules. Raises OperatorError."""
+        rules = read_pack(self.root, self.path, self.taxonomy)
+        seen: dict[str, Rule] = {}
+        for rule in rules:
+            first = seen.setdefault(rule.id, rule)
+            if first is not rule:
+                raise OperatorError(rule.where, f"is already at {first.where}", "Rename one of them")
+        return rules
+
+
+def _packs(path: Path | None) -> Iterator[_Pack]:
+    """Yield the packs of a rules folder, of a folder below it, or one. Raises OperatorError where none is."""
+    path = rules_dir() if path is None else path.resolve()
+    if not path.exists():
+        raise OperatorError(str(path), "does not exist", "Give a rules folder or one pack")
+    root = _root(path)
+    taxonomy = read_taxonomy(root) or read_taxonomy(rules_dir())
+    within = [root / kind for kind in KINDS] if path == root else [path]
+    files = [f for place in within for f in (sorted(place.rglob("*.yaml")) if place.is_dir() else [place])]
+    files = [file for file in files if file.is_file()]
+    if not files:
+        raise OperatorError(str(path), "holds no pack", "Packs are files that end in .yaml")
+    yield from (_Pack(root, file, taxonomy) for file in files)
+
+
+def _root(path: Path) -> Path:
+    """Return the rules folder of a path: itself, or the parent of the folder that says the kind."""
+    if path.is_dir() and any((path / folder).is_dir() for folder in KINDS):
+        return path
+    home = next((p for p in (path, *path.parents) if p.name in KINDS and p.is_dir()), None)
+    if home is None:
+        todo = "The folder of a pack is its kind: put it below secrets, pii or injection"
+        raise OperatorError(str(path), "has no kind", todo)
+    return home.parent
+
+
+def _rules(path: Path | None) -> tuple[Rule, ...]:
+    """Return all rules of a rules folder. Raises OperatorError."""
+    if path is None:
+        return load(rules_dir()).rules
+    if not path.exists():
+        raise OperatorError(str(path), "does not exist", "Give a rules folder")
+    if not path.is_dir() or not any((path / folder).is_dir() for folder in KINDS):
+        raise OperatorError(str(path), "has none of the folders secrets, pii, injection", "Give their parent")
+    return load(path).rules
+
+
+def _named(id_: str, rules: tuple[Rule, ...], models: list[str]) -> Rule:
+    found = next((rule for rule in rules if rule.id == id_), None)
+    if found is not None:
+        return found
+    near = _near(id_, [*(rule.id for rule in rules), *models])
+    todo = f"Did you mean {' or '.join(near)}?" if near else "List the rules with `sallyport rules list`"
+    raise OperatorError(id_, "is no rule", todo)
+
+
+def _near(id_: str, known: list[str]) -> list[str]:
+    """Return up to three ids that were meant: those with these words in them, else those spelt alike."""
+    words = [word for word in id_.lower().replace("_", ".").split(".") if len(word) > 2]
+    holding = [name for name in known if words and all(word in name.lower() for word in words)]
+    by_end = get_close_matches(id_, known, n=3, cutoff=0.7)
+    last = id_.rpartition(".")[2]
+    ends = [name for name in known if get_close_matches(last, [name.rpartition(".")[2]], n=1, cutoff=0.75)]
+    return list(dict.fromkeys([*holding, *by_end, *ends]))[:3]
+
+
+def _lines(rule: Rule) -> list[tuple[str, str]]:
+    return [
         ("title", rule.title),
         ("description", rule.description),
         ("file", rule.where.split(" ")[0]),
@@ -52,57 +215,25 @@ def show(id_: Annotated[str, typer.Argument(metavar="ID")], rules: Folder = None
         ("paranoia level", str(rule.paranoia)),
         ("points" if rule.kind is Kind.INJECTION else "score", _score(rule)),
         ("surfaces", ", ".join(sorted(rule.surfaces)) or "all"),
+        ("views", ", ".join(sorted(rule.views))),
+        ("across messages", "yes" if rule.across_messages else "no"),
         ("tags", ", ".join(rule.tags)),
         ("keywords", ", ".join(rule.keywords)),
         ("pattern", rule.source),
+        ("group", str(rule.group) if rule.group else ""),
         ("validator", rule.validator or ""),
         ("recogniser", rule.recogniser or ""),
         ("context", ", ".join(rule.context)),
-        *((f"unless ({u.on})", f"{u.pattern.pattern}  - {u.why}") for u in rule.unless),
+        *((f"unless ({_where(u)})", f"{u.pattern.pattern}  - {u.why}") for u in rule.unless),
         *(("reference", r) for r in rule.references),
         *(("known false positive", k) for k in rule.known_false_positives),
         *(("match", e.text) for e in rule.match),
         *(("pass", e.text) for e in rule.clean),
     ]
-    table = Table(rule.id, "", box=None)
-    for name, value in lines:
-        if value:
-            table.add_row(name, ascii(value)[1:-1] if not value.isprintable() else value)
-    _console().print(table, markup=False)
 
 
-@app.command("test")
-def test_(
-    path: Annotated[Path | None, typer.Argument(help="A folder or one pack; default: all.")] = None,  # noqa: PT028
-) -> None:
-    """Run the examples of every rule. Exit code 1 if one does not do what it says."""
-    from sallyport.detect.proof import prove
-
-    rules = _rules(path)
-    failures = [failure for rule in rules for failure in prove(rule)]
-    for failure in failures:
-        typer.echo(str(failure))
-    examples = sum(len(rule.match) + len(rule.clean) for rule in rules)
-    typer.echo(f"{len(rules)} rules, {examples} examples, {len(failures)} failed")
-    if failures:
-        raise typer.Exit(1)
-
-
-def _rules(path: Path | None) -> tuple[Rule, ...]:
-    if path is None:
-        return load(rules_dir()).rules
-    if not path.exists():
-        raise OperatorError(str(path), "does not exist", "Give a rules folder or one pack")
-    if path.is_dir():
-        if not any((path / folder).is_dir() for folder in KINDS):
-            todo = "Give their parent"
-            raise OperatorError(str(path), "has none of the folders secrets, pii, injection", todo)
-        return load(path).rules
-    home = next((p for p in path.resolve().parents if p.name in KINDS), None)
-    if home is None:
-        todo = "Put the pack below secrets, pii or injection: the folder is its kind"
-        raise OperatorError(str(path), "has no kind", todo)
-    return read_pack(home.parent, path.resolve(), read_taxonomy(home.parent))
+def _where(unless: Unless) -> str:
+    return ", ".join([unless.on, *sorted(unless.surfaces)])
 
 
 def _score(rule: Rule) -> str:

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.ledger import LedgerOption
 from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
@@ -31,6 +34,7 @@ def run(
         typer.Option(parser=folder, metavar="FOLDER", help="Folder of the CA, the key and the audit log."),
     ] = None,
     store: Annotated[str | None, typer.Option(help="Audit store URL, sqlite:/// or postgresql://.")] = None,
+    ledger: LedgerOption = None,
     upstream_ca: Annotated[
         Path | None, typer.Option("--upstream-ca", help="Trust these CAs for providers (labs).")
     ] = None,
@@ -48,6 +52,7 @@ def run(
     ] = None,
 ) -> None:
     """Run the gateway. SIGTERM drains streams in flight, SIGHUP reloads the policy."""
+    _settle_process()
     # Until the host handles it, a reload that comes while we start must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from sallyport.cli.assembly import assemble, make_catalogue, parse_connect_to
@@ -71,7 +76,9 @@ def run(
     ensure_ca(home, make_catalogue().host_patterns)
     for warning in load_ca(home).warnings:
         typer.echo(warning, err=True)
-    assembled = assemble(policy=policy, mode=mode, confdir=home, store_url=store, connect_to=overrides)
+    assembled = assemble(
+        policy=policy, mode=mode, confdir=home, store_url=store, ledger_url=ledger, connect_to=overrides
+    )
     settings = HostSettings(
         modes=modes,
         confdir=home,
@@ -101,6 +108,17 @@ def run(
     finally:
         if not assembled.close():
             sys.stderr.write("some audit events could not be written before the time was up\n")
+
+
+def _settle_process() -> None:
+    """Open what a careless parent closed, and leave no memory behind in a core file.
+
+    A file that took the place of a closed stderr would get its messages.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def _check_certificates(option: str, path: Path) -> None:

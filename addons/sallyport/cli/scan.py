@@ -1,21 +1,27 @@
-"""`sallyport scan`: what the rule packs find in texts or files; never prints what was matched."""
+"""`sallyport scan`: what detection finds in texts or files; never prints what was matched."""
 
 import json
+import os
 import sys
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import chain, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from sallyport.decision import Finding, Kind
-from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
+from sallyport.cli.scanning.crew import Crew, cores
+from sallyport.cli.scanning.files import Read, Scanned, scan_file
+from sallyport.cli.scanning.ignore import Left, walk
+from sallyport.cli.scanning.lines import lines_of, scan_lines
+from sallyport.cli.scanning.progress import Progress
+from sallyport.cli.scanning.scanner import Choice, Scanner
+from sallyport.decision import Kind
 from sallyport.errors import OperatorError
-from sallyport.exchange import Segment, Surface
 
-_SKIPPED = frozenset({".git", ".hg", ".svn", "node_modules", "__pycache__", ".venv"})
+_TOLD_ERRORS = 20
 
 
 class Wanted(StrEnum):
@@ -27,7 +33,7 @@ class Wanted(StrEnum):
     INJECTION = "injection"
 
 
-_KINDS = {
+KINDS = {
     Wanted.ALL: frozenset(Kind),
     Wanted.PII: frozenset({Kind.PII}),
     Wanted.SECRETS: frozenset({Kind.SECRET}),
@@ -43,128 +49,239 @@ def scan(
         ),
     ] = None,
     kind: Annotated[Wanted, typer.Option(help="What to look for.")] = Wanted.ALL,
-    paranoia: Annotated[int, typer.Option(min=1, max=4, help="Highest level of rules that run.")] = 2,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Report what this policy would act on: its levels, thresholds, entities, exclusions and "
+            "recognisers. Without it, everything that is found counts.",
+        ),
+    ] = None,
+    paranoia: Annotated[
+        int | None,
+        typer.Option(
+            metavar="1-4",
+            min=1,
+            max=4,
+            help="Highest level of rules that run. [default: the policy's, else 2]",
+        ),
+    ] = None,
     threshold: Annotated[
-        float, typer.Option(min=0.1, help="Sum of injection scores in one text that counts.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            min=0.01,
+            max=100,
+            help="Injection: score from which a text counts. [default: the policy's, else 1]",
+        ),
+    ] = None,
+    min_score: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SCORE",
+            min=0,
+            max=1,
+            help="Personal data and secrets: score from which a finding counts. "
+            "[default: the policy's, else 0.5]",
+        ),
+    ] = None,
+    ner: Annotated[
+        bool | None,
+        typer.Option(
+            "--ner/--no-ner",
+            help="Look for names and places too. [default: what the policy says; without one they are looked "
+            "for where personal data is]",
+        ),
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option("--rules", metavar="FOLDER", help="Packs in place of those that ship.")
+    ] = None,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Files: one JSON object a file, as for stdin, with lines and columns."),
+    ] = False,
+    no_ignore: Annotated[
+        bool, typer.Option("--no-ignore", help="Folders: scan also what .gitignore files leave out.")
+    ] = False,
+    jobs: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=256, help="Processes. [default: one a core]")
+    ] = None,
 ) -> None:
-    """Scan texts or files with the rule packs.
+    """Scan texts or files for personal data, secrets and prompt injections. No text is ever printed.
 
     On stdin: one JSON object a line, {"id", "text", "surface"?}; on stdout, in the same order,
-    {"id", "flag", "score", "spans": [{"start", "end", "type", "rule"}]}, offsets in code points.
-    With files: one line per finding, and exit code 1 if there is any, or a file could not be scanned.
+    {"id", "flag", "score", "spans": [{"start", "end", "type", "rule"}]}. Offsets are code points of the text
+    (what JSON's escapes stand for), end exclusive. A text that could not be scanned whole is flagged and has
+    "incomplete" with the reason; so has a line that is no request, and the exit code is then 2 at the end.
+    Else it is 0, whatever was found.
+
+    With files or folders: path:line:column, severity, type and rule of every finding, and a summary. Exit
+    code 0: nothing found; 1: something found or a file not scanned whole; 2: wrong use; 3: a file could not
+    be read, or something else outside is missing.
     """
-    detector = Detector(
-        DetectionSettings(
-            kinds=_KINDS[kind],
-            paranoia_secrets=paranoia,
-            paranoia_pii=paranoia,
-            paranoia_injection=paranoia,
-            deadline_s=60.0,
-            cache_entries=0,
-        )
-    )
-    detector.warm()
-    if not paths or paths == [Path("-")]:
-        _lines(detector, threshold)
-        return
-    counts = [_file(detector, path, threshold) for root in paths for path in _walk(root)]
-    found, missed = sum(count or 0 for count in counts), counts.count(None)
-    if missed:
-        typer.echo(f"{found} findings, {missed} files not scanned")
-        typer.echo("Turn them into UTF-8 text that this user may read, or leave them out.", err=True)
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        # Read when numpy is imported. Every core has a process already; threads of theirs would only wait.
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
+    choice = Choice(KINDS[kind], policy, paranoia, threshold, min_score, ner, rules)
+    processes = jobs or cores()
+    given = [*(paths or ())]
+    if not given or given == [Path("-")]:
+        _scan_stdin(choice, processes, may_be_empty=bool(given))
     else:
-        typer.echo(f"{found} findings")
-    if found or missed:
-        raise typer.Exit(1)
+        _scan_files(_checked(given), choice, processes, as_json=as_json, no_ignore=no_ignore)
 
 
-def _lines(detector: Detector, threshold: float) -> None:
-    for number, line in enumerate(sys.stdin.buffer, 1):
-        if not line.strip():
-            continue
-        id_, segment = _read(line, number)
-        sys.stdout.write(json.dumps({"id": id_, **_answer(detector, segment, threshold)}) + "\n")
+def _scan_stdin(choice: Choice, processes: int, *, may_be_empty: bool) -> None:
+    todo = 'Give files or folders, or pipe in lines such as {"id": 1, "text": "..."}'
+    if sys.stdin is None or sys.stdin.closed:
+        raise OperatorError("stdin", "it is closed, and no path was given", todo)
+    if sys.stdin.isatty():
+        raise OperatorError("stdin", "it is a terminal, and no path was given", todo)
+    lines = lines_of(sys.stdin.buffer)
+    wrong = 0
+    scanner = Scanner(choice)
+    for told in scan_lines(scanner, lines, processes if scanner.forks_well else 1):
+        sys.stdout.write(told.output)
         sys.stdout.flush()
+        for error in told.errors:
+            wrong += 1
+            if wrong <= _TOLD_ERRORS:
+                typer.echo(error, err=True)
+    if not lines.count and not may_be_empty:
+        raise OperatorError(
+            "stdin", "nothing came, and no path was given", f"{todo}; - allows an empty input"
+        )
+    if wrong > _TOLD_ERRORS:
+        typer.echo(f"stdin: {wrong - _TOLD_ERRORS} more lines are no scan requests", err=True)
+    if wrong:
+        raise typer.Exit(2)
 
 
-def _read(line: bytes, number: int) -> tuple[object, Segment]:
-    try:
-        given: Any = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise _no_request(number, "it is not UTF-8") from None
-    except (ValueError, RecursionError):
-        raise _no_request(number, "it is not JSON") from None
-    if not isinstance(given, dict):
-        raise _no_request(number, "it is not an object")
-    if "id" not in given:
-        raise _no_request(number, "it has no id")
-    text, surface = given.get("text"), given.get("surface") or "user"
-    if not isinstance(text, str):
-        raise _no_request(number, "its text is not a string" if "text" in given else "it has no text")
-    if surface not in [*Surface]:
-        raise _no_request(number, f"its surface is none of {', '.join(Surface)}")
-    return given["id"], Segment("", Surface(surface), text)
+def _checked(paths: Sequence[Path]) -> Sequence[Path]:
+    for path in paths:
+        if path == Path("-"):
+            raise OperatorError("-", "stdin cannot be read beside files", "Scan it alone")
+        if not path.exists():
+            raise OperatorError(str(path), "is neither a file nor a folder", "Check the path")
+    return paths
 
 
-def _no_request(number: int, why: str) -> OperatorError:
-    todo = 'Write {"id": ..., "text": "...", "surface": "user"} on one line'
-    return OperatorError(f"stdin:{number}", f"is no scan request: {why}", todo)
+def _scan_files(
+    paths: Sequence[Path], choice: Choice, processes: int, *, as_json: bool, no_ignore: bool
+) -> None:
+    left = Left()
+    scanner = Scanner(choice)
+    with Progress(lambda: sum(1 for _ in _found(paths, Left(), no_ignore))) as progress:
+        tally = _Tally()
+        for scanned in _answers(
+            scanner, _found(paths, left, no_ignore), processes if scanner.forks_well else 1
+        ):
+            tally.add(scanned)
+            progress.clear()
+            _tell(scanned, as_json)
+            progress.show(tally.files, tally.findings)
+    tally.unreadable += len(left.unreadable or ())
+    for folder in left.unreadable or ():
+        typer.echo(f"{_printable(folder)}: not scanned: it cannot be listed", err=True)
+    typer.echo(tally.summary(left.ignored), err=as_json)
+    if tally.findings or tally.incomplete:
+        raise typer.Exit(1)
+    if tally.unreadable:
+        raise typer.Exit(3)
 
 
-def _answer(detector: Detector, segment: Segment, threshold: float) -> dict[str, object]:
-    try:
-        findings = detector.scan([segment])
-    except ScanIncomplete as error:
-        return {"flag": True, "score": 1.0, "spans": [], "incomplete": error.why}
-    points = injection_score(findings).get(segment.at, 0.0)
-    others = [f.score for f in findings if f.kind is not Kind.INJECTION]
-    return {
-        "flag": bool(others) or _reaches(points, threshold),
-        "score": round(min(1.0, max([points, *others])), 3),
-        "spans": [{"start": f.start, "end": f.end, "type": f.entity, "rule": f.rule} for f in findings],
-    }
+def _found(paths: Sequence[Path], left: Left, no_ignore: bool) -> Iterator[Path]:
+    return chain.from_iterable(
+        walk(path, left, ignored_too=no_ignore) if path.is_dir() else [path] for path in paths
+    )
 
 
-def _reaches(points: float, threshold: float) -> bool:
-    return points >= threshold - 1e-9
+class _Paths:
+    """Files as tasks. See crew.Source."""
+
+    waits_on = None
+
+    def __init__(self, paths: Iterator[Path]) -> None:
+        self._paths = paths
+        self._next = next(paths, None)
+
+    @property
+    def ended(self) -> bool:
+        return self._next is None
+
+    def take(self) -> Path | None:
+        taken, self._next = self._next, next(self._paths, None)
+        return taken
 
 
-def _walk(root: Path) -> Iterator[Path]:
-    if root.is_file():
-        yield root
-    elif root.is_dir():
-        for path in sorted(root.rglob("*")):
-            if path.is_file() and not _SKIPPED & set(path.relative_to(root).parts):
-                yield path
-    else:
-        raise OperatorError(str(root), "is neither a file nor a folder", "Check the path")
+def _answers(scanner: Scanner, paths: Iterator[Path], processes: int) -> Iterator[Scanned]:
+    first = [*islice(paths, 4)]
+    if processes == 1 or len(first) < 4:
+        yield from (scan_file(scanner, path) for path in chain(first, paths))
+        return
+    crew: Crew[Path, Scanned] = Crew(lambda path: scan_file(scanner, path), processes)
+    with crew:
+        yield from crew.answers(_Paths(chain(first, paths)))
 
 
-def _file(detector: Detector, path: Path, threshold: float) -> int | None:
-    """Print the findings of a file and return how many there are; None where it was not scanned whole."""
-    try:
-        text = path.read_text("utf-8")
-    except UnicodeDecodeError:
-        typer.echo(f"{path}: not scanned: it is not UTF-8 text", err=True)
-        return None
-    except OSError as error:
-        typer.echo(f"{path}: not scanned: {error.strerror}", err=True)
-        return None
-    try:
-        findings = detector.scan([Segment("", Surface.DOCUMENT, text)])
-    except ScanIncomplete as error:
-        typer.echo(f"{path}: not scanned whole: {error.why}", err=True)
-        return None
-    counted = _counted(findings, threshold)
-    starts = [0, *(i + 1 for i, c in enumerate(text) if c == "\n")] if counted else []
-    for finding in counted:
-        line = bisect_right(starts, finding.start)
-        column = finding.start - starts[line - 1] + 1
-        typer.echo(f"{path}:{line}:{column}: {finding.severity} {finding.entity} {finding.rule}")
-    return len(counted)
+@dataclass(slots=True)
+class _Tally:
+    """What was scanned and what came of it, for the summary."""
+
+    files: int = 0
+    findings: int = 0
+    binary: int = 0
+    incomplete: int = 0
+    unreadable: int = 0
+    severities: dict[str, int] = field(default_factory=dict)
+
+    def add(self, scanned: Scanned) -> None:
+        self.files += 1
+        self.findings += len(scanned.places)
+        self.binary += scanned.read is Read.BINARY
+        self.incomplete += scanned.read is Read.INCOMPLETE
+        self.unreadable += scanned.read is Read.UNREADABLE
+
+    def summary(self, ignored: int) -> str:
+        notes = [
+            f"{count} {what}"
+            for count, what in (
+                (self.incomplete, "not scanned whole"),
+                (self.unreadable, "that cannot be read"),
+                (self.binary, "binary, skipped"),
+                (ignored, "left out by .gitignore (--no-ignore scans them)"),
+            )
+            if count
+        ]
+        scanned = self.files - self.binary - self.unreadable
+        return f"{self.findings} findings in {scanned} files" + (f"; {', '.join(notes)}" if notes else "")
 
 
-def _counted(findings: Sequence[Finding], threshold: float) -> list[Finding]:
-    injected = _reaches(sum(injection_score(findings).values()), threshold)
-    return [f for f in findings if f.kind is not Kind.INJECTION or injected]
+def _tell(scanned: Scanned, as_json: bool) -> None:
+    path = _printable(scanned.path)
+    if scanned.why:
+        whole = " whole" if scanned.read is Read.INCOMPLETE else ""
+        typer.echo(f"{path}: not scanned{whole}: {scanned.why}", err=True)
+    if as_json and scanned.read is not Read.BINARY:
+        typer.echo(json.dumps(_object(scanned)))
+    elif not as_json:
+        for p in scanned.places:
+            typer.echo(f"{path}:{p.line}:{p.column}: {p.severity} {p.entity} {p.rule}")
+
+
+def _object(scanned: Scanned) -> dict[str, object]:
+    spans = [
+        {"start": p.start, "end": p.end, "type": p.entity, "rule": p.rule}
+        | {"line": p.line, "column": p.column, "severity": p.severity}
+        for p in scanned.places
+    ]
+    flag = bool(spans or scanned.why)
+    score = 1.0 if scanned.why else scanned.score
+    members: dict[str, object] = {"id": str(scanned.path), "flag": flag, "score": score, "spans": spans}
+    return members | ({"incomplete": scanned.why} if scanned.why else {})
+
+
+def _printable(path: Path) -> str:
+    """Return a path without the control characters and broken encodings that names of files may hold."""
+    text = os.fsencode(path).decode("utf-8", "backslashreplace")
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -80,6 +80,7 @@ def _make_addon() -> ScriptedGateway:
         mode=Mode(mode) if mode else None,
         confdir=confdir,
         store_url=os.environ.get("SALLYPORT_STORE"),
+        ledger_url=os.environ.get("SALLYPORT_LEDGER"),
         connect_to=parse_connect_to([v for v in os.environ.get("SALLYPORT_CONNECT_TO", "").split(",") if v]),
     )
     settings = HostSettings(modes=(), confdir=confdir, upstream_ca=Path(upstream_ca) if upstream_ca else None)

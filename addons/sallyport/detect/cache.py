@@ -37,12 +37,9 @@ class Cache:
 
     def digest(self, *parts: str) -> bytes:
         """Return the key under which a result for these parts is kept."""
-        digest = hashlib.blake2b(key=self._key, digest_size=16)
-        for part in parts:
-            raw = part.encode("utf-8", "surrogatepass")
-            digest.update(len(raw).to_bytes(8))
-            digest.update(raw)
-        return digest.digest()
+        raw = [part.encode("utf-8", "surrogatepass") for part in parts]
+        sizes = b"".join([len(part).to_bytes(8) for part in raw])
+        return hashlib.blake2b(sizes + b"".join(raw), key=self._key, digest_size=16).digest()
 
     def get(self, digest: bytes) -> tuple[Hit, ...] | None:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Texts hidden inside a text: base64, hex, percent encoding, tag characters, variation selectors.
+"""Texts hidden inside a text: base64, base32, hex, percent encoding, quoted-printable, rot13, invisible characters.
 
 Each gives a derived view; whatever a rule finds in it maps to the whole encoded run in the original
 (percent-encoded text maps exactly). A layer never yields more text than it was given, and there are two
@@ -17,15 +17,28 @@ from sallyport.detect.normalise import Builder, View, normalise
 
 LAYERS = 2
 _MAX_INFLATED = 1 << 20
+_FIRST_DIGITS = 400
+"""Digits of a run that are inflated to see whether it is worth more."""
 
 _BASE64 = linear.pattern(r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,}={0,2})*")
 _HEX = linear.pattern(
-    r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}|\b[0-9a-fA-F]{2}(?:[ :,-](?:0x)?[0-9a-fA-F]{2}){11,}\b"
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}|\b(?:0x)?[0-9a-fA-F]{2}(?:[ :,-]{1,2}(?:0x)?[0-9a-fA-F]{2}){11,}\b"
 )
+_BASE32 = linear.pattern(r"\b(?:[A-Z2-7]{16,}|[a-z2-7]{16,})(?:={1,6}|\b)")
 _PERCENT = linear.pattern(r"(?:%[0-9a-fA-F]{2})+")
+_QUOTED = linear.pattern(r"(?:=[0-9a-fA-F]{2}|=\r?\n)+")
+_PLUSSED = linear.pattern(r"\b[A-Za-z0-9]+(?:\+[A-Za-z0-9]+){2,}\b")
+_ROTATED = linear.pattern(
+    r"(?i:\b(?:vtaber|qvfertneq|sbetrg|vafgehpgvba|cnffjbeq|flfgrz)|@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:pbz|bet|arg|vb|qr|se|rqh|tbi|px)\b)"
+    r"|\b(?:fx|tuc|kbko|uis?|cx)[-_][A-Za-z0-9]|\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3}"
+)
+_ROTATION = str.maketrans(
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM"
+)
 _SPACED = linear.pattern(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
 _ANY = linear.pattern(
-    r"[A-Za-z0-9+/_-]{14}|%[0-9a-fA-F]{2}|(?:[0-9a-fA-F]{2}[ :,-](?:0x)?){11}"
+    r"[A-Za-z0-9+/_-]{14}|%[0-9a-fA-F]{2}|=[0-9a-fA-F]{2}|=\r?\n|(?:[0-9a-fA-F]{2}[ :,-]{1,2}(?:0x)?){11}"
+    r"|[A-Za-z0-9]\+[A-Za-z0-9]+\+[A-Za-z0-9]"
     r"|\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7}"
 )
 _TAGS = re.compile("[\U000e0020-\U000e007f]{4,}")
@@ -35,21 +48,35 @@ _LETTERS = re.compile(r"[A-Za-z]")
 _DIGITS = re.compile(r"[0-9]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _BREAK = re.compile(r"[\s\"'<>]")
+_NOT_HEX = re.compile(r"[^0-9a-fA-F]+")
+_SHORT_GAP = 3
+"""Characters between two words with escapes that are read with them."""
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
 def derived(view: View) -> View | None:
     """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing."""
     text = view.text
-    if _ANY.search(text.encode("ascii") if text.isascii() else text) is None:
+    subject = text.encode("ascii") if text.isascii() else text
+    rotated = _ROTATED.search(subject) is not None
+    escaped = normalise(text) if "&" in text or "\\" in text else view
+    if not rotated and escaped.text == text and _ANY.search(subject) is None:
         return None
     out = Builder()
     for start, end, decoded in _runs(text):
         low, high = view.span(start, end)
         out.block(low, high, normalise(decoded).text + "\n")
     if "%" in text:
-        _percent(view, out)
+        _escaped(view, out, _PERCENT)
+    if "=" in text:
+        _escaped(view, out, _QUOTED)
+    if "+" in text:
+        _plussed(view, out)
     _spaced(view, out)
+    if rotated:
+        _again(view, View(text.translate(_ROTATION)), out)
+    if escaped.text != text:
+        _again(view, escaped, out)
     result = out.view()
     return result if result.text else None
 
@@ -97,6 +124,11 @@ def _runs(text: str) -> Iterator[tuple[int, int, str]]:
             yield start, end, decoded
         else:
             yield from _pieces(text[start:end], start)
+    for match in _BASE32.finditer(text):
+        start, end = match.span()
+        decoded = _printable(_unbase32(text[start:end]))
+        if decoded is not None:
+            yield start, end, decoded
 
 
 def _pieces(run: str, offset: int) -> Iterator[tuple[int, int, str]]:
@@ -118,6 +150,13 @@ def _unhex(run: str) -> bytes:
     return bytes.fromhex(digits) if len(digits) % 2 == 0 else b""
 
 
+def _unbase32(run: str) -> bytes:
+    body = run.rstrip("=").upper()
+    if len(body) % 8 in (1, 3, 6):
+        return b""
+    return base64.b32decode(body + "=" * (-len(body) % 8))
+
+
 def _unbase64(run: str) -> str | None:
     body = re.sub(r"[\s=]", "", run).translate(_URL_SAFE)
     if len(body) % 4 == 1:
@@ -125,17 +164,31 @@ def _unbase64(run: str) -> str | None:
     head = body[:24]
     try:
         raw = base64.b64decode(head + "=" * (-len(head) % 4))
-        if (
-            not raw.startswith((b"\x1f\x8b", b"x\x9c", b"x\xda"))
-            and _printable(raw[: len(raw) // 4 * 2]) is None
-        ):
-            return None
+        packed = raw.startswith((b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"))
+        if not packed and _printable(raw[:12], cut=True) is None:
+            return _deflated(body)
         raw = base64.b64decode(body + "=" * (-len(body) % 4))
     except (binascii.Error, ValueError):
         return None
-    if raw.startswith((b"\x1f\x8b", b"x\x9c", b"x\xda")):
-        raw = _inflate(raw)
-    return _printable(raw)
+    return _printable(_inflate(raw) if packed else raw)
+
+
+def _deflated(body: str) -> str | None:
+    """Return what a deflate stream without any header holds, if it is whole and is text."""
+    engine = zlib.decompressobj(wbits=-15)
+    try:
+        first = engine.decompress(base64.b64decode(body[:_FIRST_DIGITS] + "=" * (-len(body[:_FIRST_DIGITS]) % 4)), 512)
+        if not first and len(body) > _FIRST_DIGITS:
+            return None
+        if first and _printable(first, cut=True) is None:
+            return None
+        engine = zlib.decompressobj(wbits=-15)
+        raw = engine.decompress(base64.b64decode(body + "=" * (-len(body) % 4)), _MAX_INFLATED)
+    except (zlib.error, binascii.Error, ValueError):
+        return None
+    if engine.unconsumed_tail:
+        raise ScanIncomplete("a compressed run inside a text inflates beyond 1 MiB")
+    return _printable(raw) if engine.eof else None
 
 
 def _inflate(raw: bytes) -> bytes:
@@ -149,37 +202,82 @@ def _inflate(raw: bytes) -> bytes:
     return inflated
 
 
-def _printable(raw: bytes) -> str | None:
-    """Return bytes as text where they plainly are text: at most one odd character in eight."""
+def _printable(raw: bytes, *, cut: bool = False) -> str | None:
+    """Return bytes as text where they plainly are text: at most one odd character in eight.
+
+    cut: the bytes end anywhere, so that a character may be cut in two there.
+    """
     if not raw:
         return None
-    wide = len(raw) > 3 and raw[1] == 0 and raw[3] == 0
-    text = raw.decode("utf-16-le" if wide else "utf-8", "replace")
+    charset = "utf-8"
+    if len(raw) > 3:
+        charset = {(0, 0): "utf-16-le"}.get((raw[1], raw[3]), {(0, 0): "utf-16-be"}.get((raw[0], raw[2]), charset))
+    text = raw.decode(charset, "replace")
+    if cut:
+        text = text.rstrip("\ufffd")
     return text if 8 * len(_UNPRINTABLE.findall(text)) <= len(text) else None
 
 
-def _percent(view: View, out: Builder) -> None:
-    """Decode the words that hold percent escapes; every other character keeps its exact place."""
+def _escaped(view: View, out: Builder, escape: linear.Pattern) -> None:
+    """Decode the words that hold escapes of two hex digits; every other character keeps its exact place."""
     text = view.text
     done = -1
-    for match in _PERCENT.finditer(text):
+    for match in escape.finditer(text):
         start, end = match.span()
         if start > done:
             if done >= 0:
                 tail = _word_end(text, done)
+                if start - tail <= _SHORT_GAP:
+                    tail = start
                 out.copy(view, done, min(tail, start))
                 if tail < start:
                     out.block(*view.span(done, done + 1), "\n")
                     done = -1
             if done < 0:
                 out.copy(view, _word_start(text, start), start)
-        raw = bytes.fromhex(text[start:end].replace("%", ""))
+        raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
         low, high = view.span(start, end)
         out.block(low, high, normalise(raw.decode("utf-8", "replace")).text)
         done = end
     if done >= 0:
         out.copy(view, done, _word_end(text, done))
         out.block(*view.span(done - 1, done), "\n")
+
+
+def _plussed(view: View, out: Builder) -> None:
+    """Read words joined by plus signs as a form would: apart."""
+    for match in _PLUSSED.finditer(view.text):
+        start, end = match.span()
+        words = view.text[start:end].replace("+", " ")
+        _again(view, View(words, (0,), (start,), (-1,)), out)
+
+
+def _again(view: View, inner: View, out: Builder) -> None:
+    """Add a view of a view's text, with the places of the original, and a line end."""
+    starts = (*(inner.starts or (0,)), len(inner.text))
+    lows, highs = inner.lows or (0,), inner.highs or (-1,)
+    for index, low in enumerate(lows):
+        text = inner.text[starts[index] : starts[index + 1]]
+        if highs[index] < 0:
+            _spelled(view, low, text, out)
+        else:
+            out.block(*view.span(low, highs[index]), text)
+    if view.text:
+        out.block(*view.span(len(view.text) - 1, len(view.text)), "\n")
+
+
+def _spelled(view: View, low: int, text: str, out: Builder) -> None:
+    """Add a text whose characters stand one for one from `low` on in a view."""
+    places = Builder()
+    places.copy(view, low, low + len(text))
+    mapped = places.view()
+    starts = (*mapped.starts, len(text))
+    for index, begin in enumerate(mapped.starts):
+        piece = text[begin : starts[index + 1]]
+        if mapped.highs[index] < 0:
+            out.linear(mapped.lows[index], piece)
+        else:
+            out.block(mapped.lows[index], mapped.highs[index], piece)
 
 
 def _word_start(text: str, index: int) -> int:
@@ -197,4 +295,4 @@ def _spaced(view: View, out: Builder) -> None:
     for match in _SPACED.finditer(view.text):
         start, end = match.span()
         joined = re.sub(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)", r"\1", view.text[start:end])
-        out.block(*view.span(*match.span()), joined + "\n")
+        out.block(*view.span(*match.span()), re.sub(r" {2,}", " ", joined) + "\n")

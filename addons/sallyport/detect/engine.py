@@ -4,24 +4,30 @@ segment -> normalised view and decoded views -> gate -> exact search of the rule
 validator or recogniser, context -> best of what overlaps. Synchronous, thread-safe, no I/O, no logging.
 """
 
+from __future__ import annotations
+
 import hashlib
 import re
 import time
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
-from sallyport.detect import decode
+from sallyport.detect import decode, linear
 from sallyport.detect.cache import Cache, Hit
+from sallyport.detect.classifier.classifier import SURFACES, Classifier
+from sallyport.detect.classifier.weights import shipped
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
+from sallyport.detect.labels import Label, Labels
+from sallyport.detect.nearby import Nearby
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import FRAMED, Packs, Rule, load
 from sallyport.detect.presidio import Recognisers, search
-from sallyport.detect.seams import Seam, message, seams
+from sallyport.detect.seams import Ribbon, message, ribbons
 from sallyport.exchange import Segment, Surface
 
 __all__ = ["DetectionSettings", "Detector", "ScanIncomplete", "injection_score"]
@@ -29,8 +35,14 @@ __all__ = ["DetectionSettings", "Detector", "ScanIncomplete", "injection_score"]
 CONTEXT_WEIGHT = 0.45
 """What a context word near a candidate adds to its score."""
 
+SURE = 0.9
+"""From here on a match needs no words, and no name speaks against it."""
+
+OTHERWISE = 0.5
+"""What is left of a score under the name of something that is nobody's."""
+
 _BEFORE, _AFTER = 80, 40
-_PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
+PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 _LOOK_AT_CLOCK = 32
 
 
@@ -44,6 +56,7 @@ class DetectionSettings:
     deadline_s: for one scan() call; passed means ScanIncomplete. max_chars: of one segment, likewise.
     regions: whose national telephone formats count. recognisers: files in Presidio's recogniser format.
     cache_entries, cache_bytes: bounds of the result cache; 0 entries switches it off.
+    injection_false_alarms: share of clean texts the classifier may report; None leaves it out.
     """
 
     kinds: frozenset[Kind] = frozenset(Kind)
@@ -58,6 +71,7 @@ class DetectionSettings:
     recognisers: tuple[Path, ...] = ()
     cache_entries: int = 20_000
     cache_bytes: int = 16_000_000
+    injection_false_alarms: float | None = None
 
     def paranoia(self, kind: Kind) -> int:
         return {
@@ -65,6 +79,20 @@ class DetectionSettings:
             Kind.PII: self.paranoia_pii,
             Kind.INJECTION: self.paranoia_injection,
         }[kind]
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """The words of a rule. names: of a value itself; near: anywhere around it, None where only names count."""
+
+    names: linear.Pattern
+    near: linear.Pattern | None
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> _Context | None:
+        """Return None where a rule has no words; a word that begins with = counts as a name only."""
+        names = _words([word.lstrip("=") for word in words])
+        return None if names is None else cls(names, _words([w for w in words if w[0] != "="]))
 
 
 class _Deadline:
@@ -97,12 +125,17 @@ class Detector:
         self.settings = settings or DetectionSettings()
         packs = packs or load(rules_dir())
         self._rules = tuple(rule for rule in packs.rules if _enabled(rule, self.settings))
-        self._contexts = [_words(rule.context) for rule in self._rules]
+        self._contexts = [_Context.of(rule.context) for rule in self._rules]
+        named = sorted({w.lstrip("=") for rule in self._rules for w in rule.context if rule.kind is Kind.PII})
+        self._named = _words(named)
+        self._hints = [_hint(rule, self.settings.min_score) for rule in self._rules]
         self._gate = Gate(self._rules)
         names = [rule.recogniser for rule in self._rules if rule.recogniser]
         self._recognisers = Recognisers(names, self.settings.regions, self.settings.recognisers)
         self._cache = Cache(self.settings.cache_entries, self.settings.cache_bytes)
-        self.revision = _revision(packs, self.settings)
+        judged = self.settings.injection_false_alarms is not None and Kind.INJECTION in self.settings.kinds
+        self._classifier: Classifier | None = shipped() if judged else None
+        self.revision = _revision(packs, self.settings, self._classifier)
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -123,51 +156,107 @@ class Detector:
         """
         deadline = _Deadline(self.settings.deadline_s)
         hits = [list(self._cached(s.text, s.surface, deadline)) for s in segments]
-        for seam in seams(segments):
-            self._join(seam, segments, hits, deadline)
+        for ribbon in ribbons(segments):
+            self._join(ribbon, segments, hits, deadline)
         return tuple(
             self._finding(hit, segment)
             for segment, found in zip(segments, hits, strict=True)
             for hit in found
         )
 
-    def _cached(self, text: str, surface: Surface, deadline: _Deadline) -> tuple[Hit, ...]:
+    def _cached(
+        self, text: str, surface: Surface, deadline: _Deadline, *, joined: bool = False
+    ) -> tuple[Hit, ...]:
         if len(text) > self.settings.max_chars:
             raise ScanIncomplete(f"a segment is longer than {self.settings.max_chars} characters")
-        digest = self._cache.digest(self.revision, surface.value, text)
+        digest = self._cache.digest(self.revision, "joined" if joined else "", surface.value, text)
         hits = self._cache.get(digest)
         if hits is None:
-            hits = self._scan(text, surface, deadline)
+            hits = self._scan(text, surface, deadline, joined=joined)
             self._cache.put(digest, hits)
         return hits
 
-    def _scan(self, text: str, surface: Surface, deadline: _Deadline) -> tuple[Hit, ...]:
+    def _scan(
+        self, text: str, surface: Surface, deadline: _Deadline, *, joined: bool = False
+    ) -> tuple[Hit, ...]:
         found: list[Hit] = []
-        for view, kind in _views(text):
+        views = list(_views(text))
+        for view, kind in views:
             deadline.left()
             found += self._search(view, kind, surface, deadline)
-        if not found:
-            return ()
-        return self._resolve(found)
+        kept = self._resolve(found, once=not joined) if found else ()
+        return kept if joined else self._judged(kept, views, surface)
+
+    def injection_probability(self, segment: Segment) -> float:
+        """Return the probability that a text holds an injection, from rules and classifier together.
+
+        What the rules alone refuse is at least SURE. 0 where the classifier is off and no rule matches.
+        Raises ScanIncomplete.
+        """
+        hits = self._cached(segment.text, segment.surface, _Deadline(self.settings.deadline_s))
+        points = sum(h.score for h in hits if h.rule < len(self._rules) and self._kind(h.rule) is Kind.INJECTION)
+        views = [(v, k) for v, k in _views(segment.text)] if self._classifier is not None else []
+        judged = max((j[0] for j in self._judgements(views, segment.surface, points)), default=0.0)
+        return max(judged, SURE + (1.0 - SURE) * judged if points >= 1.0 - 1e-9 else 0.0)
+
+    def injection_threshold(self, surface: Surface) -> float:
+        """Return the probability from which the classifier refuses on a surface; above 1: never."""
+        rate = self.settings.injection_false_alarms
+        return 2.0 if self._classifier is None or rate is None else self._classifier.threshold(surface, rate)
+
+    def _judgements(
+        self, views: Sequence[tuple[View, str]], surface: Surface, points: float
+    ) -> Iterator[tuple[float, int, int]]:
+        """Yield (probability, start, end) for every view, offsets in the original."""
+        for view, kind in views:
+            if self._classifier is not None and kind != "hidden":
+                judged = self._classifier.judge(view.text, surface, points)
+                if judged is not None:
+                    yield judged.probability, *view.span(judged.start, judged.end)
+
+    def _judged(
+        self, kept: tuple[Hit, ...], views: Sequence[tuple[View, str]], surface: Surface
+    ) -> tuple[Hit, ...]:
+        """Add what the classifier finds where the rules alone are not enough; it takes the place of overlaps."""
+        points = sum(h.score for h in kept if self._kind(h.rule) is Kind.INJECTION)
+        if self._classifier is None or surface not in SURFACES or points >= 1.0 - 1e-9:
+            return kept
+        best = max(self._judgements(views, surface, points), default=None)
+        if best is None or best[0] < self.injection_threshold(surface):
+            return kept
+        _, start, end = best
+        rest = [h for h in kept if self._kind(h.rule) is not Kind.INJECTION or h.end <= start or end <= h.start]
+        rest.append(Hit(self._verdict, start, end, 1.0))
+        return tuple(sorted(rest, key=lambda h: (h.start, h.end, h.rule)))
+
+    @property
+    def _verdict(self) -> int:
+        """Index of the classifier among the rules: after all others."""
+        return len(self._rules) + len(self._recognisers.custom)
 
     def _search(self, view: View, kind: str, surface: Surface, deadline: _Deadline) -> Iterator[Hit]:
         text = view.text
         subject = text.encode() if text.isascii() else text
-        shields = [m.span() for m in _PLACEHOLDER.finditer(text)] if "<" in text else []
+        shields = [m.span() for m in PLACEHOLDER.finditer(text)] if "<" in text else []
+        labels = Labels(text)
         for index in self._gate.hits(subject):
             rule = self._rules[index]
             if kind not in rule.views or (rule.surfaces and surface not in rule.surfaces):
                 continue
+            hint = self._hints[index]
+            words = None if hint is None or labels.has_tables else Nearby(hint, subject)
             for match in rule.pattern.finditer(subject):
                 deadline.check()
                 start, end = match.span(rule.group)
+                if words is not None and not words.between(start - _BEFORE - 4, end + _AFTER + 4):
+                    continue
                 if start < 0 or start == end or _excused(rule, surface, text, match.span(), (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
-                    score = self._score(index, text, low, high, weight)
+                    score = self._score(index, labels, text, low, high, weight)
                     if rule.kind is not Kind.INJECTION and score < self.settings.min_score:
                         continue
-                    if not any(a <= low and high <= b for a, b in shields):
+                    if not _within(shields, low, high):
                         yield Hit(index, *view.span(low, high), score)
         for number, custom in enumerate(self._recognisers.custom):
             yield from self._custom(number, custom.entity, view, deadline)
@@ -181,14 +270,30 @@ class Detector:
             return ()
         return ((start, end, 1.0),)
 
-    def _score(self, index: int, text: str, start: int, end: int, weight: float) -> float:
-        score = self._rules[index].score * weight
-        words = self._contexts[index]
-        if words is not None and score < 1.0:
-            near = text[max(0, start - _BEFORE) : start] + "\n" + text[end : end + _AFTER]
-            if words.search(near.lower()):
-                score += CONTEXT_WEIGHT
-        return min(score, 1.0)
+    def _score(self, index: int, labels: Labels, text: str, start: int, end: int, weight: float) -> float:
+        """Return what a match is worth: more where words speak for it, less where it is called something else."""
+        rule, words = self._rules[index], self._contexts[index]
+        score = rule.score * weight
+        if rule.kind is Kind.INJECTION or score >= SURE:
+            return min(score, 1.0)
+        label = labels.of(start)
+        if words is not None and self._spoken_for(words, label, text, start, end):
+            return min(score + CONTEXT_WEIGHT, 1.0)
+        return score * OTHERWISE if label is not None and label.other and rule.kind is Kind.PII else score
+
+    def _spoken_for(
+        self, words: _Context, label: Label | None, text: str, start: int, end: int
+    ) -> bool:
+        """Say whether the value's own name is a context word; where it has no telling name, any word nearby."""
+        if label is not None:
+            if words.names.search(label.text):
+                return True
+            if label.other or label.key or (self._named is not None and self._named.search(label.text)):
+                return False
+        if words.near is None:
+            return False
+        near = text[max(0, start - _BEFORE) : start] + "\n" + text[end : end + _AFTER]
+        return words.near.search(near.lower()) is not None
 
     def _custom(self, number: int, entity: str, view: View, deadline: _Deadline) -> Iterator[Hit]:
         if Kind.PII not in self.settings.kinds:
@@ -204,14 +309,14 @@ class Detector:
             if score >= self.settings.min_score:
                 yield Hit(len(self._rules) + number, *view.span(start, end), score)
 
-    def _resolve(self, found: list[Hit]) -> tuple[Hit, ...]:
-        """Keep the best of what overlaps within a kind, and each injection rule once."""
+    def _resolve(self, found: list[Hit], *, once: bool) -> tuple[Hit, ...]:
+        """Keep the best of what overlaps within a kind, and each injection rule once if that is asked for."""
         kept: list[Hit] = []
         taken: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in Kind}
-        once: set[int] = set()
+        seen: set[int] = set()
         for hit in sorted(found, key=lambda h: (-h.score, h.start - h.end, h.start, h.rule)):
             kind = self._kind(hit.rule)
-            if kind is Kind.INJECTION and hit.rule in once:
+            if once and kind is Kind.INJECTION and hit.rule in seen:
                 continue
             spans = taken[kind]
             place = bisect_left(spans, (hit.start, hit.end))
@@ -220,40 +325,44 @@ class Detector:
             if before or after:
                 continue
             spans.insert(place, (hit.start, hit.end))
-            once.add(hit.rule)
+            seen.add(hit.rule)
             kept.append(hit)
-        return tuple(sorted(kept, key=lambda h: (h.start, h.end, h.rule)))
+        return tuple(sorted(kept, key=_place))
 
     def _join(
-        self, seam: Seam, segments: Sequence[Segment], hits: list[list[Hit]], deadline: _Deadline
+        self, ribbon: Ribbon, segments: Sequence[Segment], hits: list[list[Hit]], deadline: _Deadline
     ) -> None:
-        """Add what only shows when two segments are read as one; over messages, what its rule allows."""
-        for hit in self._cached(seam.text, seam.surface, deadline):
-            if not hit.start < seam.middle < hit.end:
+        """Add what only shows when segments are read as one; over messages, what its rule allows."""
+        for hit in self._cached(ribbon.text, ribbon.surface, deadline, joined=True):
+            parts = ribbon.parts(hit.start, hit.end)
+            if len(parts) < 2:
                 continue
             kind = self._kind(hit.rule)
-            parts = seam.parts(hit.start, hit.end)
             spread = len({message(segments[index].at) for index, _, _ in parts}) > 1
             if spread and not self._across_messages(hit.rule):
                 continue
             if any(
                 self._kind(h.rule) is kind and h.start < b and h.end > a
                 for index, a, b in parts
-                for h in hits[index]
+                for h in _near(hits[index], a, b)
             ):
                 continue
             for index, start, end in parts:
-                hits[index].append(Hit(hit.rule, start, end, hit.score))
-                hits[index].sort(key=lambda h: (h.start, h.end, h.rule))
+                insort(hits[index], Hit(hit.rule, start, end, hit.score), key=_place)
 
     def _across_messages(self, rule: int) -> bool:
         return rule >= len(self._rules) or self._rules[rule].across_messages
 
     def _kind(self, rule: int) -> Kind:
-        return self._rules[rule].kind if rule < len(self._rules) else Kind.PII
+        if rule < len(self._rules):
+            return self._rules[rule].kind
+        return Kind.INJECTION if rule == self._verdict else Kind.PII
 
     def _finding(self, hit: Hit, segment: Segment) -> Finding:
-        if hit.rule >= len(self._rules):
+        if hit.rule == self._verdict:
+            rule_id = f"injection.classifier.{SURFACES[segment.surface]}"
+            kind, severity, entity = Kind.INJECTION, Severity.HIGH, "INSTRUCTION"
+        elif hit.rule >= len(self._rules):
             entity = self._recognisers.custom[hit.rule - len(self._rules)].entity
             rule_id, kind, severity = f"pii.custom.{entity}", Kind.PII, Severity.MEDIUM
         else:
@@ -332,17 +441,49 @@ def _around(text: str, span: tuple[int, int]) -> tuple[int, int]:
     return low, min(len(text) if high < 0 else high, span[1] + 160)
 
 
-def _words(words: Sequence[str]) -> re.Pattern[str] | None:
+def _place(hit: Hit) -> tuple[int, int, int]:
+    return hit.start, hit.end, hit.rule
+
+
+def _near(hits: Sequence[Hit], start: int, end: int) -> Sequence[Hit]:
+    """Return the hits that may overlap a piece at the beginning or the end of a segment.
+
+    Of one kind they do not overlap, so that one that reaches into the piece is among the last before it.
+    """
+    first = bisect_left(hits, start, key=lambda h: h.start)
+    last = bisect_left(hits, end, key=lambda h: h.start)
+    return hits[max(0, first - 2 * len(Kind)) : last]
+
+
+def _within(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Say whether one of the spans, which are in order and apart, holds all of this one."""
+    place = bisect_left(spans, (start + 1, 0)) - 1
+    return place >= 0 and end <= spans[place][1]
+
+
+def _hint(rule: Rule, min_score: float) -> linear.Pattern | None:
+    """Return what must stand near a match of a rule that is nothing without words; None for any other.
+
+    Wider than the words themselves: in a key they may be parted by anything, or by nothing.
+    """
+    if rule.kind is Kind.INJECTION or rule.score >= min_score or not rule.context:
+        return None
+    words = (re.escape(w.lstrip("=").removesuffix("*")).replace(r"\ ", r"[^a-z]{0,3}") for w in rule.context)
+    return linear.pattern("|".join(words), case_sensitive=False)
+
+
+def _words(words: Sequence[str]) -> linear.Pattern | None:
     """Whole words, with a plural s; a word that ends in * is the beginning of one."""
     if not words:
         return None
-    ends = (re.escape(w[:-1]) if w.endswith("*") else re.escape(w) + "s?(?![a-z])" for w in words)
-    return re.compile(r"(?<![a-z])(?:" + "|".join(ends) + ")")
+    ends = (re.escape(w[:-1]) if w.endswith("*") else re.escape(w) + "s?(?:[^a-z]|$)" for w in words)
+    return linear.pattern(r"(?:^|[^a-z])(?:" + "|".join(ends) + ")")
 
 
-def _revision(packs: Packs, settings: DetectionSettings) -> str:
+def _revision(packs: Packs, settings: DetectionSettings, classifier: Classifier | None) -> str:
     digest = hashlib.blake2b(digest_size=16)
     digest.update(packs.revision.encode())
+    digest.update((classifier.revision if classifier is not None else "").encode())
     for name in sorted(set(settings.__slots__) - {"cache_entries", "cache_bytes", "deadline_s"}):
         value = getattr(settings, name)
         stable = sorted(str(v) for v in value) if isinstance(value, frozenset) else value

@@ -35,5 +35,12 @@ class Gate:
 
 def _expressions(rule: Rule) -> Sequence[str]:
     if rule.keywords:
-        return [literal(keyword) for keyword in rule.keywords]
+        return [_spelled(keyword) for keyword in rule.keywords]
     return [rule.source if rule.case_sensitive else f"(?i){rule.source}"]
+
+
+def _spelled(keyword: str) -> str:
+    """Return a pattern of a keyword; where its words are apart in prose, keys join them: social_security."""
+    parted = [literal(word).removeprefix("(?i)") for word in keyword.split(" ")]
+    inner = all(parted)
+    return "(?i)" + "[ _-]?".join(parted) if inner else literal(keyword)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from sallyport.detect.validators import iban as iban_checksum
 
 if TYPE_CHECKING:
-    import phonenumbers
     import tldextract
 
 type Candidates = Iterator[tuple[int, int, float]]
@@ -38,6 +37,16 @@ _EXPIRY = re.compile(r"(?:0[1-9]|1[0-2])[23]\d|20[23]\d")
 _BY_WORDS = 0.3
 """Weight of a card number that is one only where words say so: below every preset's score without them."""
 
+_NO_STREET = re.compile(
+    r"(?:(?:Die|Der|Das|Den|Dem|In|Nach|Wohnung|Haus|Adresse|Objekt|Praxis|Filiale|[A-Z]\w{0,20}anschrift"
+    r"|[A-Z]\w{0,20}adresse|Address|Adres|Adress)\s)*"
+)
+"""Capital words that German sentences put before a street."""
+
+_SAME_SHAPE = re.compile(r"(?<!\d)\d{3}[- .]\d{2}[- .]\d{4}(?!\d)")
+_ROW = 100
+"""Characters either side of a social security number in which its like makes it a row of numbers."""
+
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})
 
 
@@ -54,7 +63,7 @@ def card(text: str, start: int, end: int) -> Candidates:
     for first, (low, high) in enumerate(groups):
         begin = offset
         offset += high - low
-        if low < done or digits[begin] not in "23456" or _follows_point(text, low):
+        if low < done or digits[begin] not in "123456" or _follows_point(text, low):
             continue
         for last, stop in _ends(groups, first, begin):
             weight = _issuer(digits[begin:stop])
@@ -126,6 +135,8 @@ def _issuer(number: str) -> float:
         return {16: 1.0, 19: 0.6, 13: 0.5}.get(length, 0.0)
     if 51 <= two <= 55 or 2221 <= four <= 2720:
         return 1.0 if length == 16 else 0.0
+    if length == 15 and four in (2131, 1800):
+        return 0.6
     if two in (34, 37):
         return 1.0 if length == 15 else 0.0
     if four == 6011 or two == 65 or 6440 <= four <= 6499 or 3528 <= four <= 3589 or two == 62:
@@ -163,7 +174,8 @@ def ssn(text: str, start: int, end: int) -> Candidates:
         return
     if end - start == 11 and text[start + 3] != text[start + 6]:
         return
-    yield start, end, 1.0 if end - start == 11 else 0.3
+    row = _SAME_SHAPE.search(text, max(0, start - _ROW), start) or _SAME_SHAPE.search(text, end, end + _ROW)
+    yield start, end, 1.0 if end - start == 11 and not row else 0.3
 
 
 def ip(text: str, start: int, end: int) -> Candidates:
@@ -185,7 +197,7 @@ def ip(text: str, start: int, end: int) -> Candidates:
         if max(octets) < 32 or (octets[3] == 0 and len(text[start:end]) > len(value)):
             yield start, stop, 0.3
         elif not address.is_global and octets[0] in (10, 172, 192) and octets[:3] != b"\xc0\x00\x02":
-            yield start, stop, 0.6
+            yield start, stop, 0.75
         else:
             yield start, stop, 1.0
         return
@@ -207,6 +219,7 @@ def email(text: str, start: int, end: int) -> Candidates:
     """Mailboxes below a public suffix; a sentence that goes on without a space is cut off."""
     at = text.rindex("@", start, end)
     low = max(start, at - 64)
+    low = max(low, *(text.rfind(mark, start, at) + 1 for mark in "=&?/|"))
     while low < at and text[low] in _NO_MAILBOX:
         low += 1
     labels = text[at + 1 : end].rstrip("-").split(".")
@@ -218,48 +231,23 @@ def email(text: str, start: int, end: int) -> Candidates:
         labels.pop()
 
 
-def phone(text: str, start: int, end: int, regions: Sequence[str]) -> Candidates:
-    """Telephone numbers by the numbering plans; national ones also by how they are grouped."""
-    import phonenumbers as plan
-
-    value = text[start:end]
-    lead = 0.5 if start and text[start - 1] in "./:-_=#$" else 1.0
-    groups = _DIGITS.findall(value)
-    if value.startswith(("+", "(+", "00")):
-        for number in _parsed("+" + re.sub(r"^\(?(?:\+|00)", "", value).replace(")", "", 1), (None,)):
-            if plan.is_valid_number(number):
-                yield start, end, 1.0
-                return
-            if value.startswith("+") and len(groups) > 1 and plan.is_possible_number(number):
-                yield start, end, 0.8
-                return
-        return
-    if _north_american(groups):
-        weight = 1.0 if groups[-3][0] in "23456789" else 0.4
-        spaced = "(" not in value and "-" not in value and "." not in value
-        yield start, end, weight * lead * (0.6 if spaced else 1.0)
-        return
-    best = 0.0
-    for number in _parsed(value, regions):
-        if not plan.is_valid_number(number):
-            continue
-        national = plan.format_number(number, plan.PhoneNumberFormat.NATIONAL)
-        grouped = len(groups) > 1 and _DIGITS.findall(national) == groups
-        best = max(best, 0.8 if grouped and groups[0][0] == "0" else 0.5)
-    if best:
-        yield start, end, best * lead
+def url(text: str, start: int, end: int) -> Candidates:
+    """Web addresses without the punctuation of the sentence around them; a bracket stays if it was opened."""
+    while end > start and (
+        text[end - 1] in ".,;:!?*_~"
+        or (text[end - 1] == ")" and text.count("(", start, end) < text.count(")", start, end))
+    ):
+        end -= 1
+    if "." in text[start:end] or "://localhost" in text[start:end]:
+        yield start, end, 1.0
 
 
-def _north_american(groups: Sequence[str]) -> bool:
-    sizes = [len(g) for g in groups]
-    return sizes == [3, 3, 4] or (sizes == [1, 3, 3, 4] and groups[0] == "1")
-
-
-def _parsed(value: str, regions: Sequence[str | None]) -> Iterator[phonenumbers.PhoneNumber]:
-    import phonenumbers
-
-    for region in regions:
-        try:
-            yield phonenumbers.parse(value, region)
-        except phonenumbers.NumberParseException:
-            continue
+def address(text: str, start: int, end: int) -> Candidates:
+    """Postal addresses; a capital word after the comma is no town where the sentence goes on from it."""
+    start += len(_NO_STREET.match(text[start:end]).group())
+    comma = text.rfind(",", start, end)
+    tail = text[comma + 1 : end] if comma > start else ""
+    goes_on = re.match(r"['\w]| [a-z]", text[end : end + 2]) is not None
+    if tail.strip() and not any(c.isdigit() for c in tail) and goes_on:
+        end = comma
+    yield start, end, 1.0

@@ -15,11 +15,11 @@ _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 _SPECIAL = re.compile(
     r"(?P<entity>&(?:amp;){0,3}(?:#[0-9]{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};))"
     r"|(?P<escape>\\{1,8}(?:u[dD][89abAB][0-9a-fA-F]{2}\\{1,8}u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\}|[nrt\"/]))"
+    r"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\}|U00[0-9a-fA-F]{6}|[01][0-7]{2}|[nrt\"/]))"
     r"|(?P<control>\x1b\[[0-9;]{0,16}[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+)"
     r"|(?P<wide>[^\x00-\x7f]+)"
 )
-_HEX = re.compile(r"[0-9a-fA-F]{2,6}")
+_HEX = re.compile(r"[0-9a-fA-F]{2,8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,8 @@ def _decode(piece: str) -> str | None:
         return {"n": "\n", "r": "\r", "t": "\t"}[body[0]]
     if body[0] in '"/':
         return body[0]
+    if body[0] in "01":
+        return FOLD[chr(int(body, 8))]
     codes = [int(code, 16) for code in _HEX.findall(body)] or [int(body.strip("u{}"), 16)]
     if len(codes) == 2:
         codes = [0x10000 + ((codes[0] - 0xD800) << 10) + (codes[1] - 0xDC00)]

@@ -6,7 +6,7 @@ The first folder is the kind. A rule without a match and a pass example does not
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -164,12 +164,12 @@ class Packs:
     revision: str
 
 
-def load(root: Path) -> Packs:
-    """Read every pack below a rules folder. Raises OperatorError for the first thing that is wrong."""
+def load(root: Path, kinds: Collection[Kind] = frozenset(Kind)) -> Packs:
+    """Read every pack of these kinds below a rules folder. Raises OperatorError for the first that is wrong."""
     digest = hashlib.blake2b(digest_size=16)
     taxonomy = read_taxonomy(root)
     rules: list[Rule] = []
-    for folder in KINDS:
+    for folder in [folder for folder, kind in KINDS.items() if kind in kinds]:
         for path in sorted((root / folder).rglob("*.yaml")):
             raw = path.read_bytes()
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + raw)

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sallyport.detect import identifiers
+from sallyport.detect import identifiers, telephone
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.errors import OperatorError
 
@@ -26,11 +26,13 @@ _MARGIN = 3
 """Characters either side of a candidate that a recogniser may look at (its boundaries)."""
 
 _OWN: dict[str, Callable[[str, int, int], identifiers.Candidates]] = {
+    "address": identifiers.address,
     "card": identifiers.card,
     "email": identifiers.email,
     "iban": identifiers.iban,
     "ssn": identifiers.ssn,
     "ip": identifiers.ip,
+    "url": identifiers.url,
 }
 
 
@@ -57,14 +59,14 @@ type Own = Callable[[str, int, int], identifiers.Candidates]
 
 class Recognisers:
     """The recognisers that rules name. Thread-safe; names are Presidio classes or
-    card, email, iban, ip, phone, ssn.
+    address, card, email, iban, ip, phone, ssn, url.
 
     regions: CLDR regions whose national telephone formats count. files: Presidio recogniser YAML.
     """
 
     def __init__(self, names: Sequence[str], regions: Sequence[str], files: Sequence[Path] = ()) -> None:
         self._names = frozenset(names)
-        self._own: dict[str, Own] = {**_OWN, "phone": partial(identifiers.phone, regions=tuple(regions))}
+        self._own: dict[str, Own] = {**_OWN, "phone": partial(telephone.phone, regions=tuple(regions))}
         self._files = tuple(files)
         self._loaded: dict[str, _Loaded] = {}
         self._custom: tuple[Custom, ...] = ()
@@ -100,7 +102,8 @@ class Recognisers:
         low = max(0, start - _MARGIN)
         window = text[low : end + _MARGIN]
         found = search(self._loaded[name], window, timeout_s)
-        return [(low + a, low + b, 1.0) for a, b, _ in found if low + a < end and low + b > start]
+        spans = {(low + a, low + b) for a, b, _ in found if low + a < end and low + b > start}
+        return [(a, b, 1.0) for a, b in sorted(spans)]
 
 
 def search(loaded: _Loaded, text: str, timeout_s: float) -> Iterator[tuple[int, int, float]]:

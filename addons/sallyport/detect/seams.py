@@ -1,4 +1,4 @@
-"""What stands where two segments of one surface meet: a value split over messages shows only there."""
+"""What stands where segments of one surface meet: a value split over strings or messages shows only there."""
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
@@ -7,29 +7,32 @@ from dataclasses import dataclass
 from sallyport.exchange import Segment, Surface
 
 REACH = 160
-"""Characters either side of a seam that are read together."""
+"""Characters either side of a place where two segments meet that are read together."""
+
+_BLOCK = 2048
+"""Characters after which a run of short segments begins a new ribbon: a conversation grows at its end, and what was
+read before it grew is found in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seam:
-    """The end of one run of text and the beginning of the next, joined without anything between.
+class Ribbon:
+    """Neighbouring segments joined without anything between; of a long one, only its end or its beginning.
 
-    middle: offset in text where the two meet. pieces: (offset in text, segment index, offset in segment).
+    pieces: (offset in text, segment index, offset in segment), in order.
     """
 
     text: str
     surface: Surface
-    middle: int
     pieces: tuple[tuple[int, int, int], ...]
 
     def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
         """Return (segment index, start, end) of what text[start:end] covers."""
         found = []
-        offsets = [p[0] for p in self.pieces] + [len(self.text)]
-        index = bisect_right(offsets, start) - 1
-        while index < len(self.pieces) and offsets[index] < end:
+        index = bisect_right(self.pieces, (start, len(self.text), 0)) - 1
+        while index < len(self.pieces) and self.pieces[index][0] < end:
             offset, segment, origin = self.pieces[index]
-            low, high = max(start, offset), min(end, offsets[index + 1])
+            stop = self.pieces[index + 1][0] if index + 1 < len(self.pieces) else len(self.text)
+            low, high = max(start, offset), min(end, stop)
             if low < high:
                 found.append((segment, origin + low - offset, origin + high - offset))
             index += 1
@@ -41,41 +44,55 @@ def message(at: str) -> str:
     return "/".join(at.split("/", 3)[:3])
 
 
-def seams(segments: Sequence[Segment]) -> Iterator[Seam]:
-    """Yield a seam for every two neighbours of the body among the segments of each surface, in order.
+def ribbons(segments: Sequence[Segment]) -> Iterator[Ribbon]:
+    """Yield ribbons in which every meeting of two neighbours in the body, of one surface, stands with its REACH.
 
-    Headers and queries (their pointers begin with "~") have none: each begins with its own name.
+    Together they are hardly longer than the texts. Names of members meet names, values meet values. Headers and queries (their pointers begin with "~") are in
+    none: each begins with its own name.
     """
-    surfaces: dict[Surface, list[int]] = {}
+    surfaces: dict[tuple[Surface, bool], list[int]] = {}
     for index, segment in enumerate(segments):
         if segment.text and not segment.at.startswith("~"):
-            surfaces.setdefault(segment.surface, []).append(index)
-    for surface, members in surfaces.items():
-        for place in range(1, len(members)):
-            yield _seam(segments, surface, members, place)
+            surfaces.setdefault((segment.surface, segment.at.endswith("~k")), []).append(index)
+    for (surface, _), members in surfaces.items():
+        if len(members) > 1:
+            yield from _of_surface(segments, surface, members)
 
 
-def _seam(segments: Sequence[Segment], surface: Surface, members: Sequence[int], place: int) -> Seam:
-    before: list[tuple[int, int, str]] = []
-    room = REACH
-    for index in reversed(members[:place]):
+def _of_surface(segments: Sequence[Segment], surface: Surface, members: Sequence[int]) -> Iterator[Ribbon]:
+    pieces: list[tuple[int, int, str]] = []  # segment index, offset in segment, text
+    length = 0
+    joined = 0  # segments added since the ribbon began
+    for index in members:
         text = segments[index].text
-        tail = text[-room:]
-        before.append((index, len(text) - len(tail), tail))
-        room -= len(tail)
+        is_long = len(text) > 2 * REACH
+        pieces.append((index, 0, text[:REACH] if is_long else text))
+        length += len(pieces[-1][2])
+        joined += 1
+        if is_long or length > _BLOCK:
+            if joined > 1:
+                yield _ribbon(surface, pieces)
+            pieces = [(index, len(text) - REACH, text[-REACH:])] if is_long else _end_of(pieces)
+            length = sum(len(p[2]) for p in pieces)
+            joined = 1
+    if joined > 1:
+        yield _ribbon(surface, pieces)
+
+
+def _end_of(pieces: Sequence[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Return the last pieces, twice REACH of text, so that every meeting is whole in one of two ribbons."""
+    kept, room = [], 2 * REACH
+    for index, origin, text in reversed(pieces):
+        kept.append((index, origin + max(0, len(text) - room), text[-room:]))
+        room -= len(text)
         if room <= 0:
             break
-    after: list[tuple[int, int, str]] = []
-    room = REACH
-    for index in members[place:]:
-        head = segments[index].text[:room]
-        after.append((index, 0, head))
-        room -= len(head)
-        if room <= 0:
-            break
-    pieces, offset = [], 0
-    for index, origin, text in [*reversed(before), *after]:
-        pieces.append((offset, index, origin))
+    return kept[::-1]
+
+
+def _ribbon(surface: Surface, pieces: Sequence[tuple[int, int, str]]) -> Ribbon:
+    places, offset = [], 0
+    for index, origin, text in pieces:
+        places.append((offset, index, origin))
         offset += len(text)
-    joined = "".join(t for _, _, t in [*reversed(before), *after])
-    return Seam(joined, surface, sum(len(t) for _, _, t in before), tuple(pieces))
+    return Ribbon("".join(p[2] for p in pieces), surface, tuple(places))

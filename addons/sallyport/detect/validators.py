@@ -153,6 +153,52 @@ def cn_resident_id(value: str) -> bool:
     return "10X98765432"[total % 11] == value[17].upper()
 
 
+def de_id_card(value: str) -> bool:
+    """ICAO 9303: letters as numbers, weights 7, 3, 1."""
+    bare = value.replace(" ", "")
+    total = sum(int(c, 36) * (7, 3, 1)[i % 3] for i, c in enumerate(bare[:9]))
+    return len(bare) == 10 and total % 10 == int(bare[9])
+
+
+def br_cnpj(value: str) -> bool:
+    digits = _digits(value)
+    if len(digits) != 14 or len(set(digits)) == 1:
+        return False
+    for length in (12, 13):
+        weights = [(length - 1 - place) % 8 + 2 for place in range(length)]
+        rest = sum(d * w for d, w in zip(digits, weights, strict=False)) % 11
+        if (0 if rest < 2 else 11 - rest) != digits[length]:
+            return False
+    return True
+
+
+def tr_national_id(value: str) -> bool:
+    """The tenth digit comes from the odd and even places, the eleventh from the sum of ten."""
+    digits = _digits(value)
+    return (
+        len(digits) == 11
+        and (sum(digits[0:9:2]) * 7 - sum(digits[1:8:2])) % 10 == digits[9]
+        and sum(digits[:10]) % 10 == digits[10]
+    )
+
+
+def se_personnummer(value: str) -> bool:
+    """Luhn over the last ten digits; the day is raised by 60 in a coordination number."""
+    digits = "".join(c for c in value if c.isdigit())[-10:]
+    return 1 <= int(digits[2:4]) <= 12 and 1 <= int(digits[4:6]) % 60 <= 31 and luhn(digits)
+
+
+def za_id_number(value: str) -> bool:
+    digits = "".join(c for c in value if c.isdigit())
+    return 1 <= int(digits[2:4]) <= 12 and 1 <= int(digits[4:6]) <= 31 and luhn(digits)
+
+
+def telephone(value: str) -> bool:
+    """As many digits as a telephone number can have, and not the shape of a date."""
+    date = re.fullmatch(r"\d{4}[-./]\d\d?[-./]\d\d?|\d\d?[-./]\d\d?[-./]\d{4}", value)
+    return 7 <= len(_digits(value)) <= 15 and date is None
+
+
 def br_cpf(value: str) -> bool:
     digits = _digits(value)
     if len(digits) != 11 or len(set(digits)) == 1:
@@ -167,6 +213,10 @@ def br_cpf(value: str) -> bool:
 def fr_nir(value: str) -> bool:
     bare = value.replace(" ", "").replace("2A", "19").replace("2B", "18")
     return len(bare) == 15 and 97 - int(bare[:13]) % 97 == int(bare[13:])
+
+
+def it_vat(value: str) -> bool:
+    return len(_digits(value)) == 11 and luhn(value)
 
 
 def nl_bsn(value: str) -> bool:
@@ -196,6 +246,13 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "sg_nric": sg_nric,
     "cn_resident_id": cn_resident_id,
     "br_cpf": br_cpf,
+    "br_cnpj": br_cnpj,
+    "de_id_card": de_id_card,
+    "tr_national_id": tr_national_id,
+    "se_personnummer": se_personnummer,
+    "za_id_number": za_id_number,
+    "telephone": telephone,
     "fr_nir": fr_nir,
     "nl_bsn": nl_bsn,
+    "it_vat": it_vat,
 }

@@ -59,13 +59,17 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One AI provider. tenant_headers: headers by which it can be held to one tenant, lower case."""
+    """One AI provider. tenant_headers: headers by which it can be held to one tenant, lower case.
+
+    usage_if_asked: its OpenAI-style streams report usage only where stream_options asks for it.
+    """
 
     name: str
     title: str
     kind: ProviderKind
     credentials: Credentials
     tenant_headers: tuple[str, ...]
+    usage_if_asked: bool
     routes: "Routes" = field(repr=False)
 
     def endpoint(self, method: str, target: str) -> Endpoint | None:
@@ -211,5 +215,6 @@ def _provider(entry: ProviderEntry) -> Provider:
             entry.credentials.schemes,
         ),
         tenant_headers=tuple(h.lower() for h in entry.tenant_headers),
+        usage_if_asked=entry.usage_if_asked,
         routes=Routes(entry.parsed_endpoints, entry.credentials.query),
     )

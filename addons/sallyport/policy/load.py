@@ -16,8 +16,9 @@ from pydantic_core import ErrorDetails
 from sallyport.data import policies_dir
 from sallyport.decision import Mode
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
-from sallyport.policy.sections import Policy, StageSection
+from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, Source, dotted, parse_source, read_source
+from sallyport.policy.vocabulary import StageSection
 
 PRESETS = ("observe", "balanced", "strict")
 
@@ -77,6 +78,10 @@ def _check_files(policy: Policy, source: Source) -> None:
             at: At = ("detection", "recognisers", index)
             todo = "Paths are relative to the policy file."
             problems.append(Problem(source.where(at), dotted(at), "there is no such file", todo))
+    if policy.ner_folder is not None and not policy.ner_folder.is_dir():
+        at = ("detection", "ner", "engine")
+        todo = "Paths are relative to the policy file. Models are never fetched: put it there yourself."
+        problems.append(Problem(source.where(at), dotted(at), "there is no such folder", todo))
     if problems:
         raise PolicyError(problems)
 

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from sallyport.exchange import Operation
 from sallyport.policy.load import validate
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
-from sallyport.policy.sections import Header, HostPattern, Id, Name, Section
 from sallyport.policy.source import Plain, Source, read_source
 from sallyport.policy.targets import QUERY_SHAPES, Template, read_parameters
+from sallyport.policy.vocabulary import Header, HostPattern, Id, Name, Section
 
 DIALECTS: Mapping[str, Operation | None] = {
     "openai_chat": Operation.CHAT,
@@ -104,6 +104,9 @@ class ProviderEntry(Section):
         default_factory=lambda: CredentialEntry(), description="Where keys travel."
     )
     tenant_headers: tuple[Header, ...] = Field(default=(), description="Headers that hold it to one tenant.")
+    usage_if_asked: bool = Field(
+        default=False, description="Streams report usage only where stream_options.include_usage asks for it."
+    )
     query: Query = Field(default_factory=dict, description="Query parameters every endpoint admits.")
     endpoints: Mapping[Name, EndpointDetail] = Field(
         default_factory=dict, description="`METHOD /path`: dialect, or `{dialect: ..., operation: ...}`."

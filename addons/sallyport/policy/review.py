@@ -7,7 +7,8 @@ from datetime import date
 from sallyport.decision import Mode
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.hosts import HostMap
-from sallyport.policy.sections import Exclusion, Policy, StageSection
+from sallyport.policy.sections import Exclusion, Policy
+from sallyport.policy.vocabulary import StageSection
 
 
 def review(policy: Policy, catalogue: Catalogue, today: date) -> Iterator[str]:

@@ -6,7 +6,6 @@ reference page docs/policy.md come from here.
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
@@ -14,79 +13,33 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    IPvAnyNetwork,
-    PrivateAttr,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import Field, IPvAnyNetwork, PrivateAttr, model_validator
 
 from sallyport.decision import Mode, Severity
 from sallyport.exchange import Operation, Surface
 from sallyport.policy.condition import Condition
-from sallyport.policy.hosts import HostMap, check_pattern
+from sallyport.policy.hosts import HostMap
+from sallyport.policy.limits import Limit, Limits, Prices
+from sallyport.policy.names import Ner
 from sallyport.policy.problems import Wrong
-
-KIB = 1024
-MIB = 1024 * KIB
-
-
-def _host_pattern(pattern: str) -> str:
-    try:
-        return check_pattern(pattern)
-    except ValueError as error:
-        raise Wrong(str(error), "Write it without scheme, port and path") from None
-
-
-_FINGERPRINT = r"key_[0-9a-f]{24}"
-
-
-def _fingerprint(text: str) -> str:
-    if not re.fullmatch(_FINGERPRINT, text):
-        what = "this is no fingerprint; if it is a provider key, treat the key as leaked"
-        raise Wrong(what, "Take `key_` and 24 hex digits from the audit log of a call made with the key")
-    return text
-
-
-HostPattern = Annotated[str, Field(min_length=3, max_length=253), AfterValidator(_host_pattern)]
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-9_.-]*$")]
-Entity = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Z0-9_]*$")]
-Header = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
-RuleGlob = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.*?-]*$")]
-MediaGlob = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9*][a-z0-9*.+-]*/[a-z0-9*][a-z0-9*.+-]*$")]
-Fingerprint = Annotated[
-    str, AfterValidator(_fingerprint), WithJsonSchema({"type": "string", "pattern": f"^{_FINGERPRINT}$"})
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Paranoia = Annotated[int, Field(ge=1, le=4)]
-
-
-class Section(BaseModel):
-    """Anything with keys in a policy file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Return a copy; what was computed from the original (the revision, host maps) is left behind."""
-        copy = super().model_copy(update=update, deep=deep)
-        for name in copy.__dict__.keys() - type(self).model_fields.keys():
-            del copy.__dict__[name]
-        return copy
-
-
-class StageSection(Section):
-    """A section that decides, and may therefore be tried in observe mode on its own."""
-
-    mode: Mode | None = Field(
-        default=None, description="Mode of this section; null takes the mode of the file."
-    )
+from sallyport.policy.vocabulary import (
+    KIB,
+    MIB,
+    Entity,
+    Fingerprint,
+    Header,
+    HostPattern,
+    Id,
+    MediaGlob,
+    Name,
+    Paranoia,
+    Port,
+    RuleGlob,
+    Section,
+    StageSection,
+)
 
 
 class Exclusion(Section):
@@ -346,6 +299,7 @@ class Detection(Section):
     recognisers: tuple[Name, ...] = Field(
         default=(), description="Extra Presidio recogniser files (YAML), relative to the policy file."
     )
+    ner: Ner = Field(default_factory=lambda: Ner(), description="Names and places.")
 
 
 class Audit(Section):
@@ -414,6 +368,8 @@ class Policy(Section):
     hosts: Hosts = Field(default_factory=lambda: Hosts(), description="Connections by destination.")
     identity: Identity = Field(default_factory=lambda: Identity(), description="Who speaks.")
     access: Access = Field(default_factory=lambda: Access(), description="Who may do what.")
+    limits: Limits = Field(default_factory=lambda: Limits(), description="How much may be used.")
+    prices: Prices = Field(default_factory=lambda: Prices(), description="What models cost.")
     secrets: Secrets = Field(default_factory=lambda: Secrets(), description="Credentials in prompts.")
     masking: Masking = Field(default_factory=lambda: Masking(), description="Personal data in prompts.")
     injection: Injection = Field(
@@ -439,13 +395,26 @@ class Policy(Section):
     @property
     def only_observes(self) -> bool:
         """Whether nothing is enforced anywhere: not by the file, nor by a section or rule with a mode of its own."""
-        own = (*(getattr(self, name) for name in type(self).model_fields), *self.access.rules)
+        sections = (getattr(self, name) for name in type(self).model_fields)
+        own = (*sections, *self.access.rules, *self.limits.rules)
         return self.mode is Mode.OBSERVE and all(getattr(s, "mode", None) is not Mode.ENFORCE for s in own)
 
     @property
     def recogniser_files(self) -> tuple[Path, ...]:
         """Paths of the extra recognisers, resolved against the policy file's folder."""
         return tuple((self._folder or Path()) / name for name in self.detection.recognisers)
+
+    @property
+    def ner_folder(self) -> Path | None:
+        """Folder of the engine for names, resolved against the policy file's; None where it has none."""
+        return self.detection.ner.folder(self._folder or Path())
+
+    @property
+    def uses_names(self) -> bool:
+        """Whether names are looked for and some stage does something with them."""
+        ner = self.detection.ner
+        masked = any(self.masking.operator(entity) is not MaskOperator.ALLOW for entity in ner.entities)
+        return ner.is_on and (masked or any(rule.when.reads("findings") for rule in self.access.rules))
 
     def located(self, folder: Path) -> Self:
         """Return this policy as read from a folder."""
@@ -454,7 +423,9 @@ class Policy(Section):
         return copy
 
 
-def mode_of(policy: Policy, section: StageSection | None = None, rule: AccessRule | None = None) -> Mode:
+def mode_of(
+    policy: Policy, section: StageSection | None = None, rule: AccessRule | Limit | None = None
+) -> Mode:
     """Return the mode in force: the rule's own, else the section's, else the file's."""
     if rule is not None and rule.mode is not None:
         return rule.mode

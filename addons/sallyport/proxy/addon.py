@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 from mitmproxy import http, tls
 from mitmproxy.connection import Client
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Edit, Mode, Refusal, Verdict
@@ -33,6 +34,7 @@ from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage, arrive, event_of
 from sallyport.proxy.tap import AnswerTap
 from sallyport.stages.places import TARGET, in_body
+from sallyport.state.meter import Metered
 from sallyport.wire.dialect import Call, WireError
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
@@ -89,6 +91,17 @@ class GatewayAddon:
     def tls_failed_client(self, data: tls.TlsData) -> None:
         self.connections.handshake_failed(data.context.client)
 
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        # A tunnelled connection shakes hands with the client itself.
+        if data.server.tls:
+            self.connections.expect_handshake(data.client, data.server)
+
+    def tls_established_server(self, data: tls.TlsData) -> None:
+        self.connections.shook_hands(data.context.server)
+
+    def server_disconnected(self, data: ServerConnectionHookData) -> None:
+        self.connections.shook_hands(data.server)
+
     def _head_started(self, client: object) -> None:
         if isinstance(client, Client):
             self.connections.expect_progress(client, self.gateway.live.policy.transport.header_timeout_s)
@@ -116,10 +129,10 @@ class GatewayAddon:
         if passage.refused is not None:
             # The body is read and thrown away; the answer goes out at its end.
             flow.response = refusal(passage, passage.refused)
-        self.connections.expect_progress(client, BODY_TIMEOUT_S)
+        self.connections.expect_progress(client, BODY_TIMEOUT_S, flow.id)
 
     async def request(self, flow: http.HTTPFlow) -> None:
-        self.connections.progressed(flow.client_conn)
+        self.connections.progressed(flow.client_conn, flow.id)
         if self.connections.is_plain(flow):
             return
         passage = self._passages[flow]
@@ -149,6 +162,10 @@ class GatewayAddon:
     def _unsound_body(self, flow: http.HTTPFlow) -> Decision | None:
         if flow.metadata.get(stream.TOO_LARGE):
             return intake.refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
+        if flow.metadata.get(stream.BUSY):
+            return intake.refuse(
+                "busy", "The gateway holds as many large requests as it can. Try again.", 503
+            )
         if gate.revoked(flow):
             return intake.refuse("hook_failed", "A part of the gateway failed on this request.", 503)
         if flow.request.trailers:
@@ -173,9 +190,8 @@ class GatewayAddon:
         except WireError as error:
             passage.refused = intake.unreadable(error)
             return b""
-        extra = intake.extra_segments(
-            passage.exchange.client.headers, endpoint, passage.live.identity_headers
-        )
+        headers = intake.scanned_headers(flow.request, passage.provider.credentials)
+        extra = intake.extra_segments(headers, endpoint, passage.live.identity_headers)
         model = request.model
         if passage.live.shown_model(model) != (model or "") and all(
             s.text != model for s in request.segments
@@ -191,10 +207,18 @@ class GatewayAddon:
     async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
         live = passage.live
         scanner = ScanOnce(
-            live.detector, passage.exchange.request.segments, live.policy.detection.max_text_bytes
+            live.detector,
+            passage.exchange.request.segments,
+            live.policy.detection.max_text_bytes,
+            live.names,
+            live.policy.masking.min_score,
         )
+        passage.meter = self.gateway.meter(live, passage.exchange, passage.request_bytes)
         exchange, verdict = await decide(
-            passage.exchange, live.policy, ports_for(self.gateway, live, scanner), stages=self._stages
+            passage.exchange,
+            live.policy,
+            ports_for(self.gateway, scanner, passage.meter),
+            stages=self._stages,
         )
         passage.exchange = exchange
         if len(verdict.decisions) == 0:
@@ -203,7 +227,8 @@ class GatewayAddon:
             await self._refuse(flow, passage, verdict)
             return
         passage.verdict = verdict
-        await self._dispatch(flow, passage, self._edited(flow, passage, verdict, body))
+        edited = self._edited(flow, passage, verdict, body)
+        await self._dispatch(flow, passage, self._with_usage(passage, edited))
 
     def _edited(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes) -> bytes:
         """Return the body that leaves: what was scanned, with the enforced edits in it."""
@@ -224,6 +249,20 @@ class GatewayAddon:
 
         return passage.dialect.edit(body, merge_edits(edits, over_union))
 
+    @staticmethod
+    def _with_usage(passage: Passage, body: bytes) -> bytes:
+        """Return the body that asks for a report of usage, where limits need one that would not come."""
+        provider = passage.provider
+        if provider is None or not provider.usage_if_asked or not passage.live.counts_usage:
+            return body
+        if not passage.exchange.request.stream:
+            return body
+        asking = passage.dialect.ask_usage(body)
+        if asking is None:
+            return body
+        passage.asked_usage = True
+        return asking
+
     async def _dispatch(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
         """Make the event durable, put the body in place, and only then open the gate."""
         request = flow.request
@@ -235,6 +274,7 @@ class GatewayAddon:
         admitted = event_of(self.gateway, EventKind.ADMITTED, passage)
         if not await self.gateway.recorded(admitted, required=live.policy.audit_required):
             passage.ended = True  # the log itself records the refusal once it can
+            passage.give_back()
             flow.response = refusal(passage, AUDIT_DOWN)
             return
         passage.admitted = admitted
@@ -265,7 +305,8 @@ class GatewayAddon:
         if passage.ended:
             return
         passage.ended = True
-        flow.response = refusal(passage, cause)
+        passage.give_back()
+        flow.response = refusal(passage, cause, retry=cause.retry_after_s is not None)
         await self.gateway.recorded(event_of(self.gateway, EventKind.REFUSED, passage), required=False)
 
     # -- answer --------------------------------------------------------------------------------------
@@ -282,6 +323,8 @@ class GatewayAddon:
             return
         for name in ("alt-svc", "alternate-protocol"):
             response.headers.pop(name, None)
+        if passage.verdict is not None and (warning := passage.verdict.warning):
+            response.headers["x-sallyport-warning"] = warning
         if response.status_code == 101:
             flow.metadata[stream.UNFIT] = "upstream.upgraded"
             return
@@ -317,10 +360,12 @@ class GatewayAddon:
             said,
             lookup=None if scope.empty or not passage.live.restores else scope.original,
             remember=scope.remember_answer,
+            drops_usage=passage.asked_usage,
+            heard=None if passage.meter is None else passage.meter.hear,
             lenient=passage.live.policy.mode is Mode.OBSERVE,
         )
 
-    def response(self, flow: http.HTTPFlow) -> None:
+    async def response(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
         response = flow.response
         if passage is None or response is None or passage.ended or passage.admitted is None:
@@ -338,15 +383,16 @@ class GatewayAddon:
             kind = EventKind.COMPLETED if tap.failed is None else EventKind.BROKEN
             self._end(passage, kind, answer, tap.bytes_out, tap.failed or "")
             return
-        self._end(
-            passage,
-            EventKind.COMPLETED,
-            finish_buffered(flow, passage, self.gateway.scope(passage.exchange)),
-            len(response.raw_content or b""),
-        )
+        scope = self.gateway.scope(passage.exchange)
+        if len(response.raw_content or b"") > INLINE_READ_BYTES:
+            answer = await asyncio.to_thread(finish_buffered, flow, passage, scope)
+        else:
+            answer = finish_buffered(flow, passage, scope)
+        if not passage.ended:
+            self._end(passage, EventKind.COMPLETED, answer, len(response.raw_content or b""))
 
     def error(self, flow: http.HTTPFlow) -> None:
-        self.connections.progressed(flow.client_conn)
+        self.connections.progressed(flow.client_conn, flow.id)
         passage = self._passages.get(flow)
         if passage is None or passage.ended:
             return
@@ -358,9 +404,11 @@ class GatewayAddon:
         if passage.admitted is None:
             # It never came whole, or the core found it unsound; what its head was refused for is told.
             passage.ended = True
+            passage.give_back()
             if passage.refused is not None:
                 passage.verdict = Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
-            self.gateway.record(event_of(self.gateway, EventKind.REFUSED, passage, "not_whole"))
+            unread = stream.BROKEN_BODY if detail == stream.BROKEN_BODY else "not_whole"
+            self.gateway.record(event_of(self.gateway, EventKind.REFUSED, passage, unread))
             return
         usage = tap.usage if tap else None
         answer = Response(status or 0, usage=usage) if status or usage else None
@@ -372,6 +420,7 @@ class GatewayAddon:
         """Write the one end event of an admitted exchange."""
         passage.ended = True
         assert passage.admitted is not None
+        metered = self._metered(passage, kind, answer, size, detail)
         if answer is not None:
             self.gateway.link(passage.exchange.request.provider, answer.id, passage.exchange.conversation)
         event = passage.admitted.followed_by(
@@ -379,11 +428,29 @@ class GatewayAddon:
             detail=detail,
             status=answer.status if answer else None,
             finish_reason=(answer.finish_reason or "") if answer else "",
-            usage=answer.usage if answer else None,
+            usage=metered.usage,
+            usage_source=metered.source,
+            cost_micro_usd=metered.cost_micro_usd,
             response_bytes=size,
             duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
         )
         self.gateway.record(event)
+
+    @staticmethod
+    def _metered(
+        passage: Passage, kind: EventKind, answer: Response | None, size: int, detail: str
+    ) -> Metered:
+        """Settle what the exchange had reserved, and say what it used."""
+        meter = passage.meter
+        if meter is None:
+            return Metered(answer.usage if answer else None)
+        if kind is EventKind.REFUSED:
+            meter.release()
+            return Metered(None)
+        if answer is not None and passage.tap is None and answer.usage is None:
+            for segment in answer.segments:
+                meter.hear(segment.text)
+        return meter.settle(answer, size, failed=detail.startswith("upstream."))
 
     # -- answers of our own --------------------------------------------------------------------------
 
@@ -402,6 +469,7 @@ class GatewayAddon:
                 self._end(passage, EventKind.REFUSED, None, 0, "no_verdict")
             else:
                 passage.ended = True
+                passage.give_back()
                 self.gateway.record(event_of(self.gateway, EventKind.REFUSED, passage, "no_verdict"))
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
         retry = reason == STOPPING or (reason.startswith("upstream.") and reason not in FINAL)

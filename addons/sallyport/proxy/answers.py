@@ -67,7 +67,9 @@ def _restoring_edits(answer: Response, lookup: Callable[[str], str | None]) -> t
 
 def refusal(passage: Passage, cause: Decision, *, retry: bool = False) -> http.Response:
     """Say no in the words of the request's own dialect. retry: the client may try again as it would have."""
-    said = Refusal(cause.reason, cause.message, passage.id, status=cause.status)
+    said = Refusal(
+        cause.reason, cause.message, passage.id, status=cause.status, retry_after_s=cause.retry_after_s
+    )
     answer = passage.dialect.refuse(said, passage.exchange.request.stream)
     return _http_response(answer, retry=retry)
 

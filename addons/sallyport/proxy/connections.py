@@ -7,7 +7,7 @@ from typing import Any
 from weakref import WeakSet
 
 from mitmproxy import ctx, tls
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Server
 from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.proxy import mode_specs
 
@@ -42,9 +42,10 @@ class Connections:
         self._gateway = gateway
         self._open: Counter[str] = Counter()
         self._counted: set[str] = set()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers: dict[str, dict[str, asyncio.TimerHandle]] = {}
         self._plain: WeakSet[HTTPFlow] = WeakSet()
         self._was_cut: WeakSet[Client] = WeakSet()
+        self._handshakes: dict[str, asyncio.TimerHandle] = {}
         self.draining = False
 
     # -- life of a client connection -----------------------------------------------------------------
@@ -72,7 +73,7 @@ class Connections:
         self.expect_progress(client, transport.header_timeout_s)
 
     def disconnected(self, client: Client) -> None:
-        self.progressed(client)
+        self._forget_timers(client)
         if client.id in self._counted:
             self._counted.discard(client.id)
             address = address_of(client)
@@ -80,21 +81,44 @@ class Connections:
             if self._open[address] <= 0:
                 del self._open[address]
 
-    def expect_progress(self, client: Client, within_s: float) -> None:
-        """Cut the client unless progressed() is called in time. Asked again, the first deadline stays."""
-        if client.id not in self._timers:
-            loop = asyncio.get_running_loop()
-            self._timers[client.id] = loop.call_later(within_s, self._too_slow, client)
+    def expect_progress(self, client: Client, within_s: float, what: str = "") -> None:
+        """Cut the client unless progressed() is called in time. Asked again, the first deadline stays.
 
-    def progressed(self, client: Client) -> None:
-        timer = self._timers.pop(client.id, None)
+        what: the id of the flow whose body is awaited; several may be under way over HTTP/2.
+        """
+        timers = self._timers.setdefault(client.id, {})
+        if what not in timers:
+            loop = asyncio.get_running_loop()
+            timers[what] = loop.call_later(within_s, self._too_slow, client)
+
+    def progressed(self, client: Client, what: str = "") -> None:
+        timers = self._timers.get(client.id)
+        timer = timers.pop(what, None) if timers else None
         if timer is not None:
             timer.cancel()
 
+    def _forget_timers(self, client: Client) -> None:
+        for timer in self._timers.pop(client.id, {}).values():
+            timer.cancel()
+
     def _too_slow(self, client: Client) -> None:
-        self._timers.pop(client.id, None)
+        self._forget_timers(client)
         self.refused(client, "too_slow")
         abort_connection(client)
+
+    # -- server connections --------------------------------------------------------------------------
+
+    def expect_handshake(self, client: Client, server: Server) -> None:
+        """Give a provider that took the connection the time to connect once more to finish TLS."""
+        within_s = self._gateway.live.policy.transport.connect_timeout_s
+        loop = asyncio.get_running_loop()
+        self._handshakes[server.id] = loop.call_later(within_s, abort_connection, client, server)
+
+    def shook_hands(self, server: Server) -> None:
+        """Forget the deadline of a handshake that ended, well or not."""
+        timer = self._handshakes.pop(server.id, None)
+        if timer is not None:
+            timer.cancel()
 
     @property
     def unsent_bytes(self) -> int:
@@ -265,7 +289,7 @@ class Connections:
             host=name,
             connected_to=gateway.connected_to(name),
             policy_revision=gateway.live.policy.revision,
-            rules_revision=gateway.live.detector.revision,
+            rules_revision=gateway.live.rules_revision,
             detail=detail,
         )
 

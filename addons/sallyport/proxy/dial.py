@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from mitmproxy.proxy import commands, server
+from mitmproxy.proxy import commands, events, server
 
 from sallyport.proxy.gate import gate
 
@@ -46,10 +46,31 @@ def configure(new: Dialing) -> None:
 
 
 def never_reachable(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Loopback, link-local (cloud metadata), multicast, unspecified: no provider lives there."""
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    ip = mapped or ip
-    return ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip.is_reserved
+    """Loopback, link-local, cloud metadata, multicast, unspecified: no provider lives there."""
+    ip = _meant(ip)
+    own_machine = ip.is_loopback or ip.is_link_local or ip.is_unspecified
+    return own_machine or ip.is_multicast or ip.is_reserved or ip in _METADATA
+
+
+def is_public(ip: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Say whether an address is of the Internet: not of this network, nor of the carrier before it."""
+    ip = _meant(ip)
+    return ip.is_global and not (isinstance(ip, ipaddress.IPv6Address) and ip.is_site_local)
+
+
+_METADATA = frozenset(map(ipaddress.ip_address, ("100.100.100.200", "192.0.0.192", "fd00:ec2::254")))
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+def _meant(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return the IPv4 address that an IPv6 address stands for, where it does (mapped, 6to4, NAT64)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 def is_own(address: str, port: int) -> bool:
@@ -72,7 +93,15 @@ async def guarded_open(self: server.ConnectionHandler, command: commands.OpenCon
     address = command.connection.address
     if not gate.is_open(self.client, (address[0], address[1]) if address else None):
         command.connection.error = "destination not admitted"
-    await _STOCK_OPEN(self, command)
+    try:
+        await _STOCK_OPEN(self, command)
+    except asyncio.CancelledError:
+        connection = command.connection
+        if connection.error is None and connection.timestamp_tcp_setup is None:
+            # Cancelled while it waited for its turn: stock tells nobody, and the exchange has no end.
+            connection.error = "connection cancelled"
+            await self.server_event(events.OpenConnectionCompleted(command, connection.error))
+        raise
 
 
 async def open_connection(
@@ -131,4 +160,13 @@ class AsyncioForServer:
         return getattr(asyncio, name)
 
 
-__all__ = ["AsyncioForServer", "Dialing", "configure", "dialing", "guarded_open", "is_own", "never_reachable"]
+__all__ = [
+    "AsyncioForServer",
+    "Dialing",
+    "configure",
+    "dialing",
+    "guarded_open",
+    "is_own",
+    "is_public",
+    "never_reachable",
+]

@@ -1,8 +1,10 @@
 """What the hooks work with: the policy in force as one swappable snapshot, and the things that outlive it."""
 
 import asyncio
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,15 +12,22 @@ from typing import Protocol
 
 from sallyport.audit.events import Event
 from sallyport.decision import Finding, Kind, Mode
+from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.ner.merge import merge
 from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.sections import Policy, mode_of
+from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 from sallyport.state.keyed import digest
+from sallyport.state.meter import ExchangeMeter, Metering, Tariff
 from sallyport.state.vault import MemoryVault, VaultScope
 
 INLINE_SCAN_CHARS = 65_536
 """Texts up to this length together are scanned on the event loop; longer ones in a thread."""
+
+INLINE_NAMES_CHARS = 16_384
+"""The same for names: to cut, look up and merge costs more per character than to scan."""
 
 MAX_LINKS = 100_000
 MAX_MODELS = 1024
@@ -34,6 +43,21 @@ class Detector(Protocol):
     def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]: ...
 
 
+class Names(Protocol):
+    """Finds names and places, elsewhere: submit returns at once, its future fails if anything was missed.
+
+    deadline_s: who waits longer gives up, and cancels the future.
+    """
+
+    @property
+    def revision(self) -> str: ...
+
+    @property
+    def deadline_s(self) -> float: ...
+
+    def submit(self, segments: Sequence[Segment]) -> "Future[tuple[Finding, ...]]": ...
+
+
 class AuditSink(Protocol):
     """Where events go. append returns once the event is durable, and raises if that cannot be had."""
 
@@ -44,11 +68,16 @@ class AuditSink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """Everything a reload replaces, as a whole. An exchange keeps the one it started with."""
+    """Everything a reload replaces, as a whole. An exchange keeps the one it started with.
+
+    names: None where the policy does not look for names, or would do nothing with them.
+    """
 
     policy: Policy
     catalogue: Catalogue
     detector: Detector
+    tariff: Tariff = field(default_factory=Tariff)
+    names: Names | None = None
     _models: dict[str, str] = field(default_factory=dict)
 
     def shown_model(self, name: str | None) -> str:
@@ -67,6 +96,21 @@ class Live:
                 self._models.clear()
             self._models[name] = shown
         return shown
+
+    @property
+    def rules_revision(self) -> str:
+        """What changes whenever the same text could give other findings."""
+        if self.names is None:
+            return self.detector.revision
+        both = f"{self.detector.revision} {self.names.revision}"
+        return hashlib.blake2b(both.encode(), digest_size=16).hexdigest()
+
+    @property
+    def counts_usage(self) -> bool:
+        """Whether limits are enforced on what only the provider can report: tokens and money."""
+        limits = self.policy.limits
+        counted = any(rule.measure.needs_usage for rule in limits.rules)
+        return counted and mode_of(self.policy, limits) is Mode.ENFORCE
 
     @property
     def restores(self) -> bool:
@@ -102,25 +146,69 @@ def _without_findings(detector: Detector, name: str) -> str:
 class ScanOnce:
     """The scanner port of one exchange: the first stage that asks pays, the others share.
 
-    limit_chars: more text than this is refused by raising, never cut.
+    limit_chars: more text than this is refused by raising, never cut. names: None finds no names.
+    min_score: what rules are less sure of than this makes way for a name.
     """
 
-    def __init__(self, detector: Detector, segments: Sequence[Segment], limit_chars: int) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        segments: Sequence[Segment],
+        limit_chars: int,
+        names: Names | None = None,
+        min_score: float = 0.0,
+    ) -> None:
         self._detector = detector
         self._segments = segments
         self._limit = limit_chars
+        self._names = names
+        self._min_score = min_score
+        self._chars = sum(len(s.text) for s in segments)
         self._found: tuple[Finding, ...] | None = None
+        self._with_names: tuple[Finding, ...] | None = None
+        self._missed: ScanIncomplete | None = None
 
     async def findings(self) -> Sequence[Finding]:
         if self._found is None:
-            chars = sum(len(s.text) for s in self._segments)
-            if chars > self._limit:
+            if self._chars > self._limit:
                 raise ValueError("more text than detection.max_text_bytes allows")
-            if chars <= INLINE_SCAN_CHARS:
-                self._found = self._detector.scan(self._segments)
-            else:
-                self._found = await asyncio.to_thread(self._detector.scan, self._segments)
+            self._found = await self._off_loop_beyond(INLINE_SCAN_CHARS, self._detector.scan, self._segments)
         return self._found
+
+    async def with_names(self) -> Sequence[Finding]:
+        """Return all findings. Raises ScanIncomplete where names were missed, also to who asks again."""
+        found = await self.findings()
+        if self._names is None:
+            return found
+        if self._missed is not None:
+            raise self._missed
+        if self._with_names is None:
+            try:
+                named = await self._named(self._names)
+            except ScanIncomplete as missed:
+                self._missed = missed
+                raise
+            self._with_names = await self._off_loop_beyond(
+                INLINE_NAMES_CHARS, merge, self._segments, found, named, self._min_score
+            )
+        return self._with_names
+
+    async def _named(self, names: Names) -> tuple[Finding, ...]:
+        """Return the names in the body; a header holds no prose, and a name seen there would only refuse."""
+        segments = [s for s in self._segments if in_body(s.at)]
+        try:
+            async with asyncio.timeout(names.deadline_s):
+                future = await self._off_loop_beyond(INLINE_NAMES_CHARS, names.submit, segments)
+                return future.result() if future.done() else await asyncio.wrap_future(future)
+        except TimeoutError:
+            raise ScanIncomplete("names were not found in time") from None
+
+    async def _off_loop_beyond[**P, T](
+        self, chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        if self._chars <= chars:
+            return work(*args, **kwargs)
+        return await asyncio.to_thread(work, *args, **kwargs)
 
 
 @dataclass(slots=True)
@@ -138,6 +226,7 @@ class Gateway:
     id: str
     reload: Callable[[], Live]
     vault: MemoryVault
+    metering: Metering
     connect_to: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
@@ -162,6 +251,13 @@ class Gateway:
         self._links[digest(self.key, "answer", provider, answer_id)] = conversation
         while len(self._links) > MAX_LINKS:
             self._links.popitem(last=False)
+
+    def meter(self, live: Live, exchange: Exchange, request_bytes: int) -> ExchangeMeter:
+        """Return the counters of an exchange under a policy."""
+        enforced = mode_of(live.policy, live.policy.limits) is Mode.ENFORCE
+        return ExchangeMeter(
+            self.metering, live.tariff, exchange, request_bytes=request_bytes, enforced=enforced
+        )
 
     def scope(self, exchange: Exchange) -> VaultScope:
         who = exchange.principal
@@ -193,6 +289,6 @@ class Gateway:
         return f"{target[0]}:{target[1]}" if target else ""
 
 
-def ports_for(gateway: Gateway, live: Live, scanner: ScanOnce) -> Callable[[Exchange], Ports]:
-    """Return the factory of an exchange's ports: one scanner, a vault scope per principal."""
-    return lambda exchange: Ports(scanner=scanner, vault=gateway.scope(exchange))
+def ports_for(gateway: Gateway, scanner: ScanOnce, meter: ExchangeMeter) -> Callable[[Exchange], Ports]:
+    """Return the factory of an exchange's ports: one scanner, one meter, a vault scope per principal."""
+    return lambda exchange: Ports(scanner=scanner, vault=gateway.scope(exchange), meter=meter)

@@ -83,7 +83,7 @@ def apply_settings(gateway: Gateway, live: Live, own: Callable[[], set[tuple[str
         dial.Dialing(
             connect_timeout_s=transport.connect_timeout_s,
             connect_to=gateway.connect_to,
-            guard=lambda host, ip: live.catalogue.provider(host) is not None or not ip.is_private,
+            guard=lambda host, ip: live.catalogue.provider(host) is not None or dial.is_public(ip),
             own=own,
         )
     )
@@ -191,6 +191,7 @@ class GatewayMaster(master.Master):
         try:
             await self._listening(task)
             self._record(EventKind.STARTED)
+            self.gateway.metering.start()
             settle_heap()
             started()
             waiting = asyncio.create_task(stop.wait())
@@ -202,6 +203,7 @@ class GatewayMaster(master.Master):
             self.shutdown()
             await asyncio.gather(task, return_exceptions=True)
             await asyncio.sleep(0.05)
+            await self.gateway.metering.close()
             self._record(EventKind.STOPPED)
 
     async def _listening(self, task: "asyncio.Task[None]") -> None:
@@ -219,6 +221,7 @@ class GatewayMaster(master.Master):
     async def drain(self) -> None:
         """Take no new connections, let exchanges in flight finish within the policy's time, cut the rest."""
         self.addon.connections.draining = True
+        stream.settings.draining = True
         self.options.update(server=False)
         await self._finished(self.gateway.live.policy.transport.drain_s)
         if self.addon.in_flight:
@@ -273,7 +276,7 @@ class GatewayMaster(master.Master):
             kind=kind,
             gateway=self.gateway.id,
             policy_revision=live.policy.revision,
-            rules_revision=live.detector.revision,
+            rules_revision=live.rules_revision,
             detail=detail,
         )
         self.gateway.record(event)

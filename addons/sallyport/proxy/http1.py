@@ -14,9 +14,16 @@ from h11._receivebuffer import ReceiveBuffer
 from mitmproxy import http
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import commands, events, layer
-from mitmproxy.proxy.layers.http import HttpEvent, RequestHeaders, ResponseHeaders, _http1
+from mitmproxy.proxy.layers.http import (
+    HttpEvent,
+    ReceiveHttp,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseHeaders,
+    _http1,
+)
 
-from sallyport.proxy.stream import settings
+from sallyport.proxy.stream import BROKEN_BODY, settings
 
 StockServer = _http1.Http1Server
 StockClient = _http1.Http1Client
@@ -111,6 +118,14 @@ def format_error(status_code: int, message: str) -> bytes:
     )
 
 
+MAX_PIPELINED_BYTES = 1024 * 1024
+"""Bytes a client may send ahead while an answer is on its way to it."""
+
+MAX_INTERIM_HEADS = 16
+"""Interim (1xx) heads a provider may send before one answer."""
+
+_INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
+
 MAX_JOINED_BYTES = 64 * 1024
 """A body piece up to this size goes out together with the head before it."""
 
@@ -188,12 +203,28 @@ class GuardedHttp1Server(StockServer):
             on_head_started(self.context.client)
         return None
 
+    def wait(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, events.DataReceived) and len(self.buf) > MAX_PIPELINED_BYTES:
+            # Stock keeps all that comes before it has answered, without a bound.
+            self.buf = ReceiveBuffer()
+            on_framing_refused(self.context.client, "pipelined")
+            yield from super().wait(events.ConnectionClosed(self.conn))
+            self.state = self.done
+            return
+        yield from super().wait(event)
+
     def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        broken = isinstance(event, events.DataReceived)
         for command in super().read_body(event):
             # The core closes without a word on a broken body; a client deserves its 400.
-            if isinstance(command, commands.CloseConnection) and self.response is None:
+            if broken and isinstance(command, commands.CloseConnection) and self.response is None:
                 yield commands.SendData(self.conn, make_error_response(400))
-                on_framing_refused(self.context.client, "body")
+            if (
+                broken
+                and isinstance(command, ReceiveHttp)
+                and isinstance(command.event, RequestProtocolError)
+            ):
+                command.event.message = BROKEN_BODY
             yield command
 
 
@@ -216,7 +247,15 @@ class GuardedHttp1Client(StockClient):
                 yield commands.CloseConnection(self.conn)
                 yield from super().read_headers(events.ConnectionClosed(self.conn))
                 return
+        if isinstance(event, events.DataReceived) and self.request:
+            self._drop_interim_heads()
         yield from super().read_headers(event)
+
+    def _drop_interim_heads(self) -> None:
+        """Take heads like 103 out of the way: stock passes the first as the answer, and clients wait for more."""
+        for _ in range(MAX_INTERIM_HEADS):
+            if not _INTERIM.match(bytes(self.buf)) or self.buf.maybe_extract_lines() is None:
+                return
 
 
 on_framing_refused: Callable[[object, str], None] = lambda client, reason: None  # noqa: E731

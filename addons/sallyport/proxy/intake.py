@@ -28,11 +28,35 @@ _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 _STRUCTURAL = frozenset(
     {
-        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "accept", "accept-encoding",
-        "accept-language", "content-type", "content-encoding", "expect", "te", "cache-control", "pragma",
+        "host", "content-length", "transfer-encoding", "connection", "keep-alive", "accept-encoding",
+        "content-encoding", "expect", "te",
     }
 )  # fmt: skip
-"""Headers that are checked or set elsewhere and are not scanned as text."""
+"""Headers that are checked, set anew or dropped elsewhere: nothing a client writes into them leaves."""
+
+_USUAL = {
+    "accept": frozenset(
+        {
+            "*/*", "application/json", "text/event-stream", "application/json, text/event-stream",
+            "application/json, text/plain, */*", "application/json,text/event-stream",
+            "application/vnd.amazon.eventstream",
+        }
+    ),
+    "accept-language": frozenset({"*", "en", "en-US", "en-US,en;q=0.9", "en-GB,en;q=0.9"}),
+    "cache-control": frozenset({"no-cache", "no-store", "max-age=0"}),
+    "pragma": frozenset({"no-cache"}),
+    "content-type": frozenset(
+        {"application/json", "application/json; charset=utf-8", "application/json;charset=utf-8"}
+    ),
+}  # fmt: skip
+"""Values that nobody needs to scan, since no client chose more than which; any other value is a text."""
+
+_CREDENTIAL = re.compile(
+    r"(?:[A-Za-z][A-Za-z0-9-]{0,15} +)?[A-Za-z0-9._~+/=:|-]{1,8192}|"
+    r"AWS4-HMAC-SHA256 Credential=[A-Za-z0-9/_-]{1,200}, ?SignedHeaders=[a-z0-9;-]{1,1000}, ?"
+    r"Signature=[0-9a-f]{64}"
+)
+"""A scheme and one token (RFC 9110 section 11.4), or a signature of AWS; anything else is no credential."""
 
 NEVER_FORWARDED = (
     "proxy-authorization", "proxy-connection", "proxy-authenticate", "te", "keep-alive", "forwarded", "via",
@@ -135,20 +159,40 @@ def open_headers(request: Request, where: Credentials) -> tuple[tuple[str, str],
     return tuple((k.lower(), v) for k, v in request.headers.items(multi=True) if k.lower() not in hidden)
 
 
+def scanned_headers(request: Request, where: Credentials) -> tuple[tuple[str, str], ...]:
+    """Return the headers that are texts, names as they are spelt: HTTP/1 carries their case to the provider.
+
+    A credential is none, as long as it has the form of one; cookies are, unless they sign in at this provider.
+    """
+    return tuple(
+        (name, value)
+        for name, value in request.headers.items(multi=True)
+        if name.lower() not in where.headers or not _is_credential(name.lower(), value.strip())
+    )
+
+
+def _is_credential(name: str, value: str) -> bool:
+    return name == "cookie" or _CREDENTIAL.fullmatch(value) is not None
+
+
 def extra_segments(
     headers: tuple[tuple[str, str], ...], endpoint: Endpoint, own: frozenset[str]
 ) -> tuple[Segment, ...]:
-    """Return the texts outside the body: header values and what the client chose in path and query.
+    """Return the texts outside the body: headers and what the client chose in path and query.
 
     own: headers that never leave, which nobody needs to scan.
     """
     segments = [
         Segment(f"{HEADER}{position}", Surface.DOCUMENT, f"{name}: {value}")
         for position, (name, value) in enumerate(headers)
-        if name not in _STRUCTURAL and name not in own and name not in NEVER_FORWARDED
+        if _is_text(name.lower(), value) and name.lower() not in own
     ]
     segments += [Segment(f"{TARGET}{name}", Surface.DOCUMENT, value) for name, value in endpoint.captured]
     return tuple(segments)
+
+
+def _is_text(name: str, value: str) -> bool:
+    return name not in _STRUCTURAL and name not in NEVER_FORWARDED and value not in _USUAL.get(name, ())
 
 
 def outgoing_fields(

@@ -17,6 +17,7 @@ from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
 from sallyport.state.keyed import fingerprint
+from sallyport.state.meter import ExchangeMeter
 from sallyport.wire.dialect import Dialect
 from sallyport.wire.dialects import DIALECTS
 
@@ -27,6 +28,8 @@ class Passage:
 
     refused: why it is refused before any stage; verdict: what the stages said; admitted: its durable event.
     ended: its end event is written, or it never began. cut: it outlived the drain time.
+    meter: what it has reserved of limits. asked_usage: the gateway asked for a report that the client did
+    not ask for.
     """
 
     id: str
@@ -43,7 +46,14 @@ class Passage:
     ended: bool = False
     cut: bool = False
     tap: AnswerTap | None = None
+    meter: ExchangeMeter | None = None
+    asked_usage: bool = False
     request_bytes: int = 0
+
+    def give_back(self) -> None:
+        """Release what was reserved of limits: nothing left."""
+        if self.meter is not None:
+            self.meter.release()
 
 
 def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
@@ -94,6 +104,7 @@ def event_of(gateway: Gateway, kind: EventKind, passage: Passage, detail: str = 
     live = passage.live
     if not detail and passage.target is not None:
         detail = passage.target.miss
+    held = passage.meter.reserved if kind is EventKind.ADMITTED and passage.meter is not None else None
     return about(
         kind,
         _with_shown_model(passage.exchange, live),
@@ -102,7 +113,10 @@ def event_of(gateway: Gateway, kind: EventKind, passage: Passage, detail: str = 
         endpoint=passage.target.endpoint.template if passage.target else "",
         connected_to=gateway.connected_to(passage.host),
         policy_revision=live.policy.revision,
-        rules_revision=live.detector.revision,
+        rules_revision=live.rules_revision,
+        usage=held.usage if held else None,
+        usage_source=held.source if held else "",
+        cost_micro_usd=held.cost_micro_usd if held else None,
         request_bytes=passage.request_bytes,
         duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
         detail=detail,

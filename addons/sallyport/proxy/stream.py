@@ -5,9 +5,11 @@ limits and answered in the client's dialect; a streamed answer goes through a ta
 the upstream; an upstream that fails is reported in the client's dialect, without quoting what it sent.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
+from weakref import WeakSet
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
@@ -34,6 +36,10 @@ from mitmproxy.proxy.layers.http import (
 from sallyport.proxy.gate import gate
 
 StockStream = stock.HttpStream
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+MEASURED_BYTES = 64 * 1024
+"""Bytes of a body after which is looked, and looked again, how much is held for all clients."""
+
 DISCARD_FACTOR = 4
 """How many times the body limit is read and thrown away before the connection is cut instead."""
 
@@ -83,6 +89,8 @@ def plain_answer(flow: http.HTTPFlow, status: int, reason: str) -> http.Response
 class StreamSettings:
     """What the core needs to know of the policy, replaced in place at start and reload.
 
+    max_held_bytes: of the request bodies of all clients together; two of the largest always fit.
+    draining: the gateway stops soon; connections that are kept open are to end after their answers.
     answer: makes the HTTP answer for (flow, status, reason id) in the client's dialect.
     """
 
@@ -90,6 +98,8 @@ class StreamSettings:
     max_response_bytes: int = 32 * 1024 * 1024
     max_header_bytes: int = 64 * 1024
     max_headers: int = 100
+    max_held_bytes: int = 256 * 1024 * 1024
+    draining: bool = False
     answer: Callable[[http.HTTPFlow, int, str], http.Response] = plain_answer
 
 
@@ -113,7 +123,7 @@ class GuardedStream(StockStream):
     def __init__(self, context: Context, stream_id: int) -> None:
         super().__init__(context, stream_id)
         self._request_bytes = 0
-        self._response_bytes = 0
+        self._next_measure = MEASURED_BYTES
 
     # -- the gate ------------------------------------------------------------------------------------
 
@@ -173,9 +183,26 @@ class GuardedStream(StockStream):
                 self.client_state = self.server_state = self.state_errored
                 self.flow.live = False
                 return
-            if self.flow.response:
+            if self.flow.response or BUSY in self.flow.metadata:
+                return
+            if self._request_bytes >= self._next_measure and self._no_room():
+                self.request_body_buf.clear()
+                self.flow.metadata[BUSY] = True
                 return
         yield from super().state_consume_request_body(event)
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the request that are kept now; none of one that is refused, or over."""
+        refused = self.flow.response is not None or BUSY in self.flow.metadata
+        return 0 if refused or not self.flow.live else self._request_bytes
+
+    def _no_room(self) -> bool:
+        """Say whether the bodies of all clients together are as many bytes as may be kept."""
+        _holding.add(self)
+        self._next_measure = self._request_bytes + MEASURED_BYTES
+        most = max(settings.max_held_bytes, 2 * settings.max_request_bytes)
+        return sum(stream.held_bytes for stream in _holding) > most
 
     # -- the streamed answer -------------------------------------------------------------------------
 
@@ -218,7 +245,8 @@ class GuardedStream(StockStream):
         )
         status, reason = _REASONS.get(event.code, (0, ""))
         if not answerable or not status:
-            event.message = event.code.name.lower()
+            if event.message != BROKEN_BODY:
+                event.message = event.code.name.lower()
             yield from super().handle_protocol_error(event)
             return
         yield from self._report(event, status, reason)
@@ -230,6 +258,8 @@ class GuardedStream(StockStream):
         assert self.flow.response is not None
         try:
             validate_headers(self.flow.response)
+            if any(_CONTROL.search(part) for field in self.flow.response.headers.fields for part in field):
+                raise ValueError("control characters")
         except ValueError:
             yield commands.CloseConnection(self.flow.server_conn)
             code = ErrorCode.RESPONSE_VALIDATION_FAILED
@@ -284,6 +314,15 @@ class GuardedStream(StockStream):
 
 UNFIT = "sallyport.unfit"
 """flow.metadata key: reason id for which a provider's answer is cut off and replaced; set in responseheaders."""
+
+BROKEN_BODY = "framing_body"
+"""Message of the error of a request whose body cannot be read; it becomes the detail of its end."""
+
+BUSY = "sallyport.busy"
+"""flow.metadata key: the request body was thrown away, since others fill the memory there is for bodies."""
+
+_holding: "WeakSet[GuardedStream]" = WeakSet()
+"""Streams whose bodies are large enough to count."""
 
 TOO_LARGE = "sallyport.too_large"
 """flow.metadata key: the request body went over its limit and was thrown away."""

@@ -7,6 +7,7 @@ the dialect's own error event and cancels the upstream.
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface, Usage
@@ -35,6 +36,8 @@ class AnswerTap:
     lookup: placeholder -> original; None leaves every byte as it is and only reads.
     lenient: what cannot be read is passed on unread instead of ending the stream (observe mode).
     remember: told each finished reasoning text, since it is signed and will come back.
+    drops_usage: keep from the client an event that only reports usage, which it did not ask for.
+    heard: told every text of the answer as the provider wrote it; None where nobody counts.
     """
 
     def __init__(
@@ -46,6 +49,8 @@ class AnswerTap:
         lookup: Callable[[str], str | None] | None,
         remember: Callable[[str], None],
         lenient: bool = False,
+        drops_usage: bool = False,
+        heard: Callable[[str], None] | None = None,
     ) -> None:
         self._dialect = dialect
         self._reader = reader
@@ -53,6 +58,8 @@ class AnswerTap:
         self._lookup = lookup
         self._remember = remember
         self._lenient = lenient
+        self._drops_usage = drops_usage
+        self._heard = heard
         self._restorers: dict[str, Restorer] = {}
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
@@ -130,7 +137,9 @@ class AnswerTap:
                 self._account(event)
                 self._note_reasoning(event)
             # An unfinished event waits for its end: after half of one, no client could read an error.
-            return [data] if self._lenient else [b"".join([event.raw for event in events])]
+            if self._lenient and not self._drops_usage:
+                return [data]
+            return [b"".join([event.raw for event in events if not self._is_dropped(event)])]
         for event in events:
             self._take(event)
         return self._ready()
@@ -149,14 +158,22 @@ class AnswerTap:
                 self._account(event)
                 self._note_reasoning(event)
             self._finish_reasoning()
-            return [] if self._lenient else [event.raw for event in events]
+            return [] if self._lenient else [event.raw for event in events if not self._is_dropped(event)]
         for event in events:
             self._take(event)
         self._close(("*",))
         self._finish_reasoning()
         return self._ready()
 
+    def _is_dropped(self, event: StreamEvent) -> bool:
+        only_usage = event.usage is not None and not event.deltas and not event.finish_reason
+        return self._drops_usage and only_usage and not event.terminal and event.error is None
+
     def _account(self, event: StreamEvent) -> None:
+        if self._heard is not None:
+            for delta in event.deltas:
+                if not delta.whole:
+                    self._heard(delta.text)
         self.usage = _newer(self.usage, event.usage)
         self.finish_reason = event.finish_reason or self.finish_reason
         self.model = event.model or self.model
@@ -190,6 +207,8 @@ class AnswerTap:
         for delta in event.deltas:
             if delta.surface is not Surface.REASONING:
                 self._delta(waiting, delta)
+        if self._is_dropped(event):
+            return
         self._queue.append(waiting)
         self._queued_bytes += len(event.raw)
         if "*" in event.closes:
@@ -251,15 +270,5 @@ def _newer(old: Usage | None, new: Usage | None) -> Usage | None:
     """Merge usage reports of one stream: later numbers win, a number not repeated stays."""
     if old is None or new is None:
         return new or old
-    return Usage(
-        *(
-            b if b is not None else a
-            for a, b in (
-                (old.input, new.input),
-                (old.cache_read, new.cache_read),
-                (old.cache_write, new.cache_write),
-                (old.output, new.output),
-                (old.reasoning, new.reasoning),
-            )
-        )
-    )
+    said = {name: value for name in Usage.__slots__ if (value := getattr(new, name)) not in (None, "")}
+    return replace(old, **said)

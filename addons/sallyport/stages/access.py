@@ -46,7 +46,7 @@ class AccessStage:
     async def _by_rules(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
         findings: tuple[Finding, ...] = ()
         if any(rule.when.reads("findings") for rule in section.rules):
-            findings = tuple(await ports.scanner.findings())
+            findings = tuple(await ports.scanner.with_names())
         given = condition_input(exchange, findings)
         permitted: AccessRule | None = None
         tried: Decision | None = None

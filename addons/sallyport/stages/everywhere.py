@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from sallyport.decision import Edit, Finding
 from sallyport.exchange import Exchange, Segment, Surface
+from sallyport.stages.ordinary import ORDINARY
 from sallyport.stages.places import in_body
 
 FIXED = frozenset({Surface.SYSTEM, Surface.TOOL_DEFINITION})
@@ -26,6 +27,12 @@ _BY_FORM = frozenset({"EMAIL_ADDRESS", "IBAN_CODE", "IP_ADDRESS", "MAC_ADDRESS",
 
 _SHORTEST = 6
 """Characters of the shortest value that is looked for: a shorter one stands for too much else."""
+
+_NAMES = frozenset({"PERSON", "LOCATION", "ORGANIZATION", "NRP"})
+"""Entities whose values are words of a language. A repetition has the same capitals, is no part of a longer word
+or identifier, and is no ordinary word itself: "Will", once recognised, is not looked for in "Will you?"."""
+
+_SHORTEST_NAME = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,7 @@ def replace_everywhere(
         shared = segment.surface in FIXED
         one = known.setdefault(value, _Known(finding.entity, shared, (index, finding.end)))
         edits.append(Edit(finding.at, finding.start, finding.end, replacement(one.entity, value, one.shared)))
-    sought = {v: k for v, k in known.items() if k.entity not in _BY_FORM and len(v) >= _SHORTEST}
+    sought = {v: k for v, k in known.items() if _is_sought(v, k.entity)}
     if sought:
         spans: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         for at, start, end in ((c.at, c.start, c.end) for c in (*findings, *taken)):
@@ -75,6 +82,13 @@ def replace_everywhere(
     return tuple(edits)
 
 
+def _is_sought(value: str, entity: str) -> bool:
+    if entity in _NAMES:
+        capital = any(char.isupper() for char in value)
+        return capital and len(value) >= _SHORTEST_NAME and value.lower() not in ORDINARY
+    return entity not in _BY_FORM and len(value) >= _SHORTEST
+
+
 def _order(finding: Finding, places: dict[str, tuple[int, Segment]]) -> tuple[bool, int, int]:
     index, segment = places[finding.at]
     return (segment.surface not in FIXED, index, finding.start)
@@ -87,7 +101,7 @@ class _Repetitions:
         self._sought = sought
         self._lengths: defaultdict[str, set[int]] = defaultdict(set)
         for value in sought:
-            self._lengths[value[:_SHORTEST]].add(len(value))
+            self._lengths[value[:_SHORTEST_NAME]].add(len(value))
         first = "".join(sorted({re.escape(value[0]) for value in sought}))
         self._starts = re.compile(rf"(?<![^\W_])[{first}]")
 
@@ -98,13 +112,21 @@ class _Repetitions:
             start = match.start()
             if start < behind:
                 continue
-            for length in sorted(self._lengths.get(text[start : start + _SHORTEST], ()), reverse=True):
+            for length in sorted(self._lengths.get(text[start : start + _SHORTEST_NAME], ()), reverse=True):
                 end = start + length
                 one = self._sought.get(text[start:end])
-                if one is not None and not text[end : end + 1].isalnum() and _free(spans, start, end):
+                if one is not None and _is_word(text, start, end, one.entity) and _free(spans, start, end):
                     yield start, end, one
                     behind = end
                     break
+
+
+def _is_word(text: str, start: int, end: int, entity: str) -> bool:
+    """Say whether a value stands by itself; before it there is no letter or digit."""
+    after = text[end : end + 1]
+    if entity in _NAMES and "_" in (text[max(0, start - 1) : start], after):
+        return False
+    return not after.isalnum()
 
 
 def _free(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:

@@ -18,7 +18,7 @@ class MaskingStage:
     name = "masking"
 
     async def decide(self, exchange: Exchange, section: Masking, ports: Ports) -> Decision:
-        found = [f for f in await ports.scanner.findings() if f.kind is Kind.PII]
+        found = [f for f in await ports.scanner.with_names() if f.kind is Kind.PII]
         found = [f for f in found if f.score >= section.min_score]
         counted = [
             f

@@ -7,7 +7,7 @@ the text was cut, so that every cutting gives the same output.
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sallyport.stages.placeholder import JSON_PLACEHOLDER, MAX_LENGTH, PLACEHOLDER
 
@@ -15,28 +15,53 @@ _OPENER = re.compile(r"<[A-Z]?[A-Z0-9_]{0,51}(?:_[a-z2-7]{0,10})?\Z")
 _JSON_OPENER = re.compile(
     r"(?:<|\\u003[cC])[A-Z0-9_]{0,51}(?:_[a-z2-7]{0,10})?(?:\\(?:u(?:0(?:0(?:3)?)?)?)?)?\Z|\\(?:u(?:0(?:0(?:3)?)?)?)?\Z"
 )
+_TLD = r"(?:xn--[a-z0-9-]{1,59}|[^\W\d_]{2,24})"
 _URLISH = re.compile(
-    r"(?i)//|www\.|\b(?:mailto|tel|sms|data|javascript|vbscript|file|blob):|%[0-9a-f]{2}|&[a-z]{1,20}=|"
-    r"\?[\w.-]{1,30}=|[\w-]\.[a-z]{2,24}[/?#:]"
+    r"(?i)//|(?:^|(?<=[\"'(<=]))[/\\]{2}|\b[a-z][a-z0-9+.-]{1,20}:[/\\]|www\.|\burl\(|"
+    r"\b(?:https?|ftps?|wss?|mailto|tel|sms|data|javascript|vbscript|file|blob):|"
+    r"%[0-9a-f]{2}|&[a-z]{1,20}=|\?[\w.-]{1,30}=|&(?:#(?:0{0,4}4[67]|0{0,4}58|x0{0,4}(?:2[ef]|3a))|sol|colon|period);|"
+    rf"[\w-]\.{_TLD}[/?#:]"
 )
-_HOST_SO_FAR = re.compile(r"(?i)[\w-]\.[a-z]{2,24}\Z")
-_AFTER_URL = re.compile(r"(?:\.[a-z0-9-]+)*(?:\.[a-z]{2,24}[/:?#]|://|/)", re.IGNORECASE)
+_HOST_SO_FAR = re.compile(rf"(?i)[\w-]\.{_TLD}\Z")
+_AFTER_URL = re.compile(rf"(?:\.[\w-]+)*(?:\.{_TLD}[/:?#]|://|/)", re.IGNORECASE)
 _DECISIVE = re.compile(r"[\s\"'`<>)\]},;!\\]|[.:?](?=[\s\"'])")
 _WINDOW = 64
 """Characters of the current word that are kept; longer than anything _URLISH can match."""
+
+
+_JSON_PIECE = re.compile(r"\\u([0-9a-fA-F]{4})|\\([^u])|(\")|([^\\\"]+)|(\\.*)", re.DOTALL)
+_JSON_CONTROL = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
+
+
+def _json_pieces(source: str) -> Iterator[tuple[str, str]]:
+    """Yield what JSON source says, in pieces: ("text", decoded), ("quote", '"'), ("rest", an unfinished escape)."""
+    for match in _JSON_PIECE.finditer(source):
+        code, escaped, quote, plain, rest = match.groups()
+        if code is not None:
+            yield "text", chr(int(code, 16))
+        elif escaped is not None:
+            yield "text", _JSON_CONTROL.get(escaped, escaped)
+        elif quote is not None:
+            yield "quote", quote
+        elif plain is not None:
+            yield "text", plain
+        else:
+            yield "rest", rest
 
 
 class Context:
     """Where a position in a text stands: in an HTML attribute, a link target, a URL-like word.
 
     feed() takes the text in order, in any cutting; forbidden says whether a value may not appear here.
-    Memory is bounded by _WINDOW. json: the text is JSON source, where a bare quote ends every context.
+    Memory is bounded by _WINDOW. json: the text is JSON source, where a bare quote ends every context, and a
+    link may be spelt in escapes that whoever reads the arguments will undo.
     """
 
     _STRUCTURE = re.compile(r"[<>()\[\]\s\"'`|=]")
 
     def __init__(self, *, json: bool = False) -> None:
         self._json = json
+        self._escape = ""
         self._reset()
 
     def _reset(self) -> None:
@@ -51,6 +76,20 @@ class Context:
         self._url = False
 
     def feed(self, text: str) -> None:
+        if not self._json:
+            self._follow(text)
+            return
+        source, self._escape = self._escape + text, ""
+        for kind, piece in _json_pieces(source):
+            match kind:
+                case "text":
+                    self._follow(piece)
+                case "quote":
+                    self._reset()
+                case _:
+                    self._escape = piece
+
+    def _follow(self, text: str) -> None:
         position = 0
         for match in self._STRUCTURE.finditer(text):
             if match.start() > position:
@@ -76,9 +115,6 @@ class Context:
 
     def _structure(self, char: str) -> None:
         previous, self._previous = self._previous, char
-        if self._json and char == '"' and previous != "\\":
-            self._reset()
-            return
         self._tag_opening = char == "<"
         match char:
             case "(" if previous == "]" and not self._in_target:
@@ -159,10 +195,15 @@ class Restorer:
         self._held = ""
         return "".join(out)
 
-    @staticmethod
-    def _decided(after: str) -> bool:
+    def _decided(self, after: str) -> bool:
         """Say whether enough follows to know that the value does not become part of a host name or path."""
-        return len(after) >= _WINDOW or bool(_DECISIVE.search(after))
+        return len(after) >= _WINDOW or bool(_DECISIVE.search(self._read(after)))
+
+    def _read(self, source: str) -> str:
+        """Return what a text says, without an escape that is not finished."""
+        if not self._json:
+            return source
+        return "".join(piece for kind, piece in _json_pieces(source) if kind != "rest")
 
     def _plain(self, text: str) -> str:
         if text:
@@ -175,7 +216,7 @@ class Restorer:
         original = self._lookup(spelled)
         if original is None:
             return self._plain(whole)
-        if self._context.forbidden or _AFTER_URL.match(after):
+        if self._context.forbidden or _AFTER_URL.match(self._read(after)):
             # The context keeps what was really written, so that later text is judged rightly.
             self._context.feed("x")
             return whole

@@ -6,12 +6,20 @@ from typing import Protocol
 
 from sallyport.decision import Decision, Finding
 from sallyport.exchange import Exchange
+from sallyport.policy.limits import Measure
+from sallyport.stages.ledger import Claim, Denied, Reserved
 
 
 class Scanner(Protocol):
     """Findings of all kinds over the request's segments, computed once per exchange."""
 
-    async def findings(self) -> Sequence[Finding]: ...
+    async def findings(self) -> Sequence[Finding]:
+        """Return what rules find; raises when not all of the text could be looked at."""
+        ...
+
+    async def with_names(self) -> Sequence[Finding]:
+        """Return the same and the names and places in it, where the policy wants them; may wait for them."""
+        ...
 
 
 class Vault(Protocol):
@@ -34,11 +42,47 @@ class Vault(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request will use, guessed before it leaves; with the margin that a guess needs.
+
+    cost, credits: in millionths; None where the model has no known price.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    request_bytes: int
+    cost: int | None
+    credits: int | None
+
+
+class Meter(Protocol):
+    """The counters of one exchange."""
+
+    @property
+    def model(self) -> str:
+        """The model's name as prices know it, "other" where they do not: an alias is no second counter."""
+        ...
+
+    def estimate(self, assumed_output_tokens: int) -> Estimate: ...
+
+    async def reserve(self, claims: Sequence[tuple[Measure, Claim]], wait_s: float) -> Reserved | Denied:
+        """Take all claims or none, waiting until they fit if that is soon. Raises LedgerUnavailable.
+
+        Where the policy only observes, nothing is denied: the levels then tell what would have been.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
-    """What a stage may reach beside the exchange and its own policy section."""
+    """What a stage may reach beside the exchange and its own policy section.
+
+    meter: None where nothing is counted, as in a scan; a stage that needs it then cannot decide.
+    """
 
     scanner: Scanner
     vault: Vault
+    meter: Meter | None = None
 
 
 class Stage[Section](Protocol):

@@ -161,5 +161,7 @@ def _usage(counts: Json) -> Usage | None:
         cache_write=written,
         output=output,
         reasoning=fields.count(counts, "output_tokens_details", "thinking_tokens"),
+        cache_write_1h=fields.some(counts, "cache_creation", "ephemeral_1h_input_tokens"),
+        searches=fields.some(counts, "server_tool_use", "web_search_requests"),
     )
     return None if found == Usage() else found

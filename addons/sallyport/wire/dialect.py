@@ -122,6 +122,10 @@ class Dialect(Protocol):
         """
         ...
 
+    def ask_usage(self, body: bytes) -> bytes | None:
+        """Return the body of a streaming request so that its answer reports usage; None if it does anyway."""
+        ...
+
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         """Say no in the provider's own error shape, with a status on which its SDK does not retry."""
         ...

@@ -38,6 +38,11 @@ def objects(value: Json, *path: str) -> list[dict[str, Json]]:
     return [item for item in found if type(item) is dict] if type(found) is list else []
 
 
+def some(value: Json, *path: str) -> int | None:
+    """Return a count above 0 at a path; a part that is none of the whole is not told apart from an absent one."""
+    return count(value, *path) or None
+
+
 def total(*counts: int | None) -> int | None:
     """Return the sum of what was reported; None if nothing was."""
     known = [c for c in counts if c is not None]
@@ -58,13 +63,11 @@ def require_objects(body: dict[str, Json], name: str) -> None:
 
 
 def model(body: dict[str, Json], call: Call) -> str | None:
-    """Return the model a request names in its body or, failing that, in its target."""
+    """Return the model that answers: the one in the target, which a provider goes by, else the one in the body."""
     found = body.get("model")
-    if found is None:
-        return call.model
-    if type(found) is not str:
+    if found is not None and type(found) is not str:
         raise WireError("wire.type", "/model")
-    return found or call.model
+    return call.model or found or None
 
 
 def stream(body: dict[str, Json], call: Call) -> bool:

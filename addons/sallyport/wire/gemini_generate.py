@@ -250,5 +250,12 @@ def _usage(payload: dict[str, Json]) -> Usage | None:
         cache_read=fields.count(_get(counts, "cachedContentTokenCount")),
         output=fields.total(fields.count(_get(counts, "candidatesTokenCount")), thoughts),
         reasoning=thoughts,
+        audio_input=_audio(counts, "promptTokensDetails"),
+        audio_output=_audio(counts, "candidatesTokensDetails"),
     )
     return None if found == Usage() else found
+
+
+def _audio(counts: Json, name: str) -> int | None:
+    heard = (d for d in fields.objects(_get(counts, name)) if _get(d, "modality") == "AUDIO")
+    return fields.total(*(fields.count(_get(d, "tokenCount")) for d in heard)) or None

@@ -5,10 +5,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from sallyport.decision import Edit, Refusal
-from sallyport.exchange import Operation, Request, Response
+from sallyport.exchange import Operation, Request, Response, Surface
 from sallyport.wire import fields, jsonsplice
 from sallyport.wire.dialect import Answer, Call, StreamReader
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object
+from sallyport.wire.mediatype import require_json
 from sallyport.wire.shape import Reading, Shape, walk
 
 MAX_RETRY_AFTER_S = 60
@@ -28,9 +29,11 @@ class JsonDialect(ABC):
     codes: tuple[str, ...] = ("code", "type", "status")
 
     def read_request(self, body: bytes, call: Call) -> Request:
+        require_json(call.content_type)
         payload = parse_object(body)
         self.check(payload, call.operation)
         reading = walk(payload, self.request)
+        self._read_unused_model(payload, call, reading)
         return Request(
             provider=call.provider,
             dialect=self.name,
@@ -43,6 +46,14 @@ class JsonDialect(ABC):
             max_output_tokens=self.limit(payload),
             previous=self.previous(payload),
         )
+
+    @staticmethod
+    def _read_unused_model(payload: dict[str, Json], call: Call, reading: Reading) -> None:
+        """Where a provider goes by its target, a model in the body is no name but a text like any other."""
+        named = payload.get("model")
+        unused = call.model is not None and type(named) is str and named != call.model
+        if unused and all(segment.at != "/model" for segment in reading.segments):
+            reading.text("/model", Surface.DOCUMENT, str(named))
 
     def read_response(self, body: bytes, status: int) -> Response:
         payload = parse(body, MAX_ANSWER_NODES)
@@ -58,6 +69,10 @@ class JsonDialect(ABC):
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         """An error status serves streams as well: every SDK raises on it before it reads events."""
         return Answer(refusal.status, headers(refusal), dump(self.error(refusal)))
+
+    def ask_usage(self, body: bytes) -> bytes | None:
+        """Most formats report usage unasked."""
+        return None
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         """Return the names of the tools a request declares."""

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.decision import Edit
 from sallyport.wire.dialect import WireError
-from sallyport.wire.jsontext import BOM, LONG_INTEGER, MAX_ANSWER_NODES, parse, public_pointer, untoken
+from sallyport.wire.jsontext import BOM, LONG_INTEGER, MAX_ANSWER_NODES, is_long, parse, public_pointer, untoken
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SCALAR = re.compile(rb"[-+.0-9A-Za-z]++")
 _INTEGER = re.compile(rb"-?[0-9]++(?![.eE])")
+_FRACTION = re.compile(rb"-?[0-9]++(?:\.[0-9]++)?+(?:[eE][-+]?[0-9]++)?+")
 _SKIP = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]', re.DOTALL)
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|.)", re.DOTALL
@@ -124,6 +125,10 @@ def _visit(body: bytes, at: int, target: _Target, found: dict[str, tuple[int, in
         if number and abs(int(number[0])) >= LONG_INTEGER:
             found[target.value] = number.span()
             return number.end()
+        fraction = _FRACTION.match(body, at)
+        if fraction and is_long(float(fraction[0])):
+            found[target.value] = fraction.span()
+            return fraction.end()
     if not target.children:
         return _skip(body, at)
     if first == b"{":
@@ -213,7 +218,7 @@ def _key(body: bytes, start: int, end: int) -> str:
 
 def _edited(raw: bytes, at: str, edits: list[Edit]) -> bytes:
     """Return a token with its edits applied; the spelling of every character no edit covers is kept."""
-    inner = raw[1:-1] if raw.startswith(b'"') else raw
+    inner = raw[1:-1] if raw.startswith(b'"') else str(int(float(raw))).encode() if _is_fraction(raw) else raw
     ordered = sorted(edits, key=lambda e: (e.start, e.end))
     wanted: list[int] = []
     behind = 0
@@ -233,6 +238,10 @@ def _edited(raw: bytes, at: str, edits: list[Edit]) -> bytes:
         pieces += (inner[position : offsets[2 * number]], quote(one.replacement)[1:-1])
         position = offsets[2 * number + 1]
     return b'"' + b"".join(pieces) + inner[position:] + b'"'
+
+
+def _is_fraction(raw: bytes) -> bool:
+    return any(mark in raw for mark in b".eE")
 
 
 def _byte_offsets(inner: bytes, wanted: list[int]) -> list[int] | None:

@@ -27,6 +27,9 @@ BOM = b"\xef\xbb\xbf"
 # read, and edited, like the text of its digits.
 LONG_INTEGER = 10**8
 
+LONGEST_FLOAT = 10.0**20
+"""Whole numbers written as fractions (4.1e15) beyond this have more digits than any identifier."""
+
 _LARGEST = sys.float_info.max
 _TOO_LONG = 10**MAX_INTEGER_DIGITS
 _PLACE = re.compile(r"at line (\d+) column (\d+)$")
@@ -74,6 +77,11 @@ def parse_object(body: bytes) -> dict[str, Json]:
     if type(value) is not dict:
         raise WireError("json.not_object")
     return value
+
+
+def is_long(value: float) -> bool:
+    """Say whether a number with a point or an exponent is a long whole number all the same."""
+    return LONG_INTEGER <= abs(value) < LONGEST_FLOAT and value.is_integer()
 
 
 def token(key: str) -> str:

@@ -51,6 +51,17 @@ def parse_media_type(content_type: str) -> MediaType:
     return MediaType(essence[1].lower(), tuple(parameters.items()))
 
 
+def require_json(content_type: str) -> None:
+    """Check that a body is labelled as the JSON it is read as: one that obeys another label reads other text.
+
+    Raises WireError content_type.other, or what parse_media_type raises.
+    """
+    if not content_type:
+        raise WireError("content_type.other")
+    if parse_media_type(content_type).essence != "application/json":
+        raise WireError("content_type.other")
+
+
 def require_utf8(content_type: str | None) -> None:
     """Check that a Content-Type leaves UTF-8 as the only reading of the body; None is an absent header.
 

@@ -38,6 +38,9 @@ class Opaque:
             raise WireError("edit.pointer")
         return body
 
+    def ask_usage(self, body: bytes) -> bytes | None:
+        return None
+
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         """Answer with an error object in which every provider's SDK finds its message."""
         return Answer(refusal.status, headers(refusal), self._error(refusal))

@@ -113,6 +113,9 @@ class OpenAIBatch:
     def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
         return edit_lines(body, edits)
 
+    def ask_usage(self, body: bytes) -> bytes | None:
+        return None
+
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         return Answer(refusal.status, headers(refusal), dump(openai_common.refusal_body(refusal)))
 

@@ -221,6 +221,9 @@ class OpenAIChat(JsonDialect):
         tokens = fields.limit(payload, "max_completion_tokens", "max_tokens")
         return fields.times(tokens, payload.get("n"))
 
+    def ask_usage(self, body: bytes) -> bytes | None:
+        return openai_common.ask_usage(body)
+
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         return Response(
             status,
@@ -309,8 +312,9 @@ def _finish(payload: dict[str, Json]) -> str | None:
 
 
 def _usage(payload: dict[str, Json]) -> Usage | None:
-    return openai_common.usage(payload.get("usage")) or openai_common.usage(
-        fields.get(payload, "x_groq", "usage")
+    tier = openai_common.tier(payload)
+    return openai_common.usage(payload.get("usage"), tier) or openai_common.usage(
+        fields.get(payload, "x_groq", "usage"), tier
     )
 
 

@@ -1,10 +1,13 @@
 """What the OpenAI dialects share: error bodies, parts of messages, tools, token counts."""
 
+import re
+from dataclasses import replace
+
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface, Usage
-from sallyport.wire import fields, leaves
+from sallyport.wire import fields, jsonsplice, leaves
 from sallyport.wire.jsondialect import message
-from sallyport.wire.jsontext import Json
+from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.shape import Shape, by
 from sallyport.wire.shapes import (
     BASE64,
@@ -96,7 +99,13 @@ def answer_parts() -> dict[str, Shape]:
     }
 
 
-def usage(counts: Json) -> Usage | None:
+def tier(payload: Json) -> str:
+    """Return the service tier of an answer where it changes the price."""
+    found = fields.string(payload, "service_tier")
+    return found if found in ("flex", "priority") else ""
+
+
+def usage(counts: Json, served_as: str = "") -> Usage | None:
     """Normalise prompt_tokens and completion_tokens, DeepSeek's cache counts included; None if absent."""
     if type(counts) is not dict:
         return None
@@ -109,8 +118,50 @@ def usage(counts: Json) -> Usage | None:
         cache_write=cache_write(details),
         output=fields.count(counts, "completion_tokens"),
         reasoning=fields.count(counts, "completion_tokens_details", "reasoning_tokens"),
+        audio_input=fields.some(details, "audio_tokens"),
+        audio_output=fields.some(counts, "completion_tokens_details", "audio_tokens"),
     )
-    return None if found == Usage() else found
+    return None if found == Usage() else replace(found, tier=served_as)
+
+
+def ask_usage(body: bytes) -> bytes | None:
+    """Return the body with stream_options.include_usage set; None if it is, or if there is no object to set it in.
+
+    Spliced in: nothing else of the body changes. The body must have been read before.
+    """
+    payload = parse_object(body)
+    options = payload.get("stream_options")
+    if type(options) is dict:
+        if options.get("include_usage") is True:
+            return None
+        if "include_usage" in options:
+            return _reset(body, "/stream_options/include_usage", b"true")
+        return _reset(body, "/stream_options", None)
+    if "stream_options" in payload:
+        return _reset(body, "/stream_options", b'{"include_usage":true}') if options is None else None
+    start = body.index(b"{") + 1
+    return (
+        body[:start] + b'"stream_options":{"include_usage":true}' + (b"," if payload else b"") + body[start:]
+    )
+
+
+_AFTER_KEY = re.compile(rb"\s*:\s*")
+_LITERAL = re.compile(rb"[a-z]+")
+
+
+def _reset(body: bytes, pointer: str, value: bytes | None) -> bytes | None:
+    """Put a value in place of the literal at a pointer; with None, open the object there with include_usage."""
+    key = jsonsplice.spans(body, [f"{pointer}~k"])[f"{pointer}~k"]
+    colon = _AFTER_KEY.match(body, key[1])
+    if colon is None:
+        return None
+    at = colon.end()
+    if value is None:
+        rest = body[at + 1 :]
+        more = b"" if rest.lstrip().startswith(b"}") else b","
+        return body[: at + 1] + b'"include_usage":true' + more + rest
+    literal = _LITERAL.match(body, at)
+    return None if literal is None else body[:at] + value + body[literal.end() :]
 
 
 def first(*counts: int | None) -> int | None:

@@ -101,6 +101,9 @@ class OpenAIForm:
             return jsonsplice.edit(body, edits)
         return edit_form(body, edits)
 
+    def ask_usage(self, body: bytes) -> bytes | None:
+        return None
+
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         return Answer(refusal.status, headers(refusal), dump(openai_common.refusal_body(refusal)))
 

@@ -270,6 +270,8 @@ def _usage(payload: dict[str, Json]) -> Usage | None:
         input=fields.count(counts, "input_tokens"),
         cache_read=fields.count(counts, "input_token_details", "cached_tokens"),
         output=fields.count(counts, "output_tokens"),
+        audio_input=fields.some(counts, "input_token_details", "audio_tokens"),
+        audio_output=fields.some(counts, "output_token_details", "audio_tokens"),
     )
     return None if found == Usage() else found
 

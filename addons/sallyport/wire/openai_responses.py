@@ -1,5 +1,7 @@
 """OpenAI Responses: input items, output items, and a stream that says every text two to four times."""
 
+from dataclasses import replace
+
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Usage
 from sallyport.wire import fields, openai_common
@@ -191,8 +193,9 @@ def _usage(response: dict[str, Json]) -> Usage | None:
         cache_write=openai_common.cache_write(counts.get("input_tokens_details")),
         output=fields.count(counts, "output_tokens"),
         reasoning=fields.count(counts, "output_tokens_details", "reasoning_tokens"),
+        searches=sum(i.get("type") == "web_search_call" for i in fields.objects(response, "output")) or None,
     )
-    return None if found == Usage() else found
+    return None if found == Usage() else replace(found, tier=openai_common.tier(response))
 
 
 def _error(payload: dict[str, Json], status: int) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from sallyport.exchange import Attachment, Segment, Surface
-from sallyport.wire.jsontext import LONG_INTEGER, Json, token
+from sallyport.wire.jsontext import LONG_INTEGER, Json, is_long, token
 
 FLOW: Final = 1  # the text continues earlier text of its channel
 SOURCE: Final = 2  # the text is JSON source
@@ -132,6 +132,8 @@ def _object(reading: Reading, members: dict[str, Json], at: str, shape: Shape) -
             _array(reading, value, place, child)  # type: ignore[arg-type]
         elif kind is int and child.names and not -LONG_INTEGER < value < LONG_INTEGER:  # type: ignore[operator]
             add(Segment(place, child.surface, str(value)))
+        elif kind is float and child.names and is_long(value):  # type: ignore[arg-type]
+            add(Segment(place, child.surface, str(int(value))))  # type: ignore[arg-type]
 
 
 def _array(reading: Reading, values: list[Json], at: str, shape: Shape) -> None:
@@ -153,3 +155,5 @@ def _array(reading: Reading, values: list[Json], at: str, shape: Shape) -> None:
             _array(reading, value, f"{at}/{index}", child)  # type: ignore[arg-type]
         elif kind is int and child.names and not -LONG_INTEGER < value < LONG_INTEGER:  # type: ignore[operator]
             add(Segment(f"{at}/{index}", child.surface, str(value)))
+        elif kind is float and child.names and is_long(value):  # type: ignore[arg-type]
+            add(Segment(f"{at}/{index}", child.surface, str(int(value))))  # type: ignore[arg-type]

@@ -5,14 +5,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gateways import Recorded
-from sallyport.cli.assembly import make_catalogue, make_detector
+from sallyport.cli.assembly import make_catalogue
+from sallyport.cli.detection import make_detector
 from sallyport.decision import Action, Decision, Verdict
 from sallyport.exchange import Client, Exchange, Operation
+from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import decide, merge_edits
 from sallyport.policy.catalogue import Endpoint
 from sallyport.policy.load import load_preset
 from sallyport.proxy import intake
 from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.state.ledger.memory import MemoryLedger
+from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
@@ -74,7 +78,10 @@ class Judge:
         anonymous = policy.identity.model_copy(update={"unknown": "anonymous"})
         policy = policy.model_copy(update={"identity": anonymous})
         self.live = Live(policy, make_catalogue(), make_detector(policy))
-        self.gateway = Gateway(self.live, Recorded(), KEY, "gw-test", lambda: self.live, MemoryVault(KEY))
+        metering = Metering(MemoryLedger(), TokenCounter())
+        self.gateway = Gateway(
+            self.live, Recorded(), KEY, "gw-test", lambda: self.live, MemoryVault(KEY), metering
+        )
 
     def judge(
         self,
@@ -104,7 +111,8 @@ class Judge:
         scanner = ScanOnce(
             self.live.detector, exchange.request.segments, self.live.policy.detection.max_text_bytes
         )
-        ports_of = ports_for(self.gateway, self.live, scanner)
+        meter = self.gateway.meter(self.live, exchange, len(body))
+        ports_of = ports_for(self.gateway, scanner, meter)
         exchange, verdict = asyncio.run(decide(exchange, self.live.policy, ports_of, deadline_s=60))
         return Judged(
             exchange, verdict, reader.edit(body, merge_edits(verdict.edits, lambda a, b: "[MASKED]"))

@@ -1,0 +1,34 @@
+"""From each earlier schema to the next, with the data that is there."""
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import BigInteger, Column, Connection, Text, update
+
+from sallyport.audit.schema import SCHEMA_VERSION, events, schema_versions
+
+
+def _usage_and_cost(operations: Operations) -> None:
+    """1 to 2: all that a price depends on, and the price."""
+    for name in ("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "searches"):
+        operations.add_column(events.name, Column(name, BigInteger))
+    for name in ("service_tier", "usage_source"):
+        operations.add_column(events.name, Column(name, Text))
+    operations.add_column(events.name, Column("cost_micro_usd", BigInteger))
+
+
+_STEPS = {1: _usage_and_cost}
+"""By the version a step starts from."""
+
+
+def can_migrate(version: int) -> bool:
+    """Say whether there is a way from a version to the present one."""
+    return all(step in _STEPS for step in range(version, SCHEMA_VERSION)) and version <= SCHEMA_VERSION
+
+
+def migrate(connection: Connection, version: int) -> None:
+    """Bring the store to the present schema, inside the caller's transaction."""
+    operations = Operations(MigrationContext.configure(connection))
+    for step in range(version, SCHEMA_VERSION):
+        _STEPS[step](operations)
+    present = update(schema_versions).where(schema_versions.c.part == "audit").values(version=SCHEMA_VERSION)
+    connection.execute(present)

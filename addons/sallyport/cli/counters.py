@@ -1,0 +1,103 @@
+"""What a counter says to a person: amounts in its own unit, when it will be used up, whether the audit agrees."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from sallyport.audit.spend import Booked
+from sallyport.metering.prices import PriceList
+from sallyport.policy.limits import Dimension, Limit, Measure
+from sallyport.stages.ledger import Level
+from sallyport.stages.limits import counter_key
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def shown(rule: Limit | None, counted: int) -> str:
+    """Return an amount in the unit its limit is written in."""
+    if rule is None or rule.unit == 1:
+        return str(counted)
+    return f"{Decimal(counted) / rule.unit:.6f}"
+
+
+def exhausted(level: Level, now: datetime) -> datetime | None:
+    """Return when a calendar window is used up if use goes on as it did in it; None if it is not, or is a bucket."""
+    if level.start_ms is None or level.end_ms is None or level.used <= 0:
+        return None
+    start, end = (_EPOCH + timedelta(milliseconds=ms) for ms in (level.start_ms, level.end_ms))
+    gone = now - start
+    whole = level.limit + level.granted
+    if gone <= timedelta() or now >= end:
+        return None
+    at = start + gone * (whole / level.used) if level.used < whole else now
+    return at if at < end else None
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One counter as the ledger has it and as the events add up, in counted units."""
+
+    key: str
+    rule: Limit
+    ledger: int
+    events: int
+
+    @property
+    def agrees(self) -> bool:
+        return self.ledger == self.events
+
+    def plain(self) -> dict[str, object]:
+        return {
+            "key": self.key,
+            "ledger": shown(self.rule, self.ledger),
+            "events": shown(self.rule, self.events),
+        }
+
+
+def compare(
+    levels: Sequence[Level],
+    rules: Mapping[str, Limit],
+    booked: Callable[[datetime, datetime], tuple[Booked, ...]],
+) -> list[Compared]:
+    """Return every calendar counter that the events can be compared with."""
+    found = []
+    windows: dict[tuple[int, int], tuple[Booked, ...]] = {}
+    for level in levels:
+        rule = rules.get(level.key.partition("/")[0])
+        if rule is None or level.start_ms is None or level.end_ms is None:
+            continue
+        if rule.when is not None or Dimension.ROLE in rule.by or rule.measure not in _AMOUNTS:
+            continue
+        window = level.start_ms, level.end_ms
+        if window not in windows:
+            start, end = (_EPOCH + timedelta(milliseconds=ms) for ms in window)
+            windows[window] = booked(start, end)
+        total = sum(_AMOUNTS[rule.measure](b) for b in windows[window] if _key(rule, b) == level.key)
+        found.append(Compared(level.key, rule, level.used, total))
+    return found
+
+
+_AMOUNTS: Mapping[Measure, Callable[[Booked], int]] = {
+    Measure.REQUESTS: lambda b: b.requests,
+    Measure.INPUT_TOKENS: lambda b: b.input_tokens,
+    Measure.OUTPUT_TOKENS: lambda b: b.output_tokens,
+    Measure.TOTAL_TOKENS: lambda b: b.input_tokens + b.output_tokens,
+    Measure.BYTES: lambda b: b.request_bytes + b.response_bytes,
+    Measure.COST: lambda b: b.cost_micro_usd,
+}
+_PRICES = PriceList()
+
+
+def _key(rule: Limit, booked: Booked) -> str:
+    known = _PRICES.known_as(booked.provider, booked.host, booked.model)
+    values = {
+        Dimension.PRINCIPAL: booked.principal,
+        Dimension.TENANT: booked.tenant,
+        Dimension.KEY: booked.credential,
+        Dimension.MODEL: known or ("other" if booked.model else ""),
+        Dimension.PROVIDER: booked.provider,
+        Dimension.OPERATION: booked.operation,
+        Dimension.NETWORK: booked.client,
+    }
+    return counter_key(rule, values, booked.tenant)

@@ -1,0 +1,53 @@
+"""The detector that a policy asks for: the same in `sallyport run` and in `sallyport scan`. No proxy is imported."""
+
+from pathlib import Path
+
+from sallyport.decision import Mode
+from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.detect.ner.service import NerSettings
+from sallyport.policy.load import PRESETS, load_policy, load_preset
+from sallyport.policy.sections import Policy
+
+
+def read_policy(name: str, mode: Mode | None = None) -> Policy:
+    """Load a policy by preset name or path; a file of the name of a preset wins. Raises OperatorError."""
+    if name in PRESETS and not Path(name).exists():
+        return load_preset(name, mode=mode)
+    return load_policy(Path(name), mode=mode)
+
+
+def detection_settings(policy: Policy) -> DetectionSettings:
+    """Return what a policy says about detection."""
+    return DetectionSettings(
+        paranoia_secrets=policy.detection.paranoia,
+        paranoia_injection=policy.injection.paranoia,
+        min_score=min(policy.masking.min_score, 0.5),
+        deadline_s=policy.detection.deadline_s,
+        max_chars=policy.detection.max_text_bytes,
+        recognisers=policy.recogniser_files,
+    )
+
+
+def ner_settings(policy: Policy) -> NerSettings | None:
+    """Return what a policy says about names and places; None where they are not looked for."""
+    ner = policy.detection.ner
+    if not ner.is_on:
+        return None
+    folder = policy.ner_folder
+    engine = ner.engine if folder is None else f"{ner.engine.partition(':')[0]}:{folder.resolve()}"
+    return NerSettings(
+        engine=engine,
+        entities=frozenset(ner.entities),
+        min_score=ner.min_score,
+        workers=ner.workers,
+        deadline_s=min(ner.deadline_s, policy.detection.deadline_s),
+        surfaces=frozenset(ner.surfaces),
+        max_queue_chars=ner.max_queue_chars,
+    )
+
+
+def make_detector(policy: Policy) -> Detector:
+    """Build the detector a policy asks for; it is warm when returned."""
+    detector = Detector(detection_settings(policy))
+    detector.warm()
+    return detector

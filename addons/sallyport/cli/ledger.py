@@ -1,0 +1,40 @@
+"""Which ledger is meant: a URL, or the file in the gateway's own folder."""
+
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+
+from sallyport.errors import OperatorError
+from sallyport.stages.ledger import Ledger
+
+LedgerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--ledger",
+        help="Counters of limits: memory, sqlite:///FILE, redis://HOST or rediss://HOST; default: ledger.db in "
+        "the confdir. The password of a Redis goes into SALLYPORT_LEDGER, not on the command line.",
+        envvar="SALLYPORT_LEDGER",
+    ),
+]
+
+
+def open_ledger(url: str | None, confdir: Path) -> Ledger:
+    """Return the ledger a URL names. Raises OperatorError; connects only when it is used."""
+    if url == "memory":
+        from sallyport.state.ledger.memory import MemoryLedger
+
+        return MemoryLedger()
+    if url is None or url.startswith("sqlite:///"):
+        from sallyport.state.ledger.sqlite import SqliteLedger
+
+        return SqliteLedger(confdir / "ledger.db" if url is None else Path(url.removeprefix("sqlite:///")))
+    scheme = urlsplit(url).scheme
+    if scheme in ("redis", "rediss", "unix"):
+        from sallyport.state.ledger.redis import RedisLedger
+
+        return RedisLedger(url)
+    raise OperatorError(
+        "--ledger", "it is no ledger", "Write memory, sqlite:///FILE, redis://HOST or rediss://HOST"
+    )

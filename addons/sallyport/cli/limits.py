@@ -1,0 +1,258 @@
+"""`sallyport limits`: how full the limits are, and what can be done about it."""
+
+import asyncio
+import getpass
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.text import printable
+from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
+from sallyport.cli.counters import compare, exhausted, shown
+from sallyport.cli.detection import read_policy
+from sallyport.cli.ledger import LedgerOption, open_ledger
+from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
+from sallyport.policy.limits import Limit
+from sallyport.stages.ledger import Ledger, LedgerUnavailable, Level
+
+app = typer.Typer(
+    help="Show how full limits are, reset them, grant more.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+PolicyOption = Annotated[
+    str, typer.Option("--policy", help="The policy in force, for units and names of limits: preset or file.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one limit a line.")]
+KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The counter, as `limits status` names it.")]
+
+
+@app.command()
+def status(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Only counters that begin so.")] = "",
+    policy: PolicyOption = "balanced",
+    as_json: JsonOption = False,
+    ledger: LedgerOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Show every counter: used, under way, left, when it is full again, and when it will be used up."""
+    rules = _rules(policy)
+    levels = _ask(ledger, confdir, lambda opened: opened.levels(key))
+    _show(levels, rules, as_json)
+
+
+@app.command()
+def top(
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
+    policy: PolicyOption = "balanced",
+    as_json: JsonOption = False,
+    ledger: LedgerOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Show the fullest counters."""
+    rules = _rules(policy)
+    _show(_ask(ledger, confdir, lambda opened: opened.top(count)), rules, as_json)
+
+
+@app.command()
+def reset(
+    key: KeyArgument,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Forget what was used under a counter; what is under way stays. Recorded in the audit."""
+    if not _ask(ledger, confdir, lambda opened: opened.reset(key)):
+        raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
+    _record(store, confdir, key, "reset")
+    typer.echo("reset")
+
+
+@app.command()
+def grant(
+    key: KeyArgument,
+    amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="How much more, in the limit's own unit.")],
+    until: Annotated[str, typer.Option(help="Until when: 12h, 7d, or a UTC time.")] = "1d",
+    policy: PolicyOption = "balanced",
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Add to a limit for a time. Grants add up. Recorded in the audit."""
+    rule = _rules(policy).get(key.partition("/")[0])
+    if rule is None:
+        todo = "Give the policy in force with --policy"
+        raise OperatorError("KEY", "the policy has no limit of that name", todo)
+    more, now = int(_amount(amount) * rule.unit), datetime.now(UTC)
+    end = _later(until, now)
+
+    async def add(opened: Ledger) -> None:
+        until_ms = await opened.now_ms() + int((end - now).total_seconds() * 1000)
+        await opened.grant(key, more, until_ms)
+
+    _ask(ledger, confdir, add)
+    _record(store, confdir, key, "grant")
+    typer.echo(f"granted until {end:%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def reconcile(
+    policy: PolicyOption = "balanced",
+    as_json: JsonOption = False,
+    ledger: LedgerOption = None,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Compare the counters of calendar windows with the audit events. Exit code 1 where they differ.
+
+    Exchanges under way are in neither. Limits by role, or with a condition, cannot be compared: events hold
+    neither roles nor what a condition was asked about.
+    """
+    rules = _rules(policy)
+    levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
+    opened = open_store(store, confdir)
+    try:
+        found = compare(levels, rules, opened.booked)
+    finally:
+        opened.close()
+    for line in found:
+        if as_json:
+            typer.echo(json.dumps({**line.plain(), "agrees": line.agrees}))
+        elif not line.agrees:
+            typer.echo(
+                f"{printable(line.key)}: ledger {shown(line.rule, line.ledger)}, events "
+                f"{shown(line.rule, line.events)}"
+            )
+    differing = sum(not line.agrees for line in found)
+    if not as_json:
+        typer.echo(f"{len(found)} counters compared, {differing} differ, {len(levels) - len(found)} left out")
+    if differing:
+        raise typer.Exit(1)
+
+
+def _rules(policy: str) -> Mapping[str, Limit]:
+    return {rule.id: rule for rule in read_policy(policy, None).limits.rules}
+
+
+def _ask[Reply](
+    ledger: str | None, confdir: Path | None, question: Callable[[Ledger], Awaitable[Reply]]
+) -> Reply:
+    """Open the ledger, ask it, close it. Raises OperatorError where it does not answer."""
+    home = confdir or default_confdir()
+    if ledger == "memory":
+        todo = "Run the gateway with a ledger in a file or in Redis"
+        raise OperatorError("--ledger", "the counters of another process's memory cannot be read", todo)
+    if ledger is None and not (home / "ledger.db").exists():
+        todo = "Give the gateway's own with --confdir or --ledger"
+        raise OperatorError(str(home), "it holds no ledger", todo, exit_code=3)
+
+    async def ask() -> Reply:
+        opened = open_ledger(ledger, home)
+        try:
+            return await question(opened)
+        finally:
+            await opened.close()
+
+    try:
+        return asyncio.run(ask())
+    except LedgerUnavailable as error:
+        raise OperatorError(
+            "--ledger", f"it does not answer ({error})", "Check that it is running", exit_code=3
+        ) from None
+
+
+def _show(levels: Sequence[Level], rules: Mapping[str, Limit], as_json: bool) -> None:
+    now = datetime.now(UTC)
+    if as_json:
+        for level in levels:
+            rule = rules.get(level.key.partition("/")[0])
+            typer.echo(json.dumps(_plain(level, rule, now)))
+        return
+    if not levels:
+        typer.echo("Nothing has been counted yet.")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("counter", overflow="fold")
+    for name in ("used", "under way", "limit", "left", "full again", "used up"):
+        table.add_column(name, justify="right")
+    for level in levels:
+        rule = rules.get(level.key.partition("/")[0])
+        whole = level.limit + level.granted
+        end = exhausted(level, now)
+        table.add_row(
+            Text(printable(level.key)),
+            *(shown(rule, n) for n in (level.used, level.reserved, whole, level.remaining)),
+            "" if not level.resets_in_ms else _moment(now + timedelta(milliseconds=level.resets_in_ms)),
+            "" if end is None else _moment(end),
+        )
+    Console().print(table)
+
+
+def _plain(level: Level, rule: Limit | None, now: datetime) -> dict[str, object]:
+    end = exhausted(level, now)
+    return {
+        "key": level.key,
+        "unit": rule.measure.value if rule else "counted",
+        **{
+            name: float(shown(rule, getattr(level, name)))
+            for name in ("used", "reserved", "limit", "granted", "remaining")
+        },
+        "resets_in_ms": level.resets_in_ms,
+        "exhausted_at": end.isoformat() if end else None,
+    }
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%m-%d %H:%M}Z"
+
+
+def _amount(text: str) -> Decimal:
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        amount = Decimal(-1)
+    if not 0 < amount < 10**15:
+        raise OperatorError("AMOUNT", "it is no amount above zero", "Write a number: 25 or 12.50")
+    return amount
+
+
+def _later(text: str, now: datetime) -> datetime:
+    """Return the time that --until names: from now on, or a time of ISO 8601."""
+    named = moment(text, now)
+    end = now + (now - named) if text.strip()[-1:] in "smhdw" else named
+    if end <= now:
+        raise OperatorError("--until", "it is over already", "Write 12h, 7d, or a time to come")
+    return end
+
+
+def _record(store: str | None, confdir: Path | None, key: str, what: str) -> None:
+    """Put what an operator did into the audit."""
+    opened = open_store(store, confdir, write=True)
+    try:
+        opened.write(
+            [
+                Event(
+                    kind=EventKind.LIMIT_CHANGED,
+                    gateway="cli",
+                    principal=getpass.getuser(),
+                    source="operator",
+                    stage="limits",
+                    reason=f"limits.{key.partition('/')[0]}",
+                    detail=what,
+                )
+            ]
+        )
+    finally:
+        opened.close()

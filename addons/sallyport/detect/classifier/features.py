@@ -1,0 +1,196 @@
+"""A text as hashed word features by sentence: the one reading of a text for training and for judging.
+
+Vectorised over the whole text and linear in its length. Words are known by their letters whatever the
+order and with digits read as the letters they resemble, so that "1gnroe" is "ignore"; ideographs and
+telling marks are words of their own. No feature crosses the end of a sentence.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+BUCKETS = 1 << 16
+"""Size of the feature space; indexes are below it."""
+
+ORDERS = 7
+"""Features of each word: itself, its stem, with its neighbours, with their stems."""
+
+MAX_WORDS = 40
+"""Longest sentence; what has no punctuation is cut into sentences of this many words."""
+
+_LAST = 0xFFFF
+_GAP, _WORD, _MARK, _IDEOGRAPH = range(4)
+_NEWLINE, _STOP, _AFTER_STOP, _QUOTE, _AFTER_QUOTE = 1, 2, 4, 8, 16
+_STEM = 5
+_LEET = dict(zip("013457", "oieast", strict=True))
+_MARKS = ':!?"<>[]{}#=|`/()'
+_FIRST = np.uint64(0x9E3779B97F4A7C15)
+_ODD = tuple(
+    np.uint64(n)
+    for n in (
+        0xBF58476D1CE4E5B9,
+        0x94D049BB133111EB,
+        0xD6E8FEB86659FD93,
+        0xA0761D6478BD642F,
+        0xE7037ED1A0B428DB,
+        0x8EBC6AF09C88C6E3,
+        0x589965CC75374CC3,
+        0x1D8E4E27C47D124F,
+        0xEB44ACCAB455D165,
+        0xC6A4A7935BD1E995,
+        0x9FB21C651E98DF25,
+        0xCBF29CE484222325,
+        0xFF51AFD7ED558CCD,
+        0xC4CEB9FE1A85EC53,
+    )
+)
+_SHIFT = np.uint64(64 - BUCKETS.bit_length() + 1)
+_FOLD = np.uint64(31)
+
+type Indexes = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of a text.
+
+    buckets: (ORDERS, words), the features of each. starts: (words,), code points of their first letters.
+    sentences: (sentences,), the index of each sentence's first word; empty for a text without words.
+    """
+
+    buckets: Indexes
+    starts: Indexes
+    sentences: Indexes
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    kind: NDArray[np.uint8]
+    role: NDArray[np.uint8]
+    value: NDArray[np.uint64]
+
+
+def words(text: str) -> Words:
+    """Read a text. Never raises; offsets are code points of the text as given."""
+    tables = _tables()
+    codes = _codes(text)
+    kind = tables.kind[codes]
+    new = kind > _WORD
+    new[1:] |= (kind[1:] == _WORD) & (kind[:-1] != _WORD)
+    new[:1] |= kind[:1] == _WORD
+    starts = np.flatnonzero(new)
+    if not starts.size:
+        none = np.zeros(0, np.int64)
+        return Words(np.zeros((ORDERS, 0), np.int64), none, none)
+    value = tables.value[codes]
+    word = np.add.reduceat(value, starts) * _ODD[0]
+    word ^= word >> _FOLD
+    sentences = _sentences(tables.role[codes], starts)
+    return Words(_buckets(word, _stems(value, starts, word), sentences), starts, sentences)
+
+
+def _codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
+    if text.isascii():
+        return np.frombuffer(text.encode("ascii"), np.uint8)
+    return np.minimum(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4"), np.uint32(_LAST))
+
+
+def _stems(
+    value: NDArray[np.uint64], starts: Indexes, word: NDArray[np.uint64]
+) -> NDArray[np.uint64]:
+    """Return the hash of the first letters in order; of a short word, the word's own."""
+    long = np.flatnonzero(np.diff(starts, append=value.size) > _STEM)
+    first = starts[long]
+    stem = value[first] * _ODD[1]
+    for place in range(1, _STEM):
+        stem += value[first + place] * _ODD[1 + place]
+    stems = word.copy()
+    stems[long] = stem ^ (stem >> _FOLD)
+    return stems
+
+
+def _sentences(role: NDArray[np.uint8], starts: Indexes) -> Indexes:
+    after = role[1:]
+    ends = (role & _NEWLINE).astype(bool)
+    ends[:-1] |= ((role[:-1] & _STOP) << 1) & after != 0
+    ends[:-1] |= ((role[:-1] & _QUOTE) << 1) & after != 0
+    firsts = np.searchsorted(starts, np.flatnonzero(ends), side="right")
+    flags = np.zeros(starts.size + 1, bool)
+    flags[firsts] = True
+    flags[0] = True
+    firsts = np.flatnonzero(flags[:-1])
+    lengths = np.diff(firsts, append=starts.size)
+    if lengths.max() <= MAX_WORDS:
+        return firsts
+    pieces = -(-lengths // MAX_WORDS)
+    within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
+    return np.repeat(firsts, pieces) + within * MAX_WORDS
+
+
+def _buckets(word: NDArray[np.uint64], stem: NDArray[np.uint64], sentences: Indexes) -> Indexes:
+    before, earlier = _shifted(word, sentences)
+    stem_before, stem_earlier = _shifted(stem, sentences)
+    out = np.empty((ORDERS, word.size), np.uint64)
+    out[0] = word * _ODD[6]
+    out[1] = stem * _ODD[7]
+    pair = before * _ODD[9]
+    out[2] = word * _ODD[8] + pair
+    out[3] = word * _ODD[10] + pair + earlier * _ODD[11]
+    out[4] = word * _ODD[12] + earlier * _ODD[13]
+    stem_pair = stem_before * _ODD[3]
+    out[5] = stem * _ODD[2] + stem_pair
+    out[6] = stem * _ODD[4] + stem_pair + stem_earlier * _ODD[5]
+    out ^= out >> _FOLD
+    out *= _ODD[0]
+    out >>= _SHIFT
+    return out.astype(np.int64)
+
+
+def _shifted(
+    values: NDArray[np.uint64], sentences: Indexes
+) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Return the word before each and the one before that; before a sentence stands its beginning."""
+    before = np.empty_like(values)
+    before[1:] = values[:-1]
+    before[sentences] = _FIRST
+    earlier = np.empty_like(values)
+    earlier[1:] = before[:-1]
+    earlier[sentences] = 0
+    return before, earlier
+
+
+@cache
+def _tables() -> _Tables:
+    kind = np.zeros(_LAST + 1, np.uint8)
+    role = np.zeros(_LAST + 1, np.uint8)
+    letter = np.arange(_LAST + 1, dtype=np.uint64)
+    for code in range(_LAST + 1):
+        char = chr(code)
+        if char.isalnum() or char in "_'":
+            kind[code] = _IDEOGRAPH if 0x3040 <= code <= 0xD7A3 else _WORD
+        elif char in _MARKS:
+            kind[code] = _MARK
+        low = char.lower()
+        letter[code] = ord(_LEET.get(low, low[0]))
+    role[kind == _GAP] |= _AFTER_STOP
+    role[kind == _IDEOGRAPH] |= _AFTER_STOP
+    for char in "\n\r":
+        role[ord(char)] |= _NEWLINE
+    for char in ".!?;\u3002\uff01\uff1f":
+        role[ord(char)] |= _STOP
+    for char in "\"'":
+        role[ord(char)] |= _AFTER_STOP
+    role[ord('"')] |= _QUOTE
+    for char in ",:}]":
+        role[ord(char)] |= _AFTER_QUOTE
+    for char in "<>":
+        role[ord(char)] |= _NEWLINE
+    value = letter + np.uint64(1)
+    value *= _ODD[0]
+    value ^= value >> np.uint64(27)
+    value *= _ODD[1]
+    value ^= value >> _FOLD
+    value[kind == _GAP] = 0
+    return _Tables(kind, role, value)

@@ -1,0 +1,101 @@
+"""The network that judges windows of sentences: embed, sum, one hidden layer per kind of surface.
+
+A text is as suspicious as its most suspicious window of one to ten sentences, so that what surrounds a
+planted sentence cannot hide it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sallyport.detect.classifier.features import Indexes, Words, words
+
+SCALES = (1, 2, 4, 10)
+"""Sentences in a window."""
+
+SHORT = 8
+"""Words below which a window counts as this long, so that two words alone convince nobody."""
+
+type Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The layers of one surface class: (width, hidden), (hidden,), (hidden,), scalar."""
+
+    inner: Floats
+    inner_bias: Floats
+    outer: Floats
+    outer_bias: float
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The most suspicious window of a text.
+
+    logit: log-odds before calibration. start, end: code points; end reaches to the next sentence.
+    sentences: how many the text has.
+    """
+
+    logit: float
+    start: int
+    end: int
+    sentences: int
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """Trained weights. table: (features.BUCKETS, width)."""
+
+    table: Floats
+    heads: dict[str, Head]
+
+    def judge(self, text: str, head: str) -> Window | None:
+        """Return the window that convinces most; None for a text without words. Never raises."""
+        read = words(text)
+        if not read.sentences.size:
+            return None
+        sums = np.add.reduceat(self._embedded(read), read.sentences, axis=0)
+        lengths = np.diff(read.sentences, append=read.starts.size)
+        low, high = windows(read.sentences.size)
+        logits = self.heads_logits(head, pooled(sums, lengths, low, high))
+        best = int(logits.argmax())
+        first, last = int(low[best]), int(high[best])
+        end = int(read.starts[read.sentences[last]]) if last < read.sentences.size else len(text)
+        start = int(read.starts[read.sentences[first]])
+        return Window(float(logits[best]), start, end, read.sentences.size)
+
+    def _embedded(self, read: Words) -> Floats:
+        rows = self.table.take(read.buckets[0], axis=0)
+        for order in read.buckets[1:]:
+            rows += self.table.take(order, axis=0)
+        return rows
+
+    def heads_logits(self, head: str, pool: Floats) -> Floats:
+        """Return the log-odds of pooled windows: (windows, width) to (windows,)."""
+        layers = self.heads[head]
+        hidden = pool @ layers.inner
+        hidden += layers.inner_bias
+        np.maximum(hidden, 0.0, out=hidden)
+        logits: Floats = hidden @ layers.outer + np.float32(layers.outer_bias)
+        return logits
+
+
+def windows(sentences: int) -> tuple[Indexes, Indexes]:
+    """Return first and last-plus-one sentence of every window of a text."""
+    scales = [s for s in SCALES if s <= sentences]
+    low = np.concatenate([np.arange(sentences - s + 1) for s in scales])
+    high = low + np.repeat(scales, [sentences - s + 1 for s in scales])
+    return low, high
+
+
+def pooled(sums: Floats, lengths: Indexes, low: Indexes, high: Indexes) -> Floats:
+    """Return the sums of sentences over windows, divided by the root of their length in words."""
+    total = np.zeros((len(sums) + 1, sums.shape[1]), np.float32)
+    np.cumsum(sums, axis=0, out=total[1:])
+    counted = np.zeros(len(sums) + 1, np.int64)
+    np.cumsum(lengths, out=counted[1:])
+    scale = (1.0 / np.sqrt(np.maximum(counted[high] - counted[low], SHORT))).astype(np.float32)
+    out: Floats = (total[high] - total[low]) * scale[:, None]
+    return out

@@ -1,0 +1,71 @@
+"""The engines a policy can name. Runs in worker processes; nothing is ever fetched from a network.
+
+builtin | spacy:PACKAGE | spacy:/PATH | transformers:/FOLDER | onnx:/FOLDER, paths absolute.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from sallyport.detect.ner.engine import Engine
+from sallyport.errors import OperatorError
+
+
+def load(name: str) -> Engine:
+    """Load an engine; seconds. Raises OperatorError if it, or a library it needs, is not there."""
+    kind, _, place = name.partition(":")
+    loader = _LOADERS.get(kind)
+    if loader is None or (kind == "builtin") != (place == ""):
+        todo = "Use builtin, spacy:PACKAGE, spacy:/PATH, transformers:/FOLDER or onnx:/FOLDER"
+        raise OperatorError(name, "this is no engine", todo)
+    return loader(place)
+
+
+def _builtin(_: str) -> Engine:
+    try:
+        from sallyport.detect.ner import builtin
+
+        return builtin.load()
+    except (ImportError, FileNotFoundError):
+        what = "the built-in engine or its weights are missing from this installation"
+        raise OperatorError("builtin", what, "Reinstall sallyport, or name another engine") from None
+
+
+def _spacy(place: str) -> Engine:
+    from sallyport.detect.ner import spacyengine
+
+    return spacyengine.load(place)
+
+
+def _transformers(place: str) -> Engine:
+    from sallyport.detect.ner import tokenclass
+
+    return tokenclass.load_transformers(Path(place))
+
+
+def _onnx(place: str) -> Engine:
+    from sallyport.detect.ner import tokenclass
+
+    return tokenclass.load_onnx(Path(place))
+
+
+_LOADERS: dict[str, Callable[[str], Engine]] = {
+    "builtin": _builtin,
+    "spacy": _spacy,
+    "transformers": _transformers,
+    "onnx": _onnx,
+}
+
+
+def folder_revision(folder: Path, libraries: Iterable[str]) -> str:
+    """Return a digest of every file of a model and of the versions of the libraries that run it."""
+    digest = hashlib.blake2b(digest_size=16)
+    for library in libraries:
+        digest.update(f"{library}={version(library)}\0".encode())
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()

@@ -1,0 +1,137 @@
+"""What usage costs, in millionths of a US dollar: list prices from genai-prices, contract prices before them.
+
+Offline: the price table ships with the library, and its updater is never started. An unknown model has no
+price and raises; it is never free.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import ROUND_CEILING, Decimal
+from fnmatch import fnmatchcase
+from functools import lru_cache
+from typing import Any
+
+from sallyport.exchange import Usage
+
+MICRO = Decimal(1_000_000)
+
+
+class UnknownPrice(LookupError):
+    """No price is known for a model of a provider, or not for what was used of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContractPrice:
+    """A price of one's own for the models of a provider that match. US dollars per million tokens.
+
+    provider, model: globs over the catalogue's name and the model as the client names it, lower case.
+    cache_read, cache_write: None takes the price of input. request: US dollars per call.
+    """
+
+    provider: str
+    model: str
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    request: Decimal = Decimal(0)
+
+    def covers(self, provider: str, model: str) -> bool:
+        return fnmatchcase(provider, self.provider) and fnmatchcase(model.lower(), self.model)
+
+    def of(self, usage: Usage) -> Decimal:
+        """Return what usage costs, in US dollars."""
+        read, written = usage.cache_read or 0, usage.cache_write or 0
+        fresh = max(0, (usage.input or 0) - read - written)
+        tokens = (
+            fresh * self.input
+            + read * (self.input if self.cache_read is None else self.cache_read)
+            + written * (self.input if self.cache_write is None else self.cache_write)
+            + (usage.output or 0) * self.output
+        )
+        return tokens / MICRO + self.request
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a call costs. micro_usd is rounded up, so that nothing is free. source: contract or list."""
+
+    micro_usd: int
+    source: str
+
+
+class PriceList:
+    """Prices by provider, host and model. Thread-safe.
+
+    contract: the first that covers a model wins; a last one with model "*" prices unknown models.
+    """
+
+    def __init__(self, contract: Sequence[ContractPrice] = ()) -> None:
+        self._contract = tuple(contract)
+
+    def price(self, provider: str, host: str, model: str | None, usage: Usage, at: datetime) -> Price:
+        """Return what usage costs. provider: the catalogue's name; at: when the call was made.
+
+        Raises UnknownPrice.
+        """
+        own = self._own(provider, host, model or "")
+        if own is not None:
+            return Price(_micro(own.of(usage)), "contract")
+        return Price(_micro(_listed(host, model or "", usage, at)), "list")
+
+    def known_as(self, provider: str, host: str, model: str | None) -> str | None:
+        """Return the name of a model in the price list, one for all its aliases; None for an unknown one."""
+        try:
+            return str(_find(host, model or "")[1].id)
+        except UnknownPrice:
+            own = self._own(provider, host, model or "")
+            return None if own is None else own.model
+
+    def _own(self, provider: str, host: str, model: str) -> ContractPrice | None:
+        """Return the contract price in force; one for every model gives way to a list price."""
+        found = next((c for c in self._contract if c.model != "*" and c.covers(provider, model)), None)
+        if found is not None:
+            return found
+        try:
+            _find(host, model)
+        except UnknownPrice:
+            return next((c for c in self._contract if c.covers(provider, model)), None)
+        return None
+
+
+def _listed(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
+    import genai_prices
+
+    provider, found = _find(host, model)
+    tokens = genai_prices.Usage(
+        input_tokens=usage.input or 0,
+        cache_read_tokens=usage.cache_read or None,
+        cache_write_tokens=usage.cache_write or None,
+        cache_write_1h_tokens=usage.cache_write_1h or None,
+        output_tokens=usage.output or 0,
+        input_audio_tokens=usage.audio_input or None,
+        output_audio_tokens=usage.audio_output or None,
+        web_searches=usage.searches or None,
+    )
+    context = {"service_tier": usage.tier} if usage.tier else None
+    try:
+        price = found.calc_price(tokens, provider, genai_request_timestamp=at, price_context=context)
+    except (LookupError, ValueError) as error:
+        raise UnknownPrice(f"no price for what was used ({type(error).__name__})") from None
+    return Decimal(price.total_price)
+
+
+@lru_cache(maxsize=1024)
+def _find(host: str, model: str) -> tuple[Any, Any]:
+    """Return provider and model of the price list. Raises UnknownPrice, which is not cached."""
+    from genai_prices import data_snapshot
+
+    try:
+        return data_snapshot.get_snapshot().find_provider_model(model, None, None, f"https://{host}/")
+    except LookupError as error:
+        raise UnknownPrice(f"no list price ({type(error).__name__})") from None
+
+
+def _micro(usd: Decimal) -> int:
+    return int((usd * MICRO).to_integral_value(ROUND_CEILING))

@@ -1,0 +1,301 @@
+"""How much may be used: every limit that applies must have room, and all are taken at once or none.
+
+What is reserved here is an estimate; it is settled from what the provider reports once the answer is there.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import ROUND_FLOOR, Decimal
+from urllib.parse import quote
+
+from sallyport.decision import Action, Decision, Mode
+from sallyport.exchange import Exchange, Principal
+from sallyport.policy.condition import Condition, ConditionError, ConditionInput, condition_input
+from sallyport.policy.limits import Ceilings, Dimension, Limit, Limits, Measure
+from sallyport.stages.ledger import (
+    MAX_AMOUNT,
+    MAX_KEY_CHARS,
+    Calendar,
+    Claim,
+    Concurrent,
+    Denied,
+    LedgerUnavailable,
+    Level,
+    RollingWindow,
+    TokenBucket,
+    Unit,
+    Window,
+)
+from sallyport.stages.stage import Estimate, Ports
+
+RETRY_WITHIN_MS = 60_000
+"""A client is told to wait and try again if its request fits within this; beyond, that it is over."""
+
+_NO_CEILINGS = Ceilings()
+_SAFE = " :@+,;()[]!*'$&"
+_MONEY = {Measure.COST, Measure.CREDITS}
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One limit as it applies to one exchange. base: without its grace, in counted units."""
+
+    rule: Limit
+    claim: Claim
+    base: int
+
+
+class LimitsStage:
+    """Reserves what a request will use; denies where something is used up."""
+
+    name = "limits"
+
+    async def decide(self, exchange: Exchange, section: Limits, ports: Ports) -> Decision:
+        if not section.rules and section.ceilings == _NO_CEILINGS:
+            return Decision(self.name, Action.ALLOW, "limits.none")
+        meter = ports.meter
+        if meter is None:
+            raise RuntimeError("limits without counters")
+        estimate = meter.estimate(section.assumed_output_tokens)
+        over = _over_ceiling(exchange, section, estimate)
+        if over:
+            return Decision(self.name, Action.DENY, "limits.ceiling", message=over, status=400)
+        given = condition_input(exchange)
+        rules = [rule for rule in section.rules if rule.when is None or _holds(rule.when, given)]
+        if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
+            return Decision(
+                self.name,
+                Action.DENY,
+                "limits.no_price",
+                message="This model has no known price, and a budget applies. Use another model, or ask "
+                f"{section.ask} to give it a price.",
+            )
+        asked = [a for rule in rules for a in _asked(rule, exchange, section, meter.model, estimate, given)]
+        if not asked:
+            return Decision(self.name, Action.ALLOW, "limits.none")
+        wait_s = min(a.rule.wait_s for a in asked)
+        try:
+            answer = await meter.reserve([(a.rule.measure, a.claim) for a in asked], wait_s)
+        except LedgerUnavailable:
+            return Decision(
+                self.name,
+                Action.DENY,
+                "limits.unavailable",
+                message="The gateway cannot count this request, so it was not sent. Try again in a few seconds.",
+                status=503,
+            )
+        if isinstance(answer, Denied):
+            refused = {d.claim.key: d.fits_in_ms for d in answer.denials}
+            first = max(
+                (a for a in asked if a.claim.key in refused),
+                key=lambda a: (refused[a.claim.key] is None, refused[a.claim.key] or 0),
+            )
+            level = answer.levels[asked.index(first)]
+            return self._used_up(first, level, refused[first.claim.key], section, None)
+        return self._within(asked, answer.levels, section)
+
+    def _within(self, asked: Sequence[_Asked], levels: Sequence[Level], section: Limits) -> Decision:
+        """Say that there is room; or, where a limit only observes, that there would not be."""
+        warnings = []
+        for each, level in zip(asked, levels, strict=True):
+            taken = level.used + level.reserved
+            if taken > each.claim.limit + level.granted:
+                mode = None if each.claim.enforced else Mode.OBSERVE
+                return self._used_up(each, level, level.resets_in_ms, section, mode)
+            share = each.rule.soft
+            if share is not None and taken >= (each.base + level.granted) * share:
+                warnings.append(
+                    f"{each.rule.id}: {_percent(taken, each.base + level.granted)} used{_resets(level)}"
+                )
+        if warnings:
+            return Decision(self.name, Action.ALLOW, "limits.soft", message="; ".join(warnings))
+        return Decision(self.name, Action.ALLOW, "limits.reserved")
+
+    def _used_up(
+        self, asked: _Asked, level: Level, fits_in_ms: int | None, section: Limits, mode: Mode | None
+    ) -> Decision:
+        rule = asked.rule
+        soon = fits_in_ms is not None and fits_in_ms <= RETRY_WITHIN_MS
+        amount = f"{_shown(rule, asked.base + level.granted)} {_UNITS[rule.measure]}"
+        period = f" per {rule.per}" if rule.per else " at once"
+        whose = f" for this {' and '.join(rule.by)}" if rule.by else " for everybody together"
+        message = (
+            f"The limit `{rule.id}` of {amount}{period}{whose} has no room for this request: "
+            f"{_shown(rule, level.used)} used, {_shown(rule, level.reserved)} under way, "
+            f"{_shown(rule, asked.claim.amount)} needed{_resets(level)}. Ask {rule.ask or section.ask} for more."
+        )
+        return Decision(
+            self.name,
+            Action.DENY,
+            f"limits.{rule.id}",
+            message=message,
+            rule_mode=mode or rule.mode,
+            status=429,
+            retry_after_s=max(1, -(-(fits_in_ms or 0) // 1000)) if soon else None,
+        )
+
+
+def _over_ceiling(exchange: Exchange, section: Limits, estimate: Estimate) -> str:
+    """Return what a caller reads whose request is too large in itself; empty if it is not."""
+    ceilings, request = section.ceilings, exchange.request
+    asked = request.max_output_tokens
+    if ceilings.texts is not None and len(request.segments) > ceilings.texts:
+        return f"The request holds {len(request.segments)} texts; at most {ceilings.texts} are allowed."
+    if ceilings.input_tokens is not None and estimate.input_tokens > ceilings.input_tokens:
+        return (
+            f"The request holds about {estimate.input_tokens} tokens; at most {ceilings.input_tokens} are "
+            "allowed. Send less text."
+        )
+    if ceilings.max_output_tokens is not None and asked is not None and asked > ceilings.max_output_tokens:
+        return f"The request asks for {asked} tokens of output; at most {ceilings.max_output_tokens} are allowed."
+    return ""
+
+
+def _asked(
+    rule: Limit,
+    exchange: Exchange,
+    section: Limits,
+    model: str,
+    estimate: Estimate,
+    given: ConditionInput,
+) -> Iterator[_Asked]:
+    who = exchange.principal or Principal(id="", tenant="", source="none")
+    base = _counted(_limit_of(rule, who, given) * rule.unit)
+    grace = Decimal(str(rule.grace)) + 1
+    amount = min(_amount(rule.measure, estimate), MAX_AMOUNT)
+    for key in _keys(rule, exchange, who, model):
+        if rule.kind == "bucket":
+            assert rule.per is not None
+            size = base if rule.burst is None else _counted(rule.burst * rule.unit)
+            refill = TokenBucket(max(1, base), int(rule.per.length.total_seconds() * 1000))
+            claim = Claim(key, _counted(Decimal(size) * grace), amount, refill, rule.mode is not Mode.OBSERVE)
+            yield _Asked(rule, claim, size)
+        else:
+            claim = Claim(
+                key,
+                _counted(Decimal(base) * grace),
+                amount,
+                _window(rule, section),
+                rule.mode is not Mode.OBSERVE,
+            )
+            yield _Asked(rule, claim, base)
+
+
+def _window(rule: Limit, section: Limits) -> Window:
+    if rule.kind == "concurrent":
+        return Concurrent()
+    assert rule.per is not None
+    if rule.kind == "calendar":
+        return Calendar(Unit(rule.per.value), section.time_zone)
+    return RollingWindow(int(rule.per.length.total_seconds() * 1000))
+
+
+def _limit_of(rule: Limit, who: Principal, given: ConditionInput) -> Decimal:
+    """Return the limit for somebody, now: the largest tier that fits, times every factor that holds."""
+    fitting = [
+        tier.limit
+        for tier in rule.tiers
+        if (tier.role is None or tier.role in who.roles)
+        and (tier.tenant is None or tier.tenant == who.tenant)
+    ]
+    limit = max(fitting, default=rule.limit)
+    for factor in rule.factors:
+        try:
+            holds = factor.when.holds(given)
+        except ConditionError:
+            holds = factor.times < 1
+        if holds:
+            limit *= Decimal(str(factor.times))
+    return limit
+
+
+def _amount(measure: Measure, estimate: Estimate) -> int:
+    match measure:
+        case Measure.INPUT_TOKENS:
+            return estimate.input_tokens
+        case Measure.OUTPUT_TOKENS:
+            return estimate.output_tokens
+        case Measure.TOTAL_TOKENS:
+            return estimate.input_tokens + estimate.output_tokens
+        case Measure.BYTES:
+            return estimate.request_bytes
+        case Measure.COST:
+            return estimate.cost or 0
+        case Measure.CREDITS:
+            return estimate.credits or 0
+        case _:
+            return 1
+
+
+def _keys(rule: Limit, exchange: Exchange, who: Principal, model: str) -> Iterator[str]:
+    """Return the counters of a rule that an exchange falls under: one, or one per role."""
+    request, client = exchange.request, exchange.client
+    values = {
+        Dimension.PRINCIPAL: who.id,
+        Dimension.TENANT: who.tenant,
+        Dimension.KEY: client.credential or "",
+        Dimension.MODEL: model,
+        Dimension.PROVIDER: request.provider,
+        Dimension.OPERATION: request.operation.value,
+        Dimension.NETWORK: client.address,
+    }
+    for role in (who.roles or ("",)) if Dimension.ROLE in rule.by else ("",):
+        yield counter_key(rule, {**values, Dimension.ROLE: role}, who.tenant)
+
+
+def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> str:
+    """Return the name of a counter: the limit, then what it counts apart.
+
+    The same name in two tenants is two people, and two roles.
+    """
+    parts = [rule.id]
+    for dimension in rule.by:
+        value = values[dimension]
+        if dimension in (Dimension.PRINCIPAL, Dimension.ROLE):
+            value = f"{tenant}:{value}"
+        parts.append(f"{dimension}={quote(value, safe=_SAFE)}")
+    return "/".join(parts)[:MAX_KEY_CHARS]
+
+
+def _holds(condition: Condition, given: ConditionInput) -> bool:
+    try:
+        return condition.holds(given)
+    except ConditionError:
+        return True
+
+
+def _counted(amount: Decimal) -> int:
+    return min(int(amount.to_integral_value(ROUND_FLOOR)), MAX_AMOUNT)
+
+
+_UNITS = {
+    Measure.REQUESTS: "requests",
+    Measure.INPUT_TOKENS: "input tokens",
+    Measure.OUTPUT_TOKENS: "output tokens",
+    Measure.TOTAL_TOKENS: "tokens",
+    Measure.BYTES: "bytes",
+    Measure.COST: "US dollars",
+    Measure.CREDITS: "credits",
+    Measure.CONCURRENT: "requests",
+}
+
+
+def _shown(rule: Limit, counted: int) -> str:
+    if rule.unit == 1:
+        return str(counted)
+    return f"{Decimal(counted) / rule.unit:.4f}".rstrip("0").rstrip(".")
+
+
+def _percent(taken: int, limit: int) -> str:
+    return f"{taken * 100 // limit} %" if limit else "all"
+
+
+def _resets(level: Level) -> str:
+    """Return when a limit has room again, in the unit a reader thinks in."""
+    if not level.resets_in_ms:
+        return ""
+    seconds = -(-level.resets_in_ms // 1000)
+    for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f", full again in {-(-seconds // size)} {unit}"
+    return f", full again in {seconds} seconds"

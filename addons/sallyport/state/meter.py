@@ -1,0 +1,276 @@
+"""The counters of exchanges: an estimate reserved before a request leaves, what was used settled after it.
+
+Nothing stays reserved: an exchange that is refused later releases, one that breaks settles what was seen, and
+one whose gateway dies expires with its lease.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from sallyport.exchange import Exchange, Response, Usage
+from sallyport.metering.prices import PriceList, UnknownPrice
+from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
+from sallyport.policy.limits import Measure
+from sallyport.stages.ledger import MAX_AMOUNT, Claim, Denied, Ledger, LedgerUnavailable, Reserved
+from sallyport.stages.stage import Estimate
+
+LEASE_MS = 90_000
+RENEW_EVERY_S = 30.0
+"""Open exchanges hold what they reserved for a lease at a time, so that a dead gateway lets go of it."""
+
+_SETTLE_TRIES = 5
+_COUNT_CHARS = 64 * 1024
+_NOTHING = Usage(input=0, output=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """What a policy says of prices. unknown_is_free: count a model without a price as nothing."""
+
+    prices: PriceList = field(default_factory=PriceList)
+    credit_usd: Decimal = Decimal("0.01")
+    unknown_is_free: bool = False
+
+    def cost(self, exchange: Exchange, usage: Usage) -> int | None:
+        """Return millionths of a dollar; None where nobody knows the price."""
+        request = exchange.request
+        try:
+            return self.prices.price(
+                request.provider, exchange.host, request.model, usage, exchange.received_at
+            ).micro_usd
+        except UnknownPrice:
+            return 0 if self.unknown_is_free else None
+
+    def credits(self, cost: int | None) -> int | None:
+        """Return millionths of a credit."""
+        if cost is None or not self.credit_usd:
+            return cost
+        return int(cost / self.credit_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Metered:
+    """What an exchange used. source: provider (reported), counted (from what was seen), estimated, or empty.
+
+    cost_micro_usd: millionths of a dollar, None where nobody knows the price.
+    """
+
+    usage: Usage | None
+    source: str = ""
+    cost_micro_usd: int | None = None
+
+
+@dataclass(slots=True)
+class Metering:
+    """What all exchanges of a gateway share: the ledger, the token counter, what is under way.
+
+    orphans: exchanges that an earlier process left open; what they had reserved is booked as used.
+    """
+
+    ledger: Ledger
+    tokens: TokenCounter
+    orphans: tuple[str, ...] = ()
+    _open: "dict[str, ExchangeMeter]" = field(default_factory=dict)
+    _settling: set[asyncio.Task[None]] = field(default_factory=set)
+    _keeper: "asyncio.Task[None] | None" = None
+
+    async def close(self) -> None:
+        """Book what has ended and let go of the store."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        while self._settling:
+            await asyncio.gather(*self._settling, return_exceptions=True)
+        await self.ledger.close()
+
+    async def _keep(self) -> None:
+        """Renew the leases of what is under way, for as long as the gateway runs."""
+        orphans, self.orphans = self.orphans, ()
+        for exchange_id in orphans:
+            await self._settle(exchange_id, {})
+        while True:
+            await asyncio.sleep(RENEW_EVERY_S)
+            for meter in list(self._open.values()):
+                with suppress(LedgerUnavailable):
+                    await self.ledger.renew(meter.exchange.id, LEASE_MS)
+            with suppress(LedgerUnavailable):
+                await self.ledger.sweep()
+
+    def later(self, meter: "ExchangeMeter", amounts: dict[str, int] | None) -> None:
+        """Settle, or release where amounts is None, without holding up whoever calls."""
+        self._open.pop(meter.exchange.id, None)
+        task = asyncio.get_running_loop().create_task(self._settle(meter.exchange.id, amounts))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
+    async def _settle(self, exchange_id: str, amounts: dict[str, int] | None) -> None:
+        for wait_s in range(1, _SETTLE_TRIES + 1):
+            try:
+                if amounts is None:
+                    await self.ledger.release(exchange_id)
+                else:
+                    await self.ledger.settle(exchange_id, amounts)
+            except LedgerUnavailable:
+                await asyncio.sleep(wait_s)
+            else:
+                return
+
+    def opened(self, meter: "ExchangeMeter") -> None:
+        self._open[meter.exchange.id] = meter
+        self.start()
+
+    def start(self) -> None:
+        """Begin to look after leases; needs a running loop."""
+        if self._keeper is None or self._keeper.done():
+            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+
+
+class ExchangeMeter:
+    """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
+
+    model: as it may be written down. enforced: False where the policy only observes limits: everything is
+    counted, nothing denied.
+    """
+
+    def __init__(
+        self,
+        metering: Metering,
+        tariff: Tariff,
+        exchange: Exchange,
+        *,
+        request_bytes: int,
+        enforced: bool,
+    ) -> None:
+        self._metering = metering
+        self._tariff = tariff
+        self._request_bytes = request_bytes
+        self._enforced = enforced
+        self._claims: tuple[tuple[Measure, Claim], ...] = ()
+        self._input: Count | None = None
+        self._expected_output = 0
+        self._reserved = Metered(None)
+        self._heard: list[str] = []
+        self._unheard = 0
+        self._output = 0
+        self.exchange = exchange
+
+    @property
+    def model(self) -> str:
+        request = self.exchange.request
+        known = self._tariff.prices.known_as(request.provider, self.exchange.host, request.model)
+        return known or ("other" if request.model else "")
+
+    def input(self) -> Count:
+        """Return the tokens of the request's texts, and what its format adds to each."""
+        if self._input is None:
+            request = self.exchange.request
+            count = self._metering.tokens.count([s.text for s in request.segments], request.model)
+            self._input = replace(count, tokens=count.tokens + PER_TEXT * len(request.segments))
+        return self._input
+
+    def estimate(self, assumed_output_tokens: int) -> Estimate:
+        request = self.exchange.request
+        output = request.max_output_tokens
+        if output is None:
+            output = assumed_output_tokens if request.operation.generates else 0
+        self._expected_output = output
+        tokens = self.input().reserved if request.operation.is_billed else 0
+        cost = self._tariff.cost(self.exchange, Usage(input=tokens, output=output))
+        self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
+        return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
+
+    async def reserve(self, claims: Sequence[tuple[Measure, Claim]], wait_s: float) -> Reserved | Denied:
+        asked = [claim if self._enforced else replace(claim, enforced=False) for _, claim in claims]
+        ledger = self._metering.ledger
+        end = asyncio.get_running_loop().time() + wait_s
+        while True:
+            answer = await ledger.reserve(self.exchange.id, asked, LEASE_MS)
+            if isinstance(answer, Reserved):
+                self._claims = tuple(claims)
+                self._metering.opened(self)
+                return answer
+            fits_in_ms = answer.fits_in_ms
+            left_s = end - asyncio.get_running_loop().time()
+            if fits_in_ms is None or fits_in_ms / 1000 > left_s:
+                return answer
+            await asyncio.sleep(max(0.005, fits_in_ms / 1000))
+
+    def release(self) -> None:
+        """Give everything back: nothing has left."""
+        if self._claims:
+            self._metering.later(self, None)
+            self._claims = ()
+
+    @property
+    def reserved(self) -> Metered:
+        """What is held of limits, for the case that nobody lives to settle it."""
+        return self._reserved if self._claims else Metered(None)
+
+    def hear(self, text: str) -> None:
+        """Take note of a text the provider wrote, for the case that it does not say how many tokens it was."""
+        self._heard.append(text)
+        self._unheard += len(text)
+        if self._unheard > _COUNT_CHARS:
+            self._count_heard()
+
+    def _count_heard(self) -> int:
+        if self._heard:
+            count = self._metering.tokens.count(["".join(self._heard)], self.exchange.request.model)
+            self._output += count.tokens
+            self._heard.clear()
+            self._unheard = 0
+        return self._output
+
+    def settle(self, answer: Response | None, response_bytes: int, *, failed: bool) -> Metered:
+        """Book what was used. failed: the provider failed before it answered, and charges nothing.
+
+        What the provider reported counts. Where it reported nothing, the request's own texts and what was
+        heard of the answer count; where the client did not wait for an answer, the estimate does, for the
+        provider works on.
+        """
+        request = self.exchange.request
+        if not request.operation.is_billed or failed or (answer is not None and answer.status >= 400):
+            reported = answer.usage if answer else None
+            self._book(_NOTHING, 0, response_bytes)
+            return Metered(reported, "provider" if reported else "", 0)
+        if answer is None or (answer.status == 0 and not self._heard and not self._output):
+            usage = Usage(input=self.input().tokens, output=self._expected_output)
+            cost = self._tariff.cost(self.exchange, usage)
+            self._book(usage, cost, response_bytes)
+            return Metered(usage, "estimated", cost)
+        usage, source = self._used(answer.usage)
+        cost = self._tariff.cost(self.exchange, usage)
+        self._book(usage, cost, response_bytes)
+        return Metered(usage, source, cost)
+
+    def _used(self, usage: Usage | None) -> tuple[Usage, str]:
+        whole = usage is not None and usage.input is not None and usage.output is not None
+        if usage is not None and whole and (usage.output or not self._count_heard()):
+            return usage, "provider"
+        usage = usage or Usage()
+        counted = replace(
+            usage,
+            input=self.input().tokens if usage.input is None else usage.input,
+            output=max(self._count_heard(), usage.output or 0),
+        )
+        return counted, "counted"
+
+    def _book(self, usage: Usage, cost: int | None, response_bytes: int) -> None:
+        if self._claims:
+            amounts = {c.key: self._amount(m, usage, cost, response_bytes) for m, c in self._claims}
+            self._metering.later(self, amounts)
+            self._claims = ()
+
+    def _amount(self, measure: Measure, usage: Usage, cost: int | None, response_bytes: int) -> int:
+        given, made = usage.input or 0, usage.output or 0
+        used = {
+            Measure.INPUT_TOKENS: given,
+            Measure.OUTPUT_TOKENS: made,
+            Measure.TOTAL_TOKENS: given + made,
+            Measure.BYTES: self._request_bytes + response_bytes,
+            Measure.COST: cost or 0,
+            Measure.CREDITS: self._tariff.credits(cost) or 0,
+        }
+        return min(used.get(measure, 1), MAX_AMOUNT)

@@ -1,0 +1,1 @@
+"""Training of the injection classifier; nothing here is shipped."""

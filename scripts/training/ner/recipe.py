@@ -1,0 +1,100 @@
+"""What the recogniser is trained on: annotated corpora, generated texts, and texts a first network has labelled."""
+
+import gzip
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scripts.training.ner.corpora import HISTORIC, UNSURE, Sample, read
+from scripts.training.ner.generate import generated
+
+from sallyport.detect.ner import builtin
+from sallyport.detect.ner import words as lexical
+from sallyport.detect.ner.decode import decode
+
+TRAINED = ("broad_twitter_corpus", "wikigold")
+IMPORTANCE = {
+    "broad_twitter_corpus": 1.0,
+    "wikigold": 3.0,
+    "generated": 1.0,
+    "self": 0.5,
+    **dict.fromkeys(HISTORIC, 0.3),
+}
+GENERATED = 10_000
+HISTORIC_EACH = 500
+SURE = 2.2
+"""Log-odds above which a name the first network finds is believed, 0.9 in probability."""
+
+_PLAIN = (
+    "agentdojo arena_hard deepset_prompt_injections hh_rlhf_redteam_questions jailbreak_classification"
+    " oss_docs_about_security webarena_intents"
+)
+
+
+def labelled(data: Path, leave_out: str | None = None) -> list[Sample]:
+    """Return the annotated and the generated samples, without the source left out. UNER EWT is never among them."""
+    samples = [s for source in TRAINED if source != leave_out for s in read(data / "pii", source)]
+    samples += generated(GENERATED, seed=11)
+    for source in HISTORIC:
+        if source != leave_out:
+            part = read(data / "pii", source)
+            random.Random(1).shuffle(part)  # noqa: S311
+            samples += part[:HISTORIC_EACH]
+    return samples
+
+
+def unlabelled(data: Path) -> list[str]:
+    """Return paragraphs of benign prompts and documents without annotation, at most 700 characters each."""
+    pieces: dict[str, str] = {}
+    for name in _PLAIN.split():
+        path = next(p for p in (data / "injection").glob(f"{name}.jsonl*"))
+        opener = gzip.open if path.suffix == ".gz" else open
+        with opener(path, "rt", encoding="utf-8") as lines:
+            for row in map(json.loads, lines):
+                if row["label"] == "benign":
+                    parts = (part.strip()[:700] for part in re.split(r"\n\s*\n", row["text"]))
+                    pieces |= {part: name for part in parts if len(part) > 30}
+    order = list(pieces.items())
+    random.Random(7).shuffle(order)  # noqa: S311
+    taken: Counter[str] = Counter()
+    out = []
+    for piece, name in order:
+        taken[name] += 1
+        if taken[name] <= (1600 if name == "arena_hard" else 450):
+            out.append(piece)
+    return out
+
+
+def self_labelled(texts: Sequence[str], first: builtin.Recogniser) -> list[Sample]:
+    """Return texts with the names the first network is sure of; where it is unsure nothing is learnt."""
+    out = []
+    for text in texts:
+        words, starts, ends = lexical.words_of(text)
+        if not words:
+            continue
+        logits = first.logits(words, starts, ends)
+        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+        outside = odds[:, 0] / odds.sum(axis=1)
+        breaks = np.array([word[0] == "\n" for word in words])
+        spans, covered = [], np.zeros(len(words), bool)
+        for tagged in decode(logits, breaks):
+            entity = builtin.ENTITIES[tagged.entity] if tagged.log_odds > SURE else UNSURE
+            spans.append((starts[tagged.first], ends[tagged.last], entity))
+            covered[tagged.first : tagged.last + 1] = True
+        spans += [(starts[at], ends[at], UNSURE) for at in np.flatnonzero((outside < 0.9) & ~covered)]
+        out.append(Sample(text, tuple(sorted(spans)), "self", "en"))
+    return out
+
+
+def without_made_up_names(sample: Sample) -> str:
+    """Return the text that counts for the vocabulary: generated names are not to be learnt by heart."""
+    if sample.source != "generated":
+        return sample.text
+    text = sample.text
+    for start, end, _ in sorted(sample.spans, reverse=True):
+        text = text[:start] + " " + text[end:]
+    return text

@@ -1,0 +1,1 @@
+"""Everything a client may write to get a value past the rules, and what only looks like it."""

@@ -1,0 +1,299 @@
+"""Clients that take much and give nothing: what they may hold is bounded, and their exchanges end all the same."""
+
+import contextlib
+import json
+import logging
+import os
+import socket
+import ssl
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.settings
+import pytest
+
+import rawclient
+from gateways import OPEN_POLICY, InnerGateway
+from proxy.conftest import inner_gateway_in_thread
+from proxy.door import AI, CHAT
+from rawclient import Talk, post, read_answer, tunnel
+from sallyport.audit.events import Event, EventKind
+from sallyport.policy.load import parse_policy
+from sallyport.proxy import addon, http2, stream
+from sallyport.proxy.logs import PatientHandler
+
+DUE_S = 5.0
+
+
+@pytest.fixture(scope="module")
+def gateway(folder: Path) -> Iterator[InnerGateway]:
+    with inner_gateway_in_thread(folder) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def under(gateway: InnerGateway, policy: str) -> Iterator[None]:
+    kernel = gateway.master.gateway
+    before = kernel.live
+    kernel.live = replace(before, policy=parse_policy(OPEN_POLICY + policy))
+    try:
+        yield
+    finally:
+        kernel.live = before
+
+
+def said(model: str, text: str = "hello") -> bytes:
+    return json.dumps({"model": model, "messages": [{"role": "user", "content": text}]}).encode()
+
+
+def opened(gateway: InnerGateway, alpn: list[str] | None = None) -> ssl.SSLSocket:
+    return rawclient.tls(tunnel(gateway.port, AI), AI, gateway.confdir / "ca-cert.pem", alpn)
+
+
+def call(gateway: InnerGateway, model: str, text: str = "hello") -> Talk:
+    with opened(gateway) as sock:
+        sock.sendall(post(CHAT, said(model, text), AI))
+        return read_answer(sock)
+
+
+def of_model(gateway: InnerGateway, model: str) -> list[Event]:
+    return [e for e in gateway.audit.events if e.model == model]
+
+
+def eventually(holds: "object", what: str) -> None:
+    assert callable(holds)
+    deadline = time.monotonic() + DUE_S
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+class H2:
+    """An HTTP/2 client that keeps no rule it does not want to keep."""
+
+    def __init__(self, gateway: InnerGateway) -> None:
+        self.sock = opened(gateway, ["h2"])
+        config = h2.config.H2Configuration(client_side=True, header_encoding=False)
+        self.conn = h2.connection.H2Connection(config)
+        self.conn.initiate_connection()
+        self.flush()
+        self.events: list[h2.events.Event] = []
+        self.read(lambda e: isinstance(e, h2.events.RemoteSettingsChanged))
+
+    def flush(self) -> None:
+        self.sock.sendall(self.conn.data_to_send())
+
+    def head(self) -> int:
+        number = self.conn.get_next_available_stream_id()
+        fields = [(":method", "POST"), (":scheme", "https"), (":authority", AI), (":path", CHAT)]
+        fields += [("content-type", "application/json"), ("authorization", "Bearer sk-test-EXAMPLE")]
+        self.conn.send_headers(number, fields)
+        return number
+
+    def ask(self, body: bytes) -> int:
+        number = self.head()
+        for at in range(0, len(body), 65536):
+            self.conn.send_data(number, body[at : at + 65536], end_stream=at + 65536 >= len(body))
+        self.flush()
+        return number
+
+    def read(self, until: "object", within_s: float = DUE_S) -> bool:
+        assert callable(until)
+        deadline = time.monotonic() + within_s
+        while time.monotonic() < deadline:
+            self.sock.settimeout(max(0.01, deadline - time.monotonic()))
+            try:
+                data = self.sock.recv(65536)
+            except (TimeoutError, OSError):
+                return False
+            if not data:
+                return False
+            found = self.conn.receive_data(data)
+            self.events += found
+            with contextlib.suppress(OSError):
+                self.flush()
+            if any(until(e) for e in found):
+                return True
+        return False
+
+
+def test_a_client_that_resets_its_streams_at_once_leaves_an_end_for_each(gateway: InnerGateway) -> None:
+    client = H2(gateway)
+    with contextlib.suppress(OSError):
+        for number in range(150):
+            client.conn.remote_settings[h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS] = 1000
+            client.conn.remote_settings.acknowledge()
+            stream_id = client.head()
+            client.conn.send_data(stream_id, said("reset-at-once"), end_stream=True)
+            client.conn.reset_stream(stream_id)
+            if number % 25 == 24:
+                client.flush()
+    client.read(lambda e: False, within_s=0.5)
+    client.sock.close()
+
+    def all_ended() -> bool:
+        kinds = Counter(e.kind for e in of_model(gateway, "reset-at-once"))
+        ends = kinds[EventKind.BROKEN] + kinds[EventKind.COMPLETED]
+        return kinds[EventKind.ADMITTED] == ends > 0
+
+    eventually(all_ended, "every admitted exchange has an end")
+
+
+def test_who_waits_for_a_server_connection_and_leaves_has_an_end(gateway: InnerGateway) -> None:
+    """A provider that takes connections and says nothing; more streams than connections to it may open."""
+    with socket.create_server(("127.0.0.1", 0), backlog=200) as mute:
+        target = gateway.master.gateway.connect_to
+        before = target[AI, 443]
+        target[AI, 443] = ("127.0.0.1", mute.getsockname()[1])
+        try:
+            client = H2(gateway)
+            for _ in range(90):
+                client.ask(said("left-waiting"))
+            eventually(lambda: len(of_model(gateway, "left-waiting")) == 90, "all are admitted")
+            client.sock.close()
+            eventually(lambda: len(of_model(gateway, "left-waiting")) == 180, "all have an end")
+        finally:
+            target[AI, 443] = before
+    kinds = Counter(e.kind for e in of_model(gateway, "left-waiting"))
+    assert kinds == {EventKind.ADMITTED: 90, EventKind.BROKEN: 90}
+
+
+def test_a_provider_that_never_finishes_tls_is_given_up_in_time(gateway: InnerGateway) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        under(gateway, "transport: {connect_timeout_s: 0.5}\n"),
+    ):
+        target = gateway.master.gateway.connect_to
+        before = target[AI, 443]
+        target[AI, 443] = ("127.0.0.1", mute.getsockname()[1])
+        try:
+            assert call(gateway, "mute-provider").status == 502
+        finally:
+            target[AI, 443] = before
+    assert [e.detail for e in of_model(gateway, "mute-provider")] == ["", "upstream.unreachable"]
+
+
+def test_a_later_stream_does_not_end_the_time_limit_of_an_earlier_body(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(addon, "BODY_TIMEOUT_S", 0.7)
+    client = H2(gateway)
+    client.head()
+    client.flush()
+    since = len(gateway.audit.events)
+    number = client.ask(said("beside-a-slow-body"))
+    assert client.read(lambda e: isinstance(e, h2.events.StreamEnded) and e.stream_id == number)
+    eventually(lambda: any(e.detail == "too_slow" for e in gateway.audit.events[since:]), "cut")
+
+
+def test_bodies_of_all_clients_together_are_bounded(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream.settings, "max_request_bytes", 300_000)
+    monkeypatch.setattr(stream.settings, "max_held_bytes", 600_000)
+    held = [opened(gateway) for _ in range(3)]
+    for sock in held:
+        sock.sendall(post(CHAT, said("held", "x" * 250_000), AI)[:-10])
+    time.sleep(0.3)
+    since = len(gateway.audit.events)
+    assert call(gateway, "small-beside").status == 200
+    answer = call(gateway, "one-too-many", "x" * 250_000)
+    assert answer.status == 503
+    assert [e.reason for e in gateway.audit.events[since:] if e.kind is EventKind.REFUSED] == [
+        "transport.busy"
+    ]
+    for sock in held:
+        sock.close()
+    eventually(lambda: call(gateway, "room-again", "x" * 250_000).status == 200, "there is room again")
+
+
+def test_answers_that_a_client_does_not_read_are_bounded(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http2, "MAX_UNREAD_BYTES", 200_000)
+    monkeypatch.setattr(http2, "_MEASURE_BYTES", 1000)
+    client = H2(gateway)
+    client.conn.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: 0})
+    client.flush()
+    since = len(gateway.audit.events)
+    client.ask(said("unread", "word " * 60_000))
+    assert client.read(lambda e: isinstance(e, h2.events.ConnectionTerminated))
+    assert any(e.detail == "framing_http2_unread" for e in gateway.audit.events[since:])
+    eventually(lambda: len(of_model(gateway, "unread")) == 2, "it has an end")
+
+
+def test_an_upload_that_breaks_off_leaves_one_event(gateway: InnerGateway) -> None:
+    since = len(gateway.audit.events)
+    sock = opened(gateway)
+    sock.sendall(post(CHAT, said("never-whole", "x" * 1000), AI)[:-500])
+    time.sleep(0.1)
+    sock.close()
+    eventually(lambda: gateway.audit.events[since:], "there is one")
+    time.sleep(0.1)
+    assert [(e.kind, e.detail) for e in gateway.audit.events[since:]] == [(EventKind.REFUSED, "not_whole")]
+
+
+def test_a_body_in_broken_chunks_leaves_one_event_that_says_so(gateway: InnerGateway) -> None:
+    since = len(gateway.audit.events)
+    with opened(gateway) as sock:
+        lines = f"POST {CHAT} HTTP/1.1\r\nHost: {AI}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        sock.sendall(lines.encode() + b"5\r\nhello!\r\n0\r\n\r\n")
+        assert read_answer(sock).status == 400
+    time.sleep(0.1)
+    assert [(e.kind, e.detail) for e in gateway.audit.events[since:]] == [(EventKind.REFUSED, "framing_body")]
+
+
+def test_a_draining_gateway_tells_http2_clients_to_open_no_more_streams(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = H2(gateway)
+    number = client.ask(said("before-the-drain"))
+    assert client.read(lambda e: isinstance(e, h2.events.StreamEnded) and e.stream_id == number)
+    monkeypatch.setattr(stream.settings, "draining", True)
+    number = client.ask(said("during-the-drain"))
+    assert client.read(lambda e: isinstance(e, h2.events.ConnectionTerminated))
+    ended = [e for e in client.events if isinstance(e, h2.events.StreamEnded)]
+    goodbye = [e for e in client.events if isinstance(e, h2.events.ConnectionTerminated)]
+    assert ended[-1].stream_id == number
+    assert [e.error_code for e in goodbye] == [0]
+
+
+def test_a_budget_gives_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    budget = http2.Budget(3, 2)
+    assert [budget.spend() for _ in range(4)] == [True, True, True, False]
+    now[0] = 1.0
+    assert [budget.spend() for _ in range(2)] == [True, False]
+
+
+def test_a_log_that_nobody_reads_stops_nobody() -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as pipe:
+        handler = PatientHandler(pipe)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger = logging.Logger("patient")
+        logger.addHandler(handler)
+        done = threading.Event()
+
+        def speak() -> None:
+            for number in range(3000):
+                logger.warning("%04d %s", number, "x" * 1000)
+            done.set()
+
+        threading.Thread(target=speak, daemon=True).start()
+        assert done.wait(DUE_S), "the logger waits for a reader"
+        heard = b""
+        while b"messages were dropped" not in heard and len(heard) < 5_000_000:
+            if not heard:
+                threading.Timer(0.5, logger.warning, ("one more",)).start()
+            heard += os.read(reading, 65536)
+    assert heard.startswith(b"0000 x")
+    assert b"messages were dropped" in heard
