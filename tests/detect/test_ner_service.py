@@ -16,6 +16,7 @@ import pytest
 from detect.ner_engines import TRAP, save_package, save_ruler
 from sallyport.decision import Finding
 from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.ner import lane
 from sallyport.detect.ner import pool as pools
 from sallyport.detect.ner.pool import Pool
 from sallyport.detect.ner.service import NerScanner, NerSettings, Pools
@@ -50,7 +51,7 @@ def trap_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def trap(trap_installed: None) -> Iterator[NerScanner]:
     """A scanner whose engine does what a text tells it, and may be lost as often as the tests like."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pools, "FREE_FAILURES", 1000)
+        patch.setattr(lane, "FREE_FAILURES", 1000)
         with NerScanner.open(NerSettings("spacy:sallyport_trap", deadline_s=20.0)) as scanner:
             yield scanner
 
@@ -280,8 +281,8 @@ def test_a_long_text_takes_no_more_of_a_worker_than_its_deadline(names: NerScann
 def test_an_engine_that_keeps_crashing_rests_and_is_tried_again(
     trap_installed: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pools, "FREE_FAILURES", 1)
-    monkeypatch.setattr(pools, "LONGEST_REST_S", 1.5)
+    monkeypatch.setattr(lane, "FREE_FAILURES", 1)
+    monkeypatch.setattr(lane, "LONGEST_REST_S", 1.5)
     with NerScanner.open(NerSettings("spacy:sallyport_trap", deadline_s=20.0)) as trap:
         for attempt in range(2):
             with pytest.raises(ScanIncomplete, match="was lost"):

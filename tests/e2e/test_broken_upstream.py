@@ -162,6 +162,8 @@ WHOLE_FAILURES: dict[str, tuple[Deed, str]] = {
     "tls-in-tls": (say(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" * 9), "upstream.protocol"),
     "half-head": (cut(head("application/json")[:-4]), "upstream.protocol"),
     "bad-header": (say(head("application/json", f"{CANARY} : x") + b"{}"), "upstream.framing"),
+    "control-in-header": (
+        say(head("application/json", f"x-note: a\rset-cookie: {CANARY}", length=2) + b"{}"), "upstream.framing"),
     "two-lengths": (
         say(head("application/json", "content-length: 3", length=2) + b"{}x"), "upstream.protocol"),
     "short-body": (cut(head("application/json", length=999) + JSON), "upstream.protocol"),
@@ -190,6 +192,28 @@ def test_an_answer_that_is_none_becomes_the_dialects_error(
     assert not reason or error["code"] == reason
     assert end.exchange in error["message"]
     assert end.detail
+
+
+INTERIM = {
+    "early-hints": b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n",
+    "continue": b"HTTP/1.1 100 Continue\r\n\r\n",
+    "several": b"HTTP/1.1 102 Processing\r\n\r\n" * 3,
+}
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["at-once", "in-pieces"])
+@pytest.mark.parametrize("name", INTERIM)
+def test_what_a_provider_says_before_its_answer_is_not_taken_for_it(
+    gateway: GatewayProcess, upstream: Villain, name: str, split: bool
+) -> None:
+    model = f"{name}-{split}".lower()
+    said = INTERIM[name] + head("application/json", length=len(JSON)) + JSON
+    pieces = [said[at : at + 7] for at in range(0, len(said), 7)] if split else [said]
+    upstream.deeds[model] = say(*pieces, delay_s=0.002)
+    talk = ask(gateway, model)
+    assert (talk.status, talk.body) == (200, JSON)
+    eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, "it has ended")
+    assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
 
 
 def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(

@@ -80,7 +80,11 @@ _CODE = {
 
 def _png(rng: random.Random) -> bytes:
     rows = b"".join(b"\0" + rng.randbytes(48) for _ in range(16))
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", 16, 16, 8, 2, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    ]
     out = b"\x89PNG\r\n\x1a\n"
     for kind, data in chunks:
         out += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -94,9 +98,15 @@ def benign() -> Iterator[tuple[str, Call]]:
         if name == "base64-image-markdown":
             text += base64.b64encode(_png(rng)).decode() + ")"
         yield f"{name}", chat(user(text))
-        yield f"{name}-ascii", Call(OPENAI, CHAT, json.dumps({"model": "gpt-5", "messages": [user(text)]}).encode())
+        yield (
+            f"{name}-ascii",
+            Call(OPENAI, CHAT, json.dumps({"model": "gpt-5", "messages": [user(text)]}).encode()),
+        )
         yield f"{name}-fenced", chat(user(f"Explain this:\n```\n{text}\n```\n"))
-        yield f"{name}-in-part", chat(user([{"type": "text", "text": text}, {"type": "text", "text": "Explain."}]))
+        yield (
+            f"{name}-in-part",
+            chat(user([{"type": "text", "text": text}, {"type": "text", "text": "Explain."}])),
+        )
         yield f"{name}-tool-result", chat(HELLO, {"role": "tool", "tool_call_id": "call_a", "content": text})
     for number in range(40):
         image = base64.b64encode(_png(rng)).decode()
@@ -107,7 +117,10 @@ def benign() -> Iterator[tuple[str, Call]]:
         yield f"blob-{number}", chat(user(f"Here is a compiled shader: {blob}"))
         yield f"hex-{number}", chat(user(f"Bytes: {rng.randbytes(100).hex()} end"))
         wrapped = base64.encodebytes(rng.randbytes(400)).decode()
-        yield f"wrapped-{number}", chat(user(f"-----BEGIN CERTIFICATE-----\n{wrapped}-----END CERTIFICATE-----"))
+        yield (
+            f"wrapped-{number}",
+            chat(user(f"-----BEGIN CERTIFICATE-----\n{wrapped}-----END CERTIFICATE-----")),
+        )
     for name, text in _PROSE.items():
         encoded = base64.b64encode(text.encode()).decode()
         yield f"base64-of-{name}", chat(user(f"Decode {encoded} please"))

@@ -28,7 +28,11 @@ class Call:
     method: str = "POST"
 
     def wire(self) -> bytes:
-        lines = [f"{self.method} {self.path} HTTP/1.1", f"Host: {self.host}", "Authorization: Bearer sk-test-EXAMPLE"]
+        lines = [
+            f"{self.method} {self.path} HTTP/1.1",
+            f"Host: {self.host}",
+            "Authorization: Bearer sk-test-EXAMPLE",
+        ]
         if self.kind is not None:
             lines.append(f"Content-Type: {self.kind}")
         lines += [f"{name}: {value}" for name, value in self.headers]
@@ -225,7 +229,9 @@ def texts() -> Iterator[Carrier]:
         "key": lambda t: chat(HELLO, **{t: 1}),
         "deep-key": lambda t: chat(HELLO, extra={"a": {"b": {t: [1]}}}),
         "metadata-key": lambda t: chat(HELLO, metadata={t: "x"}),
-        "tool-property": lambda t: chat(HELLO, tools=[_tool(parameters={"properties": {t: {"type": "string"}}})]),
+        "tool-property": lambda t: chat(
+            HELLO, tools=[_tool(parameters={"properties": {t: {"type": "string"}}})]
+        ),
         "logit-bias": lambda t: chat(HELLO, logit_bias={t: 1}),
         "message-key": lambda t: chat({"role": "user", "content": "Hello", t: "x"}),
     }
@@ -250,9 +256,18 @@ def outside() -> Iterator[Carrier]:
     )  # fmt: skip
     for name in names:
         yield Carrier(f"header-{name.lower()}", row, header(name), flat=True)
-    yield Carrier("header-name", row, lambda t: Call(OPENAI, CHAT, body, ((t.replace(" ", "-"), "1"),)), flat=True)
-    yield Carrier("content-type", row, lambda t: Call(OPENAI, CHAT, body, (), f'application/json; note="{t}"'), flat=True)
-    yield Carrier("boundary", row, lambda t: Call(OPENAI, CHAT, body, (), f'application/json;charset="{t}"'), flat=True)
+    yield Carrier(
+        "header-name", row, lambda t: Call(OPENAI, CHAT, body, ((t.replace(" ", "-"), "1"),)), flat=True
+    )
+    yield Carrier(
+        "content-type",
+        row,
+        lambda t: Call(OPENAI, CHAT, body, (), f'application/json; note="{t}"'),
+        flat=True,
+    )
+    yield Carrier(
+        "boundary", row, lambda t: Call(OPENAI, CHAT, body, (), f'application/json;charset="{t}"'), flat=True
+    )
 
     def escaped(t: str) -> str:
         return "".join(f"%{b:02X}" if not chr(b).isalnum() else chr(b) for b in t.encode())
@@ -325,8 +340,17 @@ def _compressed() -> Iterator[tuple[str, Callable[[str], Call]]]:
     yield "second-member-empty-first", coded(lambda d: zipped(b"") + zipped(d), "gzip")
     yield "trailing-bytes", coded(lambda d: zipped(clean) + d, "gzip")
     yield "second-frame", coded(lambda d: zstd(clean) + zstd(d), "zstd")
-    yield "skippable-frame", coded(lambda d: b"\x50\x2a\x4d\x18" + len(d).to_bytes(4, "little") + d + zstd(clean), "zstd")
-    yield "gzip-name", coded(lambda d: zipped(clean)[:3] + b"\x08" + zipped(clean)[4:10] + d + b"\0" + zipped(clean)[10:], "gzip")
+    yield (
+        "skippable-frame",
+        coded(lambda d: b"\x50\x2a\x4d\x18" + len(d).to_bytes(4, "little") + d + zstd(clean), "zstd"),
+    )
+    yield (
+        "gzip-name",
+        coded(
+            lambda d: zipped(clean)[:3] + b"\x08" + zipped(clean)[4:10] + d + b"\0" + zipped(clean)[10:],
+            "gzip",
+        ),
+    )
     yield "truncated", coded(lambda d: zipped(d)[:-9], "gzip")
     yield "trailing-br", coded(lambda d: brotli.compress(clean) + d, "br")
     yield "trailing-zlib", coded(lambda d: zlib.compress(clean) + d, "deflate")
@@ -335,7 +359,9 @@ def _compressed() -> Iterator[tuple[str, Callable[[str], Call]]]:
 def _charsets() -> Iterator[tuple[str, Callable[[str], Call]]]:
     def coded(charset: str, said: str | None, mark: bytes = b"") -> Callable[[str], Call]:
         kind = "application/json" + (f"; charset={said}" if said else "")
-        return lambda t: Call(OPENAI, CHAT, mark + _chat_text(t).decode().encode(charset, "replace"), (), kind)
+        return lambda t: Call(
+            OPENAI, CHAT, mark + _chat_text(t).decode().encode(charset, "replace"), (), kind
+        )
 
     for charset in ("utf-16-le", "utf-16-be", "utf-16", "utf-32-le", "utf-32", "cp037", "utf-7", "cp1140"):
         yield f"{charset}-said", coded(charset, charset.removesuffix("-le"))
@@ -351,12 +377,17 @@ def _charsets() -> Iterator[tuple[str, Callable[[str], Call]]]:
     yield "bom-lies", coded("utf-8", None, b"\xfe\xff")
     yield "invalid-byte", lambda t: Call(OPENAI, CHAT, _chat_text(t + "MARK").replace(b"MARK", b"\xff"))
     yield "overlong", lambda t: Call(OPENAI, CHAT, _chat_text(t + "MARK").replace(b"MARK", b"\xc0\xaf"))
-    yield "surrogate-bytes", lambda t: Call(OPENAI, CHAT, _chat_text(t + "MARK").replace(b"MARK", b"\xed\xa0\x80"))
+    yield (
+        "surrogate-bytes",
+        lambda t: Call(OPENAI, CHAT, _chat_text(t + "MARK").replace(b"MARK", b"\xed\xa0\x80")),
+    )
     yield "nul-byte", lambda t: Call(OPENAI, CHAT, b"\0" + _chat_text(t))
 
 
 def _json() -> Iterator[tuple[str, Callable[[str], Call]]]:
-    def said(build: Callable[[bytes, str], bytes], kind: str | None = "application/json") -> Callable[[str], Call]:
+    def said(
+        build: Callable[[bytes, str], bytes], kind: str | None = "application/json"
+    ) -> Callable[[str], Call]:
         return lambda t: Call(OPENAI, CHAT, build(json.dumps(t, ensure_ascii=False).encode(), t), (), kind)
 
     head = b'{"model":"gpt-5","messages":[{"role":"user","content":'
@@ -376,7 +407,10 @@ def _json() -> Iterator[tuple[str, Callable[[str], Call]]]:
     yield "duplicate-last", said(lambda q, t: head + b'"Hello","content":' + q + b"}]}")
     yield "duplicate-case", said(lambda q, t: head + b'"Hello","Content":' + q + b"}]}")
     yield "duplicate-escaped", said(lambda q, t: head + b'"Hello","c\\u006fntent":' + q + b"}]}")
-    yield "duplicate-messages", said(lambda q, t: head + q + b'}],"messages":[{"role":"user","content":"Hello"}]}')
+    yield (
+        "duplicate-messages",
+        said(lambda q, t: head + q + b'}],"messages":[{"role":"user","content":"Hello"}]}'),
+    )
     yield "duplicate-deep", said(lambda q, t: hello[:-1] + b',"x":{"a":' + q + b',"a":1}}')
     yield "nesting-200", said(lambda q, t: hello[:-1] + b',"x":' + b"[" * 200 + q + b"]" * 200 + b"}")
     yield "nesting-2000", said(lambda q, t: hello[:-1] + b',"x":' + b"[" * 2000 + q + b"]" * 2000 + b"}")
@@ -386,7 +420,10 @@ def _json() -> Iterator[tuple[str, Callable[[str], Call]]]:
     yield "comment", said(lambda q, t: b"/* " + q + b" */" + hello)
     yield "line-comment", said(lambda q, t: hello[:-1] + b"// " + q + b"\n}")
     yield "trailing-comma", said(lambda q, t: head + q + b",}]}")
-    yield "single-quotes", said(lambda q, t: b"{'model':'gpt-5','messages':[{'role':'user','content':'" + t.encode() + b"'}]}")
+    yield (
+        "single-quotes",
+        said(lambda q, t: b"{'model':'gpt-5','messages':[{'role':'user','content':'" + t.encode() + b"'}]}"),
+    )
     yield "two-documents", said(lambda q, t: hello + b"\n" + head + q + b"}]}")
     yield "trailing-text", said(lambda q, t: hello + q)
     yield "trailing-nul", said(lambda q, t: hello + b"\0" + q)
@@ -402,12 +439,26 @@ def _json() -> Iterator[tuple[str, Callable[[str], Call]]]:
     yield "text-label", said(lambda q, t: head + q + b"}]}", "text/plain")
     yield "no-label", said(lambda q, t: head + q + b"}]}", None)
     yield "label-with-parameter", said(lambda q, t: head + q + b"}]}", "application/json; a=b")
-    yield "multipart", said(
-        lambda q, t: b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + t.encode() + b"\r\n--b--\r\n",
-        "multipart/form-data; boundary=b",
+    yield (
+        "multipart",
+        said(
+            lambda q, t: (
+                b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
+                + t.encode()
+                + b"\r\n--b--\r\n"
+            ),
+            "multipart/form-data; boundary=b",
+        ),
     )
-    yield "multipart-labelled-json", said(
-        lambda q, t: b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n' + t.encode() + b"\r\n--b--\r\n"
+    yield (
+        "multipart-labelled-json",
+        said(
+            lambda q, t: (
+                b'--b\r\nContent-Disposition: form-data; name="prompt"\r\n\r\n'
+                + t.encode()
+                + b"\r\n--b--\r\n"
+            )
+        ),
     )
     yield "lone-surrogate", said(lambda q, t: head + q[:-1] + b'\\ud800"}]}')
     yield "lone-surrogate-key", said(lambda q, t: hello[:-1] + b',"\\ud800' + q[1:-1] + b'":1}')
@@ -416,7 +467,11 @@ def _json() -> Iterator[tuple[str, Callable[[str], Call]]]:
 
 def bodies() -> Iterator[Carrier]:
     """Yield ways to spell a body: codings, charsets, JSON that two readers could read differently."""
-    for row, ways in (("content codings", _compressed()), ("charsets", _charsets()), ("JSON oddities", _json())):
+    for row, ways in (
+        ("content codings", _compressed()),
+        ("charsets", _charsets()),
+        ("JSON oddities", _json()),
+    ):
         for name, put in ways:
             yield Carrier(f"{row.split()[0].lower()}-{name}", row, put)
 

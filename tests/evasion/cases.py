@@ -35,7 +35,9 @@ def cases() -> list[Case]:
 
 def _disguised() -> Iterator[Case]:
     """Yield every trick on every value: in a prompt always, elsewhere for one value each, chosen by name."""
-    places = [c for c in texts() if c.name in ("tool-result", "anthropic-text", "gemini-text", "unknown-member")]
+    places = [
+        c for c in texts() if c.name in ("tool-result", "anthropic-text", "gemini-text", "unknown-member")
+    ]
     for trick in (*characters(), *encodings(), *layered(), *apart()):
         for number, payload in enumerate(payloads()):
             disguised = _disguise(trick, payload)
@@ -69,13 +71,21 @@ def _placed() -> Iterator[Case]:
                 continue
             text = payload.frame.format(payload.value)
             yield Case(
-                f"{carrier.row}/{carrier.name}/{payload.name}", carrier.row, carrier.tier, carrier.put(text), payload.core
+                f"{carrier.row}/{carrier.name}/{payload.name}",
+                carrier.row,
+                carrier.tier,
+                carrier.put(text),
+                payload.core,
             )
 
 
 def _commands(carrier: Carrier) -> bool:
     """Say whether a command counts there: not in what the operator or the model wrote, nor in a header."""
-    return carrier.override and not carrier.flat and carrier.row not in ("member names", "query, path, headers, cookies")
+    return (
+        carrier.override
+        and not carrier.flat
+        and carrier.row not in ("member names", "query, path, headers, cookies")
+    )
 
 
 def _split() -> Iterator[Case]:
@@ -85,7 +95,12 @@ def _split() -> Iterator[Case]:
                 continue
             for name, text in cuts(payload.frame.format(payload.value), payload.value):
                 yield Case(
-                    f"split/{carrier.name}/{name}/{payload.name}", carrier.row, 2, carrier.put(text), payload.core, 1
+                    f"split/{carrier.name}/{name}/{payload.name}",
+                    carrier.row,
+                    2,
+                    carrier.put(text),
+                    payload.core,
+                    1,
                 )
 
 

@@ -45,33 +45,46 @@ def leaves(value: bytes, core: str, depth: int) -> bool:
 def _texts(value: bytes) -> Iterator[str]:
     text = value.decode("utf-8", "surrogateescape")
     yield text
+    yield from _joins(text)
+
+
+def _joins(text: str) -> Iterator[str]:
+    """Yield the strings of a JSON text joined: all of them, and those that stand under one name."""
     try:
         found = [*_strings(json.loads(text))]
     except (ValueError, RecursionError):
         return
-    yield "".join(found)
-    yield "\n".join(found)
-    yield "".join(_strings(json.loads(text), names=False))
+    yield "\n".join(string for _, string in found)
+    for name in {name for name, _ in found}:
+        yield "".join(string for own, string in found if own == name)
+    yield "".join(string for own, string in found if own)
+    for source in (string for _, string in found if string.startswith(("{", "["))):
+        yield from _joins(source)
 
 
-def _strings(value: Any, *, names: bool = True) -> Iterator[str]:
+def _strings(value: Any, name: str = "-") -> Iterator[tuple[str, str]]:
+    """Yield (name it stands under, string); names of members stand under the empty name."""
     if isinstance(value, dict):
         for key, member in value.items():
-            if names:
-                yield key
-            yield from _strings(member, names=names)
+            yield "", key
+            yield from _strings(member, key)
     elif isinstance(value, list):
         for member in value:
-            yield from _strings(member, names=names)
+            yield from _strings(member, name)
     elif isinstance(value, str):
-        yield value
+        yield name, value
     elif not isinstance(value, bool) and value is not None:
-        yield str(value)
+        yield name, str(value)
 
 
 def _plain(text: str) -> str:
+    text = re.sub(r"\x1b\[[0-9;]*m", "", text)
     text = unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES)
-    kept = (c for c in text if unicodedata.category(c) not in ("Cf", "Mn", "Me", "Cc") and not "\ufe00" <= c <= "\ufe0f")
+    kept = (
+        c
+        for c in text
+        if unicodedata.category(c) not in ("Cf", "Mn", "Me", "Cc") and not "\ufe00" <= c <= "\ufe0f"
+    )
     return "".join(str(unicodedata.decimal(c)) if unicodedata.category(c) == "Nd" else c for c in kept)
 
 
@@ -91,7 +104,8 @@ def _hidden(text: str) -> str:
 def _escapes(text: str) -> str:
     text = re.sub(r"\\+u\{([0-9a-fA-F]{1,6})\}", lambda m: chr(int(m[1], 16) % 0x110000), text)
     text = re.sub(r"\\+(?:u|x|U0000)([0-9a-fA-F]{4}|[0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), text)
-    return re.sub(r"\\+([0-7]{3})", lambda m: chr(int(m[1], 8)), text)
+    text = re.sub(r"\\+([0-7]{3})", lambda m: chr(int(m[1], 8)), text)
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _joined(text: str) -> str:
@@ -127,7 +141,9 @@ def _readings(raw: bytes) -> Iterator[str]:
 
 def _base64(text: str) -> bytes:
     body = re.sub(r"[\s=]", "", text).translate(str.maketrans("-_", "+/"))
-    return base64.b64decode(body[: len(body) // 4 * 4 + (len(body) % 4 if len(body) % 4 > 1 else 0)] + "=" * (-len(body) % 4))
+    return base64.b64decode(
+        body[: len(body) // 4 * 4 + (len(body) % 4 if len(body) % 4 > 1 else 0)] + "=" * (-len(body) % 4)
+    )
 
 
 def _base32(text: str) -> bytes:
@@ -150,7 +166,7 @@ _READERS: tuple[Callable[[str], str], ...] = (
     _joined,
     lambda t: codecs.encode(t, "rot13"),
     lambda t: re.sub(r"\\(.)", r"\1", t),
-    _runs(r"[A-Za-z0-9+/_-]{8,}(?:\s*[A-Za-z0-9+/_-]{4,})*={0,2}", _base64),
+    _runs(r"[A-Za-z0-9+/_-]{8,}(?:\s*[A-Za-z0-9+/_-]{2,}(?![a-z]*\b[.]))*={0,2}", _base64),
     _runs(r"[A-Za-z0-9+/_-]{8,}={0,2}", _base64),
     _runs(r"\b[A-Za-z2-7]{12,}", _base32),
     _runs(r"(?:0x)?[0-9a-fA-F]{2}(?:[ :,-]{0,2}(?:0x)?[0-9a-fA-F]{2}){5,}", _hex),

@@ -32,7 +32,7 @@ def _texts(pieces: list[str]) -> list[dict[str, Any]]:
 
 def _apart(pieces: list[str]) -> Call:
     """Cut over messages of the user, with the assistant's in between."""
-    said = [m for p in pieces for m in (user(p), {"role": "assistant", "content": "Go on."})]
+    said = [m for p in pieces for m in (user(p), {"role": "assistant", "content": None, "refusal": "Go on."})]
     return chat(*said[:-1])
 
 
@@ -53,11 +53,15 @@ OVER: dict[str, Join] = {
     "messages": lambda p: chat(*[user(x) for x in p]),
     "messages-apart": _apart,
     "completion-prompts": lambda p: Call(OPENAI, COMPLETIONS, dump({"model": "davinci", "prompt": p})),
-    "embedding-items": lambda p: Call(OPENAI, EMBEDDINGS, dump({"model": "text-embedding-3-small", "input": p})),
+    "embedding-items": lambda p: Call(
+        OPENAI, EMBEDDINGS, dump({"model": "text-embedding-3-small", "input": p})
+    ),
     "list-items": lambda p: chat(HELLO, notes=p),
     "members": lambda p: chat(HELLO, **{f"n{i}": x for i, x in enumerate(p)}),
     "metadata": lambda p: chat(HELLO, metadata={f"n{i}": x for i, x in enumerate(p)}),
-    "keys": lambda p: chat(HELLO, **{x: i for i, x in enumerate(p)}) if len({*p}) == len(p) else chat(user("".join(p))),
+    "keys": lambda p: (
+        chat(HELLO, **{x: i for i, x in enumerate(p)}) if len({*p}) == len(p) else chat(user("".join(p)))
+    ),
     "stop": lambda p: chat(HELLO, stop=p),
     "tool-arguments": lambda p: chat(
         HELLO, _tool_call(json.dumps({f"n{i}": x for i, x in enumerate(p)}, ensure_ascii=False))
@@ -68,7 +72,12 @@ OVER: dict[str, Join] = {
             {
                 "role": "assistant",
                 "content": [
-                    {"type": "tool_use", "id": "t", "name": "save", "input": {f"n{i}": x for i, x in enumerate(p)}}
+                    {
+                        "type": "tool_use",
+                        "id": "t",
+                        "name": "save",
+                        "input": {f"n{i}": x for i, x in enumerate(p)},
+                    }
                 ],
             },
             user([{"type": "tool_result", "tool_use_id": "t", "content": "ok"}]),

@@ -58,7 +58,7 @@ class Runner:
     def run(self, case: Case) -> Outcome:
         self._lab.forget()
         status = self._send(case)
-        arrived = [r for r in self._lab.requests]
+        arrived = list(self._lab.requests)
         if case.tier == 0:
             same = len(arrived) == 1 and arrived[0].body == case.call.body
             return Outcome(case, status, not same)

@@ -117,9 +117,13 @@ def characters() -> Iterator[Trick]:
     yield Trick("persian-digits", CHARACTERS, 1, _mapped((_DIGITS, 0x6F0)))
     yield Trick("devanagari-digits", CHARACTERS, 1, _mapped((_DIGITS, 0x966)))
     yield Trick("thai-digits", CHARACTERS, 1, _mapped((_DIGITS, 0xE50)))
-    yield Trick("keycaps", CHARACTERS, 1, lambda v: "".join(c + "\ufe0f\u20e3" if c.isdigit() else c for c in v))
+    yield Trick(
+        "keycaps", CHARACTERS, 1, lambda v: "".join(c + "\ufe0f\u20e3" if c.isdigit() else c for c in v)
+    )
     yield Trick("cyrillic", CHARACTERS, 1, _swapped("aeopcxyiAEOPCXTBHKM", "аеорсхуіАЕОРСХТВНКМ"))
-    yield Trick("greek", CHARACTERS, 1, _swapped("oivAEOPTBHKMNZ", "ονιΑΕΟΡΤΒΗΚΜΝΖ"[:1] + "ιν" + "ΑΕΟΡΤΒΗΚΜΝΖ"))
+    yield Trick(
+        "greek", CHARACTERS, 1, _swapped("oivAEOPTBHKMNZ", "ονιΑΕΟΡΤΒΗΚΜΝΖ"[:1] + "ιν" + "ΑΕΟΡΤΒΗΚΜΝΖ")
+    )
     yield Trick("accents", CHARACTERS, 1, _swapped("aeoiuAEOIU", "áéöïûÁÉÖÏÛ"), rewrites=True)
     yield Trick("small-capitals", CHARACTERS, 1, _swapped("abcdeginorstu", "ᴀʙᴄᴅᴇɢɪɴᴏʀꜱᴛᴜ"), rewrites=True)
     yield Trick("bidi-embedding", CHARACTERS, 1, lambda v: f"\u202a{v}\u202c")
@@ -202,7 +206,9 @@ ENCODINGS: dict[str, Disguise] = {
     "escapes-hex": lambda v: "".join(f"\\x{ord(c):02x}" for c in v),
     "escapes-octal": lambda v: "".join(f"\\{ord(c):03o}" for c in v),
     "quoted-printable": _printable,
-    "quoted-printable-digits": lambda v: "".join(f"={ord(c):02X}" if c.isdigit() or c in "@." else c for c in v),
+    "quoted-printable-digits": lambda v: "".join(
+        f"={ord(c):02X}" if c.isdigit() or c in "@." else c for c in v
+    ),
     "quoted-printable-breaks": _soft_breaks,
     "quoted-printable-library": lambda v: quopri.encodestring(v.encode(), quotetabs=True).decode(),
     "rot13": lambda v: codecs.encode(v, "rot13"),
@@ -233,6 +239,8 @@ def layered() -> Iterator[Trick]:
     styles = {t.name: t for t in characters() if t.name in _STYLES}
     for outer in ("base64", "hex", "percent", "entities-hex", "escapes-unicode", "json-1"):
         for name, style in styles.items():
+            if name == "bold" and outer == "escapes-unicode":
+                continue  # four digits cannot spell it
             second = ENCODINGS[outer]
             yield Trick(
                 f"{outer}-of-{name}",
@@ -246,7 +254,13 @@ def layered() -> Iterator[Trick]:
 
 def apart() -> Iterator[Trick]:
     """Yield values with something visible between all their characters."""
-    for name, mark in (("spaced", " "), ("dotted", "."), ("dashed", "-"), ("underscored", "_"), ("starred", "*")):
+    for name, mark in (
+        ("spaced", " "),
+        ("dotted", "."),
+        ("dashed", "-"),
+        ("underscored", "_"),
+        ("starred", "*"),
+    ):
         yield Trick(name, APART, 2, lambda v, m=mark: m.join(v.replace(" ", "")) if m != " " else "  ".join(
             " ".join(w) for w in v.split(" ")))  # fmt: skip
 
@@ -257,7 +271,11 @@ def fits(trick: Trick, name: str, value: str, exact: bool) -> bool:
         return False
     if exact and trick.rewrites:
         return False
-    if name == "order" and ("dash" in trick.name or "hyphen" in trick.name or trick.name == "minus") and trick.rewrites:
+    if (
+        name == "order"
+        and ("dash" in trick.name or "hyphen" in trick.name or trick.name == "minus")
+        and trick.rewrites
+    ):
         return False
     if exact and trick.name.startswith("combining"):
         return False

@@ -15,7 +15,7 @@ from mitmproxy.net import tls as net_tls
 from mitmproxy.net.http import http1
 from mitmproxy.proxy import context, layer, mode_servers, server, tunnel
 from mitmproxy.proxy.layers import http, modes, tcp, tls
-from mitmproxy.proxy.layers.http import _base, _http1, _http2
+from mitmproxy.proxy.layers.http import _base, _http1, _http2, _http_h2
 
 from sallyport.proxy import core
 
@@ -31,6 +31,7 @@ LEANED_ON = {
     "make_error_response": core.STOCK["mitmproxy.proxy.layers.http._http1", "make_error_response"],
     "format_error": _base.format_error,
     "Http2Connection": _http2.Http2Connection,
+    "BufferedH2Connection": _http_h2.BufferedH2Connection,
     "HttpLayer": http.HttpLayer,
     "HttpClient": http.HttpClient,
     "AddonManager": addonmanager.AddonManager,

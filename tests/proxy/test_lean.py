@@ -72,6 +72,9 @@ class Writer:
     def is_closing(self) -> bool:
         return False
 
+    def close(self) -> None:
+        self._seen.append("closed")
+
 
 class Script:
     """A layer that yields what a test tells it to, event by event."""
@@ -154,7 +157,7 @@ def test_a_layer_that_crashes_has_sent_what_it_said_before_and_later_events_stil
     handler = Handler(script := Script())
     script._turns = [[commands.SendData(handler.client, b"a"), Crash()]]
     in_eager_loop(handler, events.Start(), events.ConnectionClosed(handler.client))
-    assert handler.seen == ["mitmproxy has crashed!", b"a"]
+    assert handler.seen == ["mitmproxy has crashed!", b"a", "closed"]
     assert len(script.events) == 2
 
 

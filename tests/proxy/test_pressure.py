@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import h2.connection
 import h2.events
 import h2.settings
 import pytest
+from mitmproxy.proxy.layer import CommandGenerator
 
 import rawclient
 from gateways import OPEN_POLICY, InnerGateway
@@ -67,8 +68,7 @@ def of_model(gateway: InnerGateway, model: str) -> list[Event]:
     return [e for e in gateway.audit.events if e.model == model]
 
 
-def eventually(holds: "object", what: str) -> None:
-    assert callable(holds)
+def eventually(holds: Callable[[], object], what: str) -> None:
     deadline = time.monotonic() + DUE_S
     while not holds():
         assert time.monotonic() < deadline, what
@@ -104,8 +104,7 @@ class H2:
         self.flush()
         return number
 
-    def read(self, until: "object", within_s: float = DUE_S) -> bool:
-        assert callable(until)
+    def read(self, until: Callable[[h2.events.Event], bool], within_s: float = DUE_S) -> bool:
         deadline = time.monotonic() + within_s
         while time.monotonic() < deadline:
             self.sock.settimeout(max(0.01, deadline - time.monotonic()))
@@ -263,6 +262,25 @@ def test_a_draining_gateway_tells_http2_clients_to_open_no_more_streams(
     goodbye = [e for e in client.events if isinstance(e, h2.events.ConnectionTerminated)]
     assert ended[-1].stream_id == number
     assert [e.error_code for e in goodbye] == [0]
+
+
+def test_a_crash_in_the_core_cuts_the_client_and_leaves_an_end(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = stream.GuardedStream.check_invalid
+
+    def crash(self: stream.GuardedStream, request: bool) -> CommandGenerator[bool]:
+        if not request:
+            raise RuntimeError("here")
+        return (yield from real(self, request))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(stream.GuardedStream, "check_invalid", crash)
+        answer = call(gateway, "crashes")
+    assert answer.status == 0
+    assert answer.error != "TimeoutError", "the client waits until its own patience ends"
+    eventually(lambda: len(of_model(gateway, "crashes")) == 2, "it has an end")
+    assert call(gateway, "after-the-crash").status == 200
 
 
 def test_a_budget_gives_back_with_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,9 @@ class Hold:
     account: tuple
     at: int
     amount: int
-    mark: int = 0
+    missing: int = 0
+    held_before: int = 0
+    returned: int = 0
 
 
 @dataclass
@@ -148,7 +150,8 @@ class Model:
             bucket.missing += actual - held
             return
         inflow = ceil((self.now - hold.at) * bucket.rate)
-        back = max(0, min(held - actual, hold.mark - bucket.returned - inflow, ceil(bucket.missing)))
+        others = min(hold.held_before, bucket.returned - hold.returned)
+        back = max(0, min(held - actual, hold.missing - inflow - others, ceil(bucket.missing)))
         bucket.missing = max(Fraction(0), bucket.missing - back)
         bucket.returned += back
 
@@ -177,7 +180,8 @@ class Model:
             if account[1] == "bucket":
                 bucket = self.buckets[account]
                 bucket.missing += claim.amount
-                hold.mark = ceil(bucket.missing) + bucket.returned
+                hold.missing, hold.returned = ceil(bucket.missing), bucket.returned
+                hold.held_before = sum(other.amount for other in self.open_holds(account))
             holds.append(hold)
             self.limits[account] = claim.limit
         self.records[name] = Record("open", self.now + lease_ms, holds)

@@ -61,8 +61,8 @@ def expected(value, edits: dict[str, list[Edit]], at: str = ""):
         return [(applied(k, edits.get(p + "~k", [])), expected(value[k], edits, p)) for k, p in named]
     if isinstance(value, list):
         return [expected(v, edits, f"{at}/{i}") for i, v in enumerate(value)]
-    if isinstance(value, str) or (type(value) is int and at in edits):
-        return applied(str(value), edits.get(at, []))
+    if isinstance(value, str) or (type(value) in (int, float) and at in edits):
+        return applied(value if isinstance(value, str) else str(int(value)), edits.get(at, []))
     return value
 
 

@@ -21,6 +21,7 @@ def detection_settings(policy: Policy) -> DetectionSettings:
     return DetectionSettings(
         paranoia_secrets=policy.detection.paranoia,
         paranoia_injection=policy.injection.paranoia,
+        injection_false_alarms=policy.injection.max_false_alarms,
         min_score=min(policy.masking.min_score, 0.5),
         deadline_s=policy.detection.deadline_s,
         max_chars=policy.detection.max_text_bytes,

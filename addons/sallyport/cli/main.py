@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 something outside is mis
 """
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -95,6 +96,9 @@ def root(
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    for library in ("OMP", "OPENBLAS", "MKL"):
+        # Read when numpy is imported. Texts are small and cores have their own work: threads would only wait.
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     try:
         with guarded_stdout():
             app(standalone_mode=True)

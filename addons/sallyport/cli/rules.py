@@ -117,16 +117,21 @@ def test_(
 
 def learned() -> Iterator[Learned]:
     """Yield what the trained models that ship report."""
+    from sallyport.detect.classifier.classifier import SURFACES
     from sallyport.detect.ner.frames import ENTITIES
 
     for entity in ENTITIES:
+        what = "Nationality, religion or political group" if entity == "NRP" else entity.capitalize()
+        how = "the engine for names (detection.ner): a trained model, it has no pattern and no points"
+        yield Learned(f"pii.ner.{entity}", Kind.PII, entity, f"{what} recognised as a name", how)
+    for place in dict.fromkeys(SURFACES.values()):
+        surfaces = ", ".join(surface for surface, name in SURFACES.items() if name == place)
         yield Learned(
-            f"pii.ner.{entity}",
-            Kind.PII,
-            entity,
-            f"{entity.capitalize() if entity != 'NRP' else 'Nationality, religion or political group'} "
-            "recognised as a name",
-            "the engine for names (detection.ner); it has no pattern, docs/detection.md says how it errs",
+            f"injection.classifier.{place}",
+            Kind.INJECTION,
+            "INSTRUCTION",
+            f"Reads like a planted instruction ({surfaces})",
+            "the injection classifier: a trained model, it has no pattern; its probability includes the rules",
         )
 
 

@@ -17,7 +17,7 @@ from sallyport.cli.scanning.files import Read, Scanned, scan_file
 from sallyport.cli.scanning.ignore import Left, walk
 from sallyport.cli.scanning.lines import lines_of, scan_lines
 from sallyport.cli.scanning.progress import Progress
-from sallyport.cli.scanning.scanner import Choice, Scanner
+from sallyport.cli.scanning.scanner import FALSE_ALARMS, Choice, Scanner
 from sallyport.decision import Kind
 from sallyport.errors import OperatorError
 
@@ -66,13 +66,24 @@ def scan(
             help="Highest level of rules that run. [default: the policy's, else 2]",
         ),
     ] = None,
+    max_false_alarms: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            min=0,
+            max=0.5,
+            help="Injection: share of clean texts that the classifier may flag; 0 leaves it out, and rules "
+            f"alone decide. [default: the policy's, else {FALSE_ALARMS}]",
+        ),
+    ] = None,
     threshold: Annotated[
         float | None,
         typer.Option(
             metavar="SCORE",
-            min=0.01,
-            max=100,
-            help="Injection: score from which a text counts. [default: the policy's, else 1]",
+            min=0,
+            max=1,
+            help="Injection: flag texts of this score and above, instead of what the policy or "
+            "--max-false-alarms say.",
         ),
     ] = None,
     min_score: Annotated[
@@ -119,10 +130,7 @@ def scan(
     code 0: nothing found; 1: something found or a file not scanned whole; 2: wrong use; 3: a file could not
     be read, or something else outside is missing.
     """
-    for library in ("OMP", "OPENBLAS", "MKL"):
-        # Read when numpy is imported. Every core has a process already; threads of theirs would only wait.
-        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
-    choice = Choice(KINDS[kind], policy, paranoia, threshold, min_score, ner, rules)
+    choice = Choice(KINDS[kind], policy, paranoia, max_false_alarms, threshold, min_score, ner, rules)
     processes = jobs or cores()
     given = [*(paths or ())]
     if not given or given == [Path("-")]:

@@ -20,7 +20,9 @@ _MAX_INFLATED = 1 << 20
 _FIRST_DIGITS = 400
 """Digits of a run that are inflated to see whether it is worth more."""
 
-_BASE64 = linear.pattern(r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*[A-Za-z0-9+/_-]{4,}={0,2})*")
+_BASE64 = linear.pattern(
+    r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*(?:[A-Za-z0-9+/_-]{4,}={0,2}|[A-Za-z0-9+/_-]{2,3}=))*"
+)
 _HEX = linear.pattern(
     r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}|\b(?:0x)?[0-9a-fA-F]{2}(?:[ :,-]{1,2}(?:0x)?[0-9a-fA-F]{2}){11,}\b"
 )
@@ -33,7 +35,8 @@ _ROTATED = linear.pattern(
     r"|\b(?:fx|tuc|kbko|uis?|cx)[-_][A-Za-z0-9]|\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3}"
 )
 _ROTATION = str.maketrans(
-    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM"
+    "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
+    "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM",
 )
 _SPACED = linear.pattern(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
 _ANY = linear.pattern(
@@ -47,10 +50,10 @@ _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _LETTERS = re.compile(r"[A-Za-z]")
 _DIGITS = re.compile(r"[0-9]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
-_BREAK = re.compile(r"[\s\"'<>]")
+_BREAK = re.compile(r"[\r\n]")
 _NOT_HEX = re.compile(r"[^0-9a-fA-F]+")
-_SHORT_GAP = 3
-"""Characters between two words with escapes that are read with them."""
+_SHORT_GAP = 80
+"""Characters between two escapes that are read with them: a line of quoted-printable."""
 _URL_SAFE = str.maketrans("-_", "+/")
 
 
@@ -132,7 +135,12 @@ def _runs(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _pieces(run: str, offset: int) -> Iterator[tuple[int, int, str]]:
-    """Try the lines of a run, and what stands between its slashes, dashes and underscores."""
+    """Try a run without its last line, which may be a word of the text, then its lines and their parts."""
+    shorter = run.rpartition("\n")[0].rstrip("\r")
+    decoded = _unbase64(shorter) if shorter else None
+    if decoded is not None:
+        yield offset, offset + len(shorter), decoded
+        return
     for line in re.finditer(r"[A-Za-z0-9+/_-]{14,}={0,2}", run):
         decoded = _unbase64(line.group()) if line.group() != run else None
         if decoded is not None:
@@ -170,14 +178,16 @@ def _unbase64(run: str) -> str | None:
         raw = base64.b64decode(body + "=" * (-len(body) % 4))
     except (binascii.Error, ValueError):
         return None
-    return _printable(_inflate(raw) if packed else raw)
+    return _printable(_inflate(raw)) if packed else _printable(raw) or _deflated(body)
 
 
 def _deflated(body: str) -> str | None:
     """Return what a deflate stream without any header holds, if it is whole and is text."""
     engine = zlib.decompressobj(wbits=-15)
     try:
-        first = engine.decompress(base64.b64decode(body[:_FIRST_DIGITS] + "=" * (-len(body[:_FIRST_DIGITS]) % 4)), 512)
+        first = engine.decompress(
+            base64.b64decode(body[:_FIRST_DIGITS] + "=" * (-len(body[:_FIRST_DIGITS]) % 4)), 512
+        )
         if not first and len(body) > _FIRST_DIGITS:
             return None
         if first and _printable(first, cut=True) is None:
@@ -211,7 +221,9 @@ def _printable(raw: bytes, *, cut: bool = False) -> str | None:
         return None
     charset = "utf-8"
     if len(raw) > 3:
-        charset = {(0, 0): "utf-16-le"}.get((raw[1], raw[3]), {(0, 0): "utf-16-be"}.get((raw[0], raw[2]), charset))
+        charset = {(0, 0): "utf-16-le"}.get(
+            (raw[1], raw[3]), {(0, 0): "utf-16-be"}.get((raw[0], raw[2]), charset)
+        )
     text = raw.decode(charset, "replace")
     if cut:
         text = text.rstrip("\ufffd")
@@ -281,13 +293,13 @@ def _spelled(view: View, low: int, text: str, out: Builder) -> None:
 
 
 def _word_start(text: str, index: int) -> int:
-    breaks = [m.end() for m in _BREAK.finditer(text, max(0, index - 128), index)]
-    return breaks[-1] if breaks else max(0, index - 128)
+    breaks = [m.end() for m in _BREAK.finditer(text, max(0, index - _SHORT_GAP), index)]
+    return breaks[-1] if breaks else max(0, index - _SHORT_GAP)
 
 
 def _word_end(text: str, index: int) -> int:
-    found = _BREAK.search(text, index, min(len(text), index + 128))
-    return found.start() if found else min(len(text), index + 128)
+    found = _BREAK.search(text, index, min(len(text), index + _SHORT_GAP))
+    return found.start() if found else min(len(text), index + _SHORT_GAP)
 
 
 def _spaced(view: View, out: Builder) -> None:

@@ -19,7 +19,6 @@ from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect import decode, linear
 from sallyport.detect.cache import Cache, Hit
 from sallyport.detect.classifier.classifier import SURFACES, Classifier
-from sallyport.detect.classifier.weights import shipped
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import Label, Labels
@@ -44,6 +43,11 @@ OTHERWISE = 0.5
 _BEFORE, _AFTER = 80, 40
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 _LOOK_AT_CLOCK = 32
+
+MAX_FOUND = 30_000
+"""Findings of one scan. A text with more of them is a dump, and each costs what a page of prose does."""
+
+_TOO_MANY = f"the texts hold more than {MAX_FOUND} findings"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +103,19 @@ class _Deadline:
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
         self._asked = 0
+        self._hits = 0
 
     def check(self) -> None:
         """Look at the clock now and then. Raises ScanIncomplete when the time is over."""
         self._asked += 1
         if self._asked % _LOOK_AT_CLOCK == 1:
             self.left()
+
+    def count(self) -> None:
+        """Count a hit. Raises ScanIncomplete when there are more than anybody could look through."""
+        self._hits += 1
+        if self._hits > MAX_FOUND:
+            raise ScanIncomplete(_TOO_MANY)
 
     def left(self) -> float:
         left = self._end - time.monotonic()
@@ -134,7 +145,12 @@ class Detector:
         self._recognisers = Recognisers(names, self.settings.regions, self.settings.recognisers)
         self._cache = Cache(self.settings.cache_entries, self.settings.cache_bytes)
         judged = self.settings.injection_false_alarms is not None and Kind.INJECTION in self.settings.kinds
-        self._classifier: Classifier | None = shipped() if judged else None
+        self._classifier: Classifier | None = None
+        if judged:
+            # Imported here: numpy takes half of the start of a scan that needs none.
+            from sallyport.detect.classifier.weights import shipped
+
+            self._classifier = shipped()
         self.revision = _revision(packs, self.settings, self._classifier)
 
     @property
@@ -158,6 +174,8 @@ class Detector:
         hits = [list(self._cached(s.text, s.surface, deadline)) for s in segments]
         for ribbon in ribbons(segments):
             self._join(ribbon, segments, hits, deadline)
+        if sum(map(len, hits)) > MAX_FOUND:
+            raise ScanIncomplete(_TOO_MANY)
         return tuple(
             self._finding(hit, segment)
             for segment, found in zip(segments, hits, strict=True)
@@ -179,11 +197,13 @@ class Detector:
     def _scan(
         self, text: str, surface: Surface, deadline: _Deadline, *, joined: bool = False
     ) -> tuple[Hit, ...]:
-        found: list[Hit] = []
+        found: list[tuple[Hit, float]] = []
         views = list(_views(text))
         for view, kind in views:
             deadline.left()
-            found += self._search(view, kind, surface, deadline)
+            # What was decoded stands in a run that means nothing else: the longest there is taken out.
+            for hit in self._search(view, kind, surface, deadline):
+                found.append((hit, hit.score if kind == "text" else 1.0))
         kept = self._resolve(found, once=not joined) if found else ()
         return kept if joined else self._judged(kept, views, surface)
 
@@ -195,9 +215,13 @@ class Detector:
         """
         hits = self._cached(segment.text, segment.surface, _Deadline(self.settings.deadline_s))
         points = sum(h.score for h in hits if h.rule < len(self._rules) and self._kind(h.rule) is Kind.INJECTION)
-        views = [(v, k) for v, k in _views(segment.text)] if self._classifier is not None else []
-        judged = max((j[0] for j in self._judgements(views, segment.surface, points)), default=0.0)
+        judged = self.classifier_probability(segment, points)
         return max(judged, SURE + (1.0 - SURE) * judged if points >= 1.0 - 1e-9 else 0.0)
+
+    def classifier_probability(self, segment: Segment, points: float = 0.0) -> float:
+        """Return the classifier's probability; points: what the rules found. 0 where it is off."""
+        views = list(_views(segment.text)) if self._classifier is not None else []
+        return max((j[0] for j in self._judgements(views, segment.surface, points)), default=0.0)
 
     def injection_threshold(self, surface: Surface) -> float:
         """Return the probability from which the classifier refuses on a surface; above 1: never."""
@@ -257,6 +281,7 @@ class Detector:
                     if rule.kind is not Kind.INJECTION and score < self.settings.min_score:
                         continue
                     if not _within(shields, low, high):
+                        deadline.count()
                         yield Hit(index, *view.span(low, high), score)
         for number, custom in enumerate(self._recognisers.custom):
             yield from self._custom(number, custom.entity, view, deadline)
@@ -309,12 +334,15 @@ class Detector:
             if score >= self.settings.min_score:
                 yield Hit(len(self._rules) + number, *view.span(start, end), score)
 
-    def _resolve(self, found: list[Hit], *, once: bool) -> tuple[Hit, ...]:
-        """Keep the best of what overlaps within a kind, and each injection rule once if that is asked for."""
+    def _resolve(self, found: list[tuple[Hit, float]], *, once: bool) -> tuple[Hit, ...]:
+        """Keep the best of what overlaps within a kind, and each injection rule once if that is asked for.
+
+        found: hits, each with its rank; among equals the longest wins.
+        """
         kept: list[Hit] = []
         taken: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in Kind}
         seen: set[int] = set()
-        for hit in sorted(found, key=lambda h: (-h.score, h.start - h.end, h.start, h.rule)):
+        for hit, _ in sorted(found, key=lambda f: (-f[1], f[0].start - f[0].end, f[0].start, f[0].rule)):
             kind = self._kind(hit.rule)
             if once and kind is Kind.INJECTION and hit.rule in seen:
                 continue

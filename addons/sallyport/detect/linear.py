@@ -3,12 +3,13 @@
 Texts may be str or, where they are ASCII, bytes; offsets are code points in both cases.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol, cast
 
 import re2  # type: ignore[import-untyped]
 
 _MAX_PATTERN_MEM = 8 << 20
+_ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _MAX_SET_MEM = 256 << 20
 
 
@@ -40,10 +41,42 @@ def pattern(source: str, *, case_sensitive: bool = True) -> Pattern:
     options = _options(_MAX_PATTERN_MEM)
     options.case_sensitive = case_sensitive
     try:
-        return cast(Pattern, re2.compile(source, options))
+        return _Compiled(re2.compile(source, options))
     except re2.error as error:
         reason = error.args[0]
         raise SyntaxUnknown(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
+
+
+class _Compiled:
+    """A compiled pattern. search() goes to the engine itself: the library's own costs twice the matching."""
+
+    __slots__ = ("_engine", "_whole", "finditer", "groups", "pattern", "programsize")
+
+    def __init__(self, whole: Any) -> None:
+        self._whole = whole
+        self._engine = whole._regexp
+        self.finditer: Callable[[str | bytes], Iterator[Match]] = whole.finditer
+        self.groups: int = whole.groups
+        self.pattern: str = whole.pattern
+        self.programsize: int = whole.programsize
+
+    def search(self, text: str | bytes) -> Match | None:
+        if type(text) is str:
+            if not text.isascii():
+                return cast("Match | None", self._whole.search(text))
+            text = text.encode()
+        spans = self._engine.Match(_ANYWHERE, text, 0, len(text))
+        return None if spans[0][0] < 0 else _Found(spans)
+
+
+class _Found:
+    __slots__ = ("_spans",)
+
+    def __init__(self, spans: Sequence[tuple[int, int]]) -> None:
+        self._spans = spans
+
+    def span(self, group: int = 0) -> tuple[int, int]:
+        return self._spans[group]
 
 
 class PatternSet:

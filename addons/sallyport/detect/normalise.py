@@ -37,7 +37,10 @@ class View:
     highs: tuple[int, ...] = ()
 
     def span(self, start: int, end: int) -> tuple[int, int]:
-        """Return the original span of text[start:end]; an empty span maps to an empty one."""
+        """Return the original span of text[start:end]; an empty span maps to an empty one.
+
+        Decoded pieces may stand in another order than in the original: then the span holds both.
+        """
         if not self.starts:
             return start, end
         first = bisect_right(self.starts, start) - 1
@@ -50,6 +53,8 @@ class View:
         high = self.highs[last]
         if high < 0:
             high = self.lows[last] + end - self.starts[last]
+        if high <= low:
+            return self.span(end - 1, end)[0], self.span(start, start + 1)[1]
         return low, high
 
 

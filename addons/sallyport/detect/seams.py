@@ -40,15 +40,19 @@ class Ribbon:
 
 
 def message(at: str) -> str:
-    """Return what a pointer's message is known by: the first two steps, such as /messages/3."""
-    return "/".join(at.split("/", 3)[:3])
+    """Return what a pointer's message is known by: the first two steps, such as /messages/3.
+
+    A string that lies in a plain list or a plain member (/prompt/3, /metadata/note) belongs to all beside it.
+    """
+    steps = at.split("/", 3)
+    return "/".join(steps[:3] if len(steps) > 3 else steps[:-1])
 
 
 def ribbons(segments: Sequence[Segment]) -> Iterator[Ribbon]:
     """Yield ribbons in which every meeting of two neighbours in the body, of one surface, stands with its REACH.
 
-    Together they are hardly longer than the texts. Names of members meet names, values meet values. Headers and queries (their pointers begin with "~") are in
-    none: each begins with its own name.
+    Together they are hardly longer than the texts. Names of members meet names, values meet values. Headers and
+    queries (their pointers begin with "~") are in none: each begins with its own name.
     """
     surfaces: dict[tuple[Surface, bool], list[int]] = {}
     for index, segment in enumerate(segments):

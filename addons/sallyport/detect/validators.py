@@ -16,7 +16,7 @@ _PLACEHOLDER = re.compile(
     r"|\*\*\*|\.\.\.|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
     r"|^(?:none|null|nil|undefined|true|false|todo|tbd|n/?a|test|testing|password|passwd|secret|token|string|str"
     r"|abc123|foo|bar|baz|foobar|hunter2?|qwerty|empty|default|optional|required|value)$"
-    r"|0123456789|1234567890|abcdefghij|^(?:test|fake|mock|foo)[-_]"
+    r"|0123456789|1234567890|abcdefghij|^(?:test|fake|mock|foo)[-_](?:[a-z]+(?:[-_]|$)|x)"
 )
 _REFERENCE = re.compile(
     r"^(?:os\.|process\.|env\.|ENV\[|config\.|self\.|this\.|settings\.|secrets\.|var\.|local\.|data\.|vault[:.])"
@@ -59,11 +59,38 @@ def strong_key(value: str) -> bool:
     """A key without a telling prefix: letters and digits mixed, high entropy."""
     return (
         not is_placeholder(value)
-        and not _REFERENCE.search(value)
-        and bool(re.search(r"\d", value))
-        and bool(re.search(r"[A-Za-z]", value))
-        and entropy(value) >= (2.8 if _HEX.match(value) else min(3.5, 0.85 * math.log2(len(value))))
+        and not _is_reference(value)
+        and _is_mixed(value)
+        and entropy(value) >= (2.8 if _HEX.match(value) else min(3.5, 0.82 * math.log2(len(value))))
     )
+
+
+def _is_reference(value: str) -> bool:
+    """Say whether a value is code that fetches another; parts that are random belong to a key with points."""
+    return bool(_REFERENCE.search(value)) and not any(_turns(part) >= 4 for part in value.split("."))
+
+
+def _is_mixed(value: str) -> bool:
+    """Letters and digits; letters alone if their case changes more often than between words."""
+    letters, figures = re.search(r"[A-Za-z]", value), re.search(r"\d", value)
+    return bool(letters) and (bool(figures) or (len(value) >= 24 and _turns(value) >= 0.19 * len(value)))
+
+
+def told_key(value: str) -> bool:
+    """A key in a sentence: random throughout, and no identifier that is printed everywhere."""
+    identifier = re.fullmatch(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:sha\d*|md5)[-:][\w+/=-]+", value)
+    return identifier is None and strong_key(value) and _turns(value) >= 3
+
+
+def vendor_key(value: str) -> bool:
+    """A key behind a vendor's prefix: the part after the last separator is random, not a word or a number."""
+    body = re.split(r"[_-]", value)[-1]
+    return _turns(body) >= 4 and not is_placeholder(value) and entropy(body) >= 3.0
+
+
+def _turns(value: str) -> int:
+    """Count where letters and digits, or cases, follow on one another: words and numbers seldom do it."""
+    return len(re.findall(r"[A-Za-z]\d|\d[A-Za-z]|[a-z][A-Z]", value))
 
 
 def mixed_key(value: str) -> bool:
@@ -235,6 +262,8 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "key": key,
     "strong_key": strong_key,
     "mixed_key": mixed_key,
+    "told_key": told_key,
+    "vendor_key": vendor_key,
     "password": password,
     "spoken_password": spoken_password,
     "url_password": url_password,

@@ -271,6 +271,12 @@ class Injection(StageSection):
     paranoia: Paranoia = Field(
         default=1, description="Rules up to this level take part: 1 nearly never errs, 4 suspects much."
     )
+    max_false_alarms: float | None = Field(
+        default=0.01,
+        ge=0.001,
+        le=0.1,
+        description="Share of clean texts that the trained classifier may refuse; null leaves it out.",
+    )
     surfaces: tuple[Surface, ...] = Field(
         default=(Surface.USER, Surface.TOOL_RESULT, Surface.DOCUMENT, Surface.TOOL_DEFINITION),
         description="Surfaces that count. Texts of your own system prompt seldom need it.",

@@ -227,7 +227,10 @@ class GatewayAddon:
             await self._refuse(flow, passage, verdict)
             return
         passage.verdict = verdict
-        edited = self._edited(flow, passage, verdict, body)
+        if verdict.edits and len(body) > INLINE_READ_BYTES:
+            edited = await asyncio.to_thread(self._edited, flow, passage, verdict, body)
+        else:
+            edited = self._edited(flow, passage, verdict, body)
         await self._dispatch(flow, passage, self._with_usage(passage, edited))
 
     def _edited(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes) -> bytes:
@@ -476,8 +479,8 @@ class GatewayAddon:
         return refusal(passage, decision, retry=retry)
 
 
-INLINE_READ_BYTES = 128 * 1024
-"""Bodies up to this size are decoded and read on the event loop; larger ones in a thread."""
+INLINE_READ_BYTES = 16 * 1024
+"""Bodies up to this size are decoded, read and edited on the event loop; larger ones in a thread."""
 
 BODY_TIMEOUT_S = 300.0
 """Time a client may take to send a body."""

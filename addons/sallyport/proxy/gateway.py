@@ -23,8 +23,11 @@ from sallyport.state.keyed import digest
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
 from sallyport.state.vault import MemoryVault, VaultScope
 
-INLINE_SCAN_CHARS = 65_536
-"""Texts up to this length together are scanned on the event loop; longer ones in a thread."""
+INLINE_SCAN_CHARS = 2_048
+"""Texts up to this length together are scanned on the event loop; longer ones in a thread.
+
+The worst text costs some 5 microseconds a character, so that the loop is held for 10 ms at most.
+"""
 
 INLINE_NAMES_CHARS = 16_384
 """The same for names: to cut, look up and merge costs more per character than to scan."""

@@ -124,7 +124,15 @@ class _Turn:
                         self._obey(command)
             except Exception:
                 handler.log("mitmproxy has crashed!", logging.ERROR, exc_info=True)
+                self._flush()
+                self._hang_up()
             self._flush()
+
+    def _hang_up(self) -> None:
+        """End the client's connection: a layer that crashed answers nobody, and stock lets its client wait."""
+        transport = self._handler.transports.get(self._handler.client)
+        if transport is not None and transport.writer is not None:
+            transport.writer.close()
 
     def _send(self, command: commands.SendData) -> None:
         if command.connection is not self._connection:

@@ -235,6 +235,11 @@ class GuardedStream(StockStream):
 
     # -- failures ------------------------------------------------------------------------------------
 
+    def state_done(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        """Drop what an upstream says after the exchange is over; stock crashes on the rest of a read."""
+        if not isinstance(event, ResponseData | ResponseTrailers | ResponseEndOfMessage):
+            yield from super().state_done(event)
+
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> layer.CommandGenerator[None]:

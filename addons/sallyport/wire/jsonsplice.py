@@ -10,7 +10,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.decision import Edit
 from sallyport.wire.dialect import WireError
-from sallyport.wire.jsontext import BOM, LONG_INTEGER, MAX_ANSWER_NODES, is_long, parse, public_pointer, untoken
+from sallyport.wire.jsontext import (
+    BOM,
+    LONG_INTEGER,
+    MAX_ANSWER_NODES,
+    is_long,
+    parse,
+    public_pointer,
+    untoken,
+)
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)

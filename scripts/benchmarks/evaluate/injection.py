@@ -17,19 +17,18 @@ RATES = (0.001, 0.005, 0.01, 0.02, 0.05)
 INTRO = """\
 Labels are those of the sources. `deepset_prompt_injections` labels role-play openers as injections, and
 `hh_rlhf_redteam_questions` are harmful questions that are no injections; both are left as they are. Most
-sources are templates: many rows, few ideas. The texts were there while rules were written, so recall of the
-rules is that of known attacks."""
+sources are templates: many rows, few ideas. The texts were there while rules were written, and the shipped classifier
+learnt from them: only the table of left-out sources says what to expect of attacks nobody has seen."""
 
 
 def part(folder: Path) -> Part:
     """Measure injection detection as `sallyport scan --kind injection` does it."""
-    model = models.read("injection")
     known = licences(folder)
     data = list(rows(folder / "injection"))
     judged = list(answers(Choice(frozenset({Kind.INJECTION})), data))
-    left_out = model.table()
+    left_out = models.left_out("injection")
     tables = (
-        _by_source(judged, known, model),
+        _by_source(judged, known),
         _by(judged, "surface", lambda row: "content" if row.surface == "tool_result" else "user"),
         _by(judged, "language", lambda row: row.lang),
         _at_rates(judged),
@@ -38,7 +37,7 @@ def part(folder: Path) -> Part:
     return Part("Injection", INTRO, tables)
 
 
-def _by_source(judged: Sequence[tuple[Row, Answer]], known: dict[str, str], model: models.Model) -> Table:
+def _by_source(judged: Sequence[tuple[Row, Answer]], known: dict[str, str]) -> Table:
     counts: defaultdict[str, Counts] = defaultdict(Counts)
     for row, answer in judged:
         counts[row.source].add(row.bad, answer.flag)
@@ -46,11 +45,11 @@ def _by_source(judged: Sequence[tuple[Row, Answer]], known: dict[str, str], mode
     lines = []
     for source, count in sorted(counts.items()):
         total.plus(count)
-        lines.append((source, *_figures(count), model.mark(source), known.get(source, "")))
-    lines.append(("**all**", *_figures(total), "", ""))
-    note = "At the default threshold. Trained: whether the shipped classifier has seen the source."
+        lines.append((source, *_figures(count), known.get(source, "")))
+    lines.append(("**all**", *_figures(total), ""))
+    note = "At the default threshold. The shipped classifier was trained on all of these; see the left-out table."
     header = ("source", "attacks", "recall %", "benign", "false alarms %", "precision %", "F1 %", "F2 %")
-    return Table("By source", note, (*header, "trained", "licence"), lines)
+    return Table("By source", note, (*header, "licence"), lines)
 
 
 def _by(judged: Sequence[tuple[Row, Answer]], name: str, key) -> Table:

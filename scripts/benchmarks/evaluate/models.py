@@ -1,57 +1,49 @@
-"""What the trained models have seen, as their training scripts write it: docs/models/NAME.json.
+"""What the trained models have seen, as their training says it; and its figures on sources that were left out.
 
-{"seen": [source, ...], "left_out": [{"source": ..., "measure": value, ...}, ...]}: seen are the sources that
-the shipped weights were trained on; left_out are figures of models that were trained without a source (or a
-group of sources) and measured on it.
+scripts/training is read and not repeated here: which corpora the engine for names learns from stands in
+training/ner/recipe.py (TRAINED whole, HISTORIC in part); the injection classifier learns from every source of
+injection/. The table of left-out sources is the one that scripts/train_injection prints into docs/models.
 """
 
-import json
-from dataclasses import dataclass
+import ast
 from pathlib import Path
 
 from evaluate.page import Table
 
-MODELS = Path(__file__).parents[3] / "docs" / "models"
+ROOT = Path(__file__).parents[3]
+TRAINING = ROOT / "scripts" / "training"
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
-    """What one model says of itself. seen: None where nothing is known."""
-
-    name: str
-    seen: frozenset[str] | None
-    left_out: tuple[dict[str, object], ...]
-
-    def mark(self, source: str) -> str:
-        """Return how a source is to be read: yes, no, or unknown."""
-        if self.seen is None:
-            return "unknown"
-        return "yes" if source in self.seen else "no"
-
-    def table(self) -> Table | None:
-        """Return the figures on sources that were left out; None where the training wrote none."""
-        if not self.left_out:
-            return None
-        header = ("source", *sorted({key for row in self.left_out for key in row} - {"source"}))
-        rows = [
-            (str(row["source"]), *(_shown(row.get(key)) for key in header[1:]))
-            for row in sorted(self.left_out, key=lambda row: str(row["source"]))
-        ]
-        note = (
-            "Each row is a model trained without that source and measured on it, as the training wrote it "
-            f"(docs/models/{self.name}.json). These are the figures to expect on texts nobody has seen."
-        )
-        return Table(f"Whole sources left out: {self.name}", note, header, rows)
+def names_seen(source: str) -> str:
+    """Say whether the shipped engine for names has seen a source: yes, in part, or no."""
+    if source in _constant(TRAINING / "ner" / "recipe.py", "TRAINED"):
+        return "yes"
+    return "in part" if source in _constant(TRAINING / "ner" / "corpora.py", "HISTORIC") else "no"
 
 
-def read(name: str) -> Model:
-    """Return what a model says of itself."""
-    path = MODELS / f"{name}.json"
-    if not path.is_file():
-        return Model(name, None, ())
-    given = json.loads(path.read_text("utf-8"))
-    return Model(name, frozenset(given["seen"]), tuple(given.get("left_out", ())))
+def left_out(name: str) -> Table | None:
+    """Return the table of left-out sources on a model's page; None where the page or the table is not there."""
+    page = ROOT / "docs" / "models" / f"{name}.md"
+    lines = page.read_text("utf-8").splitlines() if page.is_file() else []
+    rows: list[tuple[str, ...]] = []
+    for line in lines:
+        cells = tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
+        if rows and not line.startswith("|"):
+            break
+        if rows or (line.startswith("|") and "source" in cells):
+            rows.append(cells)
+    if len(rows) < 3:
+        return None
+    header, _, *body = rows
+    note = (
+        "Of each row a model was trained that knows nothing of the source, and measured on it: the figures to "
+        f"expect on texts nobody has seen. Copied from docs/models/{name}.md, which says how."
+    )
+    return Table("Whole sources left out", note, header, [row for row in body if len(row) == len(header)])
 
 
-def _shown(value: object) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else "" if value is None else str(value)
+def _constant(path: Path, name: str) -> tuple[str, ...]:
+    for node in ast.parse(path.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and any(getattr(t, "id", "") == name for t in node.targets):
+            return tuple(ast.literal_eval(node.value))
+    raise ValueError(f"{path.name} has no {name}: say in evaluate/models.py where it stands now")

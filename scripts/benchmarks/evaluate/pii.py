@@ -25,22 +25,16 @@ recall twice as much as precision."""
 
 def part(folder: Path) -> Part:
     """Measure personal data as `sallyport scan --kind pii` does it."""
-    model = models.read("ner")
     known = licences(folder)
     data = list(rows(folder / "pii"))
     choice = Choice(frozenset({Kind.PII}))
     judged = list(answers(choice, data))
     named = [(row, answer) for row, answer in judged if row.source != TESTS]
-    left_out = model.table()
-    tables = [_names(named, known, model)]
-    if left_out is not None:
-        tables.append(left_out)
-    tables.append(_generated(choice))
-    tables.append(_tests([(row, answer) for row, answer in judged if row.source == TESTS], known))
-    return Part("Personal data", INTRO, tuple(tables))
+    tests = [(row, answer) for row, answer in judged if row.source == TESTS]
+    return Part("Personal data", INTRO, (_names(named, known), _generated(choice), _tests(tests, known)))
 
 
-def _names(judged: Sequence[tuple[Row, Answer]], known: dict[str, str], model: models.Model) -> Table:
+def _names(judged: Sequence[tuple[Row, Answer]], known: dict[str, str]) -> Table:
     exact: defaultdict[tuple[str, str, str], Counts] = defaultdict(Counts)
     covered: defaultdict[tuple[str, str, str], Counts] = defaultdict(Counts)
     for row, answer in judged:
@@ -58,7 +52,7 @@ def _names(judged: Sequence[tuple[Row, Answer]], known: dict[str, str], model: m
             lines.append(
                 (
                     *(source, lang, entity, str(count.right + count.missed), *map(percent, figures)),
-                    *(model.mark(source), known.get(source, "")),
+                    *(models.names_seen(source), known.get(source, "")),
                 )
             )
     header = ("source", "language", "type", "names", "exact P %", "exact R %", "exact F1 %")

@@ -45,7 +45,7 @@ def calibrate(seen: Sequence[Seen]) -> Calibration:
         guess = 1 / (1 + np.exp(-np.clip(rows @ beta, -30, 30)))
         slope = rows.T @ (weight * (guess - label)) + np.array([0, 1e-3 * beta[1], 0, 0])
         beta -= 0.5 * slope / np.array([4.0, 2.0, 1.0, 1.0])
-        beta[0], beta[1], beta[2] = max(beta[0], 0.1), min(beta[1], 0.0), max(beta[2], 0.0)
+        beta[0], beta[1], beta[2] = max(beta[0], 0.1), min(beta[1], 0.0), min(max(beta[2], 0.0), 3.0)
     draft = Calibration(*(round(float(b), 4) for b in beta), thresholds=())
     return Calibration(draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen))
 

@@ -42,7 +42,7 @@ def _prose(rng: random.Random, lines: Sequence[str]) -> str:
 
 
 def _mail(rng: random.Random, say: Say) -> str:
-    body = _prose(rng, _some(rng, say, "mail", 1, 8))
+    body = _prose(rng, _some(rng, say, rng.choice(["mail", "mail", "mail", "forum"]), 1, 8))
     text = f"{say('mail_open')}\n\n{body}\n\n{say('mail_close')}{PLACE}"
     if rng.random() < 0.5:
         head = [f"From: {say('mailbox')}", f"To: {say('mailbox')}", f"Date: {say('date')}", f"Subject: {say('subject')}{PLACE}"]
@@ -51,17 +51,17 @@ def _mail(rng: random.Random, say: Say) -> str:
 
 
 def _plain(rng: random.Random, say: Say) -> str:
-    genre = rng.choice(["article", "docs", "review", "legal", "article", "faq", "chat", "real", "real", "real", "mail", "status", "change"])
+    genre = rng.choice(["article", "docs", "review", "legal", "article", "faq", "chat", "real", "real", "real", "mail", "status", "change", "forum", "forum", "wrapped"])
     return _prose(rng, _some(rng, say, genre, 1, 10))
 
 
 def _long(rng: random.Random, say: Say) -> str:
-    genre = rng.choice(["article", "docs", "legal", "real", "mail", "log", "code", "review"])
+    genre = rng.choice(["article", "docs", "legal", "real", "mail", "log", "code", "review", "forum", "wrapped"])
     return _prose(rng, _some(rng, say, genre, 25, 90))
 
 
 def _mixed(rng: random.Random, say: Say) -> str:
-    return _prose(rng, [say(rng.choice(["article", "docs", "review", "mail", "faq", "real"])) for _ in range(rng.randint(2, 8))])
+    return _prose(rng, [say(rng.choice(["article", "docs", "review", "mail", "faq", "real", "forum", "wrapped"])) for _ in range(rng.randint(2, 8))])
 
 
 def _readme(rng: random.Random, say: Say) -> str:
@@ -75,7 +75,7 @@ def _readme(rng: random.Random, say: Say) -> str:
 
 
 def _json(rng: random.Random, say: Say) -> str:
-    genre = rng.choice(["mail", "review", "chat", "log", "article", "calendar", "faq", "resume", "status"])
+    genre = rng.choice(["mail", "review", "chat", "forum", "log", "article", "calendar", "faq", "resume", "status"])
     keys = rng.sample(["id", "title", "body", "text", "content", "description", "subject", "note", "summary", "comment",
                        "status", "name", "message", "snippet", "location"], rng.randint(2, 6))
     rows = []
@@ -172,11 +172,11 @@ def _form(rng: random.Random, say: Say) -> str:
 
 def _changes(rng: random.Random, say: Say) -> str:
     bullet = rng.choice(["- ", "* ", "", "  "])
-    return "\n".join(bullet + line + PLACE for line in _some(rng, say, rng.choice(["change", "docs"]), 2, 20))
+    return "\n".join(bullet + line + PLACE for line in _some(rng, say, rng.choice(["change", "docs", "wrapped"]), 2, 20))
 
 
 def _bare(rng: random.Random, say: Say) -> str:
-    return PLACE + say(rng.choice(["log", "review", "article", "chat", "mail", "real", "calendar", "status", "status"])) + PLACE
+    return PLACE + say(rng.choice(["log", "review", "article", "chat", "mail", "real", "calendar", "status", "forum", "forum"])) + PLACE
 
 
 _SHAPES: Sequence[Callable[[random.Random, Say], str]] = (

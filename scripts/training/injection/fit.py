@@ -21,7 +21,7 @@ class Settings:
     seed: int = 7
     width: int = 16
     hidden: int = 24
-    epochs: int = 8
+    epochs: int = 5
     batch: int = 384
     rate: float = 0.004
     dropout: float = 0.25

@@ -102,7 +102,7 @@ class Writer:
 
     def _clean(self, lang: str, grammar: Grammar | None = None) -> Text:
         rng = self.rng
-        if grammar is None and rng.random() < 0.08:
+        if grammar is None and rng.random() < 0.14:
             lines = [self.english.one(rng, rng.choice(["g_security", "g_security", "g_docs", "g_article"])) for _ in range(rng.randint(1, 8))]
             text = rng.choice([" ", "\n", "\n\n"]).join(lines)
         else:

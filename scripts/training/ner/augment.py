@@ -2,9 +2,9 @@
 
 import random
 
-from scripts.training.ner.corpora import Sample
-from scripts.training.ner.gazetteers import LANGUAGES
-from scripts.training.ner.slots import Slots
+from training.ner.corpora import Sample
+from training.ner.gazetteers import LANGUAGES
+from training.ner.slots import Slots
 
 REPLACED = 0.35
 _SLOTS: dict[tuple[int, str], Slots] = {}
@@ -12,7 +12,7 @@ _SLOTS: dict[tuple[int, str], Slots] = {}
 
 def augment(sample: Sample, rng: random.Random) -> Sample:
     """Return the sample, or a variant of it."""
-    if sample.source not in ("generated", "self") and sample.spans and rng.random() < REPLACED:
+    if sample.source != "generated" and sample.spans and rng.random() < REPLACED:
         sample = renamed(sample, rng)
     chance = rng.random()
     if chance < 0.14:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scripts.training.ner.corpora import Sample
+from training.ner.corpora import Sample
 
 from sallyport.detect.ner import builtin
 

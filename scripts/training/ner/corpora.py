@@ -10,10 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.training.ner.gazetteers import word_list
+from training.ner.wordlists import word_list
 
 ENTITIES = ("PERSON", "LOCATION", "ORGANIZATION")
-UNSURE = "?"
 ENGLISH = ("broad_twitter_corpus", "wikigold", "uner_en_ewt")
 HISTORIC = ("europeana_de_lft", "europeana_de_onb", "europeana_de_sbb", "europeana_fr_bnf", "europeana_nl_kb")
 
@@ -26,7 +25,7 @@ _TITLES = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A text with its names: (start, end, entity) in code points; entity UNSURE where nothing is to be learnt."""
+    """A text with its names: (start, end, entity) in code points."""
 
     text: str
     spans: tuple[tuple[int, int, str], ...]

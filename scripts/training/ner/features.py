@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scripts.training.ner import gazetteers
-from scripts.training.ner.corpora import ENTITIES, UNSURE
+from training.ner import gazetteers
+from training.ner.corpora import ENTITIES
 
 from sallyport.detect.ner import words as lexical
 
@@ -117,7 +117,7 @@ class Spellings:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One text: word numbers (n,), surroundings (n, SURROUNDINGS), tags (n,) with -1 where nothing is learnt."""
+    """One text: word numbers (n,), surroundings (n, SURROUNDINGS), tags (n,)."""
 
     words: npt.NDArray[np.int64]
     around: npt.NDArray[np.float32]
@@ -132,9 +132,6 @@ def encode(text: str, spans: Spans, spellings: Spellings) -> Encoded:
     for start, end, entity in spans:
         inside = list(range(*_range(starts, ends, start, end)))
         if not inside:
-            continue
-        if entity == UNSURE:
-            tags[inside] = -1
             continue
         base = 1 + 4 * ENTITIES.index(entity)
         if len(inside) == 1:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from scripts.training.ner.corpora import Sample
-from scripts.training.ner.features import Encoded, Spellings, Tables, encode
-from scripts.training.ner.network import Batch, Network, Sizes
+from training.ner.corpora import Sample
+from training.ner.features import Encoded, Spellings, Tables, encode
+from training.ner.network import Batch, Network, Sizes
 
 from sallyport.detect.ner import builtin
 
@@ -30,7 +30,6 @@ def batch_of(encoded: Sequence[Encoded], weights: Sequence[float], spellings: Sp
         at += GAP
         to = at + len(item.words)
         ids[at:to], around[at:to], tags[at:to], weight[at:to] = item.words, item.around, item.tags, importance
-        weight[at:to][item.tags < 0] = 0.0
         at = to
     unique, index = np.unique(ids, return_inverse=True)
     unique[unique < 0] = 0
@@ -46,7 +45,7 @@ def batch_of(encoded: Sequence[Encoded], weights: Sequence[float], spellings: Sp
         index=torch.from_numpy(index),
         around=torch.from_numpy(around),
         mask=torch.from_numpy((ids >= 0).astype(np.float32)[:, None]),
-        tags=torch.from_numpy(np.maximum(tags, 0)),
+        tags=torch.from_numpy(tags),
         weights=torch.from_numpy(weight),
     )
 
@@ -61,7 +60,6 @@ def fit(
     epochs: int,
     seed: int,
     rate: float = 2e-3,
-    each_epoch: Callable[[int, Network], None] | None = None,
 ) -> Network:
     """Train with Adam and a rate that rises for a twentieth and then falls in a line; return the average of the
     weights over the last third of the steps."""
@@ -117,9 +115,6 @@ def fit(
             f"  epoch {epoch + 1}: loss {total / max(1, seen):.4f}, {step} steps, {time.monotonic() - began:.0f} s",
             flush=True,
         )
-        if each_epoch is not None:
-            network.eval()
-            each_epoch(epoch, network)
     if average:
         network.load_state_dict(average)
     network.eval()

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from pkgutil import iter_modules
 
 import babel
@@ -20,6 +19,7 @@ import faker.providers.person
 from babel.dates import get_day_names, get_month_names
 from faker.providers.job.en_US import Provider as EnglishJobs
 from phonenumbers.geodata import GEOCODE_DATA
+from training.ner.wordlists import word_list
 
 WORLD_LOCALES = (
     "pl_PL cs_CZ sk_SK sl_SI hr_HR hu_HU ro_RO sv_SE da_DK no_NO fi_FI et_EE lt_LT lv_LV is_IS tr_TR az_AZ pt_PT"
@@ -63,19 +63,6 @@ def _provider(package: str, locale: str) -> type | None:
         return importlib.import_module(f"faker.providers.{package}.{locale}").Provider  # type: ignore[no-any-return]
     except ModuleNotFoundError:
         return None
-
-
-@cache
-def word_list(name: str) -> tuple[str, ...]:
-    """Return a section of lists.txt; KeyError if there is none."""
-    sections: dict[str, str] = {}
-    section = ""
-    for line in Path(__file__).with_name("lists.txt").read_text("utf-8").splitlines():
-        if re.fullmatch(r"\[[a-z_.]+\]", line):
-            section = line[1:-1]
-        elif line and not line.startswith("# "):
-            sections[section] = sections.get(section, "") + line
-    return tuple(sections[name].split("|"))
 
 
 @cache

@@ -5,10 +5,10 @@ import re
 from functools import cache
 from pathlib import Path
 
-from scripts.training.ner import gazetteers
-from scripts.training.ner.corpora import Sample
-from scripts.training.ner.gazetteers import LANGUAGES
-from scripts.training.ner.slots import Slots
+from training.ner import gazetteers
+from training.ner.corpora import Sample
+from training.ner.gazetteers import LANGUAGES
+from training.ner.slots import Slots
 
 _SLOT = re.compile(r"\{([a-z]+)\}")
 SALAD = 0.05

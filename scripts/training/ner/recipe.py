@@ -1,34 +1,24 @@
-"""What the recogniser is trained on: annotated corpora, generated texts, and texts a first network has labelled."""
+"""What the recogniser is trained on: annotated corpora and generated texts; plain texts for common words."""
 
 import gzip
 import json
 import random
 import re
 from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-from scripts.training.ner.corpora import HISTORIC, UNSURE, Sample, read
-from scripts.training.ner.generate import generated
-
-from sallyport.detect.ner import builtin
-from sallyport.detect.ner import words as lexical
-from sallyport.detect.ner.decode import decode
+from training.ner.corpora import HISTORIC, Sample, read
+from training.ner.generate import generated
 
 TRAINED = ("broad_twitter_corpus", "wikigold")
 IMPORTANCE = {
     "broad_twitter_corpus": 1.0,
     "wikigold": 3.0,
     "generated": 1.0,
-    "self": 0.5,
     **dict.fromkeys(HISTORIC, 0.3),
 }
-GENERATED = 10_000
-HISTORIC_EACH = 500
-SURE = 2.2
-"""Log-odds above which a name the first network finds is believed, 0.9 in probability."""
-
+GENERATED = 9_000
+HISTORIC_EACH = 300
 _PLAIN = (
     "agentdojo arena_hard deepset_prompt_injections hh_rlhf_redteam_questions jailbreak_classification"
     " oss_docs_about_security webarena_intents"
@@ -66,27 +56,6 @@ def unlabelled(data: Path) -> list[str]:
         taken[name] += 1
         if taken[name] <= (1600 if name == "arena_hard" else 450):
             out.append(piece)
-    return out
-
-
-def self_labelled(texts: Sequence[str], first: builtin.Recogniser) -> list[Sample]:
-    """Return texts with the names the first network is sure of; where it is unsure nothing is learnt."""
-    out = []
-    for text in texts:
-        words, starts, ends = lexical.words_of(text)
-        if not words:
-            continue
-        logits = first.logits(words, starts, ends)
-        odds = np.exp(logits - logits.max(axis=1, keepdims=True))
-        outside = odds[:, 0] / odds.sum(axis=1)
-        breaks = np.array([word[0] == "\n" for word in words])
-        spans, covered = [], np.zeros(len(words), bool)
-        for tagged in decode(logits, breaks):
-            entity = builtin.ENTITIES[tagged.entity] if tagged.log_odds > SURE else UNSURE
-            spans.append((starts[tagged.first], ends[tagged.last], entity))
-            covered[tagged.first : tagged.last + 1] = True
-        spans += [(starts[at], ends[at], UNSURE) for at in np.flatnonzero((outside < 0.9) & ~covered)]
-        out.append(Sample(text, tuple(sorted(spans)), "self", "en"))
     return out
 
 

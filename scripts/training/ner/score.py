@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from scripts.training.ner.corpora import Sample
+from training.ner.corpora import Sample
 
 from sallyport.detect.ner.engine import Engine
 

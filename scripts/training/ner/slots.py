@@ -4,7 +4,8 @@ import random
 import string
 from collections.abc import Callable
 
-from scripts.training.ner import gazetteers
+from training.ner import gazetteers
+from training.ner.wordlists import word_list
 
 Piece = tuple[str, str | None]
 _COMMON_LANGUAGES = "en de fr es it nl pt pl ru tr sv da fi el zh ja ar ko hu cs".split()  # noqa: SIM905
@@ -38,8 +39,8 @@ class Slots:
         }
         self.plain: dict[str, Callable[[], str]] = {
             "role": lambda: self.local("job") if rng.random() < 0.7 else rng.choice(gazetteers.job_titles()),
-            "word": lambda: rng.choice(gazetteers.word_list("nouns")),
-            "product": lambda: rng.choice(gazetteers.word_list("products")),
+            "word": lambda: rng.choice(word_list("nouns")),
+            "product": lambda: rng.choice(word_list("products")),
             "month": self.month,
             "weekday": self.weekday,
             "date": self.date,
@@ -71,9 +72,9 @@ class Slots:
             "hashtag": lambda: (
                 "#" + rng.choice(("football", "MondayMotivation", "news", "love", "WorldCup", "tbt"))
             ),
-            "subject": lambda: rng.choice(gazetteers.word_list("subjects")),
-            "sentence": lambda: rng.choice(gazetteers.word_list("sentences")),
-            "quote": lambda: rng.choice(gazetteers.word_list("quotes")),
+            "subject": lambda: rng.choice(word_list("subjects")),
+            "sentence": lambda: rng.choice(word_list("sentences")),
+            "quote": lambda: rng.choice(word_list("quotes")),
             "nationality": self.nationality,
             "language": self.nationality,
             "pron": lambda: rng.choice(("he", "she")),
@@ -89,7 +90,7 @@ class Slots:
 
     def local(self, name: str) -> str:
         """Return one of a list of this language."""
-        return self.rng.choice(gazetteers.word_list(f"{name}.{self.lang}"))
+        return self.rng.choice(word_list(f"{name}.{self.lang}"))
 
     def pick(self, alternatives: str) -> str:
         """Return one of the alternatives parted by bars."""
@@ -106,9 +107,9 @@ class Slots:
         """Return a name no list has."""
         rng = self.rng
         parts = [
-            rng.choice(gazetteers.word_list("onsets"))
-            + rng.choice(gazetteers.word_list("vowels"))
-            + (rng.choice(gazetteers.word_list("codas")) if rng.random() < 0.6 else "")
+            rng.choice(word_list("onsets"))
+            + rng.choice(word_list("vowels"))
+            + (rng.choice(word_list("codas")) if rng.random() < 0.6 else "")
             for _ in range(rng.choice((1, 2, 2, 3)))
         ]
         return "".join(parts).capitalize()
@@ -126,7 +127,7 @@ class Slots:
             return self.invented()
         name = self.rng.choice(self.names[self.tongue()].last)
         if chance < 0.15:
-            particle = self.rng.choice(gazetteers.word_list("particles"))
+            particle = self.rng.choice(word_list("particles"))
             return particle + ("" if particle[-1] in "-c'" or particle == "Mac" else " ") + name
         if chance < 0.19:
             return f"{name}-{self.rng.choice(self.names[self.lang].last)}"
@@ -173,23 +174,21 @@ class Slots:
     def country(self) -> str:
         """Return a country."""
         if self.lang == "en" and self.rng.random() < 0.25:
-            return self.rng.choice(gazetteers.word_list("often_named"))
+            return self.rng.choice(word_list("often_named"))
         return self.rng.choice(gazetteers.countries()[self.lang])
 
     def region(self) -> str:
         """Return a region, a lake or a range."""
         rng = self.rng
         if self.lang == "en" and rng.random() < 0.6:
-            return rng.choice(gazetteers.word_list("landscapes")).format(
-                rng.choice((self.last(), self.city()))
-            )
+            return rng.choice(word_list("landscapes")).format(rng.choice((self.last(), self.city())))
         return self.country() if rng.random() < 0.4 else self.city()
 
     def street(self) -> str:
         """Return a street without number."""
         base = self.last() if self.rng.random() < 0.6 else self.first()
         if self.lang == "en" and self.rng.random() < 0.4:
-            base = self.rng.choice(gazetteers.word_list("usual_streets"))
+            base = self.rng.choice(word_list("usual_streets"))
         return self.local("streets").format(base)
 
     def address(self) -> list[Piece]:
@@ -202,7 +201,7 @@ class Slots:
             out = [(f"{number} ", None), street, gap]
             if self.lang == "fr":
                 return [*out, (f"{code} ", None), city]
-            state = rng.choice(gazetteers.word_list("region_codes"))
+            state = rng.choice(word_list("region_codes"))
             return (
                 [*out, city, (", ", None), (state, "LOCATION"), (f" {code}", None)]
                 if rng.random() < 0.6
@@ -214,14 +213,14 @@ class Slots:
         """Return the name of a company or a body."""
         chance = self.rng.random()
         if chance < 0.4:
-            return self.rng.choice(gazetteers.word_list("brands"))
+            return self.rng.choice(word_list("brands"))
         if chance < 0.6:
             return self.local("bodies").format(self.city())
         if chance < 0.68:
             return "".join(self.rng.choice(string.ascii_uppercase) for _ in range(self.rng.randint(2, 5)))
         stem = self.invented() if self.rng.random() < 0.5 else self.last()
         if chance < 0.8:
-            return f"{stem} {self.rng.choice(gazetteers.word_list('trades'))}"
+            return f"{stem} {self.rng.choice(word_list('trades'))}"
         return f"{stem} {self.local('forms')}"
 
     def month(self) -> str:
@@ -256,9 +255,7 @@ class Slots:
 
     def ident(self) -> str:
         """Return a code identifier."""
-        parts = [
-            self.rng.choice(gazetteers.word_list("ident_parts")) for _ in range(self.rng.choice((1, 2, 2, 3)))
-        ]
+        parts = [self.rng.choice(word_list("ident_parts")) for _ in range(self.rng.choice((1, 2, 2, 3)))]
         if self.rng.random() < 0.12:
             parts[0] = self.rng.choice(self.names["en"].first).lower()
         form = self.rng.random()
@@ -272,5 +269,5 @@ class Slots:
         """Return a word of language or nationality."""
         words = gazetteers.babel.Locale(self.lang).languages
         if self.lang == "en" and self.rng.random() < 0.3:
-            return self.rng.choice(gazetteers.word_list("nationalities")).capitalize()
+            return self.rng.choice(word_list("nationalities")).capitalize()
         return str(words[self.rng.choice(_COMMON_LANGUAGES)])

@@ -13,18 +13,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
-from scripts.training.ner import score
-from scripts.training.ner.augment import augment
-from scripts.training.ner.calibrate import calibration
-from scripts.training.ner.corpora import Sample, read
-from scripts.training.ner.features import Tables, tables
-from scripts.training.ner.fit import fit, runtime, shipped
-from scripts.training.ner.network import Network, Sizes
-from scripts.training.ner.recipe import (
+from training.ner import score
+from training.ner.augment import augment
+from training.ner.calibrate import calibration
+from training.ner.corpora import Sample, read
+from training.ner.features import Tables, tables
+from training.ner.fit import fit, runtime, shipped
+from training.ner.network import Network, Sizes
+from training.ner.recipe import (
     IMPORTANCE,
     TRAINED,
     labelled,
-    self_labelled,
     unlabelled,
     without_made_up_names,
 )
@@ -52,37 +51,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with pii/ and injection/")
     parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument(
+        "--held-epochs", type=int, default=3, help="of the networks for figures and calibration"
+    )
+    parser.add_argument("--leave-out", nargs="*", default=TRAINED, help="sources to leave out in turn")
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     options = parser.parse_args()
     began = time.monotonic()
     packages = ("torch", "numpy", "Faker", "babel", "phonenumbers", "tzdata")
     print("Python", platform.python_version(), *(f"{p} {version(p)}" for p in packages))
     plain = unlabelled(options.data)
-    held: list[tuple[builtin.Recogniser, list[Sample]]] = []
-    for source in TRAINED:
-        print(f"without {source}", flush=True)
-        network, found = trained(labelled(options.data, source), plain, options.epochs)
-        part = read(options.data / "pii", source)
-        held.append((runtime(network, found), part))
-        print(f"left out {source}: {score.line(score.counts(held[-1][0], part))}", flush=True)
-    slopes = calibration(held)
-    print("calibration", np.round(slopes, 3).tolist())
-    print("first network", flush=True)
-    samples = labelled(options.data)
-    network, found = trained(samples, plain, options.epochs)
+    network, found = trained(labelled(options.data), plain, options.epochs)
+    write(options.out, shipped(network, found))
     ewt = read(options.data / "pii", "uner_en_ewt")
     print(f"left out uner_en_ewt: {score.line(score.counts(runtime(network, found), ewt))}", flush=True)
-    print("second network", flush=True)
-    samples += self_labelled(plain, runtime(network, found))
-    network, found = trained(samples, plain, options.epochs)
-    final = runtime(network, found, slopes)
-    print(f"left out uner_en_ewt: {score.line(score.counts(final, ewt))}")
-    write(options.out, shipped(network, found, slopes))
+    held: list[tuple[builtin.Recogniser, list[Sample]]] = []
+    for source in options.leave_out:
+        print(f"without {source}", flush=True)
+        other, its_tables = trained(labelled(options.data, source), plain, options.held_epochs)
+        part = read(options.data / "pii", source)
+        held.append((runtime(other, its_tables), part))
+        print(f"left out {source}: {score.line(score.counts(held[-1][0], part))}", flush=True)
+    if held:
+        slopes = calibration(held)
+        print("calibration", np.round(slopes, 3).tolist())
+        write(options.out, shipped(network, found, slopes))
     print(f"{(time.monotonic() - began) / 60:.0f} minutes")
 
 
 def write(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write the weights and a note of what they are; the revision is a digest of arrays and of the code that reads them."""
+    """Write the weights and their revision, a digest of the arrays and of the code that reads them."""
     folder.mkdir(exist_ok=True)
     np.savez_compressed(folder / "names.npz", **arrays)
     digest = hashlib.sha256()

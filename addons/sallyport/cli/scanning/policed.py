@@ -16,23 +16,16 @@ from sallyport.stages.secrets import SecretsStage
 from sallyport.stages.stage import Ports
 
 
-def policed(
-    name: str, threshold: float | None, min_score: float | None
-) -> tuple[DetectionSettings, "Policed", NerSettings | None]:
+def policed(name: str, min_score: float | None) -> tuple[DetectionSettings, "Policed", NerSettings | None]:
     """Return a policy's detection settings, what counts under it, and how names are looked for.
 
-    threshold, min_score: in place of the policy's own for injection and for personal data; None keeps them.
+    min_score: in place of the policy's own for personal data; None keeps it.
     Raises OperatorError for a policy that cannot be used.
     """
     policy = read_policy(name)
-    if threshold is not None:
-        policy = policy.model_copy(
-            update={"injection": policy.injection.model_copy(update={"threshold": threshold})}
-        )
     if min_score is not None:
-        policy = policy.model_copy(
-            update={"masking": policy.masking.model_copy(update={"min_score": min_score})}
-        )
+        masking = policy.masking.model_copy(update={"min_score": min_score})
+        policy = policy.model_copy(update={"masking": masking})
     return detection_settings(policy), Policed(policy), ner_settings(policy) if policy.uses_names else None
 
 

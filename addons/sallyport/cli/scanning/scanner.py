@@ -24,20 +24,25 @@ if TYPE_CHECKING:
 DEADLINE_S = 60.0
 """Seconds for one text. A scan shares its cores with other scans, so a policy's deadline is not applied."""
 
+FALSE_ALARMS = 0.01
+"""Share of clean texts that the injection classifier may report where nobody says another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the command line asks for.
+    """What the command line asks for; None takes what the policy says, or what stands here without one.
 
-    paranoia: None takes the policy's levels, or 2 without a policy. threshold: of injection, None likewise
-    (1.0 without a policy). min_score: of PII and secrets, None likewise (0.5). names: whether names and
-    places are looked for, None likewise (they are, without a policy). policy: name or path, None for none.
-    rules: folder of packs in place of those that ship.
+    policy: name or path, None for none. paranoia: levels of all kinds (2). false_alarms: share of clean texts
+    that the injection classifier may report, 0 for no classifier (FALSE_ALARMS). threshold: score from which
+    a text counts as an injection, in place of that share and of the rules' points. min_score: of PII and
+    secrets (0.5). names: whether names and places are looked for (they are). rules: folder of packs in place
+    of those that ship.
     """
 
     kinds: frozenset[Kind] = frozenset(Kind)
     policy: str | None = None
     paranoia: int | None = None
+    false_alarms: float | None = None
     threshold: float | None = None
     min_score: float | None = None
     names: bool | None = None
@@ -48,8 +53,10 @@ class Choice:
 class Answer:
     """What there is to say of one text.
 
-    findings: those that count, by start. score: 0 to 1, the greatest of the kinds asked for, also of what
-    does not count. incomplete: why the text could not be scanned whole; it is flagged then.
+    findings: those that count, by start. score: 0 to 1, the greatest of the kinds asked for, also where
+    nothing counts: of an injection its probability (without the classifier the rules' points), of personal
+    data and secrets that of the surest finding. incomplete: why the text could not be scanned whole; it is
+    flagged then.
     """
 
     flag: bool
@@ -75,10 +82,13 @@ class Scanner:
 
     def __init__(self, choice: Choice) -> None:
         settings, self._counting, ner = _chosen(choice)
-        settings = replace(settings, kinds=choice.kinds, deadline_s=DEADLINE_S, cache_entries=0)
+        # One text is asked about twice where its probability is wanted too: a small cache spares the second.
+        settings = replace(settings, kinds=choice.kinds, deadline_s=DEADLINE_S, cache_entries=4)
         self._detector = Detector(settings, load(choice.rules or rules_dir(), choice.kinds))
         self._detector.warm()
         self._min_score = settings.min_score
+        self._threshold = choice.threshold
+        self._judges = settings.injection_false_alarms is not None and Kind.INJECTION in choice.kinds
         self._names: NamesHere | None = None
         if ner is not None and Kind.PII in choice.kinds:
             from sallyport.cli.scanning.names import NamesHere
@@ -95,28 +105,33 @@ class Scanner:
         segment = Segment("/text", surface, text)
         try:
             found = self._detector.scan([segment])
+            injected = self._injected(segment, found)
             if self._names is not None:
                 found = self._names.added(segment, found, self._min_score)
         except ScanIncomplete as error:
             return Answer(flag=True, score=1.0, incomplete=error.why)
         counted = self._counting.counted(segment, found)
-        return Answer(flag=bool(counted), score=_score(found), findings=counted)
+        flag = bool(counted)
+        if self._threshold is not None:
+            # Floating point: ten times 0.1 must reach 1.0.
+            reached = injected >= self._threshold - 1e-9
+            others = {f for f in counted if f.kind is not Kind.INJECTION}
+            counted = tuple(f for f in found if f in others or (reached and f.kind is Kind.INJECTION))
+            flag = bool(others) or (reached and Kind.INJECTION in self._detector.settings.kinds)
+        score = max([injected, *(f.score for f in found if f.kind is not Kind.INJECTION)])
+        return Answer(flag=flag, score=round(min(1.0, score), 4), findings=counted)
+
+    def _injected(self, segment: Segment, found: Sequence[Finding]) -> float:
+        if self._judges:
+            return self._detector.injection_probability(segment)
+        return min(1.0, sum(injection_score(found).values(), 0.0))
 
 
-def _score(found: Sequence[Finding]) -> float:
-    points = sum(injection_score(found).values())
-    return round(min(1.0, max([0.0, points, *(f.score for f in found if f.kind is not Kind.INJECTION)])), 3)
-
-
-@dataclass(frozen=True, slots=True)
-class _Thresholds:
+class _Everything:
     """What counts without a policy: the detector has left out weaker values already."""
 
-    injection: float
-
     def counted(self, segment: Segment, findings: Sequence[Finding]) -> tuple[Finding, ...]:
-        # Floating point: ten times 0.1 must reach 1.0.
-        injected = sum(injection_score(findings).values()) >= self.injection - 1e-9
+        injected = sum(injection_score(findings).values()) >= 1.0 - 1e-9
         return tuple(f for f in findings if f.kind is not Kind.INJECTION or injected)
 
 
@@ -126,19 +141,22 @@ def _chosen(choice: Choice) -> tuple[DetectionSettings, Counting, NerSettings | 
         changes = {f"paranoia_{kind}": choice.paranoia for kind in ("secrets", "pii", "injection")}
     if choice.min_score is not None:
         changes["min_score"] = choice.min_score
+    if choice.false_alarms is not None:
+        changes["injection_false_alarms"] = choice.false_alarms or None
     counting: Counting
     if choice.policy is None:
-        settings, ner = DetectionSettings(), None
-        counting = _Thresholds(1.0 if choice.threshold is None else choice.threshold)
+        settings, ner = DetectionSettings(injection_false_alarms=FALSE_ALARMS), None
+        counting = _Everything()
         wanted = choice.names is not False
     else:
         from sallyport.cli.scanning.policed import policed
 
-        settings, counting, ner = policed(choice.policy, choice.threshold, choice.min_score)
+        settings, counting, ner = policed(choice.policy, choice.min_score)
         wanted = ner is not None if choice.names is None else choice.names
+    settings = replace(settings, **changes)
     if not wanted or Kind.PII not in choice.kinds:
-        return replace(settings, **changes), counting, None
-    return replace(settings, **changes), counting, ner or _all_names(settings.min_score)
+        return settings, counting, None
+    return settings, counting, ner or _all_names(settings.min_score)
 
 
 def _all_names(min_score: float) -> NerSettings:

@@ -4,12 +4,17 @@ The surface decides what is suspicious: from a user only what is turned against 
 tools and files bring every order to whoever reads it. What nobody outside wrote is not judged.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from sallyport.detect.classifier.model import Network
 from sallyport.exchange import Surface
+
+if TYPE_CHECKING:
+    from sallyport.detect.classifier.model import Network
 
 SURFACES: Mapping[Surface, str] = {
     Surface.USER: "user",

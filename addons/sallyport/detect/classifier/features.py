@@ -22,7 +22,8 @@ MAX_WORDS = 40
 
 _LAST = 0xFFFF
 _GAP, _WORD, _MARK, _IDEOGRAPH = range(4)
-_NEWLINE, _STOP, _AFTER_STOP, _QUOTE, _AFTER_QUOTE = 1, 2, 4, 8, 16
+_KIND, _BREAK, _STOP, _AFTER_STOP, _QUOTE, _AFTER_QUOTE, _SMALL = 3, 4, 8, 16, 32, 64, 128
+_FOLLOWED = _STOP | _QUOTE
 _STEM = 5
 _LEET = dict(zip("013457", "oieast", strict=True))
 _MARKS = ':!?"<>[]{}#=|`/()'
@@ -46,6 +47,8 @@ _ODD = tuple(
         0xC4CEB9FE1A85EC53,
     )
 )
+_PLACES = np.arange(_STEM)
+_STEM_ODD = np.array(_ODD[1 : 1 + _STEM], np.uint64)
 _SHIFT = np.uint64(64 - BUCKETS.bit_length() + 1)
 _FOLD = np.uint64(31)
 
@@ -67,8 +70,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
-    kind: NDArray[np.uint8]
-    role: NDArray[np.uint8]
+    traits: NDArray[np.uint8]
     value: NDArray[np.uint64]
 
 
@@ -76,57 +78,60 @@ def words(text: str) -> Words:
     """Read a text. Never raises; offsets are code points of the text as given."""
     tables = _tables()
     codes = _codes(text)
-    kind = tables.kind[codes]
-    new = kind > _WORD
-    new[1:] |= (kind[1:] == _WORD) & (kind[:-1] != _WORD)
-    new[:1] |= kind[:1] == _WORD
-    starts = np.flatnonzero(new)
+    traits = tables.traits.take(codes)
+    kind = traits & _KIND
+    inside = kind == _WORD
+    new = kind != _GAP
+    new[1:] &= ~(inside[1:] & inside[:-1])
+    starts = new.nonzero()[0]
     if not starts.size:
         none = np.zeros(0, np.int64)
         return Words(np.zeros((ORDERS, 0), np.int64), none, none)
-    value = tables.value[codes]
+    value = tables.value.take(codes)
     word = np.add.reduceat(value, starts) * _ODD[0]
     word ^= word >> _FOLD
-    sentences = _sentences(tables.role[codes], starts)
+    sentences = _sentences(traits, starts)
     return Words(_buckets(word, _stems(value, starts, word), sentences), starts, sentences)
 
 
 def _codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
     if text.isascii():
         return np.frombuffer(text.encode("ascii"), np.uint8)
-    return np.minimum(np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4"), np.uint32(_LAST))
+    wide: NDArray[np.uint32] = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    return np.minimum(wide, np.uint32(_LAST))
 
 
-def _stems(
-    value: NDArray[np.uint64], starts: Indexes, word: NDArray[np.uint64]
-) -> NDArray[np.uint64]:
+def _stems(value: NDArray[np.uint64], starts: Indexes, word: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return the hash of the first letters in order; of a short word, the word's own."""
-    long = np.flatnonzero(np.diff(starts, append=value.size) > _STEM)
-    first = starts[long]
-    stem = value[first] * _ODD[1]
-    for place in range(1, _STEM):
-        stem += value[first + place] * _ODD[1 + place]
+    lengths = np.empty_like(starts)
+    np.subtract(starts[1:], starts[:-1], out=lengths[:-1])
+    lengths[-1] = value.size - starts[-1]
+    long = (lengths > _STEM).nonzero()[0]
+    letters = value.take(starts.take(long)[:, None] + _PLACES)
+    letters *= _STEM_ODD
+    stem = letters.sum(axis=1)
+    stem ^= stem >> _FOLD
     stems = word.copy()
-    stems[long] = stem ^ (stem >> _FOLD)
+    stems[long] = stem
     return stems
 
 
-def _sentences(role: NDArray[np.uint8], starts: Indexes) -> Indexes:
-    after = role[1:]
-    ends = (role & _NEWLINE).astype(bool)
-    ends[:-1] |= ((role[:-1] & _STOP) << 1) & after != 0
-    ends[:-1] |= ((role[:-1] & _QUOTE) << 1) & after != 0
-    firsts = np.searchsorted(starts, np.flatnonzero(ends), side="right")
+def _sentences(traits: NDArray[np.uint8], starts: Indexes) -> Indexes:
+    """Return first words. A line that goes on with a small letter is the same sentence, wrapped."""
+    ends = traits & _BREAK
+    ends[:-1] &= ~((traits[1:] >> 5) & ~((traits[:-1] & _MARK) << 1))
+    ends[:-1] |= ((traits[:-1] & _FOLLOWED) << 1) & traits[1:]
     flags = np.zeros(starts.size + 1, bool)
-    flags[firsts] = True
-    flags[0] = True
-    firsts = np.flatnonzero(flags[:-1])
+    flags[starts.searchsorted(ends.nonzero()[0], side="right")] = True
+    flags[0], flags[-1] = True, False
+    firsts = flags.nonzero()[0]
     lengths = np.diff(firsts, append=starts.size)
     if lengths.max() <= MAX_WORDS:
         return firsts
     pieces = -(-lengths // MAX_WORDS)
     within = np.arange(pieces.sum()) - np.repeat(np.cumsum(pieces) - pieces, pieces)
-    return np.repeat(firsts, pieces) + within * MAX_WORDS
+    cut: Indexes = np.repeat(firsts, pieces) + within * MAX_WORDS
+    return cut
 
 
 def _buckets(word: NDArray[np.uint64], stem: NDArray[np.uint64], sentences: Indexes) -> Indexes:
@@ -163,34 +168,33 @@ def _shifted(
 
 @cache
 def _tables() -> _Tables:
-    kind = np.zeros(_LAST + 1, np.uint8)
-    role = np.zeros(_LAST + 1, np.uint8)
+    traits = np.zeros(_LAST + 1, np.uint8)
     letter = np.arange(_LAST + 1, dtype=np.uint64)
     for code in range(_LAST + 1):
         char = chr(code)
         if char.isalnum() or char in "_'":
-            kind[code] = _IDEOGRAPH if 0x3040 <= code <= 0xD7A3 else _WORD
+            traits[code] = _IDEOGRAPH if 0x3040 <= code <= 0xD7A3 else _WORD
         elif char in _MARKS:
-            kind[code] = _MARK
+            traits[code] = _MARK
+        if char.islower():
+            traits[code] |= _SMALL
         low = char.lower()
         letter[code] = ord(_LEET.get(low, low[0]))
-    role[kind == _GAP] |= _AFTER_STOP
-    role[kind == _IDEOGRAPH] |= _AFTER_STOP
-    for char in "\n\r":
-        role[ord(char)] |= _NEWLINE
-    for char in ".!?;\u3002\uff01\uff1f":
-        role[ord(char)] |= _STOP
-    for char in "\"'":
-        role[ord(char)] |= _AFTER_STOP
-    role[ord('"')] |= _QUOTE
-    for char in ",:}]":
-        role[ord(char)] |= _AFTER_QUOTE
-    for char in "<>":
-        role[ord(char)] |= _NEWLINE
+    kind = traits & _KIND
+    traits[(kind == _GAP) | (kind == _IDEOGRAPH)] |= _AFTER_STOP
+    for chars, trait in (
+        ("\n\r<>", _BREAK),
+        (".!?;\u3002\uff01\uff1f", _STOP),
+        ("\"'", _AFTER_STOP),
+        ('"', _QUOTE),
+        (",:}]", _AFTER_QUOTE),
+    ):
+        for char in chars:
+            traits[ord(char)] |= trait
     value = letter + np.uint64(1)
     value *= _ODD[0]
     value ^= value >> np.uint64(27)
     value *= _ODD[1]
     value ^= value >> _FOLD
     value[kind == _GAP] = 0
-    return _Tables(kind, role, value)
+    return _Tables(traits, value)

@@ -5,6 +5,7 @@ planted sentence cannot hide it.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,12 @@ SCALES = (1, 2, 4, 10)
 
 SHORT = 8
 """Words below which a window counts as this long, so that two words alone convince nobody."""
+
+BLOCK = 1500
+"""Words whose vectors are fetched at once."""
+
+ROWS = 512
+"""Windows judged at once: few enough that BLAS does not wake its threads."""
 
 type Floats = NDArray[np.float32]
 
@@ -56,32 +63,46 @@ class Network:
         read = words(text)
         if not read.sentences.size:
             return None
-        sums = np.add.reduceat(self._embedded(read), read.sentences, axis=0)
+        sums = self._sums(read)
         lengths = np.diff(read.sentences, append=read.starts.size)
         low, high = windows(read.sentences.size)
-        logits = self.heads_logits(head, pooled(sums, lengths, low, high))
+        logits = self._logits(head, pooled(sums, lengths, low, high))
         best = int(logits.argmax())
         first, last = int(low[best]), int(high[best])
         end = int(read.starts[read.sentences[last]]) if last < read.sentences.size else len(text)
         start = int(read.starts[read.sentences[first]])
         return Window(float(logits[best]), start, end, read.sentences.size)
 
-    def _embedded(self, read: Words) -> Floats:
-        rows = self.table.take(read.buckets[0], axis=0)
-        for order in read.buckets[1:]:
-            rows += self.table.take(order, axis=0)
-        return rows
+    def _sums(self, read: Words) -> Floats:
+        """Return the sum of the vectors of every sentence's features, (sentences, width).
 
-    def heads_logits(self, head: str, pool: Floats) -> Floats:
+        Taken in blocks that stay in the processor's cache.
+        """
+        out = np.empty((read.sentences.size, self.table.shape[1]), np.float32)
+        bounds = np.append(read.sentences, read.starts.size)
+        first = 0
+        while first < read.sentences.size:
+            last = max(first + 1, int(bounds.searchsorted(bounds[first] + BLOCK, side="right")) - 1)
+            low, high = bounds[first], bounds[last]
+            rows = self.table.take(read.buckets[:, low:high], axis=0).sum(axis=0)
+            np.add.reduceat(rows, bounds[first:last] - low, axis=0, out=out[first:last])
+            first = last
+        return out
+
+    def _logits(self, head: str, pool: Floats) -> Floats:
         """Return the log-odds of pooled windows: (windows, width) to (windows,)."""
         layers = self.heads[head]
-        hidden = pool @ layers.inner
-        hidden += layers.inner_bias
-        np.maximum(hidden, 0.0, out=hidden)
-        logits: Floats = hidden @ layers.outer + np.float32(layers.outer_bias)
-        return logits
+        out = np.empty(len(pool), np.float32)
+        for first in range(0, len(pool), ROWS):
+            hidden = pool[first : first + ROWS] @ layers.inner
+            hidden += layers.inner_bias
+            np.maximum(hidden, 0.0, out=hidden)
+            np.matmul(hidden, layers.outer, out=out[first : first + ROWS])
+        out += np.float32(layers.outer_bias)
+        return out
 
 
+@lru_cache(maxsize=256)
 def windows(sentences: int) -> tuple[Indexes, Indexes]:
     """Return first and last-plus-one sentence of every window of a text."""
     scales = [s for s in SCALES if s <= sentences]

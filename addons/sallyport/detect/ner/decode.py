@@ -15,6 +15,9 @@ TAGS: Final = 13
 CONCEIVABLE: Final = 0.03
 """A word whose probability of belonging to a name is below this is outside."""
 
+LONGEST: Final = 256
+"""Words decoded at a time; bounds memory where a whole text looks like names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tagged:
@@ -53,7 +56,8 @@ def decode(logits: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_]) -> It
     conceivable = (probability[:, 0] < 1 - CONCEIVABLE) & ~breaks
     edges = np.flatnonzero(np.diff(np.concatenate(([False], conceivable, [False])).astype(np.int8)))
     for first, end in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-        yield from _stretch(probability[first:end].astype(np.float64), first)
+        for low in range(first, end, LONGEST):
+            yield from _stretch(probability[low : min(end, low + LONGEST)].astype(np.float64), low)
 
 
 def _stretch(probability: npt.NDArray[np.float64], offset: int) -> Iterator[Tagged]:

@@ -45,7 +45,10 @@ class Worker:
     """
 
     def __init__(self, engine: str) -> None:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError:
+            raise Lost("it could not be started") from None
         command = [sys.executable, "-P", "-m", "sallyport.detect.ner.worker"]
         command += [str(theirs.fileno()), str(os.getpid()), engine]
         try:

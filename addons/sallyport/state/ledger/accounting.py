@@ -175,7 +175,7 @@ class Accounting:
         levels = []
         for claim in claims:
             _, name, account, granted = self._open(claim, now)
-            account.settle((0, 0), 0, claim.amount, now)
+            account.settle((), 0, claim.amount, now)
             self._keep(name, account, now, now)
             levels.append(account.level(granted, now))
         self._shelf.keep_reservation(Reservation(reservation_id, State.OVER, now + BOOKED_KEEP_MS, ()))

@@ -58,50 +58,67 @@ local function current_slice(a)
   return slice
 end
 
--- Return the account of a name, as packed or new. window: {first, second} number of the window, nil to parse
--- them from the name. Time has passed for it: buckets are refilled, old slices are gone.
-local function load(name, packed, first, second)
-  local at = find(name, '\31', 1, true)
-  local kind = sub(name, at + 1, at + 1)
-  local a = {key = sub(name, 1, at - 1), kind = kind, limit = 0, keep = 0, held = 0, fresh = not packed}
-  if not first and (kind == 'f' or kind == 'r') then
-    local one, two = string.match(name, '(%-?%d+)[:/](%-?%d+)$')
-    first, second = tonumber(one), tonumber(two)
+local function key_of(name) return sub(name, 1, find(name, '\31', 1, true) - 1) end
+
+local function load_bucket(packed, tokens, period)
+  if not packed then
+    return {kind = 'b', fresh = true, limit = 0, keep = 0, tokens = tokens, period = period, missing = 0, carry = 0,
+            updated = now, held = 0, returned = 0, changed = false}
   end
-  if kind == 'b' then
-    if not packed then
-      a.tokens, a.period, a.missing, a.carry, a.updated, a.returned = first, second, 0, 0, now, 0
-      return a
+  local limit, keep, rate, per, missing, carry, updated, held, returned = unpack_doubles('>ddddddddd', packed)
+  local elapsed = now - updated
+  if elapsed > 0 then
+    updated = now
+    if missing > 0 then
+      local part = (elapsed % per) * rate + carry
+      missing = missing - floor(elapsed / per) * rate - floor(part / per)
+      carry = part % per
+      if missing <= 0 then missing, carry = 0, 0 end
     end
-    a.limit, a.keep, a.tokens, a.period, a.missing, a.carry, a.updated, a.held, a.returned =
-      unpack_doubles('>ddddddddd', packed)
-    local elapsed = now - a.updated
-    if elapsed <= 0 then return a end
-    a.updated = now
-    if a.missing == 0 then return a end
-    local part = (elapsed % a.period) * a.tokens + a.carry
-    a.missing = a.missing - floor(elapsed / a.period) * a.tokens - floor(part / a.period)
-    a.carry = part % a.period
-    if a.missing <= 0 then a.missing, a.carry = 0, 0 end
-  elseif kind == 'f' then
-    a.from, a.to, a.used = first, second, 0
-    if packed then a.limit, a.keep, a.used, a.held = unpack_doubles('>dddd', packed) end
-  elseif kind == 'c' then
-    if packed then a.limit, a.keep, a.held = unpack_doubles('>ddd', packed) end
-  else
-    a.length, a.slice, a.slices, a.total = first, ceil(first / second), {}, 0
-    if packed then
-      a.limit, a.keep = unpack_doubles('>dd', packed)
-      for from = 17, #packed, 24 do
-        local number, used, held = unpack_doubles('>ddd', packed, from)
-        if leaves(a, number) > now then
-          a.slices[#a.slices + 1] = {number, used, held}
-          a.total = a.total + used + held
-        end
+  end
+  return {kind = 'b', fresh = false, limit = limit, keep = keep, tokens = rate, period = per, missing = missing,
+          carry = carry, updated = updated, held = held, returned = returned, changed = false}
+end
+
+local function load_rolling(packed, length, slices)
+  local a = {kind = 'r', fresh = not packed, limit = 0, keep = 0, length = length, slice = ceil(length / slices),
+             slices = {}, total = 0, changed = false}
+  if packed then
+    a.limit, a.keep = unpack_doubles('>dd', packed)
+    local n = 0
+    for from = 17, #packed, 24 do
+      local number, used, held = unpack_doubles('>ddd', packed, from)
+      if leaves(a, number) > now then
+        n = n + 1
+        a.slices[n] = {number, used, held}
+        a.total = a.total + used + held
       end
     end
   end
   return a
+end
+
+-- Return the account of a name, as packed or new. first, second: numbers of the window, nil to parse them from
+-- the name. Time has passed for it: buckets are refilled, old slices are gone. Tables are made whole, because to
+-- grow one costs more than to fill it.
+local function load(name, packed, first, second)
+  local at = find(name, '\31', 1, true)
+  local kind = sub(name, at + 1, at + 1)
+  if kind == 'b' then return load_bucket(packed, first, second) end
+  if kind == 'c' then
+    local limit, keep, held = 0, 0, 0
+    if packed then limit, keep, held = unpack_doubles('>ddd', packed) end
+    return {kind = 'c', fresh = not packed, limit = limit, keep = keep, held = held, changed = false}
+  end
+  if not first then
+    local one, two = string.match(name, '(%-?%d+)[:/](%-?%d+)$')
+    first, second = tonumber(one), tonumber(two)
+  end
+  if kind == 'r' then return load_rolling(packed, first, second) end
+  local limit, keep, used, held = 0, 0, 0, 0
+  if packed then limit, keep, used, held = unpack_doubles('>dddd', packed) end
+  return {kind = 'f', fresh = not packed, limit = limit, keep = keep, from = first, to = second, used = used,
+          held = held, changed = false}
 end
 
 local function dump(a)
@@ -144,12 +161,13 @@ local function take(a, amount)
     local slice = current_slice(a)
     slice[3] = slice[3] + amount
     a.total = a.total + amount
-    return slice[1], 0
+    return slice[1], 0, 0, 0
   end
+  local held_before = a.held
   a.held = a.held + amount
-  if a.kind ~= 'b' then return 0, 0 end
+  if a.kind ~= 'b' then return 0, 0, 0, 0 end
   a.missing = a.missing + amount
-  return a.missing + a.returned, now
+  return a.missing, now, held_before, a.returned
 end
 
 local function give_back(a, tokens)
@@ -159,10 +177,10 @@ local function give_back(a, tokens)
 end
 
 -- Replace what is held by what was used; held is 0 where nothing was, or not any more.
-local function settle(a, mark, at, held, actual)
+local function settle(a, entry, held, actual)
   if a.kind == 'r' then
     for _, slice in ipairs(a.slices) do
-      if slice[1] == mark then
+      if slice[1] == entry.mark then
         local there, booked = min(held, slice[3]), min(actual, held)
         slice[3] = slice[3] - there
         slice[2] = slice[2] + booked
@@ -184,9 +202,10 @@ local function settle(a, mark, at, held, actual)
       a.missing = a.missing + actual - held
       return
     end
-    local elapsed = max(0, now - at)
+    local elapsed = max(0, now - entry.at)
     local inflow = floor(elapsed / a.period) * a.tokens + ceil((elapsed % a.period) * a.tokens / a.period)
-    give_back(a, max(0, min(held - actual, mark - a.returned - inflow, a.missing)))
+    local room = entry.mark - inflow - min(entry.before, a.returned - entry.returned)
+    give_back(a, max(0, min(held - actual, room, a.missing)))
   end
 end
 
@@ -237,15 +256,15 @@ end
 
 -- Read the accounts that entries or claims name, those that are not read yet.
 local function read(entries)
-  local names, missing = {}, {}
+  local names, missing, n = {}, {}, 0
   for _, entry in ipairs(entries) do
     if accounts[entry.name] == nil then
       accounts[entry.name] = false
-      names[#names + 1] = entry.name
-      missing[#missing + 1] = entry
+      n = n + 1
+      names[n], missing[n] = entry.name, entry
     end
   end
-  if #names == 0 then return end
+  if n == 0 then return end
   local packed = call('HMGET', ledger, unpack(names))
   for i, entry in ipairs(missing) do
     if packed[i] or entry.limit then
@@ -324,7 +343,7 @@ local function add_levels(numbers, entries)
     local a = accounts[entry.name]
     numbers[n + 1] = a.limit
     numbers[n + 2], numbers[n + 3], numbers[n + 5] = amounts(a)
-    numbers[n + 4] = granted(a.key)
+    numbers[n + 4] = state.grants > now and granted(key_of(entry.name)) or 0
     n = n + 5
   end
 end
@@ -347,8 +366,8 @@ local function write_reservation(id, r)
     if r.state == 'open' then keep_ms = keep_ms + EXPIRED_KEEP_MS end
   end
   local flat = {r.state, r.due}
-  for _, e in ipairs(r.entries) do
-    flat[#flat + 1] = {e.name, e.limit, e.amount, e.first, e.second, e.mark, e.at}
+  for i, e in ipairs(r.entries) do
+    flat[i + 2] = {e.name, e.limit, e.amount, e.first, e.second, e.mark, e.at, e.before, e.returned}
   end
   call('SET', tag .. 'r:' .. id, cmsgpack.pack(flat), 'PX', format('%.0f', max(1, keep_ms)))
 end
@@ -361,7 +380,8 @@ local function reservation(id)
   for i = 3, #flat do
     local e = flat[i]
     r.entries[i - 2] =
-      {name = e[1], limit = e[2], amount = e[3], first = e[4], second = e[5], mark = e[6], at = e[7]}
+      {name = e[1], limit = e[2], amount = e[3], first = e[4], second = e[5], mark = e[6], at = e[7],
+       before = e[8], returned = e[9]}
   end
   return r
 end
@@ -376,7 +396,7 @@ local function expire(id, r)
   read(r.entries)
   for _, e in ipairs(r.entries) do
     local a = accounts[e.name]
-    settle(a, e.mark, e.at, e.amount, 0)
+    settle(a, e, e.amount, 0)
     keep(e.name, a)
   end
   r.state, r.due = 'expired', r.due + EXPIRED_KEEP_MS
@@ -434,7 +454,7 @@ local function read_claims()
   local claims = {}
   for i, c in ipairs(request.claims) do
     claims[i] = {name = c[1], limit = c[2], amount = c[3], first = c[4], second = c[5],
-                 enforced = c[6] % 2 == 1, calendar = c[6] >= 2}
+                 enforced = c[6] % 2 == 1, calendar = c[6] >= 2, mark = 0, at = 0, before = 0, returned = 0}
   end
   return claims
 end
@@ -463,7 +483,7 @@ local function denials_of(claims)
   local denials = {}
   for i, c in ipairs(claims) do
     local a, ceiling = accounts[c.name], c.limit
-    if state.grants > now then ceiling = ceiling + granted(a.key) end
+    if state.grants > now then ceiling = ceiling + granted(key_of(c.name)) end
     local outside = a.kind == 'f' and not (a.from <= now and now < a.to)
     if c.enforced and c.amount > 0 and (outside or taken(a) + c.amount > ceiling) then
       local wait = NONE
@@ -502,7 +522,7 @@ function calls.reserve()
   local due = now + request.lease_ms
   for _, c in ipairs(claims) do
     local a = accounts[c.name]
-    c.mark, c.at = take(a, c.amount)
+    c.mark, c.at, c.before, c.returned = take(a, c.amount)
     keep(c.name, a, due)
   end
   if known then call('ZREM', tag .. 'expired', request.id) end
@@ -532,7 +552,7 @@ local function settle_all(used, whole)
   read(known.entries)
   for _, e in ipairs(known.entries) do
     local a = accounts[e.name]
-    settle(a, e.mark, e.at, is_open and e.amount or 0, used[a.key] or (whole and e.amount or 0))
+    settle(a, e, is_open and e.amount or 0, used[key_of(e.name)] or (whole and e.amount or 0))
     keep(e.name, a)
   end
   call('ZREM', tag .. 'due', request.id)
@@ -554,14 +574,14 @@ function calls.book()
   sweep(SWEEP_PER_CALL)
   if find_reservation(request.id) then
     local used = {}
-    for _, c in ipairs(claims) do used[sub(c.name, 1, find(c.name, '\31', 1, true) - 1)] = c.amount end
+    for _, c in ipairs(claims) do used[key_of(c.name)] = c.amount end
     return settle_all(used, true)
   end
   if is_stale(claims) then return 'stale', {now} end
   read(claims)
   adopt(claims)
   for _, c in ipairs(claims) do
-    settle(accounts[c.name], 0, 0, 0, c.amount)
+    settle(accounts[c.name], c, 0, c.amount)
     keep(c.name, accounts[c.name])
   end
   write_reservation(request.id, {state = 'over', due = now + BOOKED_KEEP_MS, entries = {}})
@@ -604,7 +624,7 @@ function calls.grant()
   end
   call('HSET', tag .. 'grants', request.key, cmsgpack.pack(grants))
   state.grants = max(state.grants, request.until_ms)
-  call('PEXPIRE', tag .. 'grants', format('%.0f', state.grants - now))
+  call('PEXPIRE', tag .. 'grants', format('%.0f', state.grants - now + MARGIN_MS))
   return 'granted', {now}
 end
 

@@ -39,7 +39,7 @@ from sallyport.state.ledger.accounting import (
     fullest_first,
 )
 from sallyport.state.ledger.clocks import Clock, SystemClock
-from sallyport.state.ledger.windows import account_name
+from sallyport.state.ledger.windows import account_name, window_numbers
 
 PATIENCE_S = 0.5
 MAX_CONNECTIONS = 32

@@ -206,4 +206,4 @@ def _reservation(row: Sequence[Any]) -> Reservation:
 def _entry(row: Sequence[Any]) -> Entry:
     name, key, limit, amount, mark, rate = row
     window = TokenBucket(*rate) if rate else _window(name.rpartition("\x1f")[2])
-    return Entry(name, key, window, limit, amount, (mark[0], mark[1]))
+    return Entry(name, key, window, limit, amount, tuple(mark))

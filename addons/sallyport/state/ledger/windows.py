@@ -9,7 +9,7 @@ from typing import Protocol
 from sallyport.stages.ledger import MAX_AMOUNT, Concurrent, FixedWindow, Level, RollingWindow, TokenBucket
 
 type Resolved = TokenBucket | FixedWindow | RollingWindow | Concurrent
-type Mark = tuple[int, int]
+type Mark = tuple[int, ...]
 """Where a reservation was taken from; each kind of account reads its own."""
 
 MARGIN_MS = 600_000
@@ -67,8 +67,9 @@ class Bucket:
     """A token bucket, counted from the top: how many tokens are missing to full, debt included.
 
     What a request gives back counts from when it was taken, so it is lost as far as the bucket would have
-    overflowed without it. Since then at most the inflow and other returns have filled the bucket, so at least
-    missing(then) - inflow - returned(since) of the amount still has room: that is what comes back.
+    overflowed without it. Since then the inflow has filled the bucket, and what older requests gave back (at most
+    what they held then, and what was given back since); younger ones gave back less than they took. So at least
+    missing(then) - inflow - min(held before, returned since) of the amount still has room: that comes back.
     """
 
     __slots__ = (
@@ -126,19 +127,21 @@ class Bucket:
         return self._refilled_in(self.missing + amount - ceiling)
 
     def take(self, amount: int, now: int) -> Mark:
+        held_before = self.held
         self.missing += amount
         self.held += amount
-        return self.missing + self.returned, now
+        return self.missing, now, held_before, self.returned
 
     def settle(self, mark: Mark, held: int, actual: int, now: int) -> None:
         self.held = max(0, self.held - held)
         if actual >= held:
             self.missing += actual - held
             return
-        room, then = mark
+        missing, then, held_before, returned = mark
         periods, rest = divmod(max(0, now - then), self.period)
         inflow = periods * self.tokens - (-rest * self.tokens // self.period)
-        self._give_back(max(0, min(held - actual, room - self.returned - inflow, self.missing)))
+        room = missing - inflow - min(held_before, self.returned - returned)
+        self._give_back(max(0, min(held - actual, room, self.missing)))
 
     def forget_used(self) -> None:
         self._give_back(self.missing - min(self.missing, self.held))
@@ -199,7 +202,7 @@ class Fixed:
 
     def take(self, amount: int, now: int) -> Mark:
         self.held += amount
-        return self.start, 0
+        return ()
 
     def settle(self, mark: Mark, held: int, actual: int, now: int) -> None:
         self.held = max(0, self.held - held)
@@ -264,11 +267,11 @@ class Rolling:
         number = now // self.slice
         self.slices.setdefault(number, [0, 0])[1] += amount
         self.total += amount
-        return number, 0
+        return (number,)
 
     def settle(self, mark: Mark, held: int, actual: int, now: int) -> None:
         """Book up to the estimate where it was taken, if that slice still counts; the rest now."""
-        origin = self.slices.get(mark[0])
+        origin = self.slices.get(mark[0]) if mark else None
         if origin is not None:
             held_there = min(held, origin[1])
             origin[1] -= held_there
@@ -328,7 +331,7 @@ class Gauge:
 
     def take(self, amount: int, now: int) -> Mark:
         self.held += amount
-        return 0, 0
+        return ()
 
     def settle(self, mark: Mark, held: int, actual: int, now: int) -> None:
         self.held = max(0, self.held - held)

@@ -86,7 +86,9 @@ SHAPES: dict[str, Callable[[random.Random], str]] = {
     "phone-word": _digits("phone 0000000000 "),
     "phone-word-zero": lambda rng: "phone 0" + varied("000000000 ", rng, _CLASSES[:1]),
     "phone-de": lambda rng: "tel 0" + varied("000 0000000 ", rng, _CLASSES[:1]),
-    "phone-formatted": lambda rng: rng.choice(("01 ", "02 ", "04 ")) + varied("00 00 00 00\n", rng, _CLASSES[:1]),
+    "phone-formatted": lambda rng: (
+        rng.choice(("01 ", "02 ", "04 ")) + varied("00 00 00 00\n", rng, _CLASSES[:1])
+    ),
     "dates": _digits("2000-00-00 "),
     "dates-dotted": _digits("00.00.2000 "),
     "times": _digits("00:00:00 "),
