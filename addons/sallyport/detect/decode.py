@@ -31,7 +31,8 @@ _PERCENT = linear.pattern(r"(?:%[0-9a-fA-F]{2})+")
 _QUOTED = linear.pattern(r"(?:=[0-9a-fA-F]{2}|=\r?\n)+")
 _PLUSSED = linear.pattern(r"\b[A-Za-z0-9]+(?:\+[A-Za-z0-9]+){2,}\b")
 _ROTATED = linear.pattern(
-    r"(?i:\b(?:vtaber|qvfertneq|sbetrg|vafgehpgvba|cnffjbeq|flfgrz)|@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:pbz|bet|arg|vb|qr|se|rqh|tbi|px)\b)"
+    r"(?i:\b(?:vtaber|qvfertneq|sbetrg|vafgehpgvba|cnffjbeq|flfgrz)"
+    r"|@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:pbz|bet|arg|vb|qr|se|rqh|tbi|px)\b)"
     r"|\b(?:fx|tuc|kbko|uis?|cx)[-_][A-Za-z0-9]|\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3}"
 )
 _ROTATION = str.maketrans(

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sallyport.detect import linear
+from sallyport.errors import OperatorError
 
 if TYPE_CHECKING:
     from phonenumbers import PhoneMetadata
@@ -150,6 +151,7 @@ def _plan(code: str) -> _Plan:
     """Compile the plan of a country calling code; only existing ones come here, so nothing of a text is kept."""
     home = _read(_regions(code)[0], code)
     general = home.general_desc
+    assert general is not None, "a plan without numbers"
     return _Plan(
         dialled=linear.pattern(f"^{_dialled(home, code)}$"),
         lengths=frozenset((*general.possible_length, *general.possible_length_local_only)),
@@ -159,9 +161,16 @@ def _plan(code: str) -> _Plan:
 def _read(region: str, code: str) -> PhoneMetadata:
     from phonenumbers import PhoneMetadata
 
-    if region == "001":
-        return PhoneMetadata.metadata_for_nongeo_region(int(code))
-    return PhoneMetadata.metadata_for_region(region)
+    found = (
+        PhoneMetadata.metadata_for_nongeo_region(int(code))
+        if region == "001"
+        else PhoneMetadata.metadata_for_region(region)
+    )
+    if found is None:
+        raise OperatorError(
+            f"region {region}", "has no numbering plan", "Use CLDR region codes such as US or DE"
+        )
+    return found
 
 
 def _dialled(home: PhoneMetadata, code: str) -> str:
@@ -203,14 +212,18 @@ def _prefix(plan: PhoneMetadata) -> str:
 def _written(plan: PhoneMetadata, prefix: str) -> Iterator[str]:
     """Yield a pattern per national format: its leading digits before the bar, its groups behind it."""
     for form in plan.number_format:
-        groups = _top_groups(form.pattern)
-        written: str = form.format
+        groups = _top_groups(form.pattern or "")
+        written = form.format or ""
         if form.national_prefix_formatting_rule:
             written = written.replace("\\1", form.national_prefix_formatting_rule, 1)
         runs = re.findall(r"(?:\\\d|\d)+", written)
-        shape = " ".join(_REFERENCE.sub(lambda m, g=groups: g[int(m[1]) - 1], run) for run in runs)
+        shape = " ".join(_with_groups(run, groups) for run in runs)
         leading = form.leading_digits_pattern
         yield rf"^{prefix}{f'(?:{leading[-1]})' if leading else ''}[0-9]*\|{shape}$"
+
+
+def _with_groups(run: str, groups: Sequence[str]) -> str:
+    return _REFERENCE.sub(lambda reference: groups[int(reference[1]) - 1], run)
 
 
 def _top_groups(pattern: str) -> list[str]:
