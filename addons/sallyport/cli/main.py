@@ -59,8 +59,12 @@ class LazyGroup(TyperGroup):
 
 
 _WORDS = {
-    "<str>": "TEXT", "<Path>": "PATH", "<int>": "N", "<float>": "NUMBER",
-    "<int range>": "N", "<float range>": "NUMBER",
+    "<str>": "TEXT",
+    "<Path>": "PATH",
+    "<int>": "N",
+    "<float>": "NUMBER",
+    "<int range>": "N",
+    "<float range>": "NUMBER",
 }
 
 

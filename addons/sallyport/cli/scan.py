@@ -71,7 +71,7 @@ def scan(
         typer.Option(
             metavar="SHARE",
             min=0,
-            max=0.5,
+            max=0.1,
             help="Injection: share of clean texts that the classifier may flag; 0 leaves it out, and rules "
             f"alone decide. [default: the policy's, else {FALSE_ALARMS}]",
         ),

@@ -11,14 +11,17 @@ from sallyport.detect.classifier.classifier import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = 3.0
+EACH = 4.0
 """No single source may exceed a rate by more than this factor."""
 
 ENOUGH = 100
 """Texts a source needs to have a rate of its own."""
 
-MARGIN = 0.85
-"""Share of a rate that is used up on the measured sources: the next source is a little worse."""
+MOST_FOR_POINTS, MOST_GROWTH = 2.0, 1.5
+"""Bounds of what may be learnt of the rules' points, and of the length of a text."""
+
+LENGTHS = np.log([1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5])
+"""Borders between texts of like length, in the logarithm of sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +40,39 @@ class Seen:
 
 def calibrate(seen: Sequence[Seen]) -> Calibration:
     """Fit the logistic map with every source of a label weighing the same, then measure the thresholds."""
-    rows = np.array([[s.logit, np.log(s.sentences), min(s.points, 1.0), 1.0] for s in seen])
-    label = np.array([float(s.attack) for s in seen])
-    weight = _balanced(seen)
-    beta = np.array([1.0, 0.0, 1.0, 0.0])
-    for _ in range(3000):
+    length = _growth([s for s in seen if not s.attack])
+    rows = np.array(
+        [[s.logit - length * np.log(s.sentences), min(s.points, 1.0), 1.0] for s in seen if s.points < 1.0]
+    )
+    label = np.array([float(s.attack) for s in seen if s.points < 1.0])
+    weight = _balanced([s for s in seen if s.points < 1.0])
+    beta = np.array([0.5, 1.0, 0.0])
+    for _ in range(4000):
         guess = 1 / (1 + np.exp(-np.clip(rows @ beta, -30, 30)))
-        slope = rows.T @ (weight * (guess - label)) + np.array([0, 1e-3 * beta[1], 0, 0])
-        beta -= 0.5 * slope / np.array([4.0, 2.0, 1.0, 1.0])
-        beta[0], beta[1], beta[2] = max(beta[0], 0.1), min(beta[1], 0.0), min(max(beta[2], 0.0), 3.0)
-    draft = Calibration(*(round(float(b), 4) for b in beta), thresholds=())
+        beta -= np.array([0.1, 0.5, 0.5]) * (rows.T @ (weight * (guess - label)))
+        beta[0], beta[1] = max(beta[0], 0.1), min(max(beta[1], 0.0), MOST_FOR_POINTS)
+    slope, points, offset = (round(float(b), 4) for b in beta)
+    draft = Calibration(slope, round(-slope * length, 4), points, offset, thresholds=())
     return Calibration(draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen))
+
+
+def _growth(clean: Sequence[Seen]) -> float:
+    """Return by how much the highest log-odds of a clean text grow with the logarithm of its sentences.
+
+    The 97th percentile over texts of like length, fitted by a line; between 0 and MOST_GROWTH.
+    """
+    length = np.log([s.sentences for s in clean])
+    logit = np.array([s.logit for s in clean])
+    place = np.digitize(length, LENGTHS)
+    points = [
+        (length[place == i].mean(), np.quantile(logit[place == i], 0.97), np.sqrt((place == i).sum()))
+        for i in np.unique(place)
+        if (place == i).sum() >= 30
+    ]
+    if len(points) < 2:
+        return 0.0
+    x, y, weight = (np.array(column) for column in zip(*points, strict=True))
+    return float(np.clip(np.polyfit(x, y, 1, w=weight)[0], 0.0, MOST_GROWTH))
 
 
 def thresholds(draft: Calibration, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:
@@ -65,7 +90,7 @@ def thresholds(draft: Calibration, seen: Sequence[Seen]) -> tuple[tuple[float, f
     grid = np.unique(np.concatenate([*clean, [1.0]]))
     for rate in RATES:
         shares = np.array([1 - np.searchsorted(c, grid, side="left") / len(c) for c in clean])
-        fits = (shares.mean(axis=0) <= rate * MARGIN) & (shares.max(axis=0) <= EACH * rate * MARGIN)
+        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH * rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
         out.append((rate, round(float(min(0.9999, grid[first] + 1e-4)), 4)))
     return tuple(out)

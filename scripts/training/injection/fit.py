@@ -22,7 +22,7 @@ class Settings:
     width: int = 16
     hidden: int = 24
     epochs: int = 5
-    batch: int = 384
+    batch: int = 256
     rate: float = 0.004
     dropout: float = 0.25
     decay: float = 2e-5
