@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from quality.measure import Tally, mistakes, table
 from quality.texts import generate
 from quality.tuned import TUNED
+
 from sallyport.decision import Kind
 from sallyport.detect.engine import DetectionSettings, Detector
 
@@ -39,7 +40,9 @@ def main() -> None:
             start, end = mistake.span.start, mistake.span.end
             text = mistake.text.text
             near = f"{text[max(0, start - 45) : start]}>>{text[start:end]}<<{text[end : end + 15]}"
-            print(f"{'missed' if mistake.wanted else 'false '} {key[0]:<20} {mistake.text.surrounding:<12} {near!r}")
+            print(
+                f"{'missed' if mistake.wanted else 'false '} {key[0]:<20} {mistake.text.surrounding:<12} {near!r}"
+            )
     print(table(tallies))
 
 

@@ -23,9 +23,16 @@ FORMS = [
     "export FROBNIK_API_KEY={key}", '"frobnikApiKey": "{key}",', "frobnik:\n  secret_key: {key}\n", "const token = '{key}';",
     "frobnik.client-secret={key}", "<apiToken>{key}</apiToken>", 'frobnik_token = "{key}"', "curl -H 'Authorization: Bearer {key}' https://api.test",
     "X-Frobnik-Key: {key}", "Here is my frobnik key, please debug the request: {key}", "Die Zugangsdaten für frobnik: {key} - warum kommt 401?",
-    "-e FROBNIK_ACCESS_TOKEN={key}", 'os.environ["FROBNIK_SECRET"] = "{key}"', "builder.apiKey = \"{key}\"", "my api key is {key}",
+    "-e FROBNIK_ACCESS_TOKEN={key}", 'os.environ["FROBNIK_SECRET"] = "{key}"', 'builder.apiKey = "{key}"', "- name: FROBNIK_API_KEY\n  value: {key}\n", "my api key is {key}",
 ]  # fmt: skip
-SHAPES = ["{{alnum 32}}", "{{hex 40}}", "{{loweralnum 40}}", "frob_{{alnum 36}}", "frb-live-{{loweralnum 32}}", "{{urlsafe 43}}"]
+SHAPES = [
+    "{{alnum 32}}",
+    "{{hex 40}}",
+    "{{loweralnum 40}}",
+    "frob_{{alnum 36}}",
+    "frb-live-{{loweralnum 32}}",
+    "{{urlsafe 43}}",
+]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,9 @@ def test_generated_persons_are_found_and_look_alikes_left_alone(
 def test_a_key_of_a_vendor_without_a_rule_is_found_by_what_is_written_around_it(packs: Packs) -> None:
     generic = tuple(rule for rule in packs.rules if rule.id.startswith("secrets.generic."))
     detector = Detector(DetectionSettings(deadline_s=60.0), Packs(generic, "generic"))
-    cases = [form.format(key=fill(shape, f"{form}{n}")) for form in FORMS for shape in SHAPES for n in range(3)]
+    cases = [
+        form.format(key=fill(shape, f"{form}{n}")) for form in FORMS for shape in SHAPES for n in range(3)
+    ]
     found = sum(bool(findings(detector, case)) for case in cases)
     assert found / len(cases) >= 0.95
 

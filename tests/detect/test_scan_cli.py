@@ -478,7 +478,7 @@ def test_what_git_ignores_is_left_out_and_counted(tmp_path: Path) -> None:
         ".gitignore": "*.log\n!keep.log\nbuild/\n/top\ndocs/**/*.tmp\n# comment\n\\#odd\n[ab]?.txt\n",
         "a.log": "", "keep.log": "", "build/x": "", "src/build/y": "", "top": "", "src/top": "",
         "docs/a/b/c.tmp": "", "docs/c.md": "", "#odd": "", "a1.txt": "", "c1.txt": "", "buildx": "",
-        "src/.gitignore": "*\n!*.py\n", "src/m.py": "", "src/n.rb": "",
+        "src/.gitignore": "*\n!*.py\n!kept.log\n", "src/m.py": "", "src/n.rb": "", "src/kept.log": "",
         ".git/config": "", "node_modules/p/i.js": "",
     }  # fmt: skip
     for name, text in files.items():
@@ -487,8 +487,8 @@ def test_what_git_ignores_is_left_out_and_counted(tmp_path: Path) -> None:
         path.write_text(text)
     done = scan("--kind", "secrets", "--json", str(tmp_path))
     seen = {os.path.relpath(str(a["id"]), tmp_path) for a in answers(done.stdout)}
-    assert seen == {".gitignore", "keep.log", "docs/c.md", "c1.txt", "buildx", "src/m.py"}
-    assert re.search(rb"6 files; \d+ left out by \.gitignore", done.stderr)
+    assert seen == {".gitignore", "keep.log", "docs/c.md", "c1.txt", "buildx", "src/m.py", "src/kept.log"}
+    assert re.search(rb"7 files; \d+ left out by \.gitignore", done.stderr)
     everything = scan("--kind", "secrets", "--json", "--no-ignore", str(tmp_path))
     assert len(answers(everything.stdout)) == len(files) - 2
 

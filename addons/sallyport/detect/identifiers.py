@@ -244,7 +244,8 @@ def url(text: str, start: int, end: int) -> Candidates:
 
 def address(text: str, start: int, end: int) -> Candidates:
     """Postal addresses; a capital word after the comma is no town where the sentence goes on from it."""
-    start += len(_NO_STREET.match(text[start:end]).group())
+    lead = _NO_STREET.match(text[start:end])
+    start += lead.end() if lead is not None else 0
     comma = text.rfind(",", start, end)
     tail = text[comma + 1 : end] if comma > start else ""
     goes_on = re.match(r"['\w]| [a-z]", text[end : end + 2]) is not None

@@ -25,9 +25,7 @@ _CELL = re.compile(r">([^<>]{1,40})</\w{1,12}>\s{0,8}<\w{1,12}[^<>]{0,20}>\s{0,2
 
 _KEY = re.compile(r"(?:[a-z_$@][\w$-]*\.)*[a-zA-Z_$@][\w$-]*")
 _VAGUE = frozenset(
-    "value val number num no nr id data text content contents message msg body name answer input output prompt query "
-    "question string field comment note notes description details info arg args result to from user title subject "
-    "line row customer client contact person patient address key param request response payload reply say said".split()
+    ["value", "val", "number", "num", "no", "nr", "id", "data", "text", "content", "contents", "message", "msg", "body", "name", "answer", "input", "output", "prompt", "query", "question", "string", "field", "comment", "note", "notes", "description", "details", "info", "arg", "args", "result", "to", "from", "user", "title", "subject", "line", "row", "customer", "client", "contact", "person", "patient", "address", "key", "param", "request", "response", "payload", "reply", "say", "said"]
 )
 """Keys that say nothing of what their value is."""
 
@@ -170,7 +168,9 @@ def _opened(head: str, row: str, start: int, end: int) -> _Table | None:
         if count < (2 if delimiter == "," else 1) or row.count(delimiter) < count:
             continue
         heads = _listed(head).split(delimiter)
-        if len(_ends(row[:_MAX_LINE].rstrip(" ),;\r"), delimiter)) + 1 == len(heads) and all(_is_name(h) for h in heads):
+        if len(_ends(row[:_MAX_LINE].rstrip(" ),;\r"), delimiter)) + 1 == len(heads) and all(
+            _is_name(h) for h in heads
+        ):
             return _Table(start, end, delimiter, tuple(heads))
     return None
 

@@ -78,7 +78,9 @@ def _is_mixed(value: str) -> bool:
 
 def told_key(value: str) -> bool:
     """A key in a sentence: random throughout, and no identifier that is printed everywhere."""
-    identifier = re.fullmatch(r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:sha\d*|md5)[-:][\w+/=-]+", value)
+    identifier = re.fullmatch(
+        r"(?i)[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?:sha\d*|md5)[-:][\w+/=-]+", value
+    )
     return identifier is None and strong_key(value) and _turns(value) >= 3
 
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Surroundings that no rule was tuned on: written after the rules, measured once and then left alone."""
 
 from collections.abc import Sequence
@@ -5,27 +6,113 @@ from collections.abc import Sequence
 from quality.texts import Field, Surroundings, Writer, camel, put, snake
 
 FIELDS: Sequence[Field] = (
-    ("Mail", "EMAIL_ADDRESS"), ("reply to", "EMAIL_ADDRESS"), ("owner email", "EMAIL_ADDRESS"), ("login", "EMAIL_ADDRESS"),
-    ("Cell phone", "PHONE_NUMBER"), ("Telephone number", "PHONE_NUMBER"), ("Handynummer", "PHONE_NUMBER"), ("Téléphone", "PHONE_NUMBER"), ("work phone", "PHONE_NUMBER"), ("Fax", "PHONE_NUMBER"),
-    ("Payment card", "CREDIT_CARD"), ("cc number", "CREDIT_CARD"), ("Kontonummer (IBAN)", "IBAN_CODE"), ("payout iban", "IBAN_CODE"),
-    ("source ip", "IP_ADDRESS"), ("last login from", "IP_ADDRESS"), ("peer", "IP_ADDRESS"), ("hw address", "MAC_ADDRESS"), ("link", "URL"), ("callback url", "URL"),
-    ("Social Security No.", "US_SSN"), ("ssn", "US_SSN"), ("taxpayer id (ITIN)", "US_ITIN"), ("passport no", "US_PASSPORT"), ("passport", "US_PASSPORT"),
-    ("DL number", "US_DRIVER_LICENSE"), ("drivers licence", "US_DRIVER_LICENSE"), ("bank acct no", "US_BANK_NUMBER"), ("checking account number", "US_BANK_NUMBER"),
-    ("NHS no", "UK_NHS"), ("NINO", "UK_NINO"), ("nif", "ES_NIF"), ("documento de identidad", "ES_NIF"), ("N.I.E.", "ES_NIE"), ("CF (codice fiscale)", "IT_FISCAL_CODE"),
-    ("IdNr", "DE_TAX_ID"), ("Steuerliche Identifikationsnummer", "DE_TAX_ID"), ("Ausweis-Nr.", "DE_ID_CARD"), ("n° sécu", "FR_NIR"), ("burgerservicenummer", "NL_BSN"),
-    ("nr PESEL", "PL_PESEL"), ("aadhaar no", "IN_AADHAAR"), ("pan number", "IN_PAN"), ("tax file number", "AU_TFN"), ("Australian Business Number", "AU_ABN"), ("medicare card", "AU_MEDICARE"),
-    ("nric no", "SG_NRIC_FIN"), ("henkilötunnus", "FI_PERSONAL_IDENTITY_CODE"), ("주민등록번호", "KR_RRN"), ("cpf", "BR_CPF"), ("cnpj", "BR_CNPJ"), ("social insurance number", "CA_SIN"),
-    ("personnummer", "SE_PERSONNUMMER"), ("身份证号码", "CN_RESIDENT_ID"), ("tckn", "TR_NATIONAL_ID"), ("South African ID", "ZA_ID_NUMBER"), ("DEA #", "MEDICAL_LICENSE"), ("npi number", "US_NPI"),
-    ("ABA routing", "ABA_ROUTING_NUMBER"), ("medicare beneficiary id", "US_MBI"), ("DVLA licence", "UK_DRIVING_LICENCE"), ("bitcoin wallet", "CRYPTO"), ("payout address (crypto)", "CRYPTO"),
-    ("birth date", "DATE_TIME"), ("date de naissance", "DATE_TIME"), ("fecha de nacimiento", "DATE_TIME"), ("born", "DATE_TIME"), ("geboren am", "DATE_TIME"),
-    ("home address", "STREET_EN"), ("shipping address", "STREET_EN"), ("Wohnanschrift", "STREET_DE"), ("domicile", "STREET_FR"), ("domicilio", "STREET_ES"), ("residenza", "STREET_IT"), ("woonadres", "STREET_NL"),
+    ("Mail", "EMAIL_ADDRESS"),
+    ("reply to", "EMAIL_ADDRESS"),
+    ("owner email", "EMAIL_ADDRESS"),
+    ("login", "EMAIL_ADDRESS"),
+    ("Cell phone", "PHONE_NUMBER"),
+    ("Telephone number", "PHONE_NUMBER"),
+    ("Handynummer", "PHONE_NUMBER"),
+    ("Téléphone", "PHONE_NUMBER"),
+    ("work phone", "PHONE_NUMBER"),
+    ("Fax", "PHONE_NUMBER"),
+    ("Payment card", "CREDIT_CARD"),
+    ("cc number", "CREDIT_CARD"),
+    ("Kontonummer (IBAN)", "IBAN_CODE"),
+    ("payout iban", "IBAN_CODE"),
+    ("source ip", "IP_ADDRESS"),
+    ("last login from", "IP_ADDRESS"),
+    ("peer", "IP_ADDRESS"),
+    ("hw address", "MAC_ADDRESS"),
+    ("link", "URL"),
+    ("callback url", "URL"),
+    ("Social Security No.", "US_SSN"),
+    ("ssn", "US_SSN"),
+    ("taxpayer id (ITIN)", "US_ITIN"),
+    ("passport no", "US_PASSPORT"),
+    ("passport", "US_PASSPORT"),
+    ("DL number", "US_DRIVER_LICENSE"),
+    ("drivers licence", "US_DRIVER_LICENSE"),
+    ("bank acct no", "US_BANK_NUMBER"),
+    ("checking account number", "US_BANK_NUMBER"),
+    ("NHS no", "UK_NHS"),
+    ("NINO", "UK_NINO"),
+    ("nif", "ES_NIF"),
+    ("documento de identidad", "ES_NIF"),
+    ("N.I.E.", "ES_NIE"),
+    ("CF (codice fiscale)", "IT_FISCAL_CODE"),
+    ("IdNr", "DE_TAX_ID"),
+    ("Steuerliche Identifikationsnummer", "DE_TAX_ID"),
+    ("Ausweis-Nr.", "DE_ID_CARD"),
+    ("n° sécu", "FR_NIR"),
+    ("burgerservicenummer", "NL_BSN"),
+    ("nr PESEL", "PL_PESEL"),
+    ("aadhaar no", "IN_AADHAAR"),
+    ("pan number", "IN_PAN"),
+    ("tax file number", "AU_TFN"),
+    ("Australian Business Number", "AU_ABN"),
+    ("medicare card", "AU_MEDICARE"),
+    ("nric no", "SG_NRIC_FIN"),
+    ("henkilötunnus", "FI_PERSONAL_IDENTITY_CODE"),
+    ("주민등록번호", "KR_RRN"),
+    ("cpf", "BR_CPF"),
+    ("cnpj", "BR_CNPJ"),
+    ("social insurance number", "CA_SIN"),
+    ("personnummer", "SE_PERSONNUMMER"),
+    ("身份证号码", "CN_RESIDENT_ID"),
+    ("tckn", "TR_NATIONAL_ID"),
+    ("South African ID", "ZA_ID_NUMBER"),
+    ("DEA #", "MEDICAL_LICENSE"),
+    ("npi number", "US_NPI"),
+    ("ABA routing", "ABA_ROUTING_NUMBER"),
+    ("medicare beneficiary id", "US_MBI"),
+    ("DVLA licence", "UK_DRIVING_LICENCE"),
+    ("bitcoin wallet", "CRYPTO"),
+    ("payout address (crypto)", "CRYPTO"),
+    ("birth date", "DATE_TIME"),
+    ("date de naissance", "DATE_TIME"),
+    ("fecha de nacimiento", "DATE_TIME"),
+    ("born", "DATE_TIME"),
+    ("geboren am", "DATE_TIME"),
+    ("home address", "STREET_EN"),
+    ("shipping address", "STREET_EN"),
+    ("Wohnanschrift", "STREET_DE"),
+    ("domicile", "STREET_FR"),
+    ("domicilio", "STREET_ES"),
+    ("residenza", "STREET_IT"),
+    ("woonadres", "STREET_NL"),
 )
 
 CLEAN_FIELDS: Sequence[Field] = (
-    ("order ref", "~order"), ("PO number", "~order"), ("Rechnungsnummer", "~invoice"), ("release", "~version"), ("firmware", "~version"), ("commit", "~hash"), ("etag", "~hash"),
-    ("correlation id", "~uuid"), ("guid", "~uuid"), ("updated at", "~timestamp"), ("event time", "~timestamp"), ("net amount", "~price"), ("Preis", "~price"), ("gps", "~coordinates"),
-    ("isbn13", "~isbn"), ("parcel", "~tracking"), ("article", "~part"), ("item code", "~part"), ("barcode", "~ean"), ("delivery date", "~date"), ("stock", "~number"), ("views", "~number"),
-    ("page range", "~range"), ("issue", "~ticket"), ("listen", "~local"), ("module", "~code"), ("colour", "~name"), ("weight in grams", "~number"), ("batch", "~part"),
+    ("order ref", "~order"),
+    ("PO number", "~order"),
+    ("Rechnungsnummer", "~invoice"),
+    ("release", "~version"),
+    ("firmware", "~version"),
+    ("commit", "~hash"),
+    ("etag", "~hash"),
+    ("correlation id", "~uuid"),
+    ("guid", "~uuid"),
+    ("updated at", "~timestamp"),
+    ("event time", "~timestamp"),
+    ("net amount", "~price"),
+    ("Preis", "~price"),
+    ("gps", "~coordinates"),
+    ("isbn13", "~isbn"),
+    ("parcel", "~tracking"),
+    ("article", "~part"),
+    ("item code", "~part"),
+    ("barcode", "~ean"),
+    ("delivery date", "~date"),
+    ("stock", "~number"),
+    ("views", "~number"),
+    ("page range", "~range"),
+    ("issue", "~ticket"),
+    ("listen", "~local"),
+    ("module", "~code"),
+    ("colour", "~name"),
+    ("weight in grams", "~number"),
+    ("batch", "~part"),
 )
 
 PROSE = {
@@ -36,7 +123,7 @@ PROSE = {
     "bank_eu": "Bitte überweisen Sie [[~price]] auf das Konto [[IBAN_CODE]] unter Angabe der Rechnung [[~invoice]]. Rückfragen an [[EMAIL_ADDRESS]].",
     "resume": "[[=name]]\n[[STREET_EN]]\n[[PHONE_NUMBER]] | [[EMAIL_ADDRESS]] | [[URL]]\n\nExperience\n2019-2023 [[=firm]], grew revenue from [[~price]] to [[~price]]",
     "firewall": "DROP IN=eth0 OUT= MAC=[[MAC_ADDRESS]] SRC=[[IP_ADDRESS]] DST=[[IP_ADDRESS]] LEN=60 TTL=49 ID=[[~number]] PROTO=TCP SPT=44112 DPT=22",
-    "k8s": 'E0312 10:21:07.123456       1 reflector.go:138] pod web-7d9f8b6c5-x2x7k: dial tcp [[IP_ADDRESS]]:443: i/o timeout (attempt [[~number]])',
+    "k8s": "E0312 10:21:07.123456       1 reflector.go:138] pod web-7d9f8b6c5-x2x7k: dial tcp [[IP_ADDRESS]]:443: i/o timeout (attempt [[~number]])",
     "mail_log": "postfix/smtp[4121]: 4F2A1C0B: to=<[[EMAIL_ADDRESS]]>, relay=mx.example.org[[[IP_ADDRESS]]]:25, delay=1.2, status=sent",
     "traceback": 'File "app.py", line 88, in notify\n    raise DeliveryError("could not reach [[EMAIL_ADDRESS]]")\nbuild [[~version]] ([[~hash]])',
     "ticket_reply": "Hello [[=name]],\n\nI changed your number to [[PHONE_NUMBER]] and refunded order [[~order]].\nParcel [[~tracking]] is on its way to [[STREET_EN]].\n\nRegards",
@@ -138,7 +225,7 @@ def _qa(w: Writer, rows: Sequence[Sequence[Field]]) -> None:
 def _terraform(w: Writer, rows: Sequence[Sequence[Field]]) -> None:
     w.add('resource "acme_user" "u" {\n')
     for label, slot in rows[0]:
-        w.add(f"  {snake(label):<24} = \"")
+        w.add(f'  {snake(label):<24} = "')
         put(w, slot)
         w.add('"\n')
     w.add("}\n")
@@ -154,7 +241,7 @@ def _prose(w: Writer, rows: Sequence[Sequence[Field]]) -> None:
 
 def _java(w: Writer, rows: Sequence[Sequence[Field]]) -> None:
     for label, slot in rows[0]:
-        w.add(f"user.set{camel(label)[:1].upper()}{camel(label)[1:]}(\"")
+        w.add(f'user.set{camel(label)[:1].upper()}{camel(label)[1:]}("')
         put(w, slot)
         w.add('");\n')
 
@@ -164,7 +251,15 @@ FRESH = Surroundings(
     FIELDS,
     CLEAN_FIELDS,
     {
-        "properties": _properties, "jsonl": _jsonl, "html": _html, "bare_csv": _bare_csv, "pipe": _pipe, "dotted_form": _form,
-        "dialogue": _qa, "terraform": _terraform, "prose": _prose, "java": _java,
+        "properties": _properties,
+        "jsonl": _jsonl,
+        "html": _html,
+        "bare_csv": _bare_csv,
+        "pipe": _pipe,
+        "dotted_form": _form,
+        "dialogue": _qa,
+        "terraform": _terraform,
+        "prose": _prose,
+        "java": _java,
     },
 )

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """One random value of each entity, in the spellings people use; checksums hold where there are any."""
 
 import random
@@ -34,63 +35,152 @@ def _ascii(name: str) -> str:
 def _email(rng: random.Random) -> str:
     given, family = _ascii(rng.choice(GIVEN)), _ascii(rng.choice(FAMILY))
     local = rng.choice(
-        [f"{given}.{family}", f"{given[0]}{family}", f"{given}_{family}{rng.randint(1, 99)}", f"{given}+news", family]
+        [
+            f"{given}.{family}",
+            f"{given[0]}{family}",
+            f"{given}_{family}{rng.randint(1, 99)}",
+            f"{given}+news",
+            family,
+        ]
     )
     firm = "".join(c for c in rng.choice(FIRMS).lower() if c.isalnum())
-    host = rng.choice(["gmail.com", "example.org", "mail.example.co.uk", f"{firm}.com", f"{firm}.de", "uni-jena.de",
-                       "outlook.fr", "proton.me", "correo.es", f"support.{firm}.io"])
+    host = rng.choice(
+        [
+            "gmail.com",
+            "example.org",
+            "mail.example.co.uk",
+            f"{firm}.com",
+            f"{firm}.de",
+            "uni-jena.de",
+            "outlook.fr",
+            "proton.me",
+            "correo.es",
+            f"support.{firm}.io",
+        ]
+    )
     return f"{local}@{host}"
 
 
-_AREAS = "212 415 312 617 206 512 303 404 702 919 646 213 305 416 604".split()
+_AREAS = ["212", "415", "312", "617", "206", "512", "303", "404", "702", "919", "646", "213", "305", "416", "604"]
 
 
 def _phone(rng: random.Random) -> str:
-    area, exchange, line = rng.choice(_AREAS), f"{rng.randint(2, 9)}{rng.randint(0, 9)}{rng.randint(2, 9)}", digits(rng, 4)
-    us = f"({area}) {exchange}-{line}", f"{area}-{exchange}-{line}", f"{area}.{exchange}.{line}", f"+1 {area} {exchange} {line}"
-    us += f"+1-{area}-{exchange}-{line}", f"1-{area}-{exchange}-{line}", f"+1{area}{exchange}{line}", f"+1 ({area}) {exchange}-{line}"
+    area, exchange, line = (
+        rng.choice(_AREAS),
+        f"{rng.randint(2, 9)}{rng.randint(0, 9)}{rng.randint(2, 9)}",
+        digits(rng, 4),
+    )
+    us = (
+        f"({area}) {exchange}-{line}",
+        f"{area}-{exchange}-{line}",
+        f"{area}.{exchange}.{line}",
+        f"+1 {area} {exchange} {line}",
+    )
+    us += (
+        f"+1-{area}-{exchange}-{line}",
+        f"1-{area}-{exchange}-{line}",
+        f"+1{area}{exchange}{line}",
+        f"+1 ({area}) {exchange}-{line}",
+    )
     us += f"({area}){exchange}-{line}", f"{area} {exchange} {line}"
-    extension = rng.choice(["", "", "", "", f" x{digits(rng, 3)}", f" ext. {digits(rng, 4)}", f"x{digits(rng, 4)}"])
-    other = rng.choice([
-        f"+44 20 7{digits(rng, 3)} {digits(rng, 4)}", f"020 7{digits(rng, 3)} {digits(rng, 4)}",
-        f"+44 7{rng.choice('4579')}{digits(rng, 2)} {digits(rng, 6)}", f"07{rng.choice('4579')}{digits(rng, 2)} {digits(rng, 6)}",
-        f"+44 (0)161 4{digits(rng, 2)} {digits(rng, 4)}", f"0161 4{digits(rng, 2)} {digits(rng, 4)}",
-        f"+49 30 {digits(rng, 7, '23456789')}", f"030/{digits(rng, 7, '23456789')}", f"+49 (0)89 {digits(rng, 6, '23456789')}",
-        f"0171 {digits(rng, 7, '23456789')}", f"+49 151 {digits(rng, 8, '23456789')}", f"089 {digits(rng, 3, '23456789')} {digits(rng, 4)}",
-        f"0151-{digits(rng, 8, '23456789')}", f"0049 40 {digits(rng, 7, '23456789')}",
-        "+33 " + " ".join(["1", *(digits(rng, 2, "456") for _ in range(1)), *(digits(rng, 2) for _ in range(3))]),
-        "06 " + " ".join(digits(rng, 2, "12345678") for _ in range(4)), "01.4" + digits(rng, 1) + "." + ".".join(digits(rng, 2) for _ in range(3)),
-        "+33 (0)6 " + " ".join(digits(rng, 2, "12345678") for _ in range(4)),
-        f"+34 6{digits(rng, 2)} {digits(rng, 3)} {digits(rng, 3)}", f"91 {digits(rng, 3, '2345')} {digits(rng, 2)} {digits(rng, 2)}",
-        f"6{digits(rng, 2, '0123456789')} {digits(rng, 3)} {digits(rng, 3)}",
-        f"+39 06 {digits(rng, 4, '4567')} {digits(rng, 4)}", f"+39 33{rng.randint(1, 9)} {digits(rng, 7)}", f"02 {digits(rng, 8, '4678')}",
-        f"+31 6 {digits(rng, 8, '12345')}", f"06-{digits(rng, 8, '12345')}", f"+31 (0)20 {digits(rng, 3, '23456')} {digits(rng, 4)}",
-        f"020-{digits(rng, 7, '23456')}",
-        f"+48 60{rng.randint(0, 9)} {digits(rng, 3)} {digits(rng, 3)}", f"+41 44 {digits(rng, 3, '2345')} {digits(rng, 2)} {digits(rng, 2)}",
-        f"+43 1 {digits(rng, 7, '2345')}", f"+46 70 {digits(rng, 3)} {digits(rng, 2)} {digits(rng, 2)}",
-        f"+91 98{digits(rng, 3)} {digits(rng, 5)}", f"+91-98{digits(rng, 8)}", f"+55 11 9{digits(rng, 4, '6789')}-{digits(rng, 4)}",
-        f"(11) 9{digits(rng, 4, '6789')}-{digits(rng, 4)}", f"+61 4{digits(rng, 2, '0123')} {digits(rng, 3)} {digits(rng, 3)}",
-        f"(02) 9{digits(rng, 3)} {digits(rng, 4)}", f"04{digits(rng, 2, '0123')} {digits(rng, 3)} {digits(rng, 3)}",
-        f"+86 138 {digits(rng, 4)} {digits(rng, 4)}", f"+81 90-{digits(rng, 4, '123456')}-{digits(rng, 4)}",
-        f"+65 9{digits(rng, 3)} {digits(rng, 4)}", f"+353 87 {digits(rng, 3)} {digits(rng, 4)}", f"+972 54-{digits(rng, 3, '2345')}-{digits(rng, 4)}",
-        f"+27 82 {digits(rng, 3)} {digits(rng, 4)}", f"+52 55 {digits(rng, 4, '1235')} {digits(rng, 4)}", f"+90 532 {digits(rng, 3)} {digits(rng, 4)}",
-    ])
+    extension = rng.choice(
+        ["", "", "", "", f" x{digits(rng, 3)}", f" ext. {digits(rng, 4)}", f"x{digits(rng, 4)}"]
+    )
+    other = rng.choice(
+        [
+            f"+44 20 7{digits(rng, 3)} {digits(rng, 4)}",
+            f"020 7{digits(rng, 3)} {digits(rng, 4)}",
+            f"+44 7{rng.choice('4579')}{digits(rng, 2)} {digits(rng, 6)}",
+            f"07{rng.choice('4579')}{digits(rng, 2)} {digits(rng, 6)}",
+            f"+44 (0)161 4{digits(rng, 2)} {digits(rng, 4)}",
+            f"0161 4{digits(rng, 2)} {digits(rng, 4)}",
+            f"+49 30 {digits(rng, 7, '23456789')}",
+            f"030/{digits(rng, 7, '23456789')}",
+            f"+49 (0)89 {digits(rng, 6, '23456789')}",
+            f"0171 {digits(rng, 7, '23456789')}",
+            f"+49 151 {digits(rng, 8, '23456789')}",
+            f"089 {digits(rng, 3, '23456789')} {digits(rng, 4)}",
+            f"0151-{digits(rng, 8, '23456789')}",
+            f"0049 40 {digits(rng, 7, '23456789')}",
+            "+33 "
+            + " ".join(
+                ["1", *(digits(rng, 2, "456") for _ in range(1)), *(digits(rng, 2) for _ in range(3))]
+            ),
+            "06 " + " ".join(digits(rng, 2, "12345678") for _ in range(4)),
+            "01.4" + digits(rng, 1) + "." + ".".join(digits(rng, 2) for _ in range(3)),
+            "+33 (0)6 " + " ".join(digits(rng, 2, "12345678") for _ in range(4)),
+            f"+34 6{digits(rng, 2)} {digits(rng, 3)} {digits(rng, 3)}",
+            f"91 {digits(rng, 3, '2345')} {digits(rng, 2)} {digits(rng, 2)}",
+            f"6{digits(rng, 2, '0123456789')} {digits(rng, 3)} {digits(rng, 3)}",
+            f"+39 06 {digits(rng, 4, '4567')} {digits(rng, 4)}",
+            f"+39 33{rng.randint(1, 9)} {digits(rng, 7)}",
+            f"02 {digits(rng, 8, '4678')}",
+            f"+31 6 {digits(rng, 8, '12345')}",
+            f"06-{digits(rng, 8, '12345')}",
+            f"+31 (0)20 {digits(rng, 3, '23456')} {digits(rng, 4)}",
+            f"020-{digits(rng, 7, '23456')}",
+            f"+48 60{rng.randint(0, 9)} {digits(rng, 3)} {digits(rng, 3)}",
+            f"+41 44 {digits(rng, 3, '2345')} {digits(rng, 2)} {digits(rng, 2)}",
+            f"+43 1 {digits(rng, 7, '2345')}",
+            f"+46 70 {digits(rng, 3)} {digits(rng, 2)} {digits(rng, 2)}",
+            f"+91 98{digits(rng, 3)} {digits(rng, 5)}",
+            f"+91-98{digits(rng, 8)}",
+            f"+55 11 9{digits(rng, 4, '6789')}-{digits(rng, 4)}",
+            f"(11) 9{digits(rng, 4, '6789')}-{digits(rng, 4)}",
+            f"+61 4{digits(rng, 2, '0123')} {digits(rng, 3)} {digits(rng, 3)}",
+            f"(02) 9{digits(rng, 3)} {digits(rng, 4)}",
+            f"04{digits(rng, 2, '0123')} {digits(rng, 3)} {digits(rng, 3)}",
+            f"+86 138 {digits(rng, 4)} {digits(rng, 4)}",
+            f"+81 90-{digits(rng, 4, '123456')}-{digits(rng, 4)}",
+            f"+65 9{digits(rng, 3)} {digits(rng, 4)}",
+            f"+353 87 {digits(rng, 3)} {digits(rng, 4)}",
+            f"+972 54-{digits(rng, 3, '2345')}-{digits(rng, 4)}",
+            f"+27 82 {digits(rng, 3)} {digits(rng, 4)}",
+            f"+52 55 {digits(rng, 4, '1235')} {digits(rng, 4)}",
+            f"+90 532 {digits(rng, 3)} {digits(rng, 4)}",
+        ]
+    )
     return rng.choice([rng.choice(us) + extension, other, other])
 
 
 def _card(rng: random.Random) -> str:
     kind = rng.choice(["visa", "visa", "master", "master2", "amex", "discover", "jcb", "diners"])
-    prefix, length = {"visa": ("4", 16), "master": (f"5{rng.randint(1, 5)}", 16), "master2": ("2" + digits(rng, 3, "345"), 16),
-                      "amex": (rng.choice(["34", "37"]), 15), "discover": ("6011", 16), "jcb": ("35" + str(rng.randint(30, 88)), 16),
-                      "diners": ("36", 14)}[kind]
+    prefix, length = {
+        "visa": ("4", 16),
+        "master": (f"5{rng.randint(1, 5)}", 16),
+        "master2": ("2" + digits(rng, 3, "345"), 16),
+        "amex": (rng.choice(["34", "37"]), 15),
+        "discover": ("6011", 16),
+        "jcb": ("35" + str(rng.randint(30, 88)), 16),
+        "diners": ("36", 14),
+    }[kind]
     number = sums.luhn(prefix + digits(rng, length - 1 - len(prefix)))
     sizes = {16: (4, 4, 4, 4), 15: (4, 6, 5), 14: (4, 6, 4)}[length]
     return rng.choice([number, _spaced(number, sizes, " "), _spaced(number, sizes, "-")])
 
 
-_BBAN = {"DE": "n18", "GB": "a4n14", "FR": "n10c11n2", "ES": "n20", "IT": "a1n10c12", "NL": "a4n10", "BE": "n12", "PL": "n24",
-         "CH": "n5c12", "AT": "n16", "SE": "n20", "NO": "n11", "DK": "n14", "PT": "n21", "IE": "a4n14", "FI": "n14", "AE": "n19",
-         "SA": "n2c18", "TR": "n5n1c16", "GR": "n7c16"}
+_BBAN = {
+    "DE": "n18",
+    "GB": "a4n14",
+    "FR": "n10c11n2",
+    "ES": "n20",
+    "IT": "a1n10c12",
+    "NL": "a4n10",
+    "BE": "n12",
+    "PL": "n24",
+    "CH": "n5c12",
+    "AT": "n16",
+    "SE": "n20",
+    "NO": "n11",
+    "DK": "n14",
+    "PT": "n21",
+    "IE": "a4n14",
+    "FI": "n14",
+    "AE": "n19",
+    "SA": "n2c18",
+    "TR": "n5n1c16",
+    "GR": "n7c16",
+}
 
 
 def _iban(rng: random.Random) -> str:
@@ -101,7 +191,10 @@ def _iban(rng: random.Random) -> str:
         pattern = pattern[1:]
         while pattern and pattern[0].isdigit():
             count, pattern = count + pattern[0], pattern[1:]
-        body += "".join(rng.choice({"n": string.digits, "a": _LETTERS, "c": _LETTERS + string.digits}[kind]) for _ in range(int(count)))
+        body += "".join(
+            rng.choice({"n": string.digits, "a": _LETTERS, "c": _LETTERS + string.digits}[kind])
+            for _ in range(int(count))
+        )
     whole = f"{country}{98 - sums.mod_97(body + country + '00'):02d}{body}"
     return rng.choice([whole, _spaced(whole, (4,) * (len(whole) // 4), " ")])
 
@@ -110,7 +203,13 @@ def _ip(rng: random.Random) -> str:
     if rng.random() < 0.3:
         groups = [f"{rng.getrandbits(16):x}" for _ in range(8)]
         groups[0] = rng.choice(["2001", "2a02", "2600", "2a01", "fd12"])
-        return rng.choice([":".join(groups), ":".join(groups[:4]) + "::" + groups[7], ":".join(groups[:3]) + "::" + ":".join(groups[5:])])
+        return rng.choice(
+            [
+                ":".join(groups),
+                ":".join(groups[:4]) + "::" + groups[7],
+                ":".join(groups[:3]) + "::" + ":".join(groups[5:]),
+            ]
+        )
     first = rng.choice([*range(12, 100), *range(128, 223), 10, 10, 192, 172])
     rest = [rng.randint(0, 255) for _ in range(3)]
     if first in (172, 192):
@@ -128,8 +227,25 @@ def _mac(rng: random.Random) -> str:
 
 
 def _url(rng: random.Random) -> str:
-    host = rng.choice(["www.example.org", "docs.example.com", "shop.example.co.uk", "intranet.acme.io:8443", "blog.example.de"])
-    path = rng.choice(["", "/", f"/users/{digits(rng, 4)}", "/a/b-c_d.html", f"/search?q=red+shoes&page={rng.randint(1, 9)}", "/guide#install"])
+    host = rng.choice(
+        [
+            "www.example.org",
+            "docs.example.com",
+            "shop.example.co.uk",
+            "intranet.acme.io:8443",
+            "blog.example.de",
+        ]
+    )
+    path = rng.choice(
+        [
+            "",
+            "/",
+            f"/users/{digits(rng, 4)}",
+            "/a/b-c_d.html",
+            f"/search?q=red+shoes&page={rng.randint(1, 9)}",
+            "/guide#install",
+        ]
+    )
     return rng.choice(["https://", "http://", "https://"]) + host + path
 
 
@@ -141,9 +257,21 @@ def _ssn(rng: random.Random) -> str:
 
 def _birth(rng: random.Random) -> str:
     day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1935, 2010)
-    name = "January February March April May June July August September October November December".split()[month - 1]
-    return rng.choice([f"{year}-{month:02d}-{day:02d}", f"{month:02d}/{day:02d}/{year}", f"{day:02d}.{month:02d}.{year}", f"{day} {name} {year}",
-                       f"{name} {day}, {year}", f"{day:02d}/{month:02d}/{year}", f"{day}.{month}.{year}", f"{day:02d}-{name[:3]}-{year}"])
+    name = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"][
+        month - 1
+    ]
+    return rng.choice(
+        [
+            f"{year}-{month:02d}-{day:02d}",
+            f"{month:02d}/{day:02d}/{year}",
+            f"{day:02d}.{month:02d}.{year}",
+            f"{day} {name} {year}",
+            f"{name} {day}, {year}",
+            f"{day:02d}/{month:02d}/{year}",
+            f"{day}.{month}.{year}",
+            f"{day:02d}-{name[:3]}-{year}",
+        ]
+    )
 
 
 def _nino(rng: random.Random) -> str:
@@ -152,7 +280,9 @@ def _nino(rng: random.Random) -> str:
         if prefix not in ("BG", "GB", "KN", "NK", "NT", "TN", "ZZ"):
             break
     number = digits(rng, 6)
-    return rng.choice([f"{prefix}{number}", f"{prefix} {_spaced(number, (2, 2, 2), ' ')} "]) + rng.choice("ABCD")
+    return rng.choice([f"{prefix}{number}", f"{prefix} {_spaced(number, (2, 2, 2), ' ')} "]) + rng.choice(
+        "ABCD"
+    )
 
 
 def _nhs(rng: random.Random) -> str:
@@ -172,20 +302,35 @@ def _nif(rng: random.Random) -> str:
 def _nie(rng: random.Random) -> str:
     index = rng.randint(0, 2)
     number = digits(rng, 7)
-    return "XYZ"[index] + number + rng.choice(["", "-"]) + "TRWAGMYFPDXBNJZSQVHLCKE"[int(f"{index}{number}") % 23]
+    return (
+        "XYZ"[index]
+        + number
+        + rng.choice(["", "-"])
+        + "TRWAGMYFPDXBNJZSQVHLCKE"[int(f"{index}{number}") % 23]
+    )
 
 
 def _fiscal(rng: random.Random) -> str:
     consonants = "BCDFGLMNPRSTVZ"
-    body = "".join(rng.choice(consonants) for _ in range(6)) + f"{rng.randint(40, 99)}" + rng.choice("ABCDEHLMPRST")
-    return sums.fiscal_code(body + f"{rng.randint(1, 28) + rng.choice([0, 40]):02d}" + rng.choice("ABCDEFGHIL") + digits(rng, 3))
+    body = (
+        "".join(rng.choice(consonants) for _ in range(6))
+        + f"{rng.randint(40, 99)}"
+        + rng.choice("ABCDEHLMPRST")
+    )
+    return sums.fiscal_code(
+        body + f"{rng.randint(1, 28) + rng.choice([0, 40]):02d}" + rng.choice("ABCDEFGHIL") + digits(rng, 3)
+    )
 
 
 def _de_tax(rng: random.Random) -> str:
     while True:
         body = digits(rng, 10, "123456789")
         counts = sorted(body.count(d) for d in set(body))
-        if counts[-1] in (2, 3) and counts[:-1].count(counts[-1]) == 0 and (len(counts) < 2 or counts[-2] == 1):
+        if (
+            counts[-1] in (2, 3)
+            and counts[:-1].count(counts[-1]) == 0
+            and (len(counts) < 2 or counts[-2] == 1)
+        ):
             number = sums.mod_11_10(body)
             return rng.choice([number, _spaced(number, (2, 3, 3, 3), " ")])
 
@@ -224,7 +369,13 @@ def _aadhaar(rng: random.Random) -> str:
 
 
 def _pan(rng: random.Random) -> str:
-    return "".join(rng.choice(_LETTERS) for _ in range(3)) + "P" + rng.choice(_LETTERS) + f"{rng.randint(1, 9999):04d}" + rng.choice(_LETTERS)
+    return (
+        "".join(rng.choice(_LETTERS) for _ in range(3))
+        + "P"
+        + rng.choice(_LETTERS)
+        + f"{rng.randint(1, 9999):04d}"
+        + rng.choice(_LETTERS)
+    )
 
 
 def _tfn(rng: random.Random) -> str:
@@ -266,7 +417,13 @@ def _cpf(rng: random.Random) -> str:
     number = digits(rng, 9)
     for length in (10, 11):
         number += str(sums.weighted(number, tuple(range(length, 1, -1))) * 10 % 11 % 10)
-    return rng.choice([f"{number[:3]}.{number[3:6]}.{number[6:9]}-{number[9:]}", f"{number[:3]}.{number[3:6]}.{number[6:9]}-{number[9:]}", number])
+    return rng.choice(
+        [
+            f"{number[:3]}.{number[3:6]}.{number[6:9]}-{number[9:]}",
+            f"{number[:3]}.{number[3:6]}.{number[6:9]}-{number[9:]}",
+            number,
+        ]
+    )
 
 
 def _cnpj(rng: random.Random) -> str:
@@ -288,7 +445,10 @@ def _se_personal(rng: random.Random) -> str:
 
 
 def _cn(rng: random.Random) -> str:
-    body = rng.choice(["110105", "310104", "440305", "510107"]) + f"19{rng.randint(50, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}{digits(rng, 3)}"
+    body = (
+        rng.choice(["110105", "310104", "440305", "510107"])
+        + f"19{rng.randint(50, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}{digits(rng, 3)}"
+    )
     total = sum(int(c) * pow(2, 17 - i, 11) for i, c in enumerate(body))
     return body + "10X98765432"[total % 11]
 
@@ -300,7 +460,9 @@ def _tr(rng: random.Random) -> str:
 
 
 def _za(rng: random.Random) -> str:
-    return sums.luhn(f"{rng.randint(50, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}{digits(rng, 4)}{rng.choice('01')}8")
+    return sums.luhn(
+        f"{rng.randint(50, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}{digits(rng, 4)}{rng.choice('01')}8"
+    )
 
 
 def _dea(rng: random.Random) -> str:
@@ -326,8 +488,16 @@ def _mbi(rng: random.Random) -> str:
 
 
 def _driver(rng: random.Random) -> str:
-    return rng.choice([rng.choice(_LETTERS) + digits(rng, 7), rng.choice(_LETTERS) + digits(rng, 12), digits(rng, 9), digits(rng, 8),
-                       rng.choice(_LETTERS) + f"{digits(rng, 3)}-{digits(rng, 4)}-{digits(rng, 4)}", rng.choice(_LETTERS) + rng.choice(_LETTERS) + digits(rng, 6)])
+    return rng.choice(
+        [
+            rng.choice(_LETTERS) + digits(rng, 7),
+            rng.choice(_LETTERS) + digits(rng, 12),
+            digits(rng, 9),
+            digits(rng, 8),
+            rng.choice(_LETTERS) + f"{digits(rng, 3)}-{digits(rng, 4)}-{digits(rng, 4)}",
+            rng.choice(_LETTERS) + rng.choice(_LETTERS) + digits(rng, 6),
+        ]
+    )
 
 
 def _uk_driver(rng: random.Random) -> str:
@@ -338,7 +508,14 @@ def _uk_driver(rng: random.Random) -> str:
 
 def _crypto(rng: random.Random) -> str:
     seed = sha256(rng.randbytes(8)).digest()
-    return rng.choice([sums.base58check(b"\0" + seed[:20]), sums.base58check(b"\x05" + seed[:20]), sums.bech32("bc", seed[:20]), "0x" + seed[:20].hex()])
+    return rng.choice(
+        [
+            sums.base58check(b"\0" + seed[:20]),
+            sums.base58check(b"\x05" + seed[:20]),
+            sums.bech32("bc", seed[:20]),
+            "0x" + seed[:20].hex(),
+        ]
+    )
 
 
 def _uk_postcode(rng: random.Random) -> str:
@@ -348,18 +525,49 @@ def _uk_postcode(rng: random.Random) -> str:
 def _address(rng: random.Random, country: str) -> str:
     street, town, number = rng.choice(STREETS[country]), rng.choice(TOWNS[country]), str(rng.randint(1, 320))
     if country == "en":
-        first = f"{rng.choice([number, digits(rng, 4, '1234')])} {street}" + rng.choice(["", "", ", Apt 4B", ", Suite 210", " #12"])
-        return rng.choice([first, f"{first}, {town}, {rng.choice(['IL', 'OR', 'TX', 'CO'])} {digits(rng, 5)}", f"{number} {street}, {town} {_uk_postcode(rng)}", f"{number} {street}, {town}"])
+        first = f"{rng.choice([number, digits(rng, 4, '1234')])} {street}" + rng.choice(
+            ["", "", ", Apt 4B", ", Suite 210", " #12"]
+        )
+        return rng.choice(
+            [
+                first,
+                f"{first}, {town}, {rng.choice(['IL', 'OR', 'TX', 'CO'])} {digits(rng, 5)}",
+                f"{number} {street}, {town} {_uk_postcode(rng)}",
+                f"{number} {street}, {town}",
+            ]
+        )
     if country == "de":
-        return rng.choice([f"{street} {number}", f"{street} {number}a, {digits(rng, 5, '12345678')} {town}", f"{street} {number}, {digits(rng, 5, '12345678')} {town}"])
+        return rng.choice(
+            [
+                f"{street} {number}",
+                f"{street} {number}a, {digits(rng, 5, '12345678')} {town}",
+                f"{street} {number}, {digits(rng, 5, '12345678')} {town}",
+            ]
+        )
     if country == "fr":
-        return rng.choice([f"{number} {street}", f"{number}, {street}, {digits(rng, 5, '1234567')} {town}", f"{number} bis {street}, {digits(rng, 5, '1234567')} {town}"])
+        return rng.choice(
+            [
+                f"{number} {street}",
+                f"{number}, {street}, {digits(rng, 5, '1234567')} {town}",
+                f"{number} bis {street}, {digits(rng, 5, '1234567')} {town}",
+            ]
+        )
     if country == "es":
-        return rng.choice([f"{street}, {number}", f"{street} {number}, {digits(rng, 5, '01234')} {town}", f"{street} {number}, 2º B, {digits(rng, 5, '01234')} {town}"])
+        return rng.choice(
+            [
+                f"{street}, {number}",
+                f"{street} {number}, {digits(rng, 5, '01234')} {town}",
+                f"{street} {number}, 2º B, {digits(rng, 5, '01234')} {town}",
+            ]
+        )
     if country == "it":
-        return rng.choice([f"{street}, {number}", f"{street} {number}", f"{street} {number}, {digits(rng, 5)} {town}"])
+        return rng.choice(
+            [f"{street}, {number}", f"{street} {number}", f"{street} {number}, {digits(rng, 5)} {town}"]
+        )
     letters = rng.choice("ABCDEHJKNPRSTVWXZ") + rng.choice("ABCDEGHJKNPRTVWXZ")
-    return rng.choice([f"{street} {number}", f"{street} {number}, {digits(rng, 4, '123456789')} {letters} {town}"])
+    return rng.choice(
+        [f"{street} {number}", f"{street} {number}, {digits(rng, 4, '123456789')} {letters} {town}"]
+    )
 
 
 def name(rng: random.Random) -> str:
@@ -368,20 +576,61 @@ def name(rng: random.Random) -> str:
 
 
 _MAKERS: dict[str, Maker] = {
-    "EMAIL_ADDRESS": _email, "PHONE_NUMBER": _phone, "CREDIT_CARD": _card, "IBAN_CODE": _iban, "IP_ADDRESS": _ip,
-    "MAC_ADDRESS": _mac, "URL": _url, "US_SSN": _ssn, "DATE_TIME": _birth, "UK_NINO": _nino, "UK_NHS": _nhs,
-    "ES_NIF": _nif, "ES_NIE": _nie, "IT_FISCAL_CODE": _fiscal, "DE_TAX_ID": _de_tax, "DE_ID_CARD": _de_id,
-    "FR_NIR": _nir, "NL_BSN": _bsn, "PL_PESEL": _pesel, "IN_AADHAAR": _aadhaar, "IN_PAN": _pan, "AU_TFN": _tfn,
-    "AU_ABN": _abn, "AU_MEDICARE": _au_medicare, "SG_NRIC_FIN": _nric, "FI_PERSONAL_IDENTITY_CODE": _hetu,
-    "KR_RRN": _rrn, "BR_CPF": _cpf, "BR_CNPJ": _cnpj, "CA_SIN": _sin, "SE_PERSONNUMMER": _se_personal,
-    "CN_RESIDENT_ID": _cn, "TR_NATIONAL_ID": _tr, "ZA_ID_NUMBER": _za, "MEDICAL_LICENSE": _dea, "US_NPI": _npi,
-    "ABA_ROUTING_NUMBER": _aba, "US_MBI": _mbi, "US_DRIVER_LICENSE": _driver, "UK_DRIVING_LICENCE": _uk_driver,
-    "CRYPTO": _crypto, "UK_POSTCODE": _uk_postcode,
-    "US_ITIN": lambda r: f"9{digits(r, 2)}{s}{r.choice(['50', '61', '70', '77', '84', '88', '90', '92', '94', '99'])}{s}{digits(r, 4)}" if (s := r.choice(["-", "-", " "])) else "",
+    "EMAIL_ADDRESS": _email,
+    "PHONE_NUMBER": _phone,
+    "CREDIT_CARD": _card,
+    "IBAN_CODE": _iban,
+    "IP_ADDRESS": _ip,
+    "MAC_ADDRESS": _mac,
+    "URL": _url,
+    "US_SSN": _ssn,
+    "DATE_TIME": _birth,
+    "UK_NINO": _nino,
+    "UK_NHS": _nhs,
+    "ES_NIF": _nif,
+    "ES_NIE": _nie,
+    "IT_FISCAL_CODE": _fiscal,
+    "DE_TAX_ID": _de_tax,
+    "DE_ID_CARD": _de_id,
+    "FR_NIR": _nir,
+    "NL_BSN": _bsn,
+    "PL_PESEL": _pesel,
+    "IN_AADHAAR": _aadhaar,
+    "IN_PAN": _pan,
+    "AU_TFN": _tfn,
+    "AU_ABN": _abn,
+    "AU_MEDICARE": _au_medicare,
+    "SG_NRIC_FIN": _nric,
+    "FI_PERSONAL_IDENTITY_CODE": _hetu,
+    "KR_RRN": _rrn,
+    "BR_CPF": _cpf,
+    "BR_CNPJ": _cnpj,
+    "CA_SIN": _sin,
+    "SE_PERSONNUMMER": _se_personal,
+    "CN_RESIDENT_ID": _cn,
+    "TR_NATIONAL_ID": _tr,
+    "ZA_ID_NUMBER": _za,
+    "MEDICAL_LICENSE": _dea,
+    "US_NPI": _npi,
+    "ABA_ROUTING_NUMBER": _aba,
+    "US_MBI": _mbi,
+    "US_DRIVER_LICENSE": _driver,
+    "UK_DRIVING_LICENCE": _uk_driver,
+    "CRYPTO": _crypto,
+    "UK_POSTCODE": _uk_postcode,
+    "US_ITIN": lambda r: (
+        f"9{digits(r, 2)}{s}{r.choice(['50', '61', '70', '77', '84', '88', '90', '92', '94', '99'])}{s}{digits(r, 4)}"
+        if (s := r.choice(["-", "-", " "]))
+        else ""
+    ),
     "US_PASSPORT": lambda r: r.choice([r.choice(_LETTERS) + digits(r, 8), digits(r, 9)]),
     "US_BANK_NUMBER": lambda r: digits(r, r.randint(8, 14), "123456789"),
-    "STREET_EN": lambda r: _address(r, "en"), "STREET_DE": lambda r: _address(r, "de"), "STREET_FR": lambda r: _address(r, "fr"),
-    "STREET_ES": lambda r: _address(r, "es"), "STREET_IT": lambda r: _address(r, "it"), "STREET_NL": lambda r: _address(r, "nl"),
+    "STREET_EN": lambda r: _address(r, "en"),
+    "STREET_DE": lambda r: _address(r, "de"),
+    "STREET_FR": lambda r: _address(r, "fr"),
+    "STREET_ES": lambda r: _address(r, "es"),
+    "STREET_IT": lambda r: _address(r, "it"),
+    "STREET_NL": lambda r: _address(r, "nl"),
 }
 
 ENTITIES = tuple(_MAKERS)

@@ -59,7 +59,7 @@ def reliability(engine: Engine, samples: Sequence[Sample]) -> None:
     print(f"  expected calibration error {error:.3f}")
 
 
-def cost_ms_per_kb(run: Callable[[Sequence[str]], object], texts: Sequence[str], rounds: int = 5) -> float:
+def cost_ms_per_kb(run: Callable[[Sequence[str]], object], texts: Sequence[str], rounds: int = 3) -> float:
     """Return the median processor time of a round in milliseconds a KB of UTF-8."""
     size = sum(len(t.encode()) for t in texts) / 1024
     taken = []
