@@ -14,6 +14,7 @@ from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
 from sallyport.cli.detection import make_detector, ner_settings, read_policy
 from sallyport.cli.ledger import open_ledger
+from sallyport.cli.recorded import RecordedUse
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
 from sallyport.detect.ner.service import Pools
@@ -23,6 +24,7 @@ from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.catalogue import Catalogue, load_catalogue
 from sallyport.policy.sections import Policy
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.meter import Metering, Tariff
 from sallyport.state.vault import MemoryVault
 
@@ -162,6 +164,8 @@ def assemble(
         log.append_nowait(interrupted(admitted))
     tokens = TokenCounter()
     tokens.load()
+    # What a store that is down means is the policy's to say: Metering.configure.
+    ledger = Fallback(open_ledger(ledger_url, confdir), None)
     gateway = Gateway(
         live=live,
         audit=log,
@@ -169,11 +173,10 @@ def assemble(
         id=name,
         reload=lambda: make_live(policy, mode, pools),
         vault=MemoryVault(key),
-        metering=Metering(
-            open_ledger(ledger_url, confdir), tokens, orphans=tuple(e.exchange for e in left_open)
-        ),
+        metering=Metering(ledger, tokens, orphans=tuple(e.exchange for e in left_open)),
         connect_to=connect_to,
     )
+    gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
     return Assembled(gateway, log, store, lock, pools)
 
 

@@ -59,8 +59,9 @@ def compare(
     levels: Sequence[Level],
     rules: Mapping[str, Limit],
     booked: Callable[[datetime, datetime], tuple[Booked, ...]],
+    prices: PriceList,
 ) -> list[Compared]:
-    """Return every calendar counter that the events can be compared with."""
+    """Return every calendar counter that the events can be compared with. prices: of the policy in force."""
     found = []
     windows: dict[tuple[int, int], tuple[Booked, ...]] = {}
     for level in levels:
@@ -73,7 +74,7 @@ def compare(
         if window not in windows:
             start, end = (_EPOCH + timedelta(milliseconds=ms) for ms in window)
             windows[window] = booked(start, end)
-        total = sum(_AMOUNTS[rule.measure](b) for b in windows[window] if _key(rule, b) == level.key)
+        total = sum(_AMOUNTS[rule.measure](b) for b in windows[window] if _key(rule, b, prices) == level.key)
         found.append(Compared(level.key, rule, level.used, total))
     return found
 
@@ -86,11 +87,10 @@ _AMOUNTS: Mapping[Measure, Callable[[Booked], int]] = {
     Measure.BYTES: lambda b: b.request_bytes + b.response_bytes,
     Measure.COST: lambda b: b.cost_micro_usd,
 }
-_PRICES = PriceList()
 
 
-def _key(rule: Limit, booked: Booked) -> str:
-    known = _PRICES.known_as(booked.provider, booked.host, booked.model)
+def _key(rule: Limit, booked: Booked, prices: PriceList) -> str:
+    known = prices.known_as(booked.provider, booked.host, booked.model)
     values = {
         Dimension.PRINCIPAL: booked.principal,
         Dimension.TENANT: booked.tenant,

@@ -120,11 +120,14 @@ def reconcile(
     Exchanges under way are in neither. Limits by role, or with a condition, cannot be compared: events hold
     neither roles nor what a condition was asked about.
     """
+    from sallyport.cli.assembly import make_tariff
+
     rules = _rules(policy)
+    prices = make_tariff(read_policy(policy, None)).prices
     levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
     opened = open_store(store, confdir)
     try:
-        found = compare(levels, rules, opened.booked)
+        found = compare(levels, rules, opened.booked, prices)
     finally:
         opened.close()
     for line in found:

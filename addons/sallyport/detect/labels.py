@@ -25,7 +25,61 @@ _CELL = re.compile(r">([^<>]{1,40})</\w{1,12}>\s{0,8}<\w{1,12}[^<>]{0,20}>\s{0,2
 
 _KEY = re.compile(r"(?:[a-z_$@][\w$-]*\.)*[a-zA-Z_$@][\w$-]*")
 _VAGUE = frozenset(
-    ["value", "val", "number", "num", "no", "nr", "id", "data", "text", "content", "contents", "message", "msg", "body", "name", "answer", "input", "output", "prompt", "query", "question", "string", "field", "comment", "note", "notes", "description", "details", "info", "arg", "args", "result", "to", "from", "user", "title", "subject", "line", "row", "customer", "client", "contact", "person", "patient", "address", "key", "param", "request", "response", "payload", "reply", "say", "said"]
+    [
+        "value",
+        "val",
+        "number",
+        "num",
+        "no",
+        "nr",
+        "id",
+        "data",
+        "text",
+        "content",
+        "contents",
+        "message",
+        "msg",
+        "body",
+        "name",
+        "answer",
+        "input",
+        "output",
+        "prompt",
+        "query",
+        "question",
+        "string",
+        "field",
+        "comment",
+        "note",
+        "notes",
+        "description",
+        "details",
+        "info",
+        "arg",
+        "args",
+        "result",
+        "to",
+        "from",
+        "user",
+        "title",
+        "subject",
+        "line",
+        "row",
+        "customer",
+        "client",
+        "contact",
+        "person",
+        "patient",
+        "address",
+        "key",
+        "param",
+        "request",
+        "response",
+        "payload",
+        "reply",
+        "say",
+        "said",
+    ]
 )
 """Keys that say nothing of what their value is."""
 
@@ -41,12 +95,18 @@ _DELIMITERS = ("\t", "|", ";", ",")
 _MAX_LINE = 4_000
 
 _OTHER = linear.pattern(
-    r"^id$|(?:^| )(?:order\w*|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus|encomenda|bestallning|invoice|rechnung\w*"
-    r"|facture|factura|fattura|factuur|faktura|receipt|part|artikel\w*|article|articulo|articolo|item|sku|product|produkt\w*"
-    r"|serial|seriennummer|model|modell|version|ver|build|release|firmware|commit|revision|sha\d*|hash|checksum|digest"
-    r"|uuid|guid|isbn|issn|doi|ean|upc|gtin|barcode|tracking|shipment|parcel|sendungs\w*|ticket|case|issue|jira|bug|cve"
-    r"|batch|stock|views|weight|etag|barcode|page|pages|page range|line|chapter|section|price|cost|amount|total|subtotal|betrag|importe|montant|qty|quantity|menge|count"
-    r"|date|datum|fecha|data|due|score|size|bytes|offset|width|height|port|pid|timestamp|ts|epoch|created|updated|expires|duration|elapsed"
+    r"^id$|(?:^| )(?:order\w*|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
+    r"|encomenda|bestallning|invoice|rechnung\w*"
+    r"|facture|factura|fattura|factuur|faktura|receipt|part|artikel\w*|article|articulo|articolo|item"
+    r"|sku|product|produkt\w*"
+    r"|serial|seriennummer|model|modell|version|ver|build|release|firmware|commit|revision|sha\d*"
+    r"|hash|checksum|digest"
+    r"|uuid|guid|isbn|issn|doi|ean|upc|gtin|barcode|tracking|shipment|parcel|sendungs\w*|ticket|case"
+    r"|issue|jira|bug|cve"
+    r"|batch|stock|views|weight|etag|barcode|page|pages|page range|line|chapter|section|price|cost"
+    r"|amount|total|subtotal|betrag|importe|montant|qty|quantity|menge|count"
+    r"|date|datum|fecha|data|due|score|size|bytes|offset|width|height|port|pid|timestamp|ts|epoch"
+    r"|created|updated|expires|duration|elapsed"
     r"|request|session|trace|span|job|batch|run|lot|quote|reference|ref|booking|transaction|txn|po|rma"
     r"|latitude|longitude|lat|lon|lng|coordinates|seed|priority|status|balance)s?"
     r"(?: (?:no|nr|num|number|nummer|numero|n|id|code|key|ref|reference|hash|at|on|is))?$"

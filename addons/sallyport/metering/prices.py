@@ -104,22 +104,37 @@ def _listed(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
     import genai_prices
 
     provider, found = _find(host, model)
+    heard_of_read, heard_of_written = _cached_audio(usage)
     tokens = genai_prices.Usage(
         input_tokens=usage.input or 0,
         cache_read_tokens=usage.cache_read or None,
         cache_write_tokens=usage.cache_write or None,
         cache_write_1h_tokens=usage.cache_write_1h or None,
+        cache_audio_read_tokens=heard_of_read,
+        cache_audio_write_tokens=heard_of_written,
         output_tokens=usage.output or 0,
+        output_reasoning_tokens=None if usage.audio_output else usage.reasoning or None,
         input_audio_tokens=usage.audio_input or None,
         output_audio_tokens=usage.audio_output or None,
         web_searches=usage.searches or None,
     )
-    context = {"service_tier": usage.tier} if usage.tier else None
+    context = dict.fromkeys(("service_tier", "speed", "processing"), usage.tier) if usage.tier else None
     try:
         price = found.calc_price(tokens, provider, genai_request_timestamp=at, price_context=context)
     except (LookupError, ValueError) as error:
         raise UnknownPrice(f"no price for what was used ({type(error).__name__})") from None
     return Decimal(price.total_price)
+
+
+def _cached_audio(usage: Usage) -> tuple[int | None, int | None]:
+    """Return how much of the audio was read from the cache, and written to it; None where it cannot be.
+
+    Reports do not say; as little as the sums allow is the dearest reading, for the cache is cheaper.
+    """
+    heard, read, written = usage.audio_input or 0, usage.cache_read or 0, usage.cache_write or 0
+    both = max(0, heard + read + written - (usage.input or 0))
+    of_read = min(both, read)
+    return of_read if heard and read else None, both - of_read if heard and written else None
 
 
 @lru_cache(maxsize=1024)

@@ -242,6 +242,10 @@ class Limits(StageSection):
     allowance: Annotated[float, Field(gt=0, le=1)] = Field(
         default=0.1, description="Part of every limit that may be used locally while the store is down."
     )
+    lease_s: Annotated[float, Field(ge=2, le=3600)] = Field(
+        default=90.0,
+        description="How long what a gateway that died had reserved stays reserved; one that lives renews it.",
+    )
     rules: tuple[Limit, ...] = Field(
         default=(), description="All that apply must have room; all are taken at once, or none."
     )

@@ -365,6 +365,7 @@ class GatewayAddon:
             remember=scope.remember_answer,
             drops_usage=passage.asked_usage,
             heard=None if passage.meter is None else passage.meter.hear,
+            reported=None if passage.meter is None else passage.meter.report,
             lenient=passage.live.policy.mode is Mode.OBSERVE,
         )
 
@@ -437,7 +438,10 @@ class GatewayAddon:
             response_bytes=size,
             duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
         )
-        self.gateway.record(event)
+        if passage.meter is not None and passage.meter.owes:
+            passage.meter.book(self.gateway.audit.append(event, required=False))
+        else:
+            self.gateway.record(event)
 
     @staticmethod
     def _metered(
@@ -453,7 +457,11 @@ class GatewayAddon:
         if answer is not None and passage.tap is None and answer.usage is None:
             for segment in answer.segments:
                 meter.hear(segment.text)
-        return meter.settle(answer, size, failed=detail.startswith("upstream."))
+        # A stream that broke off was answered as far as it went; an answer never seen whole was not read.
+        failed = detail.startswith("upstream.") and passage.tap is None
+        if kind is EventKind.BROKEN and passage.tap is None and answer is not None and answer.status < 400:
+            answer = None
+        return meter.settle(answer, size, failed=failed)
 
     # -- answers of our own --------------------------------------------------------------------------
 

@@ -73,7 +73,8 @@ class HostSettings:
 
 
 def apply_settings(gateway: Gateway, live: Live, own: Callable[[], set[tuple[str, int]]]) -> None:
-    """Hand the transport section to the core; called at start and after each reload."""
+    """Hand the transport section to the core and limits to the counters; at start and after each reload."""
+    gateway.metering.configure(live.policy.limits)
     transport = live.policy.transport
     stream.settings.max_request_bytes = transport.max_request_bytes
     stream.settings.max_response_bytes = transport.max_response_bytes

@@ -7,13 +7,12 @@ the dialect's own error event and cancels the upstream.
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface, Usage
 from sallyport.proxy.stream import Step
 from sallyport.stages.restoring import Restorer, restore
-from sallyport.wire.dialect import Delta, Dialect, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Delta, Dialect, StreamEvent, StreamReader, WireError, newer
 
 MAX_QUEUED_BYTES = 32 * 1024
 """Bytes of events that may wait behind a held one before the hold is given up."""
@@ -37,7 +36,8 @@ class AnswerTap:
     lenient: what cannot be read is passed on unread instead of ending the stream (observe mode).
     remember: told each finished reasoning text, since it is signed and will come back.
     drops_usage: keep from the client an event that only reports usage, which it did not ask for.
-    heard: told every text of the answer as the provider wrote it; None where nobody counts.
+    heard: told every text of the answer as the provider wrote it; reported: told every report of usage, after
+    the texts of its event. None where nobody counts.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class AnswerTap:
         lenient: bool = False,
         drops_usage: bool = False,
         heard: Callable[[str], None] | None = None,
+        reported: Callable[[Usage], None] | None = None,
     ) -> None:
         self._dialect = dialect
         self._reader = reader
@@ -60,6 +61,7 @@ class AnswerTap:
         self._lenient = lenient
         self._drops_usage = drops_usage
         self._heard = heard
+        self._reported = reported
         self._restorers: dict[str, Restorer] = {}
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
@@ -174,7 +176,9 @@ class AnswerTap:
             for delta in event.deltas:
                 if not delta.whole:
                     self._heard(delta.text)
-        self.usage = _newer(self.usage, event.usage)
+        self.usage = newer(self.usage, event.usage)
+        if self._reported is not None and event.usage is not None:
+            self._reported(event.usage)
         self.finish_reason = event.finish_reason or self.finish_reason
         self.model = event.model or self.model
         self.id = event.id or self.id
@@ -264,11 +268,3 @@ class AnswerTap:
 def is_json_source(surface: Surface, text: str) -> bool:
     """Say whether a whole tool-call text is JSON in a string, into which values must go escaped."""
     return surface is Surface.TOOL_CALL and text.lstrip()[:1] in ("{", "[")
-
-
-def _newer(old: Usage | None, new: Usage | None) -> Usage | None:
-    """Merge usage reports of one stream: later numbers win, a number not repeated stays."""
-    if old is None or new is None:
-        return new or old
-    said = {name: value for name in Usage.__slots__ if (value := getattr(new, name)) not in (None, "")}
-    return replace(old, **said)

@@ -4,7 +4,7 @@ What is reserved here is an estimate; it is settled from what the provider repor
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from urllib.parse import quote
 
@@ -31,6 +31,7 @@ from sallyport.stages.stage import Estimate, Ports
 RETRY_WITHIN_MS = 60_000
 """A client is told to wait and try again if its request fits within this; beyond, that it is over."""
 
+_SHARE = "The counters cannot be reached, and until they can only a part of each limit may be used."
 _NO_CEILINGS = Ceilings()
 _SAFE = " :@+,;()[]!*'$&"
 _MONEY = {Measure.COST, Measure.CREDITS}
@@ -91,7 +92,10 @@ class LimitsStage:
                 key=lambda a: (refused[a.claim.key] is None, refused[a.claim.key] or 0),
             )
             level = answer.levels[asked.index(first)]
-            return self._used_up(first, level, refused[first.claim.key], section, None)
+            decision = self._used_up(first, level, refused[first.claim.key], section, None)
+            if answer.local:
+                return replace(decision, message=f"{_SHARE} {decision.message}")
+            return decision
         return self._within(asked, answer.levels, section)
 
     def _within(self, asked: Sequence[_Asked], levels: Sequence[Level], section: Limits) -> Decision:
@@ -99,7 +103,8 @@ class LimitsStage:
         warnings = []
         for each, level in zip(asked, levels, strict=True):
             taken = level.used + level.reserved
-            if taken > each.claim.limit + level.granted:
+            # What needs nothing always fits, also where more was used than was reserved for it.
+            if each.claim.amount and taken > each.claim.limit + level.granted:
                 mode = None if each.claim.enforced else Mode.OBSERVE
                 return self._used_up(each, level, level.resets_in_ms, section, mode)
             share = each.rule.soft

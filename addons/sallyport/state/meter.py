@@ -5,7 +5,7 @@ one whose gateway dies expires with its lease.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -13,15 +13,15 @@ from decimal import Decimal
 from sallyport.exchange import Exchange, Response, Usage
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
-from sallyport.policy.limits import Measure
+from sallyport.policy.limits import Limits, Measure, StoreDown
 from sallyport.stages.ledger import MAX_AMOUNT, Claim, Denied, Ledger, LedgerUnavailable, Reserved
 from sallyport.stages.stage import Estimate
-
-LEASE_MS = 90_000
-RENEW_EVERY_S = 30.0
-"""Open exchanges hold what they reserved for a lease at a time, so that a dead gateway lets go of it."""
+from sallyport.state.ledger.fallback import Allowance, Fallback
 
 _SETTLE_TRIES = 5
+_ENDED_WITHIN_S = 0.3
+"""So long a denial waits for the booking of exchanges that have just ended here."""
+
 _COUNT_CHARS = 64 * 1024
 _NOTHING = Usage(input=0, output=0)
 
@@ -68,14 +68,26 @@ class Metering:
     """What all exchanges of a gateway share: the ledger, the token counter, what is under way.
 
     orphans: exchanges that an earlier process left open; what they had reserved is booked as used.
+    recover: books what dead gateways had reserved and the audit knows more of; called now and then.
+    lease_ms: open exchanges hold what they reserved for so long at a time, so that a dead gateway lets go.
     """
 
     ledger: Ledger
     tokens: TokenCounter
     orphans: tuple[str, ...] = ()
+    recover: Callable[[], Awaitable[object]] | None = None
+    lease_ms: int = 90_000
     _open: "dict[str, ExchangeMeter]" = field(default_factory=dict)
     _settling: set[asyncio.Task[None]] = field(default_factory=set)
     _keeper: "asyncio.Task[None] | None" = None
+
+    def configure(self, limits: Limits) -> None:
+        """Do as a policy says; called at the start and after each reload."""
+        self.lease_ms = int(limits.lease_s * 1000)
+        if isinstance(self.ledger, Fallback):
+            local = limits.store_down is StoreDown.ALLOWANCE
+            share = Allowance(max(1, round(limits.allowance * 1000))) if local else None
+            self.ledger.allowance = share
 
     async def close(self) -> None:
         """Book what has ended and let go of the store."""
@@ -91,21 +103,45 @@ class Metering:
         for exchange_id in orphans:
             await self._settle(exchange_id, {})
         while True:
-            await asyncio.sleep(RENEW_EVERY_S)
-            for meter in list(self._open.values()):
-                with suppress(LedgerUnavailable):
-                    await self.ledger.renew(meter.exchange.id, LEASE_MS)
             with suppress(LedgerUnavailable):
                 await self.ledger.sweep()
+                if self.recover is not None:
+                    await self.recover()
+            await asyncio.sleep(self.lease_ms / 3000)
+            for meter in list(self._open.values()):
+                with suppress(LedgerUnavailable):
+                    await self.ledger.renew(meter.exchange.id, self.lease_ms)
 
-    def later(self, meter: "ExchangeMeter", amounts: dict[str, int] | None) -> None:
-        """Settle, or release where amounts is None, without holding up whoever calls."""
+    def later(
+        self,
+        meter: "ExchangeMeter",
+        amounts: dict[str, int] | None,
+        recorded: Awaitable[None] | None = None,
+    ) -> None:
+        """Settle, or release where amounts is None, without holding up whoever calls.
+
+        recorded: is done once the end event is durable. A gateway that dies in between has then recorded
+        what its successor books; the other way round nobody could tell what was booked.
+        """
         self._open.pop(meter.exchange.id, None)
-        task = asyncio.get_running_loop().create_task(self._settle(meter.exchange.id, amounts))
+        task = asyncio.get_running_loop().create_task(self._settle(meter.exchange.id, amounts, recorded))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
-    async def _settle(self, exchange_id: str, amounts: dict[str, int] | None) -> None:
+    async def booked(self) -> bool:
+        """Wait, but not long, until what has ended here is booked; False if there was nothing."""
+        ended = list(self._settling)
+        if ended:
+            await asyncio.wait(ended, timeout=_ENDED_WITHIN_S)
+        return bool(ended)
+
+    async def _settle(
+        self, exchange_id: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
+    ) -> None:
+        if recorded is not None:
+            # The border to the log: an event it cannot store now stays queued there, and the use is a fact.
+            with suppress(Exception):
+                await recorded
         for wait_s in range(1, _SETTLE_TRIES + 1):
             try:
                 if amounts is None:
@@ -154,6 +190,8 @@ class ExchangeMeter:
         self._heard: list[str] = []
         self._unheard = 0
         self._output = 0
+        self._told: int | None = None
+        self._owed: dict[str, int] | None = None
         self.exchange = exchange
 
     @property
@@ -177,7 +215,9 @@ class ExchangeMeter:
             output = assumed_output_tokens if request.operation.generates else 0
         self._expected_output = output
         tokens = self.input().reserved if request.operation.is_billed else 0
-        cost = self._tariff.cost(self.exchange, Usage(input=tokens, output=output))
+        cost: int | None = 0
+        if request.operation.is_billed:
+            cost = self._tariff.cost(self.exchange, Usage(input=tokens, output=output))
         self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
 
@@ -185,8 +225,10 @@ class ExchangeMeter:
         asked = [claim if self._enforced else replace(claim, enforced=False) for _, claim in claims]
         ledger = self._metering.ledger
         end = asyncio.get_running_loop().time() + wait_s
+        answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+        if isinstance(answer, Denied) and await self._metering.booked():
+            answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
         while True:
-            answer = await ledger.reserve(self.exchange.id, asked, LEASE_MS)
             if isinstance(answer, Reserved):
                 self._claims = tuple(claims)
                 self._metering.opened(self)
@@ -196,6 +238,7 @@ class ExchangeMeter:
             if fits_in_ms is None or fits_in_ms / 1000 > left_s:
                 return answer
             await asyncio.sleep(max(0.005, fits_in_ms / 1000))
+            answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
 
     def release(self) -> None:
         """Give everything back: nothing has left."""
@@ -215,7 +258,18 @@ class ExchangeMeter:
         if self._unheard > _COUNT_CHARS:
             self._count_heard()
 
+    def report(self, usage: Usage) -> None:
+        """Take note of what the provider says it has used so far; its output covers the texts heard before.
+
+        A report before any text says nothing of the answer: Anthropic begins a stream with one token.
+        """
+        if usage.output and (self._heard or self._output or self._told is not None):
+            self._heard.clear()
+            self._unheard = self._output = 0
+            self._told = usage.output
+
     def _count_heard(self) -> int:
+        """Return the tokens of the texts that no report of the provider covers."""
         if self._heard:
             count = self._metering.tokens.count(["".join(self._heard)], self.exchange.request.model)
             self._output += count.tokens
@@ -223,8 +277,18 @@ class ExchangeMeter:
             self._unheard = 0
         return self._output
 
+    def book(self, recorded: Awaitable[None]) -> None:
+        """Book what settle said, once the end event is recorded."""
+        self._metering.later(self, self._owed, recorded)
+        self._owed = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether settle left something to book."""
+        return self._owed is not None
+
     def settle(self, answer: Response | None, response_bytes: int, *, failed: bool) -> Metered:
-        """Book what was used. failed: the provider failed before it answered, and charges nothing.
+        """Say what was used; book() then books it. failed: the provider did not answer, and charges nothing.
 
         What the provider reported counts. Where it reported nothing, the request's own texts and what was
         heard of the answer count; where the client did not wait for an answer, the estimate does, for the
@@ -233,44 +297,48 @@ class ExchangeMeter:
         request = self.exchange.request
         if not request.operation.is_billed or failed or (answer is not None and answer.status >= 400):
             reported = answer.usage if answer else None
-            self._book(_NOTHING, 0, response_bytes)
+            self._owe(_NOTHING, 0, response_bytes)
             return Metered(reported, "provider" if reported else "", 0)
         if answer is None or (answer.status == 0 and not self._heard and not self._output):
             usage = Usage(input=self.input().tokens, output=self._expected_output)
             cost = self._tariff.cost(self.exchange, usage)
-            self._book(usage, cost, response_bytes)
+            self._owe(usage, cost, response_bytes)
             return Metered(usage, "estimated", cost)
         usage, source = self._used(answer.usage)
         cost = self._tariff.cost(self.exchange, usage)
-        self._book(usage, cost, response_bytes)
+        self._owe(usage, cost, response_bytes)
         return Metered(usage, source, cost)
 
     def _used(self, usage: Usage | None) -> tuple[Usage, str]:
+        unreported = self._count_heard()
         whole = usage is not None and usage.input is not None and usage.output is not None
-        if usage is not None and whole and (usage.output or not self._count_heard()):
+        if usage is not None and whole and not unreported:
             return usage, "provider"
         usage = usage or Usage()
+        told = (self._told or 0) if unreported else (usage.output or 0)
         counted = replace(
             usage,
             input=self.input().tokens if usage.input is None else usage.input,
-            output=max(self._count_heard(), usage.output or 0),
+            output=told + unreported,
         )
         return counted, "counted"
 
-    def _book(self, usage: Usage, cost: int | None, response_bytes: int) -> None:
+    def _owe(self, usage: Usage, cost: int | None, response_bytes: int) -> None:
         if self._claims:
-            amounts = {c.key: self._amount(m, usage, cost, response_bytes) for m, c in self._claims}
-            self._metering.later(self, amounts)
+            size = self._request_bytes + response_bytes
+            self._owed = {c.key: used_of(m, usage, cost, size, self._tariff) for m, c in self._claims}
             self._claims = ()
 
-    def _amount(self, measure: Measure, usage: Usage, cost: int | None, response_bytes: int) -> int:
-        given, made = usage.input or 0, usage.output or 0
-        used = {
-            Measure.INPUT_TOKENS: given,
-            Measure.OUTPUT_TOKENS: made,
-            Measure.TOTAL_TOKENS: given + made,
-            Measure.BYTES: self._request_bytes + response_bytes,
-            Measure.COST: cost or 0,
-            Measure.CREDITS: self._tariff.credits(cost) or 0,
-        }
-        return min(used.get(measure, 1), MAX_AMOUNT)
+
+def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff) -> int:
+    """Return what an exchange used of a measure, in counted units. size: bytes of request and answer."""
+    given, made = usage.input or 0, usage.output or 0
+    used = {
+        Measure.INPUT_TOKENS: given,
+        Measure.OUTPUT_TOKENS: made,
+        Measure.TOTAL_TOKENS: given + made,
+        Measure.BYTES: size,
+        Measure.COST: cost or 0,
+        Measure.CREDITS: tariff.credits(cost) or 0,
+    }
+    return min(used.get(measure, 1), MAX_AMOUNT)

@@ -1,5 +1,7 @@
 """Anthropic Messages: typed blocks in requests, answers and streams; counts that exclude the cache."""
 
+from dataclasses import replace
+
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Usage
 from sallyport.wire import fields
@@ -154,14 +156,26 @@ def _answer_usage(payload: dict[str, Json]) -> Usage | None:
 
 
 def _usage(counts: Json) -> Usage | None:
-    fresh, read, written, output = (fields.count(counts, name) for name in _COUNTS)
+    """Normalise token counts: input_tokens leaves out the cache, and all of them what a compaction used."""
+    whole = [counts, *(i for i in fields.objects(counts, "iterations") if i.get("type") == "compaction")]
+    fresh, read, written, output = (fields.total(*(fields.count(c, name) for c in whole)) for name in _COUNTS)
     found = Usage(
         input=fields.total(fresh, read, written),
         cache_read=read,
         cache_write=written,
         output=output,
         reasoning=fields.count(counts, "output_tokens_details", "thinking_tokens"),
-        cache_write_1h=fields.some(counts, "cache_creation", "ephemeral_1h_input_tokens"),
+        cache_write_1h=fields.total(
+            *(fields.some(c, "cache_creation", "ephemeral_1h_input_tokens") for c in whole)
+        ),
         searches=fields.some(counts, "server_tool_use", "web_search_requests"),
     )
-    return None if found == Usage() else found
+    return None if found == Usage() else replace(found, tier=_tier(counts))
+
+
+def _tier(counts: Json) -> str:
+    """Return the tier, or the speed, that an answer was served with, where it is not the ordinary one."""
+    if fields.string(counts, "speed") == "fast":
+        return "fast"
+    found = fields.string(counts, "service_tier")
+    return found if found in ("priority", "batch") else ""

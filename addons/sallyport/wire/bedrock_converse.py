@@ -253,7 +253,7 @@ class BedrockConverse(JsonDialect):
             status,
             tuple(reading.segments),
             finish_reason=finish(payload),
-            usage=usage(payload.get("usage")),
+            usage=usage(payload),
         )
 
     def open_stream(self, content_type: str = "application/vnd.amazon.eventstream") -> StreamReader:
@@ -285,7 +285,7 @@ class ConverseEvents:
             found,
             closes=() if stopped is None else self._open.close(stopped),
             finish_reason=finish(payload),
-            usage=usage(payload.get("usage")),
+            usage=usage(payload),
             terminal=kind == "metadata",
         )
 
@@ -317,15 +317,25 @@ def finish(payload: dict[str, Json]) -> str | None:
     return FINISH.get(reason, "stop") if reason else None
 
 
-def usage(counts: Json) -> Usage | None:
-    """Normalise token counts: inputTokens leaves out what the cache read and wrote."""
+def usage(payload: dict[str, Json]) -> Usage | None:
+    """Normalise token counts: inputTokens leaves out what the cache read and wrote.
+
+    InvokeModel with a Nova model spells the counts of the cache differently.
+    """
+    counts = payload.get("usage")
     if type(counts) is not dict:
         return None
-    read = fields.count(counts, "cacheReadInputTokens")
-    written = fields.count(counts, "cacheWriteInputTokens")
+    read, written = (
+        fields.total(fields.count(counts, f"{name}s"), fields.count(counts, f"{name}Count"))
+        for name in ("cacheReadInputToken", "cacheWriteInputToken")
+    )
+    hour = (d for d in fields.objects(counts, "cacheDetails") if d.get("ttl") == "1h")
+    tier = fields.string(payload, "serviceTier", "type")
     return Usage(
         input=fields.total(fields.count(counts, "inputTokens"), read, written),
         cache_read=read,
         cache_write=written,
         output=fields.count(counts, "outputTokens"),
+        cache_write_1h=fields.total(*(fields.count(d, "inputTokens") for d in hour)) or None,
+        tier=tier if tier in ("flex", "priority") else "",
     )

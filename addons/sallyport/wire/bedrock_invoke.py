@@ -189,7 +189,8 @@ class InvokeEvents:
         if type_.startswith(("message_", "content_block_")) or type_ in ("ping", "error"):
             return self._claude.event(payload, raw)
         if _is_chat(payload):
-            return self._chat.event(payload, raw)
+            event = self._chat.event(payload, raw)
+            return event if event.usage else replace(event, usage=_usage(payload))
         member = next(iter(payload), "")
         inner = payload.get(member)
         if payload.keys() <= {member, METRICS} and type(inner) is dict and member in bedrock_converse.EVENTS:
@@ -225,8 +226,16 @@ def _finish(payload: dict[str, Json]) -> str | None:
 def _usage(payload: dict[str, Json]) -> Usage | None:
     """Return the counts in whichever of the families' spellings they come."""
     metrics = payload.get(METRICS)
+    if type(metrics) is dict and fields.count(metrics, "inputTokenCount") is not None:
+        read = fields.count(metrics, "cacheReadInputTokenCount")
+        written = fields.count(metrics, "cacheWriteInputTokenCount")
+        return Usage(
+            input=fields.total(fields.count(metrics, "inputTokenCount"), read, written),
+            cache_read=read,
+            cache_write=written,
+            output=fields.count(metrics, "outputTokenCount"),
+        )
     pairs = (
-        (fields.count(metrics, "inputTokenCount"), fields.count(metrics, "outputTokenCount")),
         (fields.count(payload, "prompt_token_count"), fields.count(payload, "generation_token_count")),
         (fields.count(payload, "inputTextTokenCount"), _titan_output(payload)),
     )

@@ -6,7 +6,7 @@ events; reading raises nothing but WireError.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from sallyport.decision import Edit, Refusal
@@ -133,3 +133,11 @@ class Dialect(Protocol):
     def stream_error(self, refusal: Refusal) -> bytes:
         """Bytes that end a started stream so that the provider's SDK raises."""
         ...
+
+
+def newer(old: Usage | None, new: Usage | None) -> Usage | None:
+    """Merge usage reports of one stream, which are totals so far: later numbers win, one not repeated stays."""
+    if old is None or new is None:
+        return new or old
+    said = {name: value for name in Usage.__slots__ if (value := getattr(new, name)) not in (None, "")}
+    return replace(old, **said)

@@ -1,11 +1,13 @@
 """Google's generateContent family, on the Gemini API and on Vertex; the model stands in the path."""
 
 import re
+from dataclasses import replace
+from functools import reduce
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Usage
 from sallyport.wire import fields
-from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import StreamEvent, StreamReader, WireError, newer
 from sallyport.wire.gemini_parts import ANSWER, CHUNK, PROBLEM, REQUEST
 from sallyport.wire.jsonarray import JsonArrayReader
 from sallyport.wire.jsondialect import JsonDialect, dump, message
@@ -91,9 +93,10 @@ class GeminiGenerate(JsonDialect):
         answers = [self.read_answer(part, Reading(), status) for part in payload if type(part) is dict]
         last = {
             name: next((v for a in reversed(answers) if (v := getattr(a, name)) is not None), None)
-            for name in ("finish_reason", "usage", "model", "id", "error")
+            for name in ("finish_reason", "model", "id", "error")
         }
-        return Response(status, tuple(walk(payload, ANSWER).segments), **last)
+        usage = reduce(newer, (answer.usage for answer in answers), None)
+        return Response(status, tuple(walk(payload, ANSWER).segments), usage=usage, **last)
 
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         return Response(
@@ -242,6 +245,7 @@ def _usage(payload: dict[str, Json]) -> Usage | None:
         bare = fields.count(_get(payload, "totalTokens"))
         return None if bare is None else Usage(input=bare, output=0)
     thoughts = fields.count(_get(counts, "thoughtsTokenCount"))
+    asked, answered = _get(counts, "promptTokensDetails"), _get(counts, "candidatesTokensDetails")
     found = Usage(
         input=fields.total(
             fields.count(_get(counts, "promptTokenCount")),
@@ -250,12 +254,27 @@ def _usage(payload: dict[str, Json]) -> Usage | None:
         cache_read=fields.count(_get(counts, "cachedContentTokenCount")),
         output=fields.total(fields.count(_get(counts, "candidatesTokenCount")), thoughts),
         reasoning=thoughts,
-        audio_input=_audio(counts, "promptTokensDetails"),
-        audio_output=_audio(counts, "candidatesTokensDetails"),
+        audio_input=_audio(asked, _get(counts, "toolUsePromptTokensDetails")),
+        audio_output=_audio(answered),
+        searches=_searches(payload),
     )
-    return None if found == Usage() else found
+    traffic = _string(counts, "trafficType") or ""
+    return None if found == Usage() else replace(found, tier=_TIERS.get(traffic, ""))
 
 
-def _audio(counts: Json, name: str) -> int | None:
-    heard = (d for d in fields.objects(_get(counts, name)) if _get(d, "modality") == "AUDIO")
+_TIERS = {"ON_DEMAND_FLEX": "flex", "ON_DEMAND_PRIORITY": "priority"}
+
+
+def _audio(*details: Json) -> int | None:
+    heard = (d for each in details for d in fields.objects(each) if _get(d, "modality") == "AUDIO")
     return fields.total(*(fields.count(_get(d, "tokenCount")) for d in heard)) or None
+
+
+def _searches(payload: dict[str, Json]) -> int | None:
+    """Return the searches that are charged: each query, before Gemini 3 the grounded answer."""
+    made = 0
+    for candidate in fields.objects(payload, "candidates"):
+        queries = _get(_get(candidate, "groundingMetadata"), "webSearchQueries")
+        made += sum(type(query) is str and bool(query) for query in queries) if type(queries) is list else 0
+    by_answer = (_string(payload, "modelVersion") or "").startswith(("gemini-1", "gemini-2"))
+    return (1 if by_answer and made else made) or None

@@ -102,26 +102,50 @@ def answer_parts() -> dict[str, Shape]:
 def tier(payload: Json) -> str:
     """Return the service tier of an answer where it changes the price."""
     found = fields.string(payload, "service_tier")
-    return found if found in ("flex", "priority") else ""
+    return found if found in ("flex", "priority", "fast") else ""
 
 
 def usage(counts: Json, served_as: str = "") -> Usage | None:
-    """Normalise prompt_tokens and completion_tokens, DeepSeek's cache counts included; None if absent."""
+    """Normalise prompt_tokens and completion_tokens; None if absent.
+
+    DeepSeek counts its cache, Perplexity its searches and what they brought, in members of their own.
+    """
     if type(counts) is not dict:
         return None
     details = counts.get("prompt_tokens_details")
     found = Usage(
-        input=fields.count(counts, "prompt_tokens"),
+        input=fields.total(fields.count(counts, "prompt_tokens"), fields.count(counts, "citation_tokens")),
         cache_read=first(
             fields.count(details, "cached_tokens"), fields.count(counts, "prompt_cache_hit_tokens")
         ),
         cache_write=cache_write(details),
-        output=fields.count(counts, "completion_tokens"),
-        reasoning=fields.count(counts, "completion_tokens_details", "reasoning_tokens"),
+        output=_output(counts),
+        reasoning=first(
+            fields.count(counts, "completion_tokens_details", "reasoning_tokens"),
+            fields.count(counts, "reasoning_tokens"),
+        ),
         audio_input=fields.some(details, "audio_tokens"),
         audio_output=fields.some(counts, "completion_tokens_details", "audio_tokens"),
+        searches=fields.some(counts, "num_search_queries")
+        or fields.some(counts, "server_tool_use", "web_search_requests"),
     )
     return None if found == Usage() else replace(found, tier=served_as)
+
+
+def _output(counts: dict[str, Json]) -> int | None:
+    """Return all tokens of output.
+
+    xAI and Gemini leave reasoning out of completion_tokens and have it in total_tokens; Perplexity has it in
+    neither, and counts it beside them.
+    """
+    written = fields.count(counts, "completion_tokens")
+    if written is None:
+        return None
+    apart = fields.count(counts, "reasoning_tokens")
+    if apart is not None:
+        return written + apart
+    given, everything = fields.count(counts, "prompt_tokens"), fields.count(counts, "total_tokens")
+    return written if given is None or everything is None else max(written, everything - given)
 
 
 def ask_usage(body: bytes) -> bytes | None:

@@ -186,5 +186,9 @@ def _stream(value: str, call: Call) -> bool:
 
 def _usage(payload: Json) -> Usage | None:
     counts = fields.get(payload, "usage")
-    found = Usage(input=fields.count(counts, "input_tokens"), output=fields.count(counts, "output_tokens"))
+    found = Usage(
+        input=fields.count(counts, "input_tokens"),
+        output=fields.count(counts, "output_tokens"),
+        audio_input=fields.some(counts, "input_token_details", "audio_tokens"),
+    )
     return None if found == Usage() else found

@@ -206,6 +206,7 @@ class FrameByFrame:
 
     def __init__(self) -> None:
         self._open = OpenChannels()
+        self._used: Usage | None = None
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         if len(data) > MAX_FRAME_BYTES:
@@ -234,11 +235,22 @@ class FrameByFrame:
             found,
             closes,
             finish_reason=_finish(payload) if kind == "response.done" else None,
-            usage=_usage(payload),
+            usage=self._total(payload) if kind == "response.done" else None,
             model=fields.string(payload, "session", "model"),
             id=fields.string(payload, "response", "id"),
             error=error,
         )
+
+    def _total(self, payload: dict[str, Json]) -> Usage | None:
+        """Return what the session used so far: every response reports for itself alone."""
+        own = _usage(payload)
+        if own is not None:
+            old = self._used or Usage()
+            self._used = Usage(**{n: fields.total(getattr(old, n), getattr(own, n)) for n in _SUMMED})
+        return self._used
+
+
+_SUMMED = ("input", "cache_read", "output", "audio_input", "audio_output")
 
 
 def _channel(kind: str, payload: dict[str, Json]) -> str:

@@ -193,9 +193,17 @@ def _usage(response: dict[str, Json]) -> Usage | None:
         cache_write=openai_common.cache_write(counts.get("input_tokens_details")),
         output=fields.count(counts, "output_tokens"),
         reasoning=fields.count(counts, "output_tokens_details", "reasoning_tokens"),
-        searches=sum(i.get("type") == "web_search_call" for i in fields.objects(response, "output")) or None,
+        searches=sum(map(_is_search, fields.objects(response, "output"))) or None,
     )
     return None if found == Usage() else replace(found, tier=openai_common.tier(response))
+
+
+def _is_search(item: dict[str, Json]) -> bool:
+    """Say whether an item is a web search; to open a page it found, or to look into one, costs nothing more."""
+    return (
+        item.get("type") == "web_search_call"
+        and (fields.string(item, "action", "type") or "search") == "search"
+    )
 
 
 def _error(payload: dict[str, Json], status: int) -> str | None:

@@ -59,7 +59,8 @@ def _names(judged: Sequence[tuple[Row, Answer]], known: dict[str, str]) -> Table
     more = ("covered R %", "covered F1 %", "covered F2 %", "trained", "licence")
     note = (
         "Trained: whether the shipped engine has seen the source; such rows say how well it remembers, not how "
-        "well it will do. The Europeana sources are scanned newspapers of other centuries."
+        "well it will do. The Europeana sources are scanned newspapers of other centuries; Broad Twitter labels "
+        "@handles as persons, which the engine leaves alone."
     )
     return Table("Names by source", note, (*header, *more), lines)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Words to fill texts with: people, places, streets, firms. Invented combinations, no list of another project."""
 
 GIVEN = ["Ada", "Ingrid", "Mateo", "Sofia", "Jonas", "Fatima", "Priya", "Chen", "Oluwaseun", "Marta", "Lukas", "Emma", "Noah", "Giulia", "Henrik", "Zoë", "Tomasz", "Anika", "Rafael", "Yuki", "Camille", "Bram", "Saskia", "Declan", "Aisha", "Viktor", "Elena", "Hamza", "Clara", "Piet"]

@@ -36,13 +36,23 @@ def calibration(held: Held) -> npt.NDArray[np.float64]:
 def _logistic(
     x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], weight: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Return slope and intercept by Newton's method."""
+    """Return slope and intercept by Newton's method, each step halved until the loss falls."""
     design = np.stack((x, np.ones_like(x)), axis=1)
-    theta = np.array([1.0, 0.0])
+    start = np.array([1.0, 0.0])
     weight = weight / weight.sum()
-    for _ in range(30):
-        p = 1 / (1 + np.exp(-design @ theta))
-        gradient = design.T @ (weight * (p - y)) + 1e-4 * (theta - [1.0, 0.0])
-        hessian = design.T @ (design * (weight * p * (1 - p))[:, None]) + 1e-4 * np.eye(2)
-        theta = theta - np.linalg.solve(hessian, gradient)
+
+    def loss(theta: npt.NDArray[np.float64]) -> float:
+        z = design @ theta
+        return float((weight * (np.logaddexp(0.0, z) - y * z)).sum() + 5e-4 * ((theta - start) ** 2).sum())
+
+    theta = start.copy()
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-np.clip(design @ theta, -40, 40)))
+        gradient = design.T @ (weight * (p - y)) + 1e-3 * (theta - start)
+        hessian = design.T @ (design * (weight * p * (1 - p))[:, None]) + 1e-3 * np.eye(2)
+        step = np.linalg.solve(hessian, gradient)
+        size = 1.0
+        while size > 1e-6 and loss(theta - size * step) > loss(theta):
+            size /= 2
+        theta = theta - size * step
     return theta

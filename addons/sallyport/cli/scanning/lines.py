@@ -23,7 +23,7 @@ MAX_LINE_BYTES = 64 << 20
 """A longer line is not read into memory; it is answered as incomplete."""
 
 _READ_BYTES = 64 << 10
-_BATCH_LINES = 64
+_BATCH_LINES = 256
 _ALONE_S = 0.2
 """Seconds of work before more processes are worth their start."""
 

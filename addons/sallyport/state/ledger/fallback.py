@@ -6,6 +6,7 @@ knows ids. What is owed is in the memory of this process; after a crash the audi
 """
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,8 @@ from sallyport.stages.ledger import (
 from sallyport.state.ledger.accounting import EXPIRED_KEEP_MS, check_amounts
 from sallyport.state.ledger.clocks import Clock, SystemClock
 from sallyport.state.ledger.memory import MemoryLedger
+
+logger = logging.getLogger("sallyport.ledger")
 
 PROBE_EVERY_MS = 1000
 MAX_OWED = 100_000
@@ -94,6 +97,15 @@ class Fallback:
         self._away = False
         self._probe_at_ms = 0
         self._draining = asyncio.Lock()
+
+    @property
+    def allowance(self) -> Allowance | None:
+        """What may pass while the store is away; may be changed at any time."""
+        return self._allowance
+
+    @allowance.setter
+    def allowance(self, allowance: Allowance | None) -> None:
+        self._allowance = allowance
 
     @property
     def away(self) -> bool:
@@ -235,6 +247,13 @@ class Fallback:
         ]
 
     def _note_away(self) -> None:
+        if not self._away:
+            done = (
+                "requests under limits are refused"
+                if self._allowance is None
+                else "a share passes from memory"
+            )
+            logger.warning("the store of the counters does not answer: %s", done)
         self._away = True
         self._probe_at_ms = self._clock.uptime_ms() + self._probe_every_ms
 
@@ -267,6 +286,8 @@ class Fallback:
             except LedgerUnavailable:
                 self._note_away()
                 return False
+            if self._away:
+                logger.warning("the store of the counters answers again")
             self._away = False
             return True
 

@@ -1,0 +1,68 @@
+"""What the audit recorded of reservations that nobody settled: the ledger's recovery books it."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.store import Store
+from sallyport.errors import OperatorError
+from sallyport.exchange import Usage
+from sallyport.policy.limits import Limit
+from sallyport.proxy.gateway import Live
+from sallyport.stages.ledger import Expired, Ledger
+from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
+from sallyport.state.meter import used_of
+
+_USED = (EventKind.COMPLETED, EventKind.BROKEN)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedUse:
+    """Amounts by counter of exchanges whose reservation expired, as their events add up.
+
+    live: the policy in force, which knows what a counter measures. A counter that no limit knows any more
+    keeps its estimate.
+    """
+
+    store: Store
+    ledger: Ledger
+    live: Callable[[], Live]
+
+    async def recover(self) -> Reconciled:
+        """Book what dead gateways left. One that was admitted and has no end yet waits, and is then charged.
+
+        Raises LedgerUnavailable.
+        """
+        return await reconcile(self.ledger, self, Unrecorded.CHARGE)
+
+    async def used(self, reservation_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
+        """Return what was used, nothing for an exchange that never left; one without an end is left out."""
+        held = {e.reservation_id: e for e in await self.ledger.expired(len(reservation_ids))}
+        live = self.live()
+        rules = {rule.id: rule for rule in live.policy.limits.rules}
+        found: dict[str, Mapping[str, int]] = {}
+        for exchange in reservation_ids:
+            try:
+                events = await asyncio.to_thread(self.store.exchange, exchange)
+            except OperatorError:
+                return found
+            end = next((event for event in events if event.is_end), None)
+            if end is not None and end.kind in _USED and exchange in held:
+                found[exchange] = _amounts(held[exchange], end, rules, live)
+            elif end is not None or not events:
+                found[exchange] = {}
+        return found
+
+
+def _amounts(held: Expired, end: Event, rules: Mapping[str, Limit], live: Live) -> dict[str, int]:
+    amounts = {}
+    size = (end.request_bytes or 0) + (end.response_bytes or 0)
+    for key, estimate in held.amounts.items():
+        rule = rules.get(key.partition("/")[0])
+        if rule is None:
+            amounts[key] = estimate
+        else:
+            usage = end.usage or Usage()
+            amounts[key] = used_of(rule.measure, usage, end.cost_micro_usd, size, live.tariff)
+    return amounts
