@@ -1,4 +1,4 @@
-"""Precision, recall and F1 per entity on generated texts: scripts/benchmarks/quality_pii.py [--set fresh]."""
+"""Precision, recall and F1 per entity on generated texts: scripts/benchmarks/quality_pii.py [--set fresh|third]."""
 
 import argparse
 import sys
@@ -18,7 +18,7 @@ from sallyport.detect.engine import DetectionSettings, Detector
 def main() -> None:
     """Print the table, and with --show some mistakes (generated texts, nobody's data)."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--set", choices=["tuned", "fresh"], default="tuned")
+    parser.add_argument("--set", choices=["tuned", "fresh", "third"], default="tuned")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--show", type=int, default=0, help="mistakes to print per entity and sort")
@@ -29,6 +29,10 @@ def main() -> None:
         from quality.fresh import FRESH
 
         surroundings = FRESH
+    elif options.set == "third":
+        from quality.third import THIRD
+
+        surroundings = THIRD
     texts = generate(surroundings, options.seed, options.rounds, options.rounds * 5)
     detector = Detector(DetectionSettings(kinds=frozenset({Kind.PII}), deadline_s=60.0))
     tallies: dict[str, Tally] = {}

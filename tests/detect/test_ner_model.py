@@ -50,14 +50,14 @@ def test_answers_are_those_recorded_when_the_weights_were_made(engine):
 
 
 def test_prompts_are_recognised_above_the_floor(engine):
-    precision, recall, f1 = figures(engine, PROMPTS, 0.5)
-    assert f1 >= 0.80, (precision, recall, f1)
+    precision, recall, f1 = figures(engine, PROMPTS, 0.3)
+    assert f1 >= 0.85, (precision, recall, f1)
 
 
-def test_the_recommended_threshold_is_precise_on_prompts(engine):
-    precision, recall, _ = figures(engine, PROMPTS, 0.7)
-    assert precision >= 0.85, (precision, recall)
-    assert recall >= 0.60, (precision, recall)
+def test_the_careful_threshold_is_precise_on_prompts(engine):
+    precision, recall, _ = figures(engine, PROMPTS, 0.5)
+    assert precision >= 0.93, (precision, recall)
+    assert recall >= 0.70, (precision, recall)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_the_recommended_threshold_is_precise_on_prompts(engine):
 )
 def test_roles_identifiers_months_and_products_are_no_persons(engine, text):
     (spans,) = engine.spans([text])
-    assert [s for s in spans if s.entity == "PERSON" and s.score >= 0.7] == []
+    assert [s for s in spans if s.entity == "PERSON" and s.score >= 0.3] == []
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,14 @@ BY_HAND = [
     (GEMINI, "gemini-2.5-flash", CACHED, 600 + 240 + 2_500),
     (GEMINI, "gemini-2.5-flash-lite", PLAIN, 100 + 200),
     (OPENAI, "gpt-5", Usage(input=1_000, output=500, tier="flex"), 625 + 2_500),
+    (ANTHROPIC, "claude-sonnet-4-5", Usage(input=1_000, output=500, tier="batch"), 1_500 + 3_750),
+    # Of 1000 tokens 800 are sound and 900 cached, so at least 700 are both: 100 x 32, 900 x 0.40 / 400 x 64, 100 x 16.
+    (
+        OPENAI,
+        "gpt-realtime",
+        Usage(input=1_000, cache_read=900, audio_input=800, output=500, audio_output=400),
+        3_200 + 360 + 25_600 + 1_600,
+    ),
 ]
 
 

@@ -296,9 +296,8 @@ class ExchangeMeter:
         """
         request = self.exchange.request
         if not request.operation.is_billed or failed or (answer is not None and answer.status >= 400):
-            reported = answer.usage if answer else None
             self._owe(_NOTHING, 0, response_bytes)
-            return Metered(reported, "provider" if reported else "", 0)
+            return Metered(None, cost_micro_usd=0)
         if answer is None or (answer.status == 0 and not self._heard and not self._output):
             usage = Usage(input=self.input().tokens, output=self._expected_output)
             cost = self._tariff.cost(self.exchange, usage)

@@ -7,6 +7,7 @@ Source: OpenAI Realtime API reference, client and server events; event names of 
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Surface, Usage
@@ -246,7 +247,8 @@ class FrameByFrame:
         own = _usage(payload)
         if own is not None:
             old = self._used or Usage()
-            self._used = Usage(**{n: fields.total(getattr(old, n), getattr(own, n)) for n in _SUMMED})
+            sums: dict[str, Any] = {n: fields.total(getattr(old, n), getattr(own, n)) for n in _SUMMED}
+            self._used = Usage(**sums)
         return self._used
 
 

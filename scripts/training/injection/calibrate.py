@@ -11,14 +11,17 @@ from sallyport.detect.classifier.classifier import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = 4.0
+EACH = 6.0
 """No single source may exceed a rate by more than this factor."""
 
 ENOUGH = 100
 """Texts a source needs to have a rate of its own."""
 
-MOST_FOR_POINTS, MOST_GROWTH = 2.0, 1.5
+MOST_FOR_POINTS, MOST_GROWTH = 1.0, 0.9
 """Bounds of what may be learnt of the rules' points, and of the length of a text."""
+
+LEAST = 0.6
+"""No threshold is below this probability, however well the clean texts at hand behave."""
 
 LENGTHS = np.log([1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5])
 """Borders between texts of like length, in the logarithm of sentences."""
@@ -76,7 +79,7 @@ def _growth(clean: Sequence[Seen]) -> float:
 
 
 def thresholds(draft: Calibration, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:
-    """Return the least probability for each rate: held on the mean of the sources, and nearly so on each.
+    """Return the least probability for each rate: held on all left-out clean texts, within EACH on each source.
 
     What the rules refuse already is no alarm of the classifier and does not count.
     """
@@ -90,9 +93,10 @@ def thresholds(draft: Calibration, seen: Sequence[Seen]) -> tuple[tuple[float, f
     grid = np.unique(np.concatenate([*clean, [1.0]]))
     for rate in RATES:
         shares = np.array([1 - np.searchsorted(c, grid, side="left") / len(c) for c in clean])
-        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH * rate)
+        sizes = np.array([len(c) for c in clean], float)
+        fits = (sizes @ shares / sizes.sum() <= rate) & (shares.max(axis=0) <= EACH * rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
-        out.append((rate, round(float(min(0.9999, grid[first] + 1e-4)), 4)))
+        out.append((rate, round(float(min(0.9999, max(LEAST, grid[first] + 1e-4))), 4)))
     return tuple(out)
 
 

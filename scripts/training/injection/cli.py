@@ -90,7 +90,7 @@ def _never_trained(data: Path) -> Iterator[Text]:
             joined = ""
             while len(joined) < chars:
                 joined += rng.choice(lines) + rng.choice([" ", "\n"])
-            yield Text(normalise(joined).text, False, CONTENT, f"{LEFT_OUT[0]} {chars // 1000} KB", LEFT_OUT[0], "en")
+            yield Text(normalise(joined).text, False, CONTENT, f"{LEFT_OUT[0]} joined", LEFT_OUT[0], "en")
     from training.injection.generate import Writer
 
     for text in Writer(SEED + 99, {"en": lines}, ()).texts(0, 0, 600, 0):

@@ -116,13 +116,13 @@ def main() -> None:
         "prompts by genre",
         engine,
         {g: [s for h, _, s in own if h == g] for g in sorted({g for g, _, _ in own})},
-        0.5,
+        0.3,
     )
     by(
         "prompts by language",
         engine,
         {x: [s for _, _, s in own if s.lang == x] for x in ("en", "de", "fr", "es", "it", "nl")},
-        0.5,
+        0.3,
     )
     everything = [s for _, _, s in own]
     for threshold in THRESHOLDS:

@@ -39,7 +39,7 @@ def read(path: Path) -> Classifier:
                 )
                 for name in meta["calibrations"]
             }
-    except (OSError, ValueError, KeyError, BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         what = f"cannot be read: {type(error).__name__}"
         raise OperatorError(str(path), what, "Install Sallyport again") from None
     if len(table) != BUCKETS:
