@@ -18,6 +18,7 @@ from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, recorded, running,
 from gateways import GatewayProcess
 from rawclient import post
 from sallyport.audit.events import EventKind
+from sallyport.decision import Action
 from sallyport.lab.server import Lab
 
 RULES = """    - {id: short, limit: 1, per: second, when: 'principal.id.startsWith("short")'}
@@ -153,7 +154,7 @@ def test_a_limit_that_observes_denies_nobody_and_says_what_it_would_have(gateway
     second = [
         e for e in recorded(gateway.confdir) if e.principal == "watched" and e.kind is EventKind.ADMITTED
     ][1]
-    assert (second.would_be, second.reason) == ("deny", "limits.watched")
+    assert (second.would_be, second.reason) == (Action.DENY, "limits.watched")
 
 
 # -- what is booked ------------------------------------------------------------------------------------
@@ -355,10 +356,11 @@ def test_the_commands_show_reset_grant_and_agree_with_the_audit(gateway: Gateway
 
 def test_a_place_that_a_killed_gateway_held_is_free_after_its_lease(tmp_path: Path, lab: Lab) -> None:
     with running(tmp_path, lab, policy=POLICY + RULES) as first:
-        stream_of(first, "one-killed")
+        wire = stream_of(first, "one-killed")
         assert levels(first.confdir, "one/")
         first.process.kill()
         first.process.wait(5)
+        wire.reset()
     with running(tmp_path, lab, policy=POLICY + RULES) as second:
         eventually(lambda: not levels(second.confdir, "one/"), 10, "the place is free")
         assert used(second.confdir, "tokens", "one-killed") > 100, "its estimate, for want of anything better"

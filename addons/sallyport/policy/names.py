@@ -39,7 +39,7 @@ class Ner(Section):
     entities: tuple[NamedEntity, ...] = Field(
         default=("PERSON", "LOCATION"), min_length=1, description="What to look for."
     )
-    min_score: float = Field(default=0.5, ge=0, le=1, description="Less sure names are not findings at all.")
+    min_score: float = Field(default=0.3, ge=0, le=1, description="Less sure names are not findings at all.")
     workers: int = Field(
         default=1, ge=1, le=16, description="Processes that run the engine, each with a copy of it in memory."
     )

@@ -247,7 +247,10 @@ class Masking(StageSection):
         default=MaskOperator.PLACEHOLDER, description="Operator for entities that `entities` does not name."
     )
     min_score: float = Field(
-        default=0.5, ge=0, le=1, description="Findings less sure than this are left alone."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Findings less sure than this are left alone; learned names have `detection.ner.min_score`.",
     )
     exclusions: tuple[Exclusion, ...] = Field(default=(), description="Findings that are known and accepted.")
 

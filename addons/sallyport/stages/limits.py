@@ -74,9 +74,9 @@ class LimitsStage:
         asked = [a for rule in rules for a in _asked(rule, exchange, section, meter.model, estimate, given)]
         if not asked:
             return Decision(self.name, Action.ALLOW, "limits.none")
-        wait_s = min(a.rule.wait_s for a in asked)
+        waits_s = {a.claim.key: a.rule.wait_s for a in asked}
         try:
-            answer = await meter.reserve([(a.rule.measure, a.claim) for a in asked], wait_s)
+            answer = await meter.reserve([(a.rule.measure, a.claim) for a in asked], waits_s)
         except LedgerUnavailable:
             return Decision(
                 self.name,

@@ -8,6 +8,9 @@ from sallyport.stages.everywhere import Replacement, replace_everywhere
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 
+_NAMES = "pii.ner."
+"""Rules of learned names, which have a threshold of their own: detection.ner.min_score."""
+
 _NETWORK_ENTITIES = frozenset({"IP_ADDRESS", "URL"})
 """Ordinary content of request headers; elsewhere they count like any entity."""
 
@@ -19,7 +22,7 @@ class MaskingStage:
 
     async def decide(self, exchange: Exchange, section: Masking, ports: Ports) -> Decision:
         found = [f for f in await ports.scanner.with_names() if f.kind is Kind.PII]
-        found = [f for f in found if f.score >= section.min_score]
+        found = [f for f in found if f.score >= section.min_score or f.rule.startswith(_NAMES)]
         counted = [
             f
             for f in without_accepted(exchange, found, section.exclusions)

@@ -1,6 +1,6 @@
 """The contract of a policy stage and the ports it may be given."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -65,8 +65,12 @@ class Meter(Protocol):
 
     def estimate(self, assumed_output_tokens: int) -> Estimate: ...
 
-    async def reserve(self, claims: Sequence[tuple[Measure, Claim]], wait_s: float) -> Reserved | Denied:
-        """Take all claims or none, waiting until they fit if that is soon. Raises LedgerUnavailable.
+    async def reserve(
+        self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
+    ) -> Reserved | Denied:
+        """Take all claims or none. Raises LedgerUnavailable.
+
+        waits_s: by key, how long to wait until a claim fits, if it will by then.
 
         Where the policy only observes, nothing is denied: the levels then tell what would have been.
         """

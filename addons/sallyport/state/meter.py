@@ -5,7 +5,7 @@ one whose gateway dies expires with its lease.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -221,10 +221,12 @@ class ExchangeMeter:
         self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
 
-    async def reserve(self, claims: Sequence[tuple[Measure, Claim]], wait_s: float) -> Reserved | Denied:
+    async def reserve(
+        self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
+    ) -> Reserved | Denied:
         asked = [claim if self._enforced else replace(claim, enforced=False) for _, claim in claims]
         ledger = self._metering.ledger
-        end = asyncio.get_running_loop().time() + wait_s
+        began = asyncio.get_running_loop().time()
         answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
         if isinstance(answer, Denied) and await self._metering.booked():
             answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
@@ -234,7 +236,8 @@ class ExchangeMeter:
                 self._metering.opened(self)
                 return answer
             fits_in_ms = answer.fits_in_ms
-            left_s = end - asyncio.get_running_loop().time()
+            wait_s = min(waits_s.get(denial.claim.key, 0.0) for denial in answer.denials)
+            left_s = began + wait_s - asyncio.get_running_loop().time()
             if fits_in_ms is None or fits_in_ms / 1000 > left_s:
                 return answer
             await asyncio.sleep(max(0.005, fits_in_ms / 1000))

@@ -11,13 +11,16 @@ from sallyport.detect.classifier.classifier import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = 6.0
+EACH = 4.0
 """No single source may exceed a rate by more than this factor."""
 
 ENOUGH = 100
 """Texts a source needs to have a rate of its own."""
 
-MOST_FOR_POINTS, MOST_GROWTH = 1.0, 0.9
+UNMEASURED = 0.9999
+"""The least for a class whose clean texts were all generated: only the surest count."""
+
+MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.9
 """Bounds of what may be learnt of the rules' points, and of the length of a text."""
 
 LEAST = 0.6
@@ -41,7 +44,7 @@ class Seen:
     chars: int = 0
 
 
-def calibrate(seen: Sequence[Seen]) -> Calibration:
+def calibrate(seen: Sequence[Seen], least: float = LEAST) -> Calibration:
     """Fit the logistic map with every source of a label weighing the same, then measure the thresholds."""
     length = _growth([s for s in seen if not s.attack])
     rows = np.array(
@@ -56,7 +59,7 @@ def calibrate(seen: Sequence[Seen]) -> Calibration:
         beta[0], beta[1] = max(beta[0], 0.1), min(max(beta[1], 0.0), MOST_FOR_POINTS)
     slope, points, offset = (round(float(b), 4) for b in beta)
     draft = Calibration(slope, round(-slope * length, 4), points, offset, thresholds=())
-    return Calibration(draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen))
+    return Calibration(draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen, least))
 
 
 def _growth(clean: Sequence[Seen]) -> float:
@@ -78,8 +81,8 @@ def _growth(clean: Sequence[Seen]) -> float:
     return float(np.clip(np.polyfit(x, y, 1, w=weight)[0], 0.0, MOST_GROWTH))
 
 
-def thresholds(draft: Calibration, seen: Sequence[Seen]) -> tuple[tuple[float, float], ...]:
-    """Return the least probability for each rate: held on all left-out clean texts, within EACH on each source.
+def thresholds(draft: Calibration, seen: Sequence[Seen], least: float) -> tuple[tuple[float, float], ...]:
+    """Return the least probability for each rate: held on the mean of the left-out sources, within EACH on each.
 
     What the rules refuse already is no alarm of the classifier and does not count.
     """
@@ -93,10 +96,9 @@ def thresholds(draft: Calibration, seen: Sequence[Seen]) -> tuple[tuple[float, f
     grid = np.unique(np.concatenate([*clean, [1.0]]))
     for rate in RATES:
         shares = np.array([1 - np.searchsorted(c, grid, side="left") / len(c) for c in clean])
-        sizes = np.array([len(c) for c in clean], float)
-        fits = (sizes @ shares / sizes.sum() <= rate) & (shares.max(axis=0) <= EACH * rate)
+        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH * rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
-        out.append((rate, round(float(min(0.9999, max(LEAST, grid[first] + 1e-4))), 4)))
+        out.append((rate, round(float(min(0.9999, max(least, grid[first] + 1e-4))), 4)))
     return tuple(out)
 
 

@@ -25,8 +25,8 @@ def fill(rng: random.Random, text: str, plant: str | None) -> str:
         return text + "\n" + plant
     at = rng.choice([1, len(parts) - 1, rng.randrange(1, len(parts))])
     before, after = "".join(parts[:at]), "".join(parts[at:])
-    joint = "" if not before or before[-1] in " \n\">[(|,:#*-" else " "
-    tail = "" if not after or after[0] in " \n\"<])|,.:" else " "
+    joint = "" if not before or before[-1] in ' \n">[(|,:#*-' else " "
+    tail = "" if not after or after[0] in ' \n"<])|,.:' else " "
     return before + joint + plant + tail + after
 
 
@@ -45,28 +45,62 @@ def _mail(rng: random.Random, say: Say) -> str:
     body = _prose(rng, _some(rng, say, rng.choice(["mail", "mail", "mail", "forum"]), 1, 8))
     text = f"{say('mail_open')}\n\n{body}\n\n{say('mail_close')}{PLACE}"
     if rng.random() < 0.5:
-        head = [f"From: {say('mailbox')}", f"To: {say('mailbox')}", f"Date: {say('date')}", f"Subject: {say('subject')}{PLACE}"]
+        head = [
+            f"From: {say('mailbox')}",
+            f"To: {say('mailbox')}",
+            f"Date: {say('date')}",
+            f"Subject: {say('subject')}{PLACE}",
+        ]
         text = "\n".join(head[: rng.randint(1, 4)]) + "\n\n" + text
     return text
 
 
 def _plain(rng: random.Random, say: Say) -> str:
-    genre = rng.choice(["article", "docs", "review", "legal", "article", "faq", "chat", "real", "real", "real", "mail", "status", "change", "forum", "forum", "wrapped"])
+    genre = rng.choice(
+        [
+            "article",
+            "docs",
+            "review",
+            "legal",
+            "article",
+            "faq",
+            "chat",
+            "real",
+            "real",
+            "real",
+            "mail",
+            "status",
+            "change",
+            "forum",
+            "forum",
+            "wrapped",
+        ]
+    )
     return _prose(rng, _some(rng, say, genre, 1, 10))
 
 
 def _long(rng: random.Random, say: Say) -> str:
-    genre = rng.choice(["article", "docs", "legal", "real", "mail", "log", "code", "review", "forum", "wrapped"])
+    genre = rng.choice(
+        ["article", "docs", "legal", "real", "mail", "log", "code", "review", "forum", "wrapped"]
+    )
     return _prose(rng, _some(rng, say, genre, 25, 90))
 
 
 def _mixed(rng: random.Random, say: Say) -> str:
-    return _prose(rng, [say(rng.choice(["article", "docs", "review", "mail", "faq", "real", "forum", "wrapped"])) for _ in range(rng.randint(2, 8))])
+    return _prose(
+        rng,
+        [
+            say(rng.choice(["article", "docs", "review", "mail", "faq", "real", "forum", "wrapped"]))
+            for _ in range(rng.randint(2, 8))
+        ],
+    )
 
 
 def _readme(rng: random.Random, say: Say) -> str:
     parts = []
-    for title in rng.sample(["Installation", "Usage", "Configuration", "Contributing", "Licence", "FAQ", "Notes"], 3):
+    for title in rng.sample(
+        ["Installation", "Usage", "Configuration", "Contributing", "Licence", "FAQ", "Notes"], 3
+    ):
         mark = rng.choice(["## ", "# ", "### ", "", "== "])
         bullet = rng.choice(["", "- ", "* ", "1. "])
         lines = "\n".join(bullet + line + PLACE for line in _some(rng, say, "docs", 1, 5))
@@ -75,9 +109,29 @@ def _readme(rng: random.Random, say: Say) -> str:
 
 
 def _json(rng: random.Random, say: Say) -> str:
-    genre = rng.choice(["mail", "review", "chat", "forum", "log", "article", "calendar", "faq", "resume", "status"])
-    keys = rng.sample(["id", "title", "body", "text", "content", "description", "subject", "note", "summary", "comment",
-                       "status", "name", "message", "snippet", "location"], rng.randint(2, 6))
+    genre = rng.choice(
+        ["mail", "review", "chat", "forum", "log", "article", "calendar", "faq", "resume", "status"]
+    )
+    keys = rng.sample(
+        [
+            "id",
+            "title",
+            "body",
+            "text",
+            "content",
+            "description",
+            "subject",
+            "note",
+            "summary",
+            "comment",
+            "status",
+            "name",
+            "message",
+            "snippet",
+            "location",
+        ],
+        rng.randint(2, 6),
+    )
     rows = []
     for _ in range(rng.randint(1, 5)):
         row: dict[str, object] = {}
@@ -87,7 +141,9 @@ def _json(rng: random.Random, say: Say) -> str:
             elif key == "status":
                 row[key] = rng.choice(["ok", "open", "sent", "success", "confirmed"])
             elif key in ("name", "location", "subject", "title"):
-                row[key] = say({"name": "person", "location": "city", "subject": "subject", "title": "subject"}[key])
+                row[key] = say(
+                    {"name": "person", "location": "city", "subject": "subject", "title": "subject"}[key]
+                )
             else:
                 row[key] = (PLACE + " ").join(_some(rng, say, genre, 1, 3)) + PLACE
         rows.append(row)
@@ -96,7 +152,9 @@ def _json(rng: random.Random, say: Say) -> str:
         value = {rng.choice(["results", "data", "items", "response", "emails", "output"]): value}
     if rng.random() < 0.3:
         return repr(value).replace("\\x01", PLACE)
-    return json.dumps(value, indent=rng.choice([None, None, 2]), ensure_ascii=rng.random() < 0.3).replace("\\u0001", PLACE)
+    return json.dumps(value, indent=rng.choice([None, None, 2]), ensure_ascii=rng.random() < 0.3).replace(
+        "\\u0001", PLACE
+    )
 
 
 def _yaml(rng: random.Random, say: Say) -> str:
@@ -123,15 +181,23 @@ def _csv(rng: random.Random, say: Say) -> str:
 
 def _table(rng: random.Random, say: Say) -> str:
     rows = ["| item | city | note |", "| --- | --- | --- |"]
-    rows += [f"| {say('subject')} | {say('city')} | {say('review')}{PLACE} |" for _ in range(rng.randint(2, 6))]
+    rows += [
+        f"| {say('subject')} | {say('city')} | {say('review')}{PLACE} |" for _ in range(rng.randint(2, 6))
+    ]
     return "\n".join(rows)
 
 
 def _html(rng: random.Random, say: Say) -> str:
     genre = rng.choice(["article", "review", "faq", "docs"])
-    parts = [f"<p>{line}{PLACE}</p>" if rng.random() < 0.7 else f"<li>{line}{PLACE}</li>" for line in _some(rng, say, genre, 2, 7)]
-    parts.insert(rng.randrange(len(parts) + 1), rng.choice([f"<!-- header -->{PLACE}", f"<h2>{say('subject')}</h2>", "<footer>© 2025</footer>"]))
-    return f"<html><body>\n" * (rng.random() < 0.5) + "\n".join(parts)
+    parts = [
+        f"<p>{line}{PLACE}</p>" if rng.random() < 0.7 else f"<li>{line}{PLACE}</li>"
+        for line in _some(rng, say, genre, 2, 7)
+    ]
+    parts.insert(
+        rng.randrange(len(parts) + 1),
+        rng.choice([f"<!-- header -->{PLACE}", f"<h2>{say('subject')}</h2>", "<footer>© 2025</footer>"]),
+    )
+    return "<html><body>\n" * (rng.random() < 0.5) + "\n".join(parts)
 
 
 def _code(rng: random.Random, say: Say) -> str:
@@ -150,19 +216,32 @@ def _log(rng: random.Random, say: Say) -> str:
 
 
 def _chat(rng: random.Random, say: Say) -> str:
-    return "\n".join(f"{rng.choice([say('first') + ': ', '[10:' + str(rng.randint(10, 59)) + '] ' + say('first') + ': ', ''])}{line}{PLACE}" for line in _some(rng, say, "chat", 1, 12))
+    return "\n".join(
+        f"{rng.choice([say('first') + ': ', '[10:' + str(rng.randint(10, 59)) + '] ' + say('first') + ': ', ''])}{line}{PLACE}"
+        for line in _some(rng, say, "chat", 1, 12)
+    )
 
 
 def _resume(rng: random.Random, say: Say) -> str:
-    return f"{say('person')}\n{say('city')}\n\nExperience\n" + "\n".join(f"- {line}{PLACE}" for line in _some(rng, say, "resume", 3, 9)) + f"\n\nEducation\n{say('resume')}{PLACE}"
+    return (
+        f"{say('person')}\n{say('city')}\n\nExperience\n"
+        + "\n".join(f"- {line}{PLACE}" for line in _some(rng, say, "resume", 3, 9))
+        + f"\n\nEducation\n{say('resume')}{PLACE}"
+    )
 
 
 def _search(rng: random.Random, say: Say) -> str:
-    return "\n\n".join(f"{i + 1}. {say('subject')} - {say('url')}\n{say('article')}{PLACE} {say('article')}{PLACE}" for i in range(rng.randint(1, 5)))
+    return "\n\n".join(
+        f"{i + 1}. {say('subject')} - {say('url')}\n{say('article')}{PLACE} {say('article')}{PLACE}"
+        for i in range(rng.randint(1, 5))
+    )
 
 
 def _invoice(rng: random.Random, say: Say) -> str:
-    rows = "\n".join(f"{say('subject')}  {rng.randint(1, 9)} x {rng.randint(5, 900)}.00{PLACE}" for _ in range(rng.randint(1, 5)))
+    rows = "\n".join(
+        f"{say('subject')}  {rng.randint(1, 9)} x {rng.randint(5, 900)}.00{PLACE}"
+        for _ in range(rng.randint(1, 5))
+    )
     return f"INVOICE {rng.randint(1000, 99999)}\n{say('person')}\nDate: {say('date')}\n\n{rows}\nTotal: {rng.randint(100, 9999)}.00 EUR\n{say('legal')}{PLACE}\nIBAN {say('account')}\n{say('mail')}{PLACE}"
 
 
@@ -172,15 +251,47 @@ def _form(rng: random.Random, say: Say) -> str:
 
 def _changes(rng: random.Random, say: Say) -> str:
     bullet = rng.choice(["- ", "* ", "", "  "])
-    return "\n".join(bullet + line + PLACE for line in _some(rng, say, rng.choice(["change", "docs", "wrapped"]), 2, 20))
+    return "\n".join(
+        bullet + line + PLACE for line in _some(rng, say, rng.choice(["change", "docs", "wrapped"]), 2, 20)
+    )
 
 
 def _bare(rng: random.Random, say: Say) -> str:
-    return PLACE + say(rng.choice(["log", "review", "article", "chat", "mail", "real", "calendar", "status", "forum", "forum"])) + PLACE
+    return (
+        PLACE
+        + say(
+            rng.choice(
+                ["log", "review", "article", "chat", "mail", "real", "calendar", "status", "forum", "forum"]
+            )
+        )
+        + PLACE
+    )
 
 
 _SHAPES: Sequence[Callable[[random.Random, Say], str]] = (
-    _mail, _mail, _mail, _plain, _plain, _long, _mixed, _readme, _json, _json, _json, _yaml, _csv, _table, _html,
-    _code, _log, _chat, _resume, _search, _invoice, _bare,
-    _form, _changes, _changes,
+    _mail,
+    _mail,
+    _mail,
+    _plain,
+    _plain,
+    _long,
+    _mixed,
+    _readme,
+    _json,
+    _json,
+    _json,
+    _yaml,
+    _csv,
+    _table,
+    _html,
+    _code,
+    _log,
+    _chat,
+    _resume,
+    _search,
+    _invoice,
+    _bare,
+    _form,
+    _changes,
+    _changes,
 )

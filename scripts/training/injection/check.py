@@ -22,16 +22,28 @@ def main() -> None:
     rows = [json.loads(line) for line in given.file.read_text("utf-8").splitlines()]
     kinds = frozenset({Kind.INJECTION})
     rules = Detector(DetectionSettings(kinds, paranoia_injection=1, deadline_s=60.0))
-    both = Detector(DetectionSettings(kinds, paranoia_injection=1, deadline_s=60.0, injection_false_alarms=RATE))
+    both = Detector(
+        DetectionSettings(kinds, paranoia_injection=1, deadline_s=60.0, injection_false_alarms=RATE)
+    )
     tallies: defaultdict[tuple[str, str], list[tuple[bool, bool, bool]]] = defaultdict(list)
     for row in rows:
         segment = Segment("", Surface(row["surface"]), row["text"])
         refused = [injection_score(d.scan([segment])).get("", 0.0) >= 1.0 - 1e-9 for d in (rules, both)]
         alone = both.classifier_probability(segment) >= both.injection_threshold(segment.surface)
-        for key in ("all", row["surface"], f"language {'en' if row['lang'] == 'en' else 'other'}", row["lang"]):
+        for key in (
+            "all",
+            row["surface"],
+            f"language {'en' if row['lang'] == 'en' else 'other'}",
+            row["lang"],
+        ):
             tallies[row["label"], key].append((refused[0], alone, refused[1]))
         if given.show and refused[1] is not (row["label"] == "attack"):
-            print(row["id"], row["label"], f"{both.injection_probability(segment):.3f}", row["text"][:110].replace("\n", "/"))
+            print(
+                row["id"],
+                row["label"],
+                f"{both.injection_probability(segment):.3f}",
+                row["text"][:110].replace("\n", "/"),
+            )
     for name, found in _planted(rows, rules, both).items():
         tallies["attack", name] = found
     print("| | texts | | rules | classifier | both |\n| --- | --- | --- | --- | --- | --- |")
@@ -40,10 +52,14 @@ def main() -> None:
         print(f"| {label} | {key} | {len(found)} | {shares} |")
 
 
-def _planted(rows: list[dict[str, str]], rules: Detector, both: Detector) -> dict[str, list[tuple[bool, bool, bool]]]:
+def _planted(
+    rows: list[dict[str, str]], rules: Detector, both: Detector
+) -> dict[str, list[tuple[bool, bool, bool]]]:
     """Put every indirect attack into the middle of clean text of each length."""
     rng = random.Random(1)
-    clean = [r["text"] for r in rows if r["label"] == "benign" and r["surface"] in ("tool_result", "document")]
+    clean = [
+        r["text"] for r in rows if r["label"] == "benign" and r["surface"] in ("tool_result", "document")
+    ]
     attacks = [r for r in rows if r["label"] == "attack" and r["surface"] in ("tool_result", "document")]
     out: dict[str, list[tuple[bool, bool, bool]]] = {}
     for chars in LENGTHS:

@@ -15,6 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import scipy
+from training.injection.calibrate import LEAST, UNMEASURED, Seen, calibrate
+from training.injection.fit import Settings, fit
+from training.injection.report import report
+from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
+from training.injection.train import LEFT_OUT, texts
 
 from sallyport.decision import Kind
 from sallyport.detect.classifier.classifier import Classifier
@@ -23,11 +28,6 @@ from sallyport.detect.classifier.weights import SHIPPED, read, write
 from sallyport.detect.engine import DetectionSettings, Detector, injection_score
 from sallyport.detect.normalise import normalise
 from sallyport.exchange import Segment, Surface
-from training.injection.calibrate import Seen, calibrate
-from training.injection.fit import Settings, fit
-from training.injection.report import report
-from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
-from training.injection.train import LEFT_OUT, texts
 
 SEED = 20
 FOLDS = (
@@ -42,19 +42,26 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with injection/ and pii/")
     parser.add_argument("--scale", type=float, default=1.0, help="how many texts are generated")
-    parser.add_argument("--seen", type=Path, help="keep (or, if there, use) the predictions on left-out texts")
+    parser.add_argument(
+        "--seen", type=Path, help="keep (or, if there, use) the predictions on left-out texts"
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()
     begun = time.monotonic()
     settings = Settings()
-    rules = Detector(DetectionSettings(kinds=frozenset({Kind.INJECTION}), paranoia_injection=1, deadline_s=60.0))
+    rules = Detector(
+        DetectionSettings(kinds=frozenset({Kind.INJECTION}), paranoia_injection=1, deadline_s=60.0)
+    )
     if given.seen and given.seen.exists():
         seen = [Seen(**row) for row in json.loads(given.seen.read_text())]
     else:
         seen = list(_left_out(given.data, given.scale, settings, rules))
         if given.seen:
             given.seen.write_text(json.dumps([_plain(s) for s in seen]))
-    calibrations = {name: calibrate([s for s in seen if s.surface == name]) for name in (USER, CONTENT, TOOLS)}
+    calibrations = {
+        name: calibrate([s for s in seen if s.surface == name], UNMEASURED if name == TOOLS else LEAST)
+        for name in (USER, CONTENT, TOOLS)
+    }
     made = texts(given.data, SEED, scale=given.scale)
     print(f"fitting on {len(made)} texts", flush=True)
     network = fit(made, replace(settings, seed=SEED), lambda line: print(line, flush=True))

@@ -4,9 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import numpy as np
+from training.injection.texts import Text
 
 from sallyport.detect.classifier.model import Network
-from training.injection.texts import Text
 
 
 def logits(network: Network, texts: Iterable[Text]) -> np.ndarray:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from training.injection.texts import Text
 
 from sallyport.detect.classifier.features import BUCKETS, words
 from sallyport.detect.classifier.model import SHORT, Head, Network, windows
-from training.injection.texts import Text
 
 SURFACES = ("user", "content", "tools")
 
@@ -134,7 +134,9 @@ def _step(values, bags, rng, settings):
     lengths = np.concatenate([b.lengths for b in bags])
     counts = np.array([b.lengths.size for b in bags])
     indptr = np.concatenate([[0], np.cumsum(lengths * 7)])
-    keep = (rng.random(indices.size, np.float32) >= settings.dropout).astype(np.float32) / (1 - settings.dropout)
+    keep = (rng.random(indices.size, np.float32) >= settings.dropout).astype(np.float32) / (
+        1 - settings.dropout
+    )
     sentences = sparse.csr_matrix((keep, indices, indptr), shape=(lengths.size, BUCKETS))
     sums = sentences @ values["table"]
     base = np.cumsum(counts) - counts

@@ -10,10 +10,26 @@ from training.injection.obfuscate import obfuscated
 from training.injection.texts import CONTENT, TOOLS, USER, Text
 
 SOURCE = "generated"
-_GENRES = {(name if name in ("field", "owner", "part") else f"g_{name}"): v for name, v in clean_en.LISTS.items()}
+_GENRES = {
+    (name if name in ("field", "owner", "part") else f"g_{name}"): v for name, v in clean_en.LISTS.items()
+}
 _EXTRA = {
-    "subject": ["Invoice {code}", "Meeting on {date}", "Re: {topic}", "Trip to {city}", "{product}", "Order {code}", "{topic}",
-                "Report {num}", "Welcome to {company}", "Weekly update", "notes.txt", "Your booking", "{company}", "Question"],
+    "subject": [
+        "Invoice {code}",
+        "Meeting on {date}",
+        "Re: {topic}",
+        "Trip to {city}",
+        "{product}",
+        "Order {code}",
+        "{topic}",
+        "Report {num}",
+        "Welcome to {company}",
+        "Weekly update",
+        "notes.txt",
+        "Your booking",
+        "{company}",
+        "Question",
+    ],
 }
 
 
@@ -28,7 +44,13 @@ class Writer:
 
     def _fresh(self) -> None:
         self.english = Grammar(
-            lists_en.LISTS, planted_en.LISTS, user_en.LISTS, tools_en.LISTS, _GENRES, _EXTRA, numbers(self.rng)
+            lists_en.LISTS,
+            planted_en.LISTS,
+            user_en.LISTS,
+            tools_en.LISTS,
+            _GENRES,
+            _EXTRA,
+            numbers(self.rng),
         )
 
     def texts(self, content: int, user: int, tools: int, foreign: int) -> Iterator[Text]:
@@ -50,7 +72,9 @@ class Writer:
             for number in range(foreign):
                 if number % 50 == 0:
                     self._fresh()
-                    grammar = Grammar(lists_en.LISTS, languages.COMMON, languages.LISTS[lang], numbers(self.rng))
+                    grammar = Grammar(
+                        lists_en.LISTS, languages.COMMON, languages.LISTS[lang], numbers(self.rng)
+                    )
                 yield self._planted(lang, grammar)
                 yield self._clean(lang, grammar)
                 yield self._short(grammar, lang, "attack", True)
@@ -82,8 +106,13 @@ class Writer:
         roll = rng.random()
         if roll < 0.12:
             return SOURCE, self.english.one(rng, "attack")
-        frame = self.english.expand(rng, rng.choice(planted_en.LISTS["frame"]).replace("{Goal", "\x02").replace("{goal", "\x03")) \
-            if roll < 0.34 and self.prompts else ""
+        frame = (
+            self.english.expand(
+                rng, rng.choice(planted_en.LISTS["frame"]).replace("{Goal", "\x02").replace("{goal", "\x03")
+            )
+            if roll < 0.34 and self.prompts
+            else ""
+        )
         if frame:
             group, prompt = rng.choice(self.prompts)
             prompt = prompt.rstrip(".")
@@ -103,7 +132,10 @@ class Writer:
     def _clean(self, lang: str, grammar: Grammar | None = None) -> Text:
         rng = self.rng
         if grammar is None and rng.random() < 0.14:
-            lines = [self.english.one(rng, rng.choice(["g_security", "g_security", "g_docs", "g_article"])) for _ in range(rng.randint(1, 8))]
+            lines = [
+                self.english.one(rng, rng.choice(["g_security", "g_security", "g_docs", "g_article"]))
+                for _ in range(rng.randint(1, 8))
+            ]
             text = rng.choice([" ", "\n", "\n\n"]).join(lines)
         else:
             text = fill(rng, document(rng, self._say(lang, grammar)), None)
@@ -122,7 +154,11 @@ class Writer:
         elif roll < 0.88:
             text = f"{plant} {self.english.one(rng, 'honest')}"
         else:
-            text = self.english.one(rng, "honest") + "\n\n" + fill(rng, document(rng, self._say("en", None)), plant)
+            text = (
+                self.english.one(rng, "honest")
+                + "\n\n"
+                + fill(rng, document(rng, self._say("en", None)), plant)
+            )
         at = text.find(plant)
         return Text(text, True, USER, SOURCE, SOURCE, "en", (at, at + len(plant)))
 
@@ -134,7 +170,11 @@ class Writer:
         elif roll < 0.82:
             text = " ".join(self.english.one(rng, "honest") for _ in range(rng.randint(2, 4)))
         elif roll < 0.9:
-            text = self.english.one(rng, "honest") + "\n\n" + fill(rng, document(rng, self._say("en", None)), None)
+            text = (
+                self.english.one(rng, "honest")
+                + "\n\n"
+                + fill(rng, document(rng, self._say("en", None)), None)
+            )
         elif roll < 0.95:
             text = self.english.one(rng, "g_security") + " " + self.english.one(rng, "honest")
         else:

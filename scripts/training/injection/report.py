@@ -3,8 +3,9 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from sallyport.detect.classifier.classifier import Calibration
 from training.injection.calibrate import Seen
+
+from sallyport.detect.classifier.classifier import Calibration
 
 RATE = 0.01
 
@@ -15,7 +16,9 @@ def report(seen: Sequence[Seen], calibrations: Mapping[str, Calibration], rate: 
     for s in seen:
         calibration = calibrations[s.surface]
         alone = calibration.probability(s.logit, s.sentences, 0.0) >= calibration.threshold(rate)
-        helped = calibration.probability(s.logit, s.sentences, min(s.points, 1.0)) >= calibration.threshold(rate)
+        helped = calibration.probability(s.logit, s.sentences, min(s.points, 1.0)) >= calibration.threshold(
+            rate
+        )
         rules = s.points >= 1.0
         label = "attack" if s.attack else "clean"
         keys = [(label, s.surface, s.source)]
@@ -23,7 +26,10 @@ def report(seen: Sequence[Seen], calibrations: Mapping[str, Calibration], rate: 
             keys.append((label, s.surface, f"language {s.lang}"))
         for key in keys:
             rows[key].append((rules, alone, rules or helped))
-    lines = ["| | surface | source | texts | rules | classifier | both |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| | surface | source | texts | rules | classifier | both |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     for (label, surface, source), found in sorted(rows.items()):
         shares = " | ".join(f"{sum(f[i] for f in found) / len(found):.1%}" for i in range(3))
         lines.append(f"| {label} | {surface} | {source} | {len(found)} | {shares} |")

@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from sallyport.detect.normalise import normalise
 from training.injection.generate import Writer
-from training.injection.texts import CONTENT, USER, Text, carriers, shared
+from training.injection.texts import USER, Text, carriers, shared
+
+from sallyport.detect.normalise import normalise
 
 LEFT_OUT = ("uner_en_ewt",)
 """Share-alike, so never trained on; measures false alarms on mails, reviews and blogs."""
@@ -51,7 +52,9 @@ def prompts(rows: Sequence[Text]) -> list[tuple[str, str]]:
 
 def _weighted(text: Text) -> Text:
     weight = WEIGHTS.get(text.source, 1.0)
-    return Text(text.text, text.attack, text.surface, text.source, text.group, text.lang, text.planted, weight)
+    return Text(
+        text.text, text.attack, text.surface, text.source, text.group, text.lang, text.planted, weight
+    )
 
 
 def _normal(text: Text) -> Text:
@@ -66,10 +69,5 @@ def _normal(text: Text) -> Text:
 
 
 _ORDERS = frozenset(
-    "write create make find show give list tell explain describe summarize summarise translate provide compare open "
-    "draft add change set update delete remove post send buy order search get generate design develop analyze analyse "
-    "identify evaluate plan prepare recommend suggest convert calculate compose implement assess optimize conduct "
-    "research formulate edit cancel like subscribe reply fork star star approve assign invite follow go notify modify "
-    "rate reduce check mark submit promote fill act imagine pretend solve rewrite discuss outline build help "
-    "please can could i would you let's".split()
+    ["write", "create", "make", "find", "show", "give", "list", "tell", "explain", "describe", "summarize", "summarise", "translate", "provide", "compare", "open", "draft", "add", "change", "set", "update", "delete", "remove", "post", "send", "buy", "order", "search", "get", "generate", "design", "develop", "analyze", "analyse", "identify", "evaluate", "plan", "prepare", "recommend", "suggest", "convert", "calculate", "compose", "implement", "assess", "optimize", "conduct", "research", "formulate", "edit", "cancel", "like", "subscribe", "reply", "fork", "star", "star", "approve", "assign", "invite", "follow", "go", "notify", "modify", "rate", "reduce", "check", "mark", "submit", "promote", "fill", "act", "imagine", "pretend", "solve", "rewrite", "discuss", "outline", "build", "help", "please", "can", "could", "i", "would", "you", "let's"]
 )

@@ -153,9 +153,7 @@ def _buckets(word: NDArray[np.uint64], stem: NDArray[np.uint64], sentences: Inde
     return out.astype(np.int64)
 
 
-def _shifted(
-    values: NDArray[np.uint64], sentences: Indexes
-) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+def _shifted(values: NDArray[np.uint64], sentences: Indexes) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
     """Return the word before each and the one before that; before a sentence stands its beginning."""
     before = np.empty_like(values)
     before[1:] = values[:-1]

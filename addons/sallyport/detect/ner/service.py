@@ -47,7 +47,7 @@ class NerSettings:
 
     engine: str
     entities: frozenset[str] = frozenset({"PERSON", "LOCATION"})
-    min_score: float = 0.5
+    min_score: float = 0.3
     workers: int = 1
     deadline_s: float = 1.5
     surfaces: frozenset[Surface] = SURFACES
