@@ -156,6 +156,19 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """What surrounds an exchange while it is decided.
+
+    behaviour_score: how unusual its principal is now, 0 to 1. behaviour_reasons: names of what is unusual, the
+    strongest first. in_flight: exchanges under way in this gateway, this one included.
+    """
+
+    behaviour_score: float = 0.0
+    behaviour_reasons: tuple[str, ...] = ()
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """One request and, later, its answer. conversation: keyed digest, stable over the turns."""
 

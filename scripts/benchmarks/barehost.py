@@ -14,12 +14,15 @@ from sallyport.audit.events import Event
 from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Action, Decision, Finding
 from sallyport.exchange import Exchange, Segment
+from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import Step
 from sallyport.pki.create import ensure_ca
 from sallyport.policy.load import load_preset
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.host import GatewayMaster, HostSettings
 from sallyport.stages.stage import Ports
+from sallyport.state.ledger.memory import MemoryLedger
+from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 
 
@@ -64,6 +67,7 @@ async def main(confdir: Path, upstream_ca: Path, upstream_port: int, ready_file:
         id="bench",
         reload=lambda: live,
         vault=MemoryVault(key),
+        metering=Metering(MemoryLedger(), TokenCounter()),
         connect_to={("api.openai.com", 443): ("127.0.0.1", upstream_port)},
     )
     settings = HostSettings(modes=("regular@127.0.0.1:0",), confdir=confdir, upstream_ca=upstream_ca)

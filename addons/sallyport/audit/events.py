@@ -38,6 +38,10 @@ class EventKind(StrEnum):
     POLICY_REJECTED = "policy_rejected"
     LIMIT_CHANGED = "limit_changed"
     """An operator reset a counter, or granted more: detail says which, reason names the limit."""
+    ANOMALY = "anomaly"
+    """A principal began to behave unlike itself: detail names what is most unusual."""
+    NOTIFICATIONS_LOST = "notifications_lost"
+    """The webhook did not take some notifications: detail says how many."""
     STARTED = "started"
     STOPPED = "stopped"
 

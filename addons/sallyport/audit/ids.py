@@ -7,6 +7,7 @@ import os
 import struct
 import threading
 import time
+from datetime import datetime
 
 SHORT_CHARS = 18
 
@@ -31,4 +32,11 @@ def new_id() -> str:
         random = _pool.pop() & (1 << 62) - 1
     number = (stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random
     digits = f"{number:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def first_id(at: datetime) -> str:
+    """Return an id that sorts before all ids made from a time on."""
+    milliseconds = max(0, int(at.timestamp() * 1000))
+    digits = f"{milliseconds << 80:032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"

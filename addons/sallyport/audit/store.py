@@ -23,7 +23,8 @@ from sqlalchemy.exc import (
 )
 
 from sallyport.audit.engines import Database, Durability, NotDurable, database
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import END_KINDS, Event, EventKind
+from sallyport.audit.ids import first_id
 from sallyport.audit.migrations import can_migrate, migrate
 from sallyport.audit.schema import (
     IS_ADMISSION,
@@ -212,6 +213,12 @@ class Store:
         if before is not None:
             query = query.where(events.c.at_us < microseconds(before))
         return self._read(query)
+
+    def ended(self, since: datetime, limit: int) -> list[Event]:
+        """Return the ends of exchanges since a time, of all gateways, oldest first; of many, the latest."""
+        kinds = [kind.value for kind in END_KINDS]
+        query = select(events).where(events.c.id >= first_id(since), events.c.kind.in_(kinds))
+        return self._read(query.order_by(events.c.id.desc()).limit(limit))[::-1]
 
     def _prepare(self, create: bool) -> None:
         if create:

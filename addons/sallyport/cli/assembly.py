@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from sallyport.audit.events import interrupted
@@ -27,6 +28,9 @@ from sallyport.proxy.gateway import Gateway, Live
 from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.meter import Metering, Tariff
 from sallyport.state.vault import MemoryVault
+
+WARM, MAX_WARM_EVENTS = timedelta(days=14), 20_000
+"""How much of the past a gateway looks at, when it starts, to learn what is usual for its principals."""
 
 type ConnectTo = dict[tuple[str, int], tuple[str, int]]
 
@@ -176,6 +180,7 @@ def assemble(
         metering=Metering(ledger, tokens, orphans=tuple(e.exchange for e in left_open)),
         connect_to=connect_to,
     )
+    gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
     gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
     return Assembled(gateway, log, store, lock, pools)
 

@@ -89,6 +89,9 @@ _ENDS_WITH_NAME = " \"'`*]/#.°"
 _WORDS = 4
 """Words right before a value that can be its name where nothing sets name and value apart."""
 
+_SPENT = re.compile(r"\d{4}\S* ")
+"""Another value: the words before it have named that one already."""
+
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PARTS = re.compile(r"[_\W]+")
 _DELIMITERS = ("\t", "|", ";", ",")
@@ -179,7 +182,7 @@ class Labels:
         name = before[: found.span()[0]] if found else before.rstrip(" \"'(")
         name = _EDGE.split(name.rstrip(_ENDS_WITH_NAME))[-1].strip()
         if not found:
-            return " ".join(name.split()[-_WORDS:]), False
+            return _SPENT.split(" ".join(name.split()[-_WORDS:]))[-1], False
         setter = before[found.span()[0] :].strip()[:1]
         quoted = before[: found.span()[0]].endswith(('"', "'"))
         return name, _KEY.fullmatch(name) is not None and (quoted or setter in "=>")

@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from sallyport.decision import Finding
 from sallyport.errors import OperatorError
-from sallyport.exchange import Exchange, Principal
+from sallyport.exchange import Circumstances, Exchange, Principal
 from sallyport.policy.problems import Wrong, choices, nearest
 
 MAX_EXPRESSION_CHARS = 4_000
@@ -52,6 +52,18 @@ INPUTS: Mapping[str, tuple[str, str]] = {
     "findings": (
         "list<map<string,dyn>>",
         "what detection found; each has `rule`, `kind`, `entity`, `severity`, `score`, `surface`",
+    ),
+    "behaviour.score": (
+        "double",
+        "how unusual the principal is now, 0 to 1; 0 while too little is known. In access rules and limits only",
+    ),
+    "behaviour.reasons": (
+        "list<string>",
+        "what is unusual: `spend`, `tokens`, `requests`, `refusals`, `new_models`, `new_hosts`, `off_hours`",
+    ),
+    "gateway.in_flight": (
+        "int",
+        "exchanges under way in this gateway, this one included. In access rules and limits only",
     ),
     "time.hour": ("int", "hour the request arrived, 0 to 23, UTC"),
     "time.weekday": ("int", "day of the week it arrived, 1 is Monday, 7 is Sunday, UTC"),
@@ -160,7 +172,14 @@ class Condition:
             raise Wrong(error.what, error.todo.removesuffix(".")) from None
 
 
-def condition_input(exchange: Exchange, findings: Sequence[Finding] = ()) -> ConditionInput:
+_NOTHING_KNOWN = Circumstances()
+
+
+def condition_input(
+    exchange: Exchange,
+    findings: Sequence[Finding] = (),
+    circumstances: Circumstances = _NOTHING_KNOWN,
+) -> ConditionInput:
     """Describe an exchange to conditions. findings: empty where the caller asks before detection ran.
 
     The time is the moment the request arrived, so that the same exchange gets the same answer again.
@@ -203,6 +222,9 @@ def condition_input(exchange: Exchange, findings: Sequence[Finding] = ()) -> Con
                 }
                 for f in findings
             ],
+            "behaviour.score": circumstances.behaviour_score,
+            "behaviour.reasons": list(circumstances.behaviour_reasons),
+            "gateway.in_flight": circumstances.in_flight,
             "time.hour": arrived.hour,
             "time.weekday": arrived.isoweekday(),
             "time.date": arrived.date().isoformat(),

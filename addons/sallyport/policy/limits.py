@@ -8,6 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema, model_validator
@@ -94,6 +95,17 @@ def _money(value: object) -> object:
     return Decimal(str(value))
 
 
+def _webhook_url(url: str) -> str:
+    parts = urlsplit(url)
+    local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if not parts.hostname or parts.scheme not in ("https", "http") or (parts.scheme == "http" and not local):
+        raise Wrong("this is no https address", "Write https://HOST/PATH; http only to localhost")
+    if parts.username or parts.password:
+        raise Wrong("the address holds credentials", "Put a secret into the variable that secret_env names")
+    return url
+
+
+WebhookUrl = Annotated[str, Field(max_length=2000), AfterValidator(_webhook_url)]
 TimeZone = Annotated[str, AfterValidator(_zone)]
 Usd = Annotated[
     Decimal,
@@ -219,6 +231,20 @@ class Ceilings(Section):
     )
 
 
+class Webhook(Section):
+    """Where to tell of limits that are passed and of unusual behaviour."""
+
+    url: WebhookUrl = Field(
+        description="Receives JSON by POST: https, or http on this machine. Redirects are not followed."
+    )
+    secret_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")] = Field(
+        description="Environment variable with the secret of the HMAC-SHA256 signature."
+    )
+    min_interval_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=10.0, description="Shortest time between two calls; what happens meanwhile goes together."
+    )
+
+
 class StoreDown(StrEnum):
     """What happens while the store of the counters cannot be asked."""
 
@@ -245,6 +271,14 @@ class Limits(StageSection):
     lease_s: Annotated[float, Field(ge=2, le=3600)] = Field(
         default=90.0,
         description="How long what a gateway that died had reserved stays reserved; one that lives renews it.",
+    )
+    anomaly_score: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=0.8,
+        description="`behaviour.score` from which on an `anomaly` event is written, once an episode; null never.",
+    )
+    webhook: Webhook | None = Field(
+        default=None,
+        description="Told of soft and hard limits, anomalies, resets and grants; null tells nobody.",
     )
     rules: tuple[Limit, ...] = Field(
         default=(), description="All that apply must have room; all are taken at once, or none."

@@ -47,6 +47,7 @@ class GatewayAddon:
 
     def __init__(self, gateway: Gateway, *, stages: Sequence[Step] = STAGES) -> None:
         self.gateway = gateway
+        gateway.in_flight = lambda: self.in_flight
         self.connections = Connections(gateway)
         self._stages = stages
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
@@ -221,6 +222,7 @@ class GatewayAddon:
             stages=self._stages,
         )
         passage.exchange = exchange
+        self.gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
         if len(verdict.decisions) == 0:
             raise RuntimeError("no stage decided")
         if verdict.action is Action.DENY:
@@ -440,6 +442,7 @@ class GatewayAddon:
         )
         if passage.meter is not None and passage.meter.owes:
             passage.meter.book(self.gateway.audit.append(event, required=False))
+            self.gateway.watch.hear(event, self.gateway.live.policy.limits)
         else:
             self.gateway.record(event)
 

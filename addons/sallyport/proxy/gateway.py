@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Protocol
 
 from sallyport.audit.events import Event
@@ -17,6 +18,7 @@ from sallyport.detect.ner.merge import merge
 from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.sections import Policy, mode_of
+from sallyport.proxy.watch import Watch
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 from sallyport.state.keyed import digest
@@ -221,6 +223,7 @@ class Gateway:
     key: 32 secret bytes from which fingerprints, conversations and placeholders are derived.
     id: name of this instance in the audit log. connect_to: curl-like overrides, shown in the audit.
     reload: builds a new snapshot from the files; raises OperatorError and changes nothing if they are bad.
+    in_flight: counts the exchanges under way.
     """
 
     live: Live
@@ -232,7 +235,12 @@ class Gateway:
     metering: Metering
     connect_to: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    in_flight: Callable[[], int] = lambda: 0
+    watch: Watch = field(init=False)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(self.id, self.record)
 
     def conversation(self, request: Request) -> str:
         """Return a digest that stays the same while a client resends a growing conversation.
@@ -285,6 +293,7 @@ class Gateway:
         """Queue an event. A full log counts the loss itself; what is decided stays decided."""
         with suppress(Exception):
             self.audit.append_nowait(event)
+        self.watch.hear(event, self.live.policy.limits)
 
     def connected_to(self, host: str, port: int = 443) -> str:
         """Return the lab address that takes a host's place, for the audit; empty if none does."""
@@ -294,4 +303,9 @@ class Gateway:
 
 def ports_for(gateway: Gateway, scanner: ScanOnce, meter: ExchangeMeter) -> Callable[[Exchange], Ports]:
     """Return the factory of an exchange's ports: one scanner, one meter, a vault scope per principal."""
-    return lambda exchange: Ports(scanner=scanner, vault=gateway.scope(exchange), meter=meter)
+
+    def ports(exchange: Exchange) -> Ports:
+        circumstances = cache(lambda: gateway.watch.circumstances(exchange, gateway.in_flight()))
+        return Ports(scanner, gateway.scope(exchange), meter, circumstances)
+
+    return ports

@@ -205,6 +205,7 @@ class GatewayMaster(master.Master):
             await asyncio.gather(task, return_exceptions=True)
             await asyncio.sleep(0.05)
             await self.gateway.metering.close()
+            await self.gateway.watch.close()
             self._record(EventKind.STOPPED)
 
     async def _listening(self, task: "asyncio.Task[None]") -> None:

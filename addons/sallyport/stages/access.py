@@ -1,9 +1,10 @@
 """What may be asked of providers at all, and by whom: operations, attachments, the operator's rules."""
 
-from sallyport.decision import Action, Decision, Finding, Mode
+from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Operation
-from sallyport.policy.condition import ConditionError, condition_input
+from sallyport.policy.condition import ConditionError
 from sallyport.policy.sections import Access, AccessRule
+from sallyport.stages.asking import input_for
 from sallyport.stages.stage import Ports
 
 
@@ -44,10 +45,7 @@ class AccessStage:
         return self._deny("access.default", "No rule of the policy permits this call.")
 
     async def _by_rules(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
-        findings: tuple[Finding, ...] = ()
-        if any(rule.when.reads("findings") for rule in section.rules):
-            findings = tuple(await ports.scanner.with_names())
-        given = condition_input(exchange, findings)
+        given = await input_for((rule.when for rule in section.rules), exchange, ports)
         permitted: AccessRule | None = None
         tried: Decision | None = None
         for rule in section.rules:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Principal
-from sallyport.policy.condition import Condition, ConditionError, ConditionInput, condition_input
+from sallyport.policy.condition import Condition, ConditionError, ConditionInput
 from sallyport.policy.limits import Ceilings, Dimension, Limit, Limits, Measure
+from sallyport.stages.asking import input_for
 from sallyport.stages.ledger import (
     MAX_AMOUNT,
     MAX_KEY_CHARS,
@@ -61,7 +62,7 @@ class LimitsStage:
         over = _over_ceiling(exchange, section, estimate)
         if over:
             return Decision(self.name, Action.DENY, "limits.ceiling", message=over, status=400)
-        given = condition_input(exchange)
+        given = await input_for(_conditions(section), exchange, ports)
         rules = [rule for rule in section.rules if rule.when is None or _holds(rule.when, given)]
         if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
             return Decision(
@@ -260,6 +261,13 @@ def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> st
             value = f"{tenant}:{value}"
         parts.append(f"{dimension}={quote(value, safe=_SAFE)}")
     return "/".join(parts)[:MAX_KEY_CHARS]
+
+
+def _conditions(section: Limits) -> Iterator[Condition]:
+    for rule in section.rules:
+        if rule.when is not None:
+            yield rule.when
+        yield from (factor.when for factor in rule.factors)
 
 
 def _holds(condition: Condition, given: ConditionInput) -> bool:

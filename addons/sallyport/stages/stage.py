@@ -1,11 +1,11 @@
 """The contract of a policy stage and the ports it may be given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from sallyport.decision import Decision, Finding
-from sallyport.exchange import Exchange
+from sallyport.exchange import Circumstances, Exchange
 from sallyport.policy.limits import Measure
 from sallyport.stages.ledger import Claim, Denied, Reserved
 
@@ -82,11 +82,13 @@ class Ports:
     """What a stage may reach beside the exchange and its own policy section.
 
     meter: None where nothing is counted, as in a scan; a stage that needs it then cannot decide.
+    circumstances: says what surrounds the exchange, the same whenever it is asked.
     """
 
     scanner: Scanner
     vault: Vault
     meter: Meter | None = None
+    circumstances: Callable[[], Circumstances] = Circumstances
 
 
 class Stage[Section](Protocol):

@@ -166,7 +166,7 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    model: as it may be written down. enforced: False where the policy only observes limits: everything is
+    model: as it may be written down. answer: what the ledger said, None where it was not asked. enforced: False where the policy only observes limits: everything is
     counted, nothing denied.
     """
 
@@ -193,6 +193,7 @@ class ExchangeMeter:
         self._told: int | None = None
         self._owed: dict[str, int] | None = None
         self.exchange = exchange
+        self.answer: Reserved | Denied | None = None
 
     @property
     def model(self) -> str:
@@ -234,11 +235,13 @@ class ExchangeMeter:
             if isinstance(answer, Reserved):
                 self._claims = tuple(claims)
                 self._metering.opened(self)
+                self.answer = answer
                 return answer
             fits_in_ms = answer.fits_in_ms
             wait_s = min(waits_s.get(denial.claim.key, 0.0) for denial in answer.denials)
             left_s = began + wait_s - asyncio.get_running_loop().time()
             if fits_in_ms is None or fits_in_ms / 1000 > left_s:
+                self.answer = answer
                 return answer
             await asyncio.sleep(max(0.005, fits_in_ms / 1000))
             answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)

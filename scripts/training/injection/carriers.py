@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Clean documents of many shapes, each with places where an instruction could be planted."""
 
 import json

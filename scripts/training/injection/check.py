@@ -1,3 +1,4 @@
+# ruff: noqa: S311
 """scripts/check_injection FILE: the shipped classifier on hand-written texts, by surface, language and length."""
 
 import argparse

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """English sentences of clean documents, by genre; imperatives in them speak to people or are instructions for use."""
 
 LISTS = {

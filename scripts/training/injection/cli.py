@@ -1,3 +1,4 @@
+# ruff: noqa: S311
 """scripts/train_injection DATA: trains, calibrates on left-out sources, writes the weights and the table.
 
 Prints seeds, versions, minutes, and the table of docs/models/injection.md. Needs SciPy, which Sallyport

@@ -1,3 +1,4 @@
+# ruff: noqa: S311
 """Writes the training texts: attacks by surface and language, and at least as many honest texts."""
 
 import random

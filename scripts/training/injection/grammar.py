@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """A small grammar: {name} is replaced by one of a list, {a|b|} by one of its alternatives, innermost first.
 
 {Name} is {name} with a capital, {name2} another {name}; an alternative that is the name of a list of names

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Attacks and honest texts in other languages: attack and honest for people's prompts, planted and clean for documents."""
 
 from training.injection import languages_east, languages_west

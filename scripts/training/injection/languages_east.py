@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Russian, Chinese, Japanese and Korean."""
 
 LISTS = {

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """German, French, Spanish, Italian, Portuguese, Dutch and Polish."""
 
 LISTS = {

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """English instructions planted in content: what they ask for (goals) and how they are put (frames)."""
 
 LISTS = {

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Records what the shipped weights say of fixed texts, for the parity test: python -m training.injection.record FILE."""
 
 import json

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """English descriptions of tools, honest and poisoned."""
 
 LISTS = {

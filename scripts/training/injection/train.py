@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Puts the training texts together: the shared sources, and what is generated around them."""
 
 from collections.abc import Collection, Sequence

@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """English prompts that people type: attacks on the model's rules, and honest prompts that use the same words."""
 
 LISTS = {
