@@ -76,9 +76,7 @@ def sallyport(*words: str) -> subprocess.CompletedProcess[str]:
 def reconciled(confdir: Path, *options: str) -> list[dict[str, Any]]:
     """Return the counters that were compared with the audit; fail if any of them differs."""
     policy = str(confdir.parent / "policy.yaml")
-    ran = sallyport(
-        "limits", "reconcile", "--json", "--policy", policy, "--confdir", str(confdir), *options
-    )
+    ran = sallyport("limits", "reconcile", "--json", "--policy", policy, "--confdir", str(confdir), *options)
     lines = [json.loads(line) for line in ran.stdout.splitlines()]
     assert ran.returncode == 0, [line for line in lines if not line["agrees"]] or ran.stderr
     return lines

@@ -54,9 +54,7 @@ def anthropic_client(user: str, retries: int = 0) -> anthropic.Anthropic:
 
 
 def gemini_client(user: str) -> genai.Client:
-    return genai.Client(
-        api_key=KEYS["google"], http_options=genai_types.HttpOptions(headers={HEADER: user})
-    )
+    return genai.Client(api_key=KEYS["google"], http_options=genai_types.HttpOptions(headers={HEADER: user}))
 
 
 def messages(text: str) -> list[Any]:

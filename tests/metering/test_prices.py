@@ -1,11 +1,13 @@
 """Prices against a table computed by hand from the providers' public price lists (US dollars per million)."""
 
+import random
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
 from sallyport.exchange import Usage
+from sallyport.metering import prices
 from sallyport.metering.prices import ContractPrice, PriceList, UnknownPrice
 
 AT = datetime(2026, 11, 1, tzinfo=UTC)
@@ -81,16 +83,33 @@ def test_an_unknown_model_has_no_price() -> None:
 
 
 def test_a_contract_price_comes_first_and_a_star_prices_what_nobody_knows() -> None:
-    prices = PriceList(
+    listed = PriceList(
         (
             ContractPrice("*", "*", Decimal(100), Decimal(200)),
             ContractPrice("openai", "gpt-4o*", Decimal(2), Decimal(8), cache_read=Decimal("0.5")),
         )
     )
-    assert prices.price("openai", OPENAI, "GPT-4o", CACHED, AT).micro_usd == 4_000 + 4_000 + 8_000
-    assert prices.price("azure", OPENAI, "gpt-4o", PLAIN, AT).source == "list"
-    assert prices.price("openai", OPENAI, "secret-model", PLAIN, AT).micro_usd == 100_000 + 100_000
+    assert listed.price("openai", OPENAI, "GPT-4o", CACHED, AT).micro_usd == 4_000 + 4_000 + 8_000
+    assert listed.price("azure", OPENAI, "gpt-4o", PLAIN, AT).source == "list"
+    assert listed.price("openai", OPENAI, "secret-model", PLAIN, AT).micro_usd == 100_000 + 100_000
 
 
 def test_a_price_is_rounded_up_so_that_nothing_is_free() -> None:
     assert PriceList().price("openai", OPENAI, "gpt-5-nano", Usage(input=1, output=0), AT).micro_usd == 1
+
+
+def test_known_rates_give_what_the_price_table_itself_calculates() -> None:
+    chosen = random.Random(7)
+    for host, model in {(host, model) for host, model, _, _ in BY_HAND}:
+        for _ in range(40):
+            size = chosen.choice((100, 10_000, 190_000, 400_000))
+            read, written = chosen.randrange(size), chosen.randrange(size)
+            usage = Usage(
+                input=read + written + chosen.randrange(size),
+                cache_read=read,
+                cache_write=written if host == ANTHROPIC else None,
+                output=size + chosen.randrange(size),
+                reasoning=chosen.randrange(size),
+            )
+            calculated = prices._calculated(host, model, usage, AT)
+            assert prices._listed(host, model, usage, AT) == calculated, (model, usage)

@@ -17,9 +17,11 @@ from rich.text import Text
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.text import printable
 from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
+from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.ledger import LedgerOption, open_ledger
+from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
@@ -31,6 +33,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+app.command()(behaviour)
 
 PolicyOption = Annotated[
     str, typer.Option("--policy", help="The policy in force, for units and names of limits: preset or file.")
@@ -69,14 +72,17 @@ def top(
 @app.command()
 def reset(
     key: KeyArgument,
+    policy: PolicyOption = "balanced",
     ledger: LedgerOption = None,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Forget what was used under a counter; what is under way stays. Recorded in the audit."""
+    limits = read_policy(policy, None).limits
     if not _ask(ledger, confdir, lambda opened: opened.reset(key)):
         raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
     _record(store, confdir, key, "reset")
+    tell(limits, key, "reset")
     typer.echo("reset")
 
 
@@ -91,7 +97,8 @@ def grant(
     confdir: ConfdirOption = None,
 ) -> None:
     """Add to a limit for a time. Grants add up. Recorded in the audit."""
-    rule = _rules(policy).get(key.partition("/")[0])
+    limits = read_policy(policy, None).limits
+    rule = next((r for r in limits.rules if r.id == key.partition("/")[0]), None)
     if rule is None:
         todo = "Give the policy in force with --policy"
         raise OperatorError("KEY", "the policy has no limit of that name", todo)
@@ -104,6 +111,7 @@ def grant(
 
     _ask(ledger, confdir, add)
     _record(store, confdir, key, "grant")
+    tell(limits, key, "grant")
     typer.echo(f"granted until {end:%Y-%m-%d %H:%M} UTC")
 
 

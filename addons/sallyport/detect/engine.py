@@ -22,7 +22,6 @@ from sallyport.detect.classifier.classifier import SURFACES, Classifier
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import Label, Labels
-from sallyport.detect.nearby import Nearby
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import FRAMED, Packs, Rule, load
 from sallyport.detect.presidio import Recognisers, search
@@ -268,13 +267,15 @@ class Detector:
             if kind not in rule.views or (rule.surfaces and surface not in rule.surfaces):
                 continue
             hint = self._hints[index]
-            words = None if hint is None or labels.has_tables else Nearby(hint, subject)
             for match in rule.pattern.finditer(subject):
                 deadline.check()
                 start, end = match.span(rule.group)
-                if words is not None and not words.between(start - _BEFORE - 4, end + _AFTER + 4):
+                if start < 0 or start == end:
                     continue
-                if start < 0 or start == end or _excused(rule, surface, text, match.span(), (start, end)):
+                low, high = max(0, start - _BEFORE - 4), min(len(text), end + _AFTER + 4)
+                if hint is not None and not hint.occurs(subject, low, high) and labels.column(start) is None:
+                    continue
+                if _excused(rule, surface, text, match.span(), (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)
@@ -304,7 +305,8 @@ class Detector:
         label = labels.of(start)
         if words is not None and self._spoken_for(words, label, text, start, end):
             return min(score + CONTEXT_WEIGHT, 1.0)
-        return score * OTHERWISE if label is not None and label.other and rule.kind is Kind.PII else score
+        doubted = words is not None and label is not None and label.other and rule.kind is Kind.PII
+        return score * OTHERWISE if doubted else score
 
     def _spoken_for(
         self, words: _Context, label: Label | None, text: str, start: int, end: int

@@ -89,16 +89,22 @@ _ENDS_WITH_NAME = " \"'`*]/#.°"
 _WORDS = 4
 """Words right before a value that can be its name where nothing sets name and value apart."""
 
+_QUOTED = " >|\t\r"
+"""What a line begins with before its text, in quoted mails too."""
+
 _SPENT = re.compile(r"\d{4}\S* ")
 """Another value: the words before it have named that one already."""
 
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _PARTS = re.compile(r"[_\W]+")
+_SENTENCE = re.compile(r"\w{7,}\. ")
+"""The end of a sentence; what is shorter before the full stop is an abbreviation ("Tel. privat")."""
+
 _DELIMITERS = ("\t", "|", ";", ",")
 _MAX_LINE = 4_000
 
 _OTHER = linear.pattern(
-    r"^id$|(?:^| )(?:order\w*|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
+    r"^id$|(?:^| )(?:order\w*|auftrag\w*|siparis|teile\w*|asset|asset tag|modified|waybill|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
     r"|encomenda|bestallning|invoice|rechnung\w*"
     r"|facture|factura|fattura|factuur|faktura|receipt|part|artikel\w*|article|articulo|articolo|item"
     r"|sku|product|produkt\w*"
@@ -112,7 +118,7 @@ _OTHER = linear.pattern(
     r"|created|updated|expires|duration|elapsed"
     r"|request|session|trace|span|job|batch|run|lot|quote|reference|ref|booking|transaction|txn|po|rma"
     r"|latitude|longitude|lat|lon|lng|coordinates|seed|priority|status|balance)s?"
-    r"(?: (?:no|nr|num|number|nummer|numero|n|id|code|key|ref|reference|hash|at|on|is))?$"
+    r"(?: (?:no|nr|num|number|nummer|numero|numaras?i?|n|id|code|key|ref|reference|hash|at|on|is))?$"
 )
 
 
@@ -131,21 +137,34 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
+    """Lines [start, end) of which the first names the columns of the others."""
+
     start: int
     end: int
     delimiter: str
     heads: tuple[str, ...]
 
 
+_NO_TABLE = _Table(0, 0, "", ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Neighbouring lines [start, end) that all hold a delimiter, and the tables among them, in order."""
+
+    start: int
+    end: int
+    tables: tuple[_Table, ...]
+
+
 class Labels:
-    """The labels of one text. Its tables are read when the first column is asked for."""
+    """The labels of one text. Of its lines only those are read for tables that stand around a place asked for."""
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._tables: list[_Table] | None = None
         self._known: dict[int, Label | None] = {}
-        self._line = -1
-        self._ends: list[int] = []
+        self._blocks: list[_Block] = []
+        self._line, self._table, self._ends = -1, _NO_TABLE, list[int]()
 
     def of(self, start: int) -> Label | None:
         """Return what the value that begins at `start` is called; None where nothing says."""
@@ -153,15 +172,22 @@ class Labels:
             self._known[start] = self._read(start)
         return self._known[start]
 
-    @property
-    def has_tables(self) -> bool:
-        """Whether a value may be named by the head of its column, far above it."""
-        if self._tables is None:
-            self._tables = _tables(self._text)
-        return bool(self._tables)
+    def column(self, start: int) -> str | None:
+        """Return the head of the column in which a place stands, which may be far above it."""
+        line = self._text.rfind("\n", max(0, start - _MAX_LINE - 1), start) + 1
+        if line == 0 and start > _MAX_LINE:
+            return None
+        if line != self._line:
+            self._line, self._table = line, self._table_of(line)
+            if self._table.heads:
+                self._ends = _ends(self._text[line : line + _MAX_LINE], self._table.delimiter)
+        if not self._table.heads or line == self._table.start:
+            return None
+        column = bisect_left(self._ends, start - line)
+        return self._table.heads[column] if column < len(self._table.heads) else None
 
     def _read(self, start: int) -> Label | None:
-        column = self._column(start)
+        column = self.column(start)
         name, key = (column, True) if column else self._before(start)
         if not name:
             return None
@@ -173,7 +199,8 @@ class Labels:
     def _before(self, start: int) -> tuple[str, bool]:
         """Return the name before a value, and whether it is written as a key."""
         before = self._text[max(0, start - REACH) : start]
-        before = before[before.rfind("\n") + 1 :] or before.rstrip()
+        line = before[before.rfind("\n") + 1 :]
+        before = line if line.strip(_QUOTED) else before.rstrip(_QUOTED + "\n")
         if before.endswith(", ") and (items := _ITEMS.search(before)):
             before = before[: items.span()[0]]
         if before.endswith(">") and (cell := _CELL.search(before)):
@@ -187,27 +214,57 @@ class Labels:
         quoted = before[: found.span()[0]].endswith(('"', "'"))
         return name, _KEY.fullmatch(name) is not None and (quoted or setter in "=>")
 
-    def _column(self, start: int) -> str | None:
-        if not self.has_tables or self._tables is None:
-            return None
-        place = bisect_right(self._tables, start, key=lambda table: table.start) - 1
-        if place < 0 or start >= self._tables[place].end:
-            return None
-        table = self._tables[place]
-        line = self._text.rfind("\n", 0, start) + 1
-        if line == table.start or start - line > _MAX_LINE:
-            return None
-        if line != self._line:
-            self._line, self._ends = line, _ends(self._text[line : line + _MAX_LINE], table.delimiter)
-        column = bisect_left(self._ends, start - line)
-        return table.heads[column] if column < len(table.heads) else None
+    def _table_of(self, line: int) -> _Table:
+        """Return the table to which the line that begins at `line` belongs; one without heads where there is none."""
+        place = bisect_right(self._blocks, line, key=_start) - 1
+        if place < 0 or line >= self._blocks[place].end:
+            end = _line_end(self._text, line)
+            if not _is_delimited(self._text[line:end]):
+                return _NO_TABLE
+            place += 1
+            self._blocks.insert(place, self._block(line, end))
+        tables = self._blocks[place].tables
+        place = bisect_right(tables, line, key=_start) - 1
+        return tables[place] if place >= 0 and line < tables[place].end else _NO_TABLE
+
+    def _block(self, start: int, end: int) -> _Block:
+        """Grow a line up and down to where a line holds no delimiter."""
+        text = self._text
+        while start > 0:
+            above = text.rfind("\n", 0, start - 1) + 1
+            if not _is_delimited(text[above:start]):
+                break
+            start = above
+        while end < len(text):
+            below = _line_end(text, end)
+            if not _is_delimited(text[end:below]):
+                break
+            end = below
+        return _Block(start, end, tuple(_tables(text[start:end], start)))
 
 
-def _tables(text: str) -> list[_Table]:
-    """Return the runs of lines that one delimiter parts as often as their first line, a row of names."""
+def _start(part: _Block | _Table) -> int:
+    return part.start
+
+
+def _line_end(text: str, start: int) -> int:
+    """Return where the line after this one begins."""
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end + 1
+
+
+def _is_delimited(line: str) -> bool:
+    return ";" in line or "|" in line or "\t" in line or line.count(",") > 1
+
+
+def _tables(text: str, offset: int) -> list[_Table]:
+    """Return the runs of lines that one delimiter parts as often as their first line, a row of names.
+
+    offset: where the text stands in the one that the tables are told for.
+    """
     found: list[_Table] = []
     open_table: _Table | None = None
-    previous, previous_at, at = "", 0, 0
+    previous, previous_at, at = "", offset, offset
     for line in text.split("\n"):
         end = at + len(line) + 1
         if open_table is not None:
@@ -247,7 +304,7 @@ def _listed(head: str) -> str:
 
 def _is_name(cell: str) -> bool:
     bare = cell.strip(" \"'*`")
-    return len(bare) <= 40 and not any(c.isdigit() for c in bare[:1]) and "@" not in bare and ". " not in bare
+    return len(bare) <= 40 and not any(c.isdigit() for c in bare[:1]) and "@" not in bare and not _SENTENCE.search(bare)
 
 
 def _ends(line: str, delimiter: str) -> list[int]:

@@ -3,14 +3,16 @@
 Texts may be str or, where they are ASCII, bytes; offsets are code points in both cases.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
 
 import re2  # type: ignore[import-untyped]
 
 _MAX_PATTERN_MEM = 8 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _MAX_SET_MEM = 256 << 20
+_NOWHERE = (-1, -1)
+_chars = re2._re2.BytesToCharLen
 
 
 class SyntaxUnknown(ValueError):
@@ -34,6 +36,9 @@ class Pattern(Protocol):
     def programsize(self) -> int: ...
     def search(self, text: str | bytes) -> Match | None: ...
     def finditer(self, text: str | bytes) -> Iterator[Match]: ...
+    def occurs(self, text: str | bytes, low: int, high: int) -> bool:
+        """Say whether it matches within text[low:high], bounds that lie in the text; bytes are not copied."""
+        ...
 
 
 def pattern(source: str, *, case_sensitive: bool = True) -> Pattern:
@@ -48,25 +53,61 @@ def pattern(source: str, *, case_sensitive: bool = True) -> Pattern:
 
 
 class _Compiled:
-    """A compiled pattern. search() goes to the engine itself: the library's own costs twice the matching."""
+    """A compiled pattern. It asks the engine itself: the library's own wrapper costs twice the matching."""
 
-    __slots__ = ("_engine", "_whole", "finditer", "groups", "pattern", "programsize")
+    __slots__ = ("_engine", "groups", "pattern", "programsize")
 
     def __init__(self, whole: Any) -> None:
-        self._whole = whole
         self._engine = whole._regexp
-        self.finditer: Callable[[str | bytes], Iterator[Match]] = whole.finditer
         self.groups: int = whole.groups
         self.pattern: str = whole.pattern
         self.programsize: int = whole.programsize
 
     def search(self, text: str | bytes) -> Match | None:
-        if type(text) is str:
-            if not text.isascii():
-                return cast("Match | None", self._whole.search(text))
-            text = text.encode()
-        spans = self._engine.Match(_ANYWHERE, text, 0, len(text))
+        if type(text) is str and not text.isascii():
+            return next(self._wide(text), None)
+        raw = text.encode() if isinstance(text, str) else text
+        spans = self._engine.Match(_ANYWHERE, raw, 0, len(raw))
         return None if spans[0][0] < 0 else _Found(spans)
+
+    def occurs(self, text: str | bytes, low: int, high: int) -> bool:
+        if isinstance(text, str):
+            text = text[low:high].encode()
+            low, high = 0, len(text)
+        found: bool = self._engine.Match(_ANYWHERE, text, low, high)[0][0] >= 0
+        return found
+
+    def finditer(self, text: str | bytes) -> Iterator[Match]:
+        if type(text) is str and not text.isascii():
+            return self._wide(text)
+        return map(_Found, self._spans(text.encode() if isinstance(text, str) else text))
+
+    def _spans(self, raw: bytes) -> Iterator[Sequence[tuple[int, int]]]:
+        """Yield the spans of each match and of its groups, in bytes."""
+        match, at, size = self._engine.Match, 0, len(raw)
+        while at <= size:
+            spans = match(_ANYWHERE, raw, at, size)
+            start, end = spans[0]
+            if start < 0:
+                return
+            yield spans
+            at = end if end > at else at + 1
+            while at == end + 1 and at < size and raw[at] & 0xC0 == 0x80:
+                at += 1
+
+    def _wide(self, text: str) -> Iterator[Match]:
+        """The same with offsets in code points, counted on from match to match."""
+        raw, seen, chars = text.encode(), 0, 0
+        for spans in self._spans(raw):
+            start = spans[0][0]
+            chars += _chars(raw, seen, start)
+            seen = start
+            yield _Found(
+                [
+                    (chars + _chars(raw, start, low), chars + _chars(raw, start, high)) if low >= 0 else _NOWHERE
+                    for low, high in spans
+                ]
+            )
 
 
 class _Found:

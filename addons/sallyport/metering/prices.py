@@ -82,25 +82,57 @@ class PriceList:
 
     def known_as(self, provider: str, host: str, model: str | None) -> str | None:
         """Return the name of a model in the price list, one for all its aliases; None for an unknown one."""
-        try:
-            return str(_find(host, model or "")[1].id)
-        except UnknownPrice:
-            own = self._own(provider, host, model or "")
-            return None if own is None else own.model
+        found = _known(host, model or "")
+        if found is not None:
+            return str(found[1].id)
+        own = self._own(provider, host, model or "")
+        return None if own is None else own.model
 
     def _own(self, provider: str, host: str, model: str) -> ContractPrice | None:
         """Return the contract price in force; one for every model gives way to a list price."""
         found = next((c for c in self._contract if c.model != "*" and c.covers(provider, model)), None)
         if found is not None:
             return found
-        try:
-            _find(host, model)
-        except UnknownPrice:
-            return next((c for c in self._contract if c.covers(provider, model)), None)
-        return None
+        if _known(host, model) is not None:
+            return None
+        return next((c for c in self._contract if c.covers(provider, model)), None)
 
 
 def _listed(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
+    """Return the list price. Ordinary usage of a model with one price is a sum over known rates."""
+    if not (usage.cache_write_1h or usage.audio_input or usage.audio_output or usage.searches):
+        rates = _rates(host, model, usage.tier, at.replace(minute=0, second=0, microsecond=0))
+        if rates is not None:
+            read, written = usage.cache_read or 0, usage.cache_write or 0
+            fresh = max(0, (usage.input or 0) - read - written)
+            counts = (fresh, read, written, usage.output or 0)
+            return sum((rate * count for rate, count in zip(rates, counts, strict=True)), Decimal(0)) / MICRO
+    return _calculated(host, model, usage, at)
+
+
+@lru_cache(maxsize=1024)
+def _rates(host: str, model: str, tier: str, hour: datetime) -> tuple[Decimal, ...] | None:
+    """Return the prices of a million fresh, cached, written and answered tokens; None where they are not fixed.
+
+    Within an hour no price changes its date or its time of day.
+    """
+    million = int(MICRO)
+    one_each = (
+        Usage(input=million, tier=tier),
+        Usage(input=million, cache_read=million, tier=tier),
+        Usage(input=million, cache_write=million, tier=tier),
+        Usage(output=million, tier=tier),
+    )
+    few = Usage(input=1000, cache_read=200, cache_write=300, output=100, reasoning=40, tier=tier)
+    try:
+        rates = tuple(_calculated(host, model, usage, hour) for usage in one_each)
+        price = _calculated(host, model, few, hour) * MICRO
+    except UnknownPrice:
+        return None
+    return rates if price == 500 * rates[0] + 200 * rates[1] + 300 * rates[2] + 100 * rates[3] else None
+
+
+def _calculated(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
     import genai_prices
 
     provider, found = _find(host, model)
@@ -137,15 +169,22 @@ def _cached_audio(usage: Usage) -> tuple[int | None, int | None]:
     return of_read if heard and read else None, both - of_read if heard and written else None
 
 
-@lru_cache(maxsize=1024)
 def _find(host: str, model: str) -> tuple[Any, Any]:
-    """Return provider and model of the price list. Raises UnknownPrice, which is not cached."""
+    """Return provider and model of the price list. Raises UnknownPrice."""
+    found = _known(host, model)
+    if found is None:
+        raise UnknownPrice("no list price")
+    return found
+
+
+@lru_cache(maxsize=1024)
+def _known(host: str, model: str) -> tuple[Any, Any] | None:
     from genai_prices import data_snapshot
 
     try:
         return data_snapshot.get_snapshot().find_provider_model(model, None, None, f"https://{host}/")
-    except LookupError as error:
-        raise UnknownPrice(f"no list price ({type(error).__name__})") from None
+    except LookupError:
+        return None
 
 
 def _micro(usd: Decimal) -> int:

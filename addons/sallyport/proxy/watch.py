@@ -8,7 +8,7 @@ from sallyport.exchange import Circumstances, Exchange
 from sallyport.policy.limits import Limit, Limits
 from sallyport.stages.ledger import Denied, Level, Reserved
 from sallyport.state.behaviour import Behaviour, Seen, Standing
-from sallyport.state.webhook import Notification, Webhook
+from sallyport.state.webhook import Fact, Notification, Webhook
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _HOUR = timedelta(hours=1)
@@ -102,7 +102,7 @@ class Watch:
             kind = None if rule is None else _passed(rule, level, level.key in denied)
             if rule is None or kind is None:
                 continue
-            facts = {
+            facts: dict[str, Fact] = {
                 "limit": rule.id,
                 "counter": level.key,
                 "measure": rule.measure.value,
@@ -125,7 +125,7 @@ class Watch:
             for r in standing.reasons
         ]
         about = f"{event.tenant} {event.principal} {event.at.isoformat()}"
-        facts = {
+        facts: dict[str, Fact] = {
             "principal": event.principal,
             "tenant": event.tenant,
             "score": round(standing.score, 3),
@@ -134,9 +134,7 @@ class Watch:
         self._webhook.tell(limits.webhook, Notification("anomaly", about, event.at, facts))
 
     def _lost(self, count: int) -> None:
-        self._record(
-            Event(kind=EventKind.NOTIFICATIONS_LOST, gateway=self._gateway, detail=f"lost_{count}")
-        )
+        self._record(Event(kind=EventKind.NOTIFICATIONS_LOST, gateway=self._gateway, detail=f"lost_{count}"))
 
 
 def _passed(rule: Limit, level: Level, denied: bool) -> str | None:

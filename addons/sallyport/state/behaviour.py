@@ -57,7 +57,8 @@ class Feature(StrEnum):
 class _Weight:
     """most: what the feature can bring to the score alone. floor: smallest deviation, in its own unit.
 
-    Of a mean the deviation is never taken below a quarter, so that a steady principal may vary by that much.
+    The deviation is never taken for less than half of the mean: of the steadiest principal, twice as much as
+    usual is not surprising yet, and five times as much is for certain.
     """
 
     most: float
@@ -129,7 +130,7 @@ class _Usual:
         self.deviation += (away - self.deviation) * weight
 
     def spread(self, floor: float) -> float:
-        return max(self.deviation, self.mean / 4, floor)
+        return max(self.deviation, self.mean / 2, floor)
 
     def surprise(self, value: float, floor: float) -> float:
         deviations = (value - self.mean) / self.spread(floor)

@@ -166,8 +166,8 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    model: as it may be written down. answer: what the ledger said, None where it was not asked. enforced: False where the policy only observes limits: everything is
-    counted, nothing denied.
+    model: as it may be written down. answer: what the ledger said, None where it was not asked.
+    enforced: False where the policy only observes limits: everything is counted, nothing denied.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ WAITS_S = (1.0, 2.0, 4.0, 8.0)
 CLOSE_WITHIN_S = 2.0
 SIGNATURE = "x-sallyport-signature"
 
-type Fact = str | int | float | None | list[dict[str, str | float]]
+type Fact = str | int | float | list[dict[str, str | float]] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ class Webhook:
         self._missed = 0
         self._task: asyncio.Task[None] | None = None
         self._sent_at = -1e9
+        self._hurry = asyncio.Event()
 
     def tell(self, receiver: Receiver, notification: Notification) -> None:
         """Queue a notification, unless the same was told before. Returns at once."""
@@ -100,6 +101,7 @@ class Webhook:
 
     async def close(self) -> None:
         """Send what waits if that is quick, and report the rest as lost."""
+        self._hurry.set()
         if self._task is not None and not self._task.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_WITHIN_S):
@@ -112,9 +114,7 @@ class Webhook:
         while self._waiting:
             receiver = self._receiver
             assert receiver is not None
-            wait_s = self._sent_at + receiver.min_interval_s - time.monotonic()
-            if wait_s > 0:
-                await asyncio.sleep(wait_s)
+            await self._pause(self._sent_at + receiver.min_interval_s - time.monotonic())
             batch = [self._waiting[place] for place in range(min(MAX_TOGETHER, len(self._waiting)))]
             self._sent_at = time.monotonic()
             taken = await self._try(receiver, batch)
@@ -133,8 +133,15 @@ class Webhook:
                 return True
             if not again or wait_s is None:
                 return False
-            await asyncio.sleep(wait_s)
+            await self._pause(wait_s)
         return False
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, unless the gateway stops."""
+        if seconds > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._hurry.wait()
 
     def _report(self) -> None:
         missed, self._missed = self._missed, 0

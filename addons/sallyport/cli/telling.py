@@ -1,0 +1,27 @@
+"""Telling the webhook of a policy what an operator did to a limit."""
+
+import asyncio
+import getpass
+from datetime import UTC, datetime
+
+import orjson
+import typer
+
+from sallyport.policy.limits import Limits
+from sallyport.state.webhook import Notification, post
+
+
+def tell(limits: Limits, key: str, what: str) -> None:
+    """Send one notification, and wait for it; say so on stderr if it was not taken. what: reset or grant."""
+    receiver = limits.webhook
+    if receiver is None:
+        return
+    now = datetime.now(UTC)
+    facts = {"limit": key.partition("/")[0], "counter": key, "by": getpass.getuser()}
+    told = Notification(f"limit.{what}", key, now, facts).plain()
+    body = orjson.dumps({"gateway": "cli", "notifications": [told]})
+    if asyncio.run(post(receiver, body)) is not None:
+        typer.echo(
+            f"the webhook did not take it: check limits.webhook.url and the variable {receiver.secret_env}",
+            err=True,
+        )
