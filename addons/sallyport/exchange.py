@@ -97,6 +97,7 @@ class Request:
 
     model: as the client named it, None where the call names none.
     tools: names of the tools declared in the request.
+    answers: how many it asks for at once; max_output_tokens is what all of them together may have.
     previous: id of an earlier response this request continues at the provider, if any.
     """
 
@@ -110,6 +111,7 @@ class Request:
     stream: bool = False
     max_output_tokens: int | None = None
     previous: str | None = None
+    answers: int = 1
 
 
 @dataclass(frozen=True, slots=True)

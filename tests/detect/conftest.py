@@ -16,7 +16,7 @@ def packs() -> Packs:
 
 @pytest.fixture(scope="session")
 def detector(packs: Packs) -> Detector:
-    detector = Detector(DetectionSettings(deadline_s=60.0), packs)
+    detector = Detector(DetectionSettings(deadline_s=60.0, cpu_s=60.0), packs)
     detector.warm()
     return detector
 

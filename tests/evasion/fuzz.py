@@ -112,7 +112,7 @@ def _restored(scope: object, pieces: Sequence[str]) -> str:
 
 def run(texts: int, seed: int) -> Fuzz:
     """Check this many texts. Raises AssertionError with the seed of the text that breaks a law."""
-    detector = Detector(DetectionSettings(cache_entries=0, deadline_s=60.0))
+    detector = Detector(DetectionSettings(cache_entries=0, deadline_s=60.0, cpu_s=60.0))
     detector.warm()
     fuzz = Fuzz(detector)
     disguises = [*characters(), *encodings(), *layered(), *apart()]

@@ -126,6 +126,8 @@ def test_a_score_lasts_over_the_turn_of_the_hour_and_fades_within_the_next():
     assert scores[1] > 0.95
     assert scores == sorted(scores, reverse=True)
     assert scores[-1] == 0
+    ten_past = spend_hour(behaviour, end + timedelta(minutes=10), calls=1)
+    assert behaviour.standing("acme", "ann", ten_past).score > 0.95
 
 
 def test_one_flood_moves_the_baseline_no_further_than_a_busy_hour():

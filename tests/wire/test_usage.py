@@ -411,13 +411,9 @@ CONVERSE = (
     ("messageStop", {"stopReason": "end_turn"}),
 )
 GROWING = [
-    {
-        "promptTokenCount": 900,
-        "totalTokenCount": 900,
-        "promptTokensDetails": GEMINI_ALL["promptTokensDetails"],
-    },
+    {"promptTokenCount": 900, "cachedContentTokenCount": 256, "totalTokenCount": 900},
     {"promptTokenCount": 900, "candidatesTokenCount": 10, "thoughtsTokenCount": 40, "totalTokenCount": 950},
-    GEMINI_ALL,
+    {name: count for name, count in GEMINI_ALL.items() if name != "cachedContentTokenCount"},
 ]
 GEMINI_CHUNKS = [gemini(counts) for counts in GROWING]
 

@@ -24,6 +24,7 @@ def detection_settings(policy: Policy) -> DetectionSettings:
         injection_false_alarms=policy.injection.max_false_alarms,
         min_score=min(policy.masking.min_score, 0.5),
         deadline_s=policy.detection.deadline_s,
+        cpu_s=policy.detection.cpu_s,
         max_chars=policy.detection.max_text_bytes,
         recognisers=policy.recogniser_files,
     )

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from sallyport.detect import linear
 from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.identifiers import IBAN_LENGTHS
 from sallyport.detect.normalise import Builder, View, normalise
 
 LAYERS = 2
@@ -30,14 +31,16 @@ _BASE32 = linear.pattern(r"\b(?:[A-Z2-7]{16,}|[a-z2-7]{16,})(?:={1,6}|\b)")
 _PERCENT = linear.pattern(r"(?:%[0-9a-fA-F]{2})+")
 _QUOTED = linear.pattern(r"(?:=[0-9a-fA-F]{2}|=\r?\n)+")
 _PLUSSED = linear.pattern(r"\b[A-Za-z0-9]+(?:\+[A-Za-z0-9]+){2,}\b")
-_ROTATED = linear.pattern(
-    r"(?i:\b(?:vtaber|qvfertneq|sbetrg|vafgehpgvba|cnffjbeq|flfgrz)"
-    r"|@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:pbz|bet|arg|vb|qr|se|rqh|tbi|px)\b)"
-    r"|\b(?:fx|tuc|kbko|uis?|cx)[-_][A-Za-z0-9]|\b[A-Z]{2}[0-9]{2}(?: ?[A-Z0-9]{4}){3}"
-)
 _ROTATION = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
     "nopqrstuvwxyzabcdefghijklmNOPQRSTUVWXYZABCDEFGHIJKLM",
+)
+_COUNTRIES = "|".join(IBAN_LENGTHS).translate(_ROTATION)
+_ROTATED = linear.pattern(
+    r"(?i:\b(?:vtaber|qvfertneq|sbetrg|vafgehpgvba|cnffjbeq|flfgrz)"
+    r"|@[a-z0-9-]+(?:\.[a-z0-9-]+)*\.(?:pbz|bet|arg|vb|qr|se|rqh|tbi|px)\b)"
+    r"|\b(?:fx|tuc|kbko|uis?|cx)[-_][A-Za-z0-9]"
+    rf"|\b(?:{_COUNTRIES})[0-9]{{2}}(?: ?[A-Z0-9]{{4}}){{3}}"
 )
 _SPACED = linear.pattern(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
 _ANY = linear.pattern(
@@ -53,6 +56,10 @@ _DIGITS = re.compile(r"[0-9]")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
 _BREAK = re.compile(r"[\r\n]")
 _NOT_HEX = re.compile(r"[^0-9a-fA-F]+")
+_ROTATED_WITH = 2_000
+"""Characters either side of a word in rot13 that are read with it."""
+
+_NAME_BEFORE = re.compile(r"[A-Za-z_]")
 _SHORT_GAP = 80
 """Characters between two escapes that are read with them: a line of quoted-printable."""
 _URL_SAFE = str.maketrans("-_", "+/")
@@ -62,9 +69,9 @@ def derived(view: View) -> View | None:
     """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing."""
     text = view.text
     subject = text.encode("ascii") if text.isascii() else text
-    rotated = _ROTATED.search(subject) is not None
+    rotated = _ROTATED.occurs(subject, 0, len(subject))
     escaped = normalise(text) if "&" in text or "\\" in text else view
-    if not rotated and escaped.text == text and _ANY.search(subject) is None:
+    if not rotated and escaped.text == text and not _ANY.occurs(subject, 0, len(subject)):
         return None
     out = Builder()
     for start, end, decoded in _runs(text):
@@ -78,7 +85,7 @@ def derived(view: View) -> View | None:
         _plussed(view, out)
     _spaced(view, out)
     if rotated:
-        _again(view, View(text.translate(_ROTATION)), out)
+        _rotate(view, out)
     if escaped.text != text:
         _again(view, escaped, out)
     result = out.view()
@@ -237,6 +244,9 @@ def _escaped(view: View, out: Builder, escape: linear.Pattern) -> None:
     done = -1
     for match in escape.finditer(text):
         start, end = match.span()
+        raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
+        if escape is _QUOTED and len(raw) == 1 and _is_assignment(text, start, raw):
+            continue
         if start > done:
             if done >= 0:
                 tail = _word_end(text, done)
@@ -248,13 +258,43 @@ def _escaped(view: View, out: Builder, escape: linear.Pattern) -> None:
                     done = -1
             if done < 0:
                 out.copy(view, _word_start(text, start), start)
-        raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
         low, high = view.span(start, end)
         out.block(low, high, normalise(raw.decode("utf-8", "replace")).text)
         done = end
     if done >= 0:
         out.copy(view, done, _word_end(text, done))
         out.block(*view.span(done - 1, done), "\n")
+
+
+def _is_assignment(text: str, start: int, raw: bytes) -> bool:
+    """Say whether what looks like one escape of quoted-printable is the beginning of a value: HOST=255.255.255.0.
+
+    Read as an escape, it would make another value of what is left. raw: the byte that it would stand for.
+    """
+    if raw[0] > 127:
+        return True  # no character of UTF-8 by itself
+    return (
+        text[start + 1 : start + 4].isdigit() and _NAME_BEFORE.match(text, start - 1 if start else len(text)) is not None
+    )
+
+
+def _rotate(view: View, out: Builder) -> None:
+    """Read what stands around words in rot13, up to the ends of lines or words, with every letter moved back."""
+    text = view.text
+    low = high = 0
+    for match in _ROTATED.finditer(text):
+        start, end = match.span()
+        if start - _ROTATED_WITH > high:
+            _rotate_part(view, low, high, out)
+            low = _word_start(text, start - _ROTATED_WITH)
+        high = max(high, _word_end(text, min(end + _ROTATED_WITH, len(text))))
+    _rotate_part(view, low, high, out)
+
+
+def _rotate_part(view: View, low: int, high: int, out: Builder) -> None:
+    if low < high:
+        _spelled(view, low, view.text[low:high].translate(_ROTATION), out)
+        out.block(*view.span(high - 1, high), "\n")
 
 
 def _plussed(view: View, out: Builder) -> None:

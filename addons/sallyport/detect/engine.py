@@ -12,6 +12,7 @@ import time
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from sallyport.data import rules_dir
@@ -23,7 +24,7 @@ from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import Label, Labels
 from sallyport.detect.normalise import View, normalise
-from sallyport.detect.packs import FRAMED, Packs, Rule, load
+from sallyport.detect.packs import FRAMED, Packs, Rule, Unless, load
 from sallyport.detect.presidio import Recognisers, search
 from sallyport.detect.seams import Ribbon, message, ribbons
 from sallyport.exchange import Segment, Surface
@@ -56,7 +57,9 @@ class DetectionSettings:
     kinds: which kinds at all. paranoia_*: highest level of rules that run, 1 (sure) to 4 (anything odd).
     entities: PII entities to report; None means all. min_score: PII and secrets below it are not reported;
     injection findings always are, for their points are added up (see injection_score).
-    deadline_s: for one scan() call; passed means ScanIncomplete. max_chars: of one segment, likewise.
+    deadline_s: for one scan() call; passed means ScanIncomplete. cpu_s: processor time of its thread,
+    likewise, for texts of a million characters together; for longer ones in proportion.
+    max_chars: of one segment, likewise.
     regions: whose national telephone formats count. recognisers: files in Presidio's recogniser format.
     cache_entries, cache_bytes: bounds of the result cache; 0 entries switches it off.
     injection_false_alarms: share of clean texts the classifier may report; None leaves it out.
@@ -69,6 +72,7 @@ class DetectionSettings:
     entities: frozenset[str] | None = None
     min_score: float = 0.5
     deadline_s: float = 5.0
+    cpu_s: float = 1.0
     max_chars: int = 8_000_000
     regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "IN", "BR", "AU")
     recognisers: tuple[Path, ...] = ()
@@ -98,17 +102,31 @@ class _Context:
         return None if names is None else cls(names, _words([w for w in words if w[0] != "="]))
 
 
+@lru_cache(maxsize=256)
+def _own_context(words: tuple[str, ...]) -> _Context | None:
+    """Return the context of an operator's recogniser, compiled once."""
+    return _Context.of(words)
+
+
 class _Deadline:
-    def __init__(self, seconds: float) -> None:
+    """What one scan may take: time on the clock, processor time of the thread that makes it, and hits."""
+
+    def __init__(self, seconds: float, cpu_s: float) -> None:
         self._end = time.monotonic() + seconds
+        self._cpu_end = time.thread_time() + cpu_s
         self._asked = 0
         self._hits = 0
 
+    @classmethod
+    def of(cls, settings: DetectionSettings, chars: int) -> _Deadline:
+        """chars: of all texts together."""
+        return cls(settings.deadline_s, settings.cpu_s * max(1.0, chars / 1_000_000))
+
     def check(self) -> None:
-        """Look at the clock now and then. Raises ScanIncomplete when the time is over."""
+        """Look at the clocks now and then. Raises ScanIncomplete when the time is over."""
         self._asked += 1
         if self._asked % _LOOK_AT_CLOCK == 1:
-            self.left()
+            self.look()
 
     def count(self) -> None:
         """Count a hit. Raises ScanIncomplete when there are more than anybody could look through."""
@@ -116,7 +134,14 @@ class _Deadline:
         if self._hits > MAX_FOUND:
             raise ScanIncomplete(_TOO_MANY)
 
+    def look(self) -> None:
+        """Look at both clocks. Raises ScanIncomplete."""
+        self.left()
+        if time.thread_time() > self._cpu_end:
+            raise ScanIncomplete("the scan used up its processor time")
+
     def left(self) -> float:
+        """Return the seconds left on the clock. Raises ScanIncomplete."""
         left = self._end - time.monotonic()
         if left <= 0:
             raise ScanIncomplete("the scan exceeded its deadline")
@@ -139,6 +164,7 @@ class Detector:
         named = sorted({w.lstrip("=") for rule in self._rules for w in rule.context if rule.kind is Kind.PII})
         self._named = _words(named)
         self._hints = [_hint(rule, self.settings.min_score) for rule in self._rules]
+        self._unless = [_joined(rule) for rule in self._rules]
         self._gate = Gate(self._rules)
         names = [rule.recogniser for rule in self._rules if rule.recogniser]
         self._recognisers = Recognisers(names, self.settings.regions, self.settings.recognisers)
@@ -160,7 +186,7 @@ class Detector:
     def warm(self) -> None:
         """Import and compile everything now (about four seconds). Raises OperatorError."""
         self._recognisers.warm()
-        self._scan(_WARM, Surface.USER, _Deadline(60.0))
+        self._scan(_WARM, Surface.USER, _Deadline(60.0, 60.0))
 
     def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]:
         """Return the findings of every segment, and of what is split over segments of one surface.
@@ -169,7 +195,7 @@ class Detector:
         rule is reported once per segment. A finding across a seam is reported in both its segments.
         Raises ScanIncomplete when any segment could not be scanned whole.
         """
-        deadline = _Deadline(self.settings.deadline_s)
+        deadline = _Deadline.of(self.settings, sum([len(s.text) for s in segments]))
         hits = [list(self._cached(s.text, s.surface, deadline)) for s in segments]
         for ribbon in ribbons(segments):
             self._join(ribbon, segments, hits, deadline)
@@ -199,7 +225,7 @@ class Detector:
         found: list[tuple[Hit, float]] = []
         views = list(_views(text))
         for view, kind in views:
-            deadline.left()
+            deadline.look()
             # What was decoded stands in a run that means nothing else: the longest there is taken out.
             for hit in self._search(view, kind, surface, deadline):
                 found.append((hit, hit.score if kind == "text" else 1.0))
@@ -212,7 +238,7 @@ class Detector:
         What the rules alone refuse is at least SURE. 0 where the classifier is off and no rule matches.
         Raises ScanIncomplete.
         """
-        hits = self._cached(segment.text, segment.surface, _Deadline(self.settings.deadline_s))
+        hits = self._cached(segment.text, segment.surface, _Deadline.of(self.settings, len(segment.text)))
         points = sum(h.score for h in hits if h.rule < len(self._rules) and self._kind(h.rule) is Kind.INJECTION)
         judged = self.classifier_probability(segment, points)
         return max(judged, SURE + (1.0 - SURE) * judged if points >= 1.0 - 1e-9 else 0.0)
@@ -275,7 +301,7 @@ class Detector:
                 low, high = max(0, start - _BEFORE - 4), min(len(text), end + _AFTER + 4)
                 if hint is not None and not hint.occurs(subject, low, high) and labels.column(start) is None:
                     continue
-                if _excused(rule, surface, text, match.span(), (start, end)):
+                if _excused(self._unless[index], surface, text, match.span(), (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)
@@ -285,7 +311,7 @@ class Detector:
                         deadline.count()
                         yield Hit(index, *view.span(low, high), score)
         for number, custom in enumerate(self._recognisers.custom):
-            yield from self._custom(number, custom.entity, view, deadline)
+            yield from self._custom(number, custom.entity, view, labels, deadline)
 
     def _confirmed(
         self, rule: Rule, text: str, start: int, end: int, deadline: _Deadline
@@ -322,17 +348,22 @@ class Detector:
         near = text[max(0, start - _BEFORE) : start] + "\n" + text[end : end + _AFTER]
         return words.near.search(near.lower()) is not None
 
-    def _custom(self, number: int, entity: str, view: View, deadline: _Deadline) -> Iterator[Hit]:
+    def _custom(
+        self, number: int, entity: str, view: View, labels: Labels, deadline: _Deadline
+    ) -> Iterator[Hit]:
         if Kind.PII not in self.settings.kinds:
             return
         if self.settings.entities is not None and entity not in self.settings.entities:
             return
         custom = self._recognisers.custom[number]
-        words = _words(custom.context)
+        words = _own_context(custom.context)
         for start, end, score in search(custom.loaded, view.text, deadline.left()):
-            near = view.text[max(0, start - _BEFORE) : start] + "\n" + view.text[end : end + _AFTER]
-            if words is not None and words.search(near.lower()):
-                score = min(1.0, score + CONTEXT_WEIGHT)
+            if words is not None and score < 1.0:
+                label = labels.of(start)
+                if self._spoken_for(words, label, view.text, start, end):
+                    score = min(1.0, score + CONTEXT_WEIGHT)
+                elif label is not None and label.other and score < SURE:
+                    score *= OTHERWISE
             if score >= self.settings.min_score:
                 yield Hit(len(self._rules) + number, *view.span(start, end), score)
 
@@ -431,8 +462,25 @@ def _enabled(rule: Rule, settings: DetectionSettings) -> bool:
     return rule.kind is not Kind.PII or settings.entities is None or rule.entity in settings.entities
 
 
-def _excused(rule: Rule, surface: Surface, text: str, match: tuple[int, int], value: tuple[int, int]) -> bool:
+def _joined(rule: Rule) -> tuple[Unless, ...]:
+    """Return the reasons not to report with those searched in the same place as one pattern."""
+    groups: dict[tuple[str, frozenset[Surface]], list[Unless]] = {}
     for unless in rule.unless:
+        groups.setdefault((unless.on, unless.surfaces), []).append(unless)
+    joined = []
+    for (on, surfaces), group in groups.items():
+        pattern = group[0].pattern
+        if len(group) > 1:
+            sources = (f"(?:{u.pattern.pattern})" for u in group)
+            pattern = linear.pattern("|".join(sources), case_sensitive=rule.case_sensitive)
+        joined.append(Unless(pattern, on, "", surfaces))
+    return tuple(joined)
+
+
+def _excused(
+    reasons: Sequence[Unless], surface: Surface, text: str, match: tuple[int, int], value: tuple[int, int]
+) -> bool:
+    for unless in reasons:
         if unless.surfaces and surface not in unless.surfaces:
             continue
         if unless.on == "value":
@@ -466,9 +514,10 @@ def _frame(text: str, value: tuple[int, int]) -> str:
 
 def _around(text: str, span: tuple[int, int]) -> tuple[int, int]:
     """Return the bounds of a span's line, at most 160 characters from it."""
-    low = max(text.rfind("\n", 0, span[0]) + 1, span[0] - 160)
-    high = text.find("\n", span[1])
-    return low, min(len(text) if high < 0 else high, span[1] + 160)
+    first, last = max(0, span[0] - 160), min(len(text), span[1] + 160)
+    low = text.rfind("\n", first, span[0])
+    high = text.find("\n", span[1], last)
+    return first if low < 0 else low + 1, last if high < 0 else high
 
 
 def _place(hit: Hit) -> tuple[int, int, int]:
@@ -514,7 +563,7 @@ def _revision(packs: Packs, settings: DetectionSettings, classifier: Classifier 
     digest = hashlib.blake2b(digest_size=16)
     digest.update(packs.revision.encode())
     digest.update((classifier.revision if classifier is not None else "").encode())
-    for name in sorted(set(settings.__slots__) - {"cache_entries", "cache_bytes", "deadline_s"}):
+    for name in sorted(set(settings.__slots__) - {"cache_entries", "cache_bytes", "deadline_s", "cpu_s"}):
         value = getattr(settings, name)
         stable = sorted(str(v) for v in value) if isinstance(value, frozenset) else value
         digest.update(f"{name}={stable}\0".encode())

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sallyport.detect import identifiers, telephone
+from sallyport.detect import identifiers, recogniser_files, telephone
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.errors import OperatorError
 
@@ -146,22 +146,6 @@ def _compiled(recogniser: PatternRecognizer) -> _Loaded:
 
 
 def _read(path: Path) -> Iterator[Custom]:
-    """Read a file in Presidio's recogniser format; only pattern and deny-list recognisers are taken."""
-    from presidio_analyzer import PatternRecognizer
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    todo = "Follow Presidio's recogniser YAML: recognizers: [{name, supported_entity, patterns}]"
-    try:
-        entries = YAML(typ="safe").load(path.read_text("utf-8"))["recognizers"]
-        for entry in entries:
-            plain = {k: v for k, v in entry.items() if k in _FIELDS}
-            recogniser = PatternRecognizer.from_dict(plain)
-            entity = recogniser.supported_entities[0]
-            context = tuple(str(w).lower() for w in recogniser.context or ())
-            yield Custom(entity, str(plain.get("name", entity)), context, _compiled(recogniser))
-    except (YAMLError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise OperatorError(path.name, f"is no recogniser file: {type(error).__name__}", todo) from None
-
-
-_FIELDS = frozenset({"name", "supported_entity", "supported_entities", "patterns", "deny_list", "context"})
+    for name, recogniser in recogniser_files.read(path):
+        entity = recogniser.supported_entities[0]
+        yield Custom(entity, name, tuple(recogniser.context or ()), _compiled(recogniser))

@@ -52,7 +52,9 @@ def phone(text: str, start: int, end: int, regions: tuple[str, ...]) -> Candidat
 
     regions: whose numbers count without a country code.
     """
-    value = _EXTENSION.split(text[start:end], maxsplit=1)[0]
+    value = text[start:end]
+    if value.upper() != value.lower():
+        value = _EXTENSION.split(value, maxsplit=1)[0]
     groups = _DIGITS.findall(value)
     if value.startswith(("+", "(+", "00")):
         valid, possible = international("".join(groups).removeprefix("00"))

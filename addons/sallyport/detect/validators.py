@@ -12,7 +12,7 @@ from sallyport.detect.shapes import base62_crc32
 
 _PLACEHOLDER = re.compile(
     r"(?i)^(?:your|my|the|some|an?|insert|enter|replace|put|paste|add)[-_ ]|example|sample|dummy|placeholder"
-    r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|xxxx"
+    r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|(?:token|key|string|secret)here$|xxxx"
     r"|\*\*\*|\.\.\.|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
     r"|^(?:none|null|nil|undefined|true|false|todo|tbd|n/?a|test|testing|password|passwd|secret|token|string|str"
     r"|abc123|foo|bar|baz|foobar|hunter2?|qwerty|empty|default|optional|required|value)$"
@@ -33,7 +33,25 @@ def entropy(text: str) -> float:
 
 def is_placeholder(value: str) -> bool:
     """Say whether a value plainly stands for another: an example, a variable, a mask."""
-    return bool(_PLACEHOLDER.search(value)) or len(set(value)) <= 3
+    return bool(_PLACEHOLDER.search(value)) or len(set(value)) <= 3 or _typed_along(value) >= _ALONG
+
+
+_ALONG = 0.5
+"""Share of a value in rows such as abc, 4567 or aaa from which somebody made it up; of a random key 0.02 is."""
+
+
+def _typed_along(value: str) -> float:
+    """Return the share of letters and digits in rows of three and more that repeat or count up.
+
+    A share, so that a made-up ending does not make an example of the real key before it.
+    """
+    bare = [ord(c) for c in value.lower() if c.isalnum()]
+    rows = length = 0
+    for place, code in enumerate(bare):
+        step = code - bare[place - 1] if place else -1
+        length = length + 1 if step in (0, 1) else 1
+        rows += 3 if length == 3 else length > 3
+    return rows / len(bare) if bare else 0.0
 
 
 def luhn(value: str) -> bool:
@@ -71,9 +89,31 @@ def _is_reference(value: str) -> bool:
 
 
 def _is_mixed(value: str) -> bool:
-    """Letters and digits; letters alone if their case changes more often than between words."""
+    """Letters and digits; letters alone if their case changes more often than between words, or no word is in them."""
     letters, figures = re.search(r"[A-Za-z]", value), re.search(r"\d", value)
-    return bool(letters) and (bool(figures) or (len(value) >= 24 and _turns(value) >= 0.19 * len(value)))
+    if not letters or figures:
+        return bool(letters)
+    return (len(value) >= 24 and _turns(value) >= 0.19 * len(value)) or _unspeakable(value)
+
+
+_CONSONANTS = re.compile(r"(?i)[b-df-hj-np-tv-xz]{4}")
+
+
+def _unspeakable(value: str) -> bool:
+    """Twenty letters and more with few vowels: in words two of five are, of random letters one of five is."""
+    letters = re.sub(r"[^a-z]", "", value.lower())
+    vowels = sum(c in "aeiou" for c in letters)
+    return len(letters) >= 20 and vowels <= 0.27 * len(letters) and bool(_CONSONANTS.search(value))
+
+
+def number_key(value: str) -> bool:
+    """A key of digits alone, which only its name can tell from any other number."""
+    return len(set(value)) >= 5 and not is_placeholder(value) and not value.endswith("00000")
+
+
+def upper_key(value: str) -> bool:
+    """An access key id in capitals: digits among the letters, or letters that make no word."""
+    return not is_placeholder(value) and entropy(value) >= 2.9 and (_turns(value) >= 3 or _unspeakable(value))
 
 
 def told_key(value: str) -> bool:
@@ -265,6 +305,8 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "strong_key": strong_key,
     "mixed_key": mixed_key,
     "told_key": told_key,
+    "number_key": number_key,
+    "upper_key": upper_key,
     "vendor_key": vendor_key,
     "password": password,
     "spoken_password": spoken_password,

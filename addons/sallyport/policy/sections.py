@@ -296,6 +296,13 @@ class Detection(Section):
         le=60,
         description="Time for all detection of one request; missed means could not decide, so refused.",
     )
+    cpu_s: float = Field(
+        default=1.0,
+        gt=0,
+        le=60,
+        description="Processor time for the rules and the injection model per request of up to a million "
+        "characters, in proportion for longer ones; beyond it refused, like after `deadline_s`.",
+    )
     paranoia: Paranoia = Field(
         default=1, description="Secret rules up to this level take part: 1 sure, 4 suspicious."
     )

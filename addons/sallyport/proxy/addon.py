@@ -270,6 +270,8 @@ class GatewayAddon:
 
     async def _dispatch(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
         """Make the event durable, put the body in place, and only then open the gate."""
+        if not flow.client_conn.connected:
+            return  # Nobody waits any more: it stays unadmitted, and its end gives back what it had reserved.
         request = flow.request
         if passage.verdict is not None and passage.verdict.edits and _is_signed(request):
             signed = intake.refuse("signed_body", "The body is signed and had to be changed.", 403)
@@ -461,7 +463,7 @@ class GatewayAddon:
             for segment in answer.segments:
                 meter.hear(segment.text)
         # A stream that broke off was answered as far as it went; an answer never seen whole was not read.
-        failed = detail.startswith("upstream.") and passage.tap is None
+        failed = detail.startswith("upstream.") and detail not in FINAL and passage.tap is None
         if kind is EventKind.BROKEN and passage.tap is None and answer is not None and answer.status < 400:
             answer = None
         return meter.settle(answer, size, failed=failed)

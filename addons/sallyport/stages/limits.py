@@ -6,6 +6,8 @@ What is reserved here is an estimate; it is settled from what the provider repor
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
+from hashlib import blake2b
+from ipaddress import IPv6Address, IPv6Network
 from urllib.parse import quote
 
 from sallyport.decision import Action, Decision, Mode
@@ -35,6 +37,7 @@ RETRY_WITHIN_MS = 60_000
 _SHARE = "The counters cannot be reached, and until they can only a part of each limit may be used."
 _NO_CEILINGS = Ceilings()
 _SAFE = " :@+,;()[]!*'$&"
+_SAFE_TENANT = _SAFE.replace(":", "")
 _MONEY = {Measure.COST, Measure.CREDITS}
 
 
@@ -59,22 +62,27 @@ class LimitsStage:
         if meter is None:
             raise RuntimeError("limits without counters")
         estimate = meter.estimate(section.assumed_output_tokens)
+        unfit = None
         over = _over_ceiling(exchange, section, estimate)
         if over:
-            return Decision(self.name, Action.DENY, "limits.ceiling", message=over, status=400)
+            unfit = Decision(self.name, Action.DENY, "limits.ceiling", message=over, status=400)
+            if meter.enforced:
+                return unfit
         given = await input_for(_conditions(section), exchange, ports)
         rules = [rule for rule in section.rules if rule.when is None or _holds(rule.when, given)]
         if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
-            return Decision(
+            unfit = unfit or Decision(
                 self.name,
                 Action.DENY,
                 "limits.no_price",
                 message="This model has no known price, and a budget applies. Use another model, or ask "
                 f"{section.ask} to give it a price.",
             )
+            if meter.enforced:
+                return unfit
         asked = [a for rule in rules for a in _asked(rule, exchange, section, meter.model, estimate, given)]
         if not asked:
-            return Decision(self.name, Action.ALLOW, "limits.none")
+            return unfit or Decision(self.name, Action.ALLOW, "limits.none")
         waits_s = {a.claim.key: a.rule.wait_s for a in asked}
         try:
             answer = await meter.reserve([(a.rule.measure, a.claim) for a in asked], waits_s)
@@ -97,7 +105,7 @@ class LimitsStage:
             if answer.local:
                 return replace(decision, message=f"{_SHARE} {decision.message}")
             return decision
-        return self._within(asked, answer.levels, section)
+        return unfit or self._within(asked, answer.levels, section)
 
     def _within(self, asked: Sequence[_Asked], levels: Sequence[Level], section: Limits) -> Decision:
         """Say that there is room; or, where a limit only observes, that there would not be."""
@@ -245,22 +253,40 @@ def _keys(rule: Limit, exchange: Exchange, who: Principal, model: str) -> Iterat
         Dimension.OPERATION: request.operation.value,
         Dimension.NETWORK: client.address,
     }
-    for role in (who.roles or ("",)) if Dimension.ROLE in rule.by else ("",):
+    for role in dict.fromkeys(who.roles or ("",)) if Dimension.ROLE in rule.by else ("",):
         yield counter_key(rule, {**values, Dimension.ROLE: role}, who.tenant)
 
 
 def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> str:
-    """Return the name of a counter: the limit, then what it counts apart.
+    """Return the name of a counter: the limit, then what it counts apart; never the same for two.
 
-    The same name in two tenants is two people, and two roles.
+    The same name in two tenants is two people, and two roles. A name that is too long ends in its digest.
     """
     parts = [rule.id]
     for dimension in rule.by:
         value = values[dimension]
+        if dimension is Dimension.NETWORK:
+            value = _network(value)
+        shown = quote(value, safe=_SAFE)
         if dimension in (Dimension.PRINCIPAL, Dimension.ROLE):
-            value = f"{tenant}:{value}"
-        parts.append(f"{dimension}={quote(value, safe=_SAFE)}")
-    return "/".join(parts)[:MAX_KEY_CHARS]
+            shown = f"{quote(tenant, safe=_SAFE_TENANT)}:{shown}"
+        parts.append(f"{dimension}={shown}")
+    key = "/".join(parts)
+    if len(key) <= MAX_KEY_CHARS:
+        return key
+    digest = blake2b(key.encode(), digest_size=16).hexdigest()
+    return f"{key[: MAX_KEY_CHARS - len(digest) - 1]}#{digest}"
+
+
+def _network(address: str) -> str:
+    """Return whom an address stands for: of IPv6 a /64, in which every host makes up addresses as it likes."""
+    if ":" not in address:
+        return address
+    try:
+        ip = IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(ip.ipv4_mapped or IPv6Network((ip, 64), strict=False))
 
 
 def _conditions(section: Limits) -> Iterator[Condition]:

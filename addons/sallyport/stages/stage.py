@@ -63,6 +63,11 @@ class Meter(Protocol):
         """The model's name as prices know it, "other" where they do not: an alias is no second counter."""
         ...
 
+    @property
+    def enforced(self) -> bool:
+        """False where the policy only observes limits: all is counted, nothing denied."""
+        ...
+
     def estimate(self, assumed_output_tokens: int) -> Estimate: ...
 
     async def reserve(

@@ -8,6 +8,7 @@ every part of it can be named with its value and what is usual.
 No clock: times come with what is heard and asked. Not thread-safe: one event loop hears and asks.
 """
 
+from array import array
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ SURPRISING, CERTAIN = 2.0, 8.0
 """Deviations above the mean at which surprise begins, and at which it is whole."""
 
 MAX_PRINCIPALS = 10_000
+"""Each takes some 4 KB."""
+
 MAX_NAMES = 64
 """Models, and hosts, that are remembered of a principal; the one not used for longest makes way."""
 
@@ -150,7 +153,7 @@ class _Profile:
 
     usual: dict[Feature, _Usual] = field(default_factory=lambda: {name: _Usual() for name in COUNTED})
     hours: int = 0
-    by_hour: list[float] = field(default_factory=lambda: [0.0] * (_HOURS_OF_DAY * _DAY_KINDS))
+    by_hour: "array[float]" = field(default_factory=lambda: array("d", bytes(8 * _HOURS_OF_DAY * _DAY_KINDS)))
     models: OrderedDict[str, None] = field(default_factory=OrderedDict)
     hosts: OrderedDict[str, None] = field(default_factory=OrderedDict)
     hour: int = -1

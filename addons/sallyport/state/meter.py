@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from sallyport.exchange import Exchange, Response, Usage
+from sallyport.exchange import Exchange, Operation, Response, Usage
+from sallyport.metering.attached import attached_tokens
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
 from sallyport.policy.limits import Limits, Measure, StoreDown
@@ -19,6 +20,7 @@ from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
 
 _SETTLE_TRIES = 5
+_PROBE_EVERY_S = 1.0
 _ENDED_WITHIN_S = 0.3
 """So long a denial waits for the booking of exchanges that have just ended here."""
 
@@ -36,13 +38,21 @@ class Tariff:
 
     def cost(self, exchange: Exchange, usage: Usage) -> int | None:
         """Return millionths of a dollar; None where nobody knows the price."""
+        cost = self._price(exchange, usage)
+        if cost is None:
+            # A report that no price list can make sense of is no gift: its tokens have an ordinary price.
+            given = max(usage.input or 0, (usage.cache_read or 0) + (usage.cache_write or 0))
+            cost = self._price(exchange, Usage(input=given, output=usage.output))
+        return 0 if cost is None and self.unknown_is_free else cost
+
+    def _price(self, exchange: Exchange, usage: Usage) -> int | None:
         request = exchange.request
         try:
             return self.prices.price(
                 request.provider, exchange.host, request.model, usage, exchange.received_at
             ).micro_usd
         except UnknownPrice:
-            return 0 if self.unknown_is_free else None
+            return None
 
     def credits(self, cost: int | None) -> int | None:
         """Return millionths of a credit."""
@@ -103,14 +113,25 @@ class Metering:
         for exchange_id in orphans:
             await self._settle(exchange_id, {})
         while True:
+            answers = False
             with suppress(LedgerUnavailable):
                 await self.ledger.sweep()
+                answers = True
                 if self.recover is not None:
                     await self.recover()
-            await asyncio.sleep(self.lease_ms / 3000)
+            await self._until_next(answers)
             for meter in list(self._open.values()):
                 with suppress(LedgerUnavailable):
                     await self.ledger.renew(meter.exchange.id, self.lease_ms)
+
+    async def _until_next(self, answers: bool) -> None:
+        """Wait for a third of a lease, or a second where the store has been away meanwhile and is owed."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self.lease_ms / 3000
+        while (left_s := end - loop.time()) > 0:
+            await asyncio.sleep(min(_PROBE_EVERY_S, left_s))
+            if not answers or (isinstance(self.ledger, Fallback) and self.ledger.away):
+                return
 
     def later(
         self,
@@ -196,28 +217,39 @@ class ExchangeMeter:
         self.answer: Reserved | Denied | None = None
 
     @property
+    def enforced(self) -> bool:
+        return self._enforced
+
+    @property
+    def _is_billed(self) -> bool:
+        """Whether providers charge for it: what nobody here reads is not free, unless it sends nothing."""
+        operation = self.exchange.request.operation
+        return operation.is_billed or (operation is Operation.OPAQUE and self._request_bytes > 0)
+
+    @property
     def model(self) -> str:
         request = self.exchange.request
         known = self._tariff.prices.known_as(request.provider, self.exchange.host, request.model)
         return known or ("other" if request.model else "")
 
     def input(self) -> Count:
-        """Return the tokens of the request's texts, and what its format adds to each."""
+        """Return the tokens of the request: its texts, what its format adds to each, and what is attached."""
         if self._input is None:
             request = self.exchange.request
             count = self._metering.tokens.count([s.text for s in request.segments], request.model)
-            self._input = replace(count, tokens=count.tokens + PER_TEXT * len(request.segments))
+            more = PER_TEXT * len(request.segments) + attached_tokens(request.attachments)
+            self._input = replace(count, tokens=count.tokens + more)
         return self._input
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
         request = self.exchange.request
         output = request.max_output_tokens
         if output is None:
-            output = assumed_output_tokens if request.operation.generates else 0
+            output = assumed_output_tokens * request.answers if request.operation.generates else 0
         self._expected_output = output
-        tokens = self.input().reserved if request.operation.is_billed else 0
+        tokens = self.input().reserved if self._is_billed else 0
         cost: int | None = 0
-        if request.operation.is_billed:
+        if self._is_billed:
             cost = self._tariff.cost(self.exchange, Usage(input=tokens, output=output))
         self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
@@ -300,8 +332,7 @@ class ExchangeMeter:
         heard of the answer count; where the client did not wait for an answer, the estimate does, for the
         provider works on.
         """
-        request = self.exchange.request
-        if not request.operation.is_billed or failed or (answer is not None and answer.status >= 400):
+        if not self._is_billed or failed or (answer is not None and answer.status >= 400):
             self._owe(_NOTHING, 0, response_bytes)
             return Metered(None, cost_micro_usd=0)
         if answer is None or (answer.status == 0 and not self._heard and not self._output):

@@ -245,8 +245,9 @@ class BedrockConverse(JsonDialect):
         return tool_names(payload)
 
     def limit(self, payload: dict[str, Json]) -> int | None:
-        config = payload.get("inferenceConfig")
-        return fields.limit(config, "maxTokens") if type(config) is dict else None
+        configs = (payload.get("inferenceConfig"), payload.get("additionalModelRequestFields"))
+        limits = (fields.limit(c, "maxTokens", "max_tokens") for c in configs if type(c) is dict)
+        return max((limit for limit in limits if limit), default=None)
 
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         return Response(

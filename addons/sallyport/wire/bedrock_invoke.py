@@ -148,12 +148,15 @@ class BedrockInvoke(JsonDialect):
         return tool_names(payload.get("tools")) or bedrock_converse.tool_names(payload)
 
     def limit(self, payload: dict[str, Json]) -> int | None:
-        found = fields.limit(payload, *_LIMITS)
+        found = [fields.limit(payload, *_LIMITS)]
         for name, limits in _CONFIGS.items():
             config = payload.get(name)
-            if found is None and type(config) is dict:
-                found = fields.limit(config, *limits)
-        return found
+            if type(config) is dict:
+                found.append(fields.limit(config, *limits))
+        return max((limit for limit in found if limit), default=None)
+
+    def answers(self, payload: dict[str, Json]) -> int:
+        return fields.answers(payload, "n", "num_generations")
 
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         dialect = _speaker(payload)

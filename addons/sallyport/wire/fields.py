@@ -81,22 +81,24 @@ def stream(body: dict[str, Json], call: Call) -> bool:
 
 
 def limit(body: dict[str, Json], *names: str) -> int | None:
-    """Return the first token limit that is given. Raises WireError (wire.type) if it is no whole number."""
-    for name in names:
-        found = body.get(name)
-        if found is None:
-            continue
-        number = count(found)
-        if number is None:
-            raise WireError("wire.type", f"/{name}")
-        return number
-    return None
+    """Return the largest token limit that is given: which of several a provider goes by, it alone knows.
+
+    0 is none: protobuf cannot tell it from an absent one. Raises WireError (wire.type) if one is no whole number.
+    """
+    return max((whole(body.get(name), name) for name in names), default=0) or None
 
 
-def times(number: int | None, factor: Json) -> int | None:
-    """Return a limit for all of several answers: number times a factor, where one is given."""
-    many = count(factor)
-    return number * many if number is not None and many and many > 1 else number
+def answers(body: dict[str, Json], *names: str) -> int:
+    """Return how many answers a request asks for, 1 if it does not say. Raises WireError as limit() does."""
+    return max(1, *(whole(body.get(name), name) for name in names))
+
+
+def whole(value: Json, name: str) -> int:
+    """Return a number of a request, 0 if it is absent. Raises WireError (wire.type) if it is no whole number."""
+    number = 0 if value is None else count(value)
+    if number is None:
+        raise WireError("wire.type", f"/{name}")
+    return number
 
 
 def previous(body: dict[str, Json], *names: str) -> str | None:

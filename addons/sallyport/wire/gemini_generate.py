@@ -76,9 +76,10 @@ class GeminiGenerate(JsonDialect):
         return tuple(names)
 
     def limit(self, payload: dict[str, Json]) -> int | None:
-        config = _get(_inner(payload), "generationConfig")
-        tokens = _whole(_get(config, "maxOutputTokens"))
-        return fields.times(tokens, _whole(_get(config, "candidateCount")))
+        return _largest(payload, "maxOutputTokens") or None
+
+    def answers(self, payload: dict[str, Json]) -> int:
+        return max(1, _largest(payload, "candidateCount"))
 
     def previous(self, payload: dict[str, Json]) -> str | None:
         """Return the cached content the request builds on: earlier text that is not in this body."""
@@ -199,16 +200,18 @@ def _inner(payload: dict[str, Json]) -> Json:
     return _get(payload, "generateContentRequest") or payload
 
 
-def _whole(value: Json) -> int | None:
-    """Return a limit; protobuf JSON also writes integers as strings. Raises WireError for others."""
-    if value is None:
-        return None
+def _largest(payload: dict[str, Json], name: str) -> int:
+    """Return a number of the configuration, in whichever of the spellings it is largest; 0 if it is in none."""
+    inner = _inner(payload)
+    configs = [fields.get(inner, spelling) for spelling in ("generationConfig", "generation_config")]
+    return max(_whole(fields.get(config, spelling)) for config in configs for spelling in (name, snake(name)))
+
+
+def _whole(value: Json) -> int:
+    """Return a number, 0 if absent; protobuf JSON also writes integers as strings. Raises WireError for others."""
     if type(value) is str and re.fullmatch(r"[0-9]{1,15}", value):
         return int(value)
-    number = fields.count(value)
-    if number is None:
-        raise WireError("wire.type", "/generationConfig")
-    return number
+    return fields.whole(value, "generationConfig")
 
 
 def _index(candidate: Json, place: int) -> int:

@@ -34,6 +34,7 @@ class JsonDialect(ABC):
         self.check(payload, call.operation)
         reading = walk(payload, self.request)
         self._read_unused_model(payload, call, reading)
+        limit, answers = self.limit(payload), self.answers(payload)
         return Request(
             provider=call.provider,
             dialect=self.name,
@@ -43,8 +44,9 @@ class JsonDialect(ABC):
             attachments=tuple(reading.attachments),
             tools=self.tools(payload),
             stream=fields.stream(payload, call),
-            max_output_tokens=self.limit(payload),
+            max_output_tokens=None if limit is None else limit * answers,
             previous=self.previous(payload),
+            answers=answers,
         )
 
     @staticmethod
@@ -79,8 +81,12 @@ class JsonDialect(ABC):
         return ()
 
     def limit(self, payload: dict[str, Json]) -> int | None:
-        """Return the most tokens that all answers together may have, as the request says."""
+        """Return the most tokens that each answer may have, as the request says."""
         return None
+
+    def answers(self, payload: dict[str, Json]) -> int:
+        """Return how many answers the request asks for."""
+        return 1
 
     def previous(self, payload: dict[str, Json]) -> str | None:
         """Return the id of what the request continues."""

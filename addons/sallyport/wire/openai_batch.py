@@ -101,6 +101,7 @@ class OpenAIBatch:
             segments=tuple(reading.segments),
             attachments=tuple(reading.attachments),
             tools=tools_of(lines),
+            answers=max(1, len(lines)),
         )
 
     def read_response(self, body: bytes, status: int) -> Response:

@@ -218,8 +218,10 @@ class OpenAIChat(JsonDialect):
         )
 
     def limit(self, payload: dict[str, Json]) -> int | None:
-        tokens = fields.limit(payload, "max_completion_tokens", "max_tokens")
-        return fields.times(tokens, payload.get("n"))
+        return fields.limit(payload, "max_completion_tokens", "max_tokens")
+
+    def answers(self, payload: dict[str, Json]) -> int:
+        return fields.answers(payload, "n")
 
     def ask_usage(self, body: bytes) -> bytes | None:
         return openai_common.ask_usage(body)

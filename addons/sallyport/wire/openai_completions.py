@@ -38,10 +38,9 @@ class OpenAICompletions(OpenAIChat):
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return ()
 
-    def limit(self, payload: dict[str, Json]) -> int | None:
-        tokens = fields.limit(payload, "max_tokens")
-        answers = max(fields.count(payload, "n") or 1, fields.count(payload, "best_of") or 1)
+    def answers(self, payload: dict[str, Json]) -> int:
+        answers = fields.answers(payload, "n", "best_of")
         prompts = payload.get("prompt")
         if type(prompts) is list and prompts and type(prompts[0]) is not int:
             answers *= len(prompts)  # one answer for each prompt
-        return fields.times(tokens, answers)
+        return answers

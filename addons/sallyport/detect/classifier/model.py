@@ -1,7 +1,7 @@
 """The network that judges windows of sentences: embed, sum, one hidden layer per kind of surface.
 
-A text is as suspicious as its most suspicious window of one to ten sentences, so that what surrounds a
-planted sentence cannot hide it.
+A text is as suspicious as its most suspicious window of one to four sentences, so that what surrounds a
+planted sentence cannot hide it. What stands around a window is read as its surroundings, apart from it.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 
 from sallyport.detect.classifier.features import Indexes, Words, words
 
-SCALES = (1, 2, 4, 10)
+SCALES = (1, 2, 4)
 """Sentences in a window."""
+
+REACH = 5
+"""Sentences on either side of a window that are read with it: an order stands out where nothing else orders."""
 
 SHORT = 8
 """Words below which a window counts as this long, so that two words alone convince nobody."""
@@ -29,7 +32,7 @@ type Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The layers of one surface class: (width, hidden), (hidden,), (hidden,), scalar."""
+    """The layers of one surface class: (2 * width, hidden), (hidden,), (hidden,), scalar."""
 
     inner: Floats
     inner_bias: Floats
@@ -90,7 +93,7 @@ class Network:
         return out
 
     def _logits(self, head: str, pool: Floats) -> Floats:
-        """Return the log-odds of pooled windows: (windows, width) to (windows,)."""
+        """Return the log-odds of pooled windows: (windows, 2 * width) to (windows,)."""
         layers = self.heads[head]
         out = np.empty(len(pool), np.float32)
         for first in range(0, len(pool), ROWS):
@@ -112,11 +115,27 @@ def windows(sentences: int) -> tuple[Indexes, Indexes]:
 
 
 def pooled(sums: Floats, lengths: Indexes, low: Indexes, high: Indexes) -> Floats:
-    """Return the sums of sentences over windows, divided by the root of their length in words."""
-    total = np.zeros((len(sums) + 1, sums.shape[1]), np.float32)
+    """Return the sums of sentences over windows and over what is around them, (windows, 2 * width).
+
+    Both divided by the root of their length in words.
+    """
+    count, width = sums.shape
+    total = np.zeros((count + 1, width), np.float32)
     np.cumsum(sums, axis=0, out=total[1:])
-    counted = np.zeros(len(sums) + 1, np.int64)
+    counted = np.zeros(count + 1, np.int64)
     np.cumsum(lengths, out=counted[1:])
-    scale = (1.0 / np.sqrt(np.maximum(counted[high] - counted[low], SHORT))).astype(np.float32)
-    out: Floats = (total[high] - total[low]) * scale[:, None]
+    first, last = np.maximum(low - REACH, 0), np.minimum(high + REACH, count)
+    size = counted[high] - counted[low]
+    out = np.empty((low.size, 2 * width), np.float32)
+    near, around = out[:, :width], out[:, width:]
+    np.subtract(total[high], total[low], out=near)
+    np.subtract(total[last], total[first], out=around)
+    around -= near
+    near *= root(size)[:, None]
+    around *= root(counted[last] - counted[first] - size)[:, None]
     return out
+
+
+def root(words_in: Indexes) -> Floats:
+    """Return what sums over so many words are multiplied with."""
+    return (1.0 / np.sqrt(np.maximum(words_in, SHORT))).astype(np.float32)

@@ -5,7 +5,6 @@ cluster: a claim may touch any combination of limits, and a script sees one slot
 memory (FLUSHALL, restart without persistence) counts from zero again; set maxmemory-policy noeviction.
 """
 
-import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha1
@@ -39,6 +38,7 @@ from sallyport.state.ledger.accounting import (
     fullest_first,
 )
 from sallyport.state.ledger.clocks import Clock, SystemClock
+from sallyport.state.ledger.patience import patience
 from sallyport.state.ledger.windows import account_name, window_numbers
 
 PATIENCE_S = 0.5
@@ -47,6 +47,7 @@ MAX_STALE = 3
 NAMES_PER_CALL = 200
 
 NUMBERS_PER_LEVEL = 5
+_STALLED = 10
 
 
 class Reply(NamedTuple):
@@ -248,7 +249,7 @@ class RedisLedger:
 
     async def _patiently(self, call: Callable[[], Any]) -> Any:
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with patience(self._patience_s):
                 return await call()
         except TimeoutError:
             raise LedgerUnavailable(f"Redis ledger: no answer within {self._patience_s} s") from None
@@ -272,9 +273,10 @@ def _connect(url: str, cluster: bool, patience_s: float, max_connections: int) -
         raise OperatorError(
             "ledger", "the Redis driver is not installed", "Install sallyport[redis].", exit_code=3
         ) from None
+    longest_s = patience_s * _STALLED  # the driver reads the clock: our own patience is to end first
     options: dict[str, Any] = {
-        "socket_timeout": patience_s,
-        "socket_connect_timeout": patience_s,
+        "socket_timeout": longest_s,
+        "socket_connect_timeout": longest_s,
         "max_connections": max_connections,
         "retry": Retry(NoBackoff(), 0),
     }
@@ -282,7 +284,7 @@ def _connect(url: str, cluster: bool, patience_s: float, max_connections: int) -
         if cluster:
             return RedisCluster.from_url(url, **options), exceptions
         return Redis(
-            connection_pool=BlockingConnectionPool.from_url(url, timeout=patience_s, **options)
+            connection_pool=BlockingConnectionPool.from_url(url, timeout=longest_s, **options)
         ), exceptions
     except ValueError:
         raise OperatorError(

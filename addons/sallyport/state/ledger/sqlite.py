@@ -29,6 +29,7 @@ from sallyport.stages.ledger import (
 )
 from sallyport.state.ledger.accounting import Accounting
 from sallyport.state.ledger.clocks import Clock, SystemClock
+from sallyport.state.ledger.patience import patience
 from sallyport.state.ledger.rows import SCHEMA, RowShelf
 
 PATIENCE_S = 0.5
@@ -113,7 +114,7 @@ class SqliteLedger:
         call = Call(work, loop.create_future(), loop)
         self._calls.put(call)
         try:
-            async with asyncio.timeout(self._patience_s):
+            async with patience(self._patience_s):
                 reply: Reply = await call.future
                 return reply
         except TimeoutError:
