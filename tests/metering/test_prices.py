@@ -113,3 +113,27 @@ def test_known_rates_give_what_the_price_table_itself_calculates() -> None:
             )
             calculated = prices._calculated(host, model, usage, AT)
             assert prices._listed(host, model, usage, AT) == calculated, (model, usage)
+
+
+@pytest.mark.parametrize(
+    ("odd", "as_if"),
+    [
+        (Usage(input=10, cache_read=1_000, output=5), Usage(input=1_000, cache_read=1_000, output=5)),
+        (Usage(input=10, audio_input=900, output=5), Usage(input=900, audio_input=900, output=5)),
+        (Usage(input=10, output=5, audio_output=800), Usage(input=10, output=800, audio_output=800)),
+        (
+            Usage(input=10, cache_write=7, cache_write_1h=50, output=5),
+            Usage(input=50, cache_write=50, cache_write_1h=50, output=5),
+        ),
+    ],
+    ids=["cache", "sound", "spoken", "an hour"],
+)
+def test_a_report_whose_parts_exceed_the_whole_still_has_its_price(odd: Usage, as_if: Usage) -> None:
+    for host, model in (
+        (OPENAI, "gpt-realtime"),
+        (ANTHROPIC, "claude-sonnet-4-5"),
+        (GEMINI, "gemini-2.5-flash"),
+    ):
+        price = PriceList().price("p", host, model, odd, AT).micro_usd
+        assert price == PriceList().price("p", host, model, as_if, AT).micro_usd
+        assert price > PriceList().price("p", host, model, Usage(input=1, output=1), AT).micro_usd

@@ -151,6 +151,16 @@ def test_a_week_of_floods_still_leaves_the_next_unusual():
     assert min(scores) > 0.8
 
 
+@pytest.mark.parametrize("days", [3, 30])
+def test_a_baseline_under_attack_for_days_holds_however_young_it_is(days: int):
+    behaviour = known(days)
+    for at in list(working_hours(40, MONDAY + timedelta(days=35)))[:30]:
+        standing = behaviour.standing("acme", "ann", spend_hour(behaviour, at, calls=60))
+        assert standing.score > 0.8
+    requests = next(r for r in standing.reasons if r.feature is Feature.REQUESTS)
+    assert requests.usual < 2 * CALLS
+
+
 def test_people_and_tenants_are_apart():
     behaviour = known(who="ann")
     at = spend_hour(behaviour, NEXT_DAY, calls=500, who="bob")

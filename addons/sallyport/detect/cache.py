@@ -28,7 +28,7 @@ class Cache:
     """
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
-        self._key = secrets.token_bytes(32)
+        self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -36,10 +36,12 @@ class Cache:
         self._lock = threading.Lock()
 
     def digest(self, *parts: str) -> bytes:
-        """Return the key under which a result for these parts is kept."""
-        raw = [part.encode("utf-8", "surrogatepass") for part in parts]
-        sizes = b"".join([len(part).to_bytes(8) for part in raw])
-        return hashlib.blake2b(sizes + b"".join(raw), key=self._key, digest_size=16).digest()
+        """Return the key under which a result for these parts is kept; the last may be long."""
+        *head, text = parts
+        digest = self._keyed.copy()
+        digest.update(b"".join([_sized(part) for part in head]))
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return digest.digest()
 
     def get(self, digest: bytes) -> tuple[Hit, ...] | None:
         with self._lock:
@@ -62,6 +64,11 @@ class Cache:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def _sized(part: str) -> bytes:
+    raw = part.encode("utf-8", "surrogatepass")
+    return len(raw).to_bytes(8) + raw
 
 
 def _size(hits: tuple[Hit, ...]) -> int:

@@ -44,8 +44,12 @@ _BEFORE, _AFTER = 80, 40
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 _LOOK_AT_CLOCK = 32
 
-MAX_FOUND = 30_000
-"""Findings of one scan. A text with more of them is a dump, and each costs what a page of prose does."""
+MAX_FOUND = 20_000
+"""Findings of one scan: as many originals as the vault keeps for a conversation. Behind the scan that many take
+0.4 s of processor time."""
+
+_AFTERWARDS_S = 18e-6
+"""Processor time that a finding takes behind the scan: its placeholder, the edit of the body, the record."""
 
 _TOO_MANY = f"the texts hold more than {MAX_FOUND} findings"
 
@@ -134,10 +138,10 @@ class _Deadline:
         if self._hits > MAX_FOUND:
             raise ScanIncomplete(_TOO_MANY)
 
-    def look(self) -> None:
-        """Look at both clocks. Raises ScanIncomplete."""
+    def look(self, set_aside_s: float = 0.0) -> None:
+        """Look at both clocks. set_aside_s: processor time still needed. Raises ScanIncomplete."""
         self.left()
-        if time.thread_time() > self._cpu_end:
+        if time.thread_time() + set_aside_s > self._cpu_end:
             raise ScanIncomplete("the scan used up its processor time")
 
     def left(self) -> float:
@@ -199,8 +203,10 @@ class Detector:
         hits = [list(self._cached(s.text, s.surface, deadline)) for s in segments]
         for ribbon in ribbons(segments):
             self._join(ribbon, segments, hits, deadline)
-        if sum(map(len, hits)) > MAX_FOUND:
+        found = sum(map(len, hits))
+        if found > MAX_FOUND:
             raise ScanIncomplete(_TOO_MANY)
+        deadline.look(found * _AFTERWARDS_S)
         return tuple(
             self._finding(hit, segment)
             for segment, found in zip(segments, hits, strict=True)
@@ -239,7 +245,9 @@ class Detector:
         Raises ScanIncomplete.
         """
         hits = self._cached(segment.text, segment.surface, _Deadline.of(self.settings, len(segment.text)))
-        points = sum(h.score for h in hits if h.rule < len(self._rules) and self._kind(h.rule) is Kind.INJECTION)
+        points = sum(
+            h.score for h in hits if h.rule < len(self._rules) and self._kind(h.rule) is Kind.INJECTION
+        )
         judged = self.classifier_probability(segment, points)
         return max(judged, SURE + (1.0 - SURE) * judged if points >= 1.0 - 1e-9 else 0.0)
 
@@ -274,7 +282,9 @@ class Detector:
         if best is None or best[0] < self.injection_threshold(surface):
             return kept
         _, start, end = best
-        rest = [h for h in kept if self._kind(h.rule) is not Kind.INJECTION or h.end <= start or end <= h.start]
+        rest = [
+            h for h in kept if self._kind(h.rule) is not Kind.INJECTION or h.end <= start or end <= h.start
+        ]
         rest.append(Hit(self._verdict, start, end, 1.0))
         return tuple(sorted(rest, key=lambda h: (h.start, h.end, h.rule)))
 
@@ -309,7 +319,7 @@ class Detector:
                         continue
                     if not _within(shields, low, high):
                         deadline.count()
-                        yield Hit(index, *view.span(low, high), score)
+                        yield Hit(index, *view.span(low, high), round(score, 3))
         for number, custom in enumerate(self._recognisers.custom):
             yield from self._custom(number, custom.entity, view, labels, deadline)
 
@@ -334,9 +344,7 @@ class Detector:
         doubted = words is not None and label is not None and label.other and rule.kind is Kind.PII
         return score * OTHERWISE if doubted else score
 
-    def _spoken_for(
-        self, words: _Context, label: Label | None, text: str, start: int, end: int
-    ) -> bool:
+    def _spoken_for(self, words: _Context, label: Label | None, text: str, start: int, end: int) -> bool:
         """Say whether the value's own name is a context word; where it has no telling name, any word nearby."""
         if label is not None:
             if words.names.search(label.text):
@@ -365,7 +373,7 @@ class Detector:
                 elif label is not None and label.other and score < SURE:
                     score *= OTHERWISE
             if score >= self.settings.min_score:
-                yield Hit(len(self._rules) + number, *view.span(start, end), score)
+                yield Hit(len(self._rules) + number, *view.span(start, end), round(score, 3))
 
     def _resolve(self, found: list[tuple[Hit, float]], *, once: bool) -> tuple[Hit, ...]:
         """Keep the best of what overlaps within a kind, and each injection rule once if that is asked for.
@@ -395,9 +403,9 @@ class Detector:
     ) -> None:
         """Add what only shows when segments are read as one; over messages, what its rule allows."""
         for hit in self._cached(ribbon.text, ribbon.surface, deadline, joined=True):
-            parts = ribbon.parts(hit.start, hit.end)
-            if len(parts) < 2:
+            if not ribbon.meets(hit.start, hit.end):
                 continue
+            parts = ribbon.parts(hit.start, hit.end)
             kind = self._kind(hit.rule)
             spread = len({message(segments[index].at) for index, _, _ in parts}) > 1
             if spread and not self._across_messages(hit.rule):
@@ -420,16 +428,16 @@ class Detector:
         return Kind.INJECTION if rule == self._verdict else Kind.PII
 
     def _finding(self, hit: Hit, segment: Segment) -> Finding:
-        if hit.rule == self._verdict:
-            rule_id = f"injection.classifier.{SURFACES[segment.surface]}"
-            kind, severity, entity = Kind.INJECTION, Severity.HIGH, "INSTRUCTION"
-        elif hit.rule >= len(self._rules):
-            entity = self._recognisers.custom[hit.rule - len(self._rules)].entity
-            rule_id, kind, severity = f"pii.custom.{entity}", Kind.PII, Severity.MEDIUM
-        else:
+        if hit.rule < len(self._rules):
             rule = self._rules[hit.rule]
             rule_id, kind, severity, entity = rule.id, rule.kind, rule.severity, rule.entity
-        return Finding(rule_id, kind, entity, severity, segment.at, hit.start, hit.end, round(hit.score, 3))
+        elif hit.rule == self._verdict:
+            rule_id = f"injection.classifier.{SURFACES[segment.surface]}"
+            kind, severity, entity = Kind.INJECTION, Severity.HIGH, "INSTRUCTION"
+        else:
+            entity = self._recognisers.custom[hit.rule - len(self._rules)].entity
+            rule_id, kind, severity = f"pii.custom.{entity}", Kind.PII, Severity.MEDIUM
+        return Finding(rule_id, kind, entity, severity, segment.at, hit.start, hit.end, hit.score)
 
 
 def injection_score(findings: Iterable[Finding]) -> dict[str, float]:

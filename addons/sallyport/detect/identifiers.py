@@ -173,10 +173,7 @@ def ip(text: str, start: int, end: int) -> Candidates:
     if value.endswith(":") and not value.endswith("::"):
         value = value[:-1]
     stop = start + len(value)
-    if ":" not in value:
-        weight = _ipv4(value, is_network=stop < end)
-    else:
-        weight = _ipv6(value)
+    weight = _ipv6(value) if ":" in value else _ipv4(value, is_network=stop < end)
     if weight:
         yield start, stop, weight
 

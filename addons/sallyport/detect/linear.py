@@ -104,7 +104,9 @@ class _Compiled:
             seen = start
             yield _Found(
                 [
-                    (chars + _chars(raw, start, low), chars + _chars(raw, start, high)) if low >= 0 else _NOWHERE
+                    (chars + _chars(raw, start, low), chars + _chars(raw, start, high))
+                    if low >= 0
+                    else _NOWHERE
                     for low, high in spans
                 ]
             )

@@ -25,6 +25,11 @@ class Ribbon:
     surface: Surface
     pieces: tuple[tuple[int, int, int], ...]
 
+    def meets(self, start: int, end: int) -> bool:
+        """Say whether two segments meet inside text[start:end]."""
+        index = bisect_right(self.pieces, (start, len(self.text), 0))
+        return index < len(self.pieces) and self.pieces[index][0] < end
+
     def parts(self, start: int, end: int) -> list[tuple[int, int, int]]:
         """Return (segment index, start, end) of what text[start:end] covers."""
         found = []

@@ -5,7 +5,7 @@ price and raises; it is never free.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, Decimal
 from fnmatch import fnmatchcase
@@ -136,6 +136,7 @@ def _calculated(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
     import genai_prices
 
     provider, found = _find(host, model)
+    usage = _coherent(usage)
     heard_of_read, heard_of_written = _cached_audio(usage)
     tokens = genai_prices.Usage(
         input_tokens=usage.input or 0,
@@ -156,6 +157,17 @@ def _calculated(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
     except (LookupError, ValueError) as error:
         raise UnknownPrice(f"no price for what was used ({type(error).__name__})") from None
     return Decimal(price.total_price)
+
+
+def _coherent(usage: Usage) -> Usage:
+    """Return a report whose wholes hold their parts: a price is not lost, nor a call free, over one that says less."""
+    written = max(usage.cache_write or 0, usage.cache_write_1h or 0)
+    return replace(
+        usage,
+        input=max(usage.input or 0, (usage.cache_read or 0) + written, usage.audio_input or 0),
+        cache_write=written,
+        output=max(usage.output or 0, usage.reasoning or 0, usage.audio_output or 0),
+    )
 
 
 def _cached_audio(usage: Usage) -> tuple[int | None, int | None]:

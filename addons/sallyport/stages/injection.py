@@ -1,11 +1,13 @@
 """Texts that try to command the model: refused when the scores of one segment reach the threshold."""
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from sallyport.decision import Action, Decision, Finding, Kind
 from sallyport.exchange import Exchange
 from sallyport.policy.sections import Injection
 from sallyport.stages.accepted import without_accepted
+from sallyport.stages.offloop import off_loop
 from sallyport.stages.stage import Ports
 
 
@@ -15,7 +17,13 @@ class InjectionStage:
     name = "injection"
 
     async def decide(self, exchange: Exchange, section: Injection, ports: Ports) -> Decision:
-        found = [f for f in await ports.scanner.findings() if f.kind is Kind.INJECTION]
+        found = await ports.scanner.findings()
+        return await off_loop(found, self._decided, exchange, section, found)
+
+    def _decided(self, exchange: Exchange, section: Injection, all_found: Sequence[Finding]) -> Decision:
+        found = [f for f in all_found if f.kind is Kind.INJECTION]
+        if not found:
+            return Decision(self.name, Action.ALLOW, "injection.none")
         surfaces = {s.at: s.surface for s in exchange.request.segments}
         scores: defaultdict[str, float] = defaultdict(float)
         by_segment: defaultdict[str, list[Finding]] = defaultdict(list)

@@ -1,10 +1,13 @@
 """Personal data in a request becomes placeholders that come back in the answer, or is cut out for good."""
 
+from collections.abc import Sequence
+
 from sallyport.decision import Action, Decision, Edit, Finding, Kind
 from sallyport.exchange import Exchange, Surface
 from sallyport.policy.sections import Masking, MaskOperator
 from sallyport.stages.accepted import without_accepted
 from sallyport.stages.everywhere import Replacement, replace_everywhere
+from sallyport.stages.offloop import off_loop
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 
@@ -21,7 +24,13 @@ class MaskingStage:
     name = "masking"
 
     async def decide(self, exchange: Exchange, section: Masking, ports: Ports) -> Decision:
-        found = [f for f in await ports.scanner.with_names() if f.kind is Kind.PII]
+        found = await ports.scanner.with_names()
+        return await off_loop(found, self._decided, exchange, section, ports, found)
+
+    def _decided(
+        self, exchange: Exchange, section: Masking, ports: Ports, all_found: Sequence[Finding]
+    ) -> Decision:
+        found = [f for f in all_found if f.kind is Kind.PII]
         found = [f for f in found if f.score >= section.min_score or f.rule.startswith(_NAMES)]
         counted = [
             f

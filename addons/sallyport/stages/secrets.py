@@ -1,10 +1,13 @@
 """Credentials in a request: refused, or replaced by placeholders, as the policy says."""
 
+from collections.abc import Sequence
+
 from sallyport.decision import Action, Decision, Edit, Finding, Kind, Severity
 from sallyport.exchange import Exchange
 from sallyport.policy.sections import Secrets
 from sallyport.stages.accepted import without_accepted
 from sallyport.stages.everywhere import replace_everywhere
+from sallyport.stages.offloop import off_loop
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 
@@ -17,7 +20,13 @@ class SecretsStage:
     name = "secrets"
 
     async def decide(self, exchange: Exchange, section: Secrets, ports: Ports) -> Decision:
-        found = [f for f in await ports.scanner.findings() if f.kind is Kind.SECRET]
+        found = await ports.scanner.findings()
+        return await off_loop(found, self._decided, exchange, section, ports, found)
+
+    def _decided(
+        self, exchange: Exchange, section: Secrets, ports: Ports, all_found: Sequence[Finding]
+    ) -> Decision:
+        found = [f for f in all_found if f.kind is Kind.SECRET]
         counted = without_accepted(exchange, found, section.exclusions)
         counted = tuple(f for f in counted if _ORDER.index(f.severity) >= _ORDER.index(section.min_severity))
         if not counted:

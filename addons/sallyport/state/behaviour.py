@@ -24,7 +24,10 @@ KEPT_HOURS = 120
 """Hours that a mean remembers: the newest hour weighs 1/120, never more than that of one among so many."""
 
 MOST_DEVIATIONS = 3.0
-"""An hour above the mean by more than this many deviations counts as this many: a flood moves no baseline far."""
+"""An hour above the mean by more than this many deviations counts as this many, and as one of KEPT_HOURS.
+
+A flood then moves no baseline far: it takes some sixty hours of them until the mean has doubled.
+"""
 
 SURPRISING, CERTAIN = 2.0, 8.0
 """Deviations above the mean at which surprise begins, and at which it is whole."""
@@ -125,9 +128,10 @@ class _Usual:
 
     def learn(self, value: float, hours: int, floor: float) -> None:
         """Take in an hour, after so many others; one far above what is usual counts as less than it was."""
-        if hours >= MIN_HOURS:
-            value = min(value, self.mean + MOST_DEVIATIONS * self.spread(floor))
-        weight = 1 / min(hours + 1, KEPT_HOURS)
+        most = self.mean + MOST_DEVIATIONS * self.spread(floor)
+        wild = hours >= MIN_HOURS and value > most
+        weight = 1 / KEPT_HOURS if wild else 1 / min(hours + 1, KEPT_HOURS)
+        value = min(value, most) if wild else value
         away = abs(value - self.mean) if hours else 0.0
         self.mean += (value - self.mean) * weight
         self.deviation += (away - self.deviation) * weight

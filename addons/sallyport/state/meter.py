@@ -245,7 +245,9 @@ class ExchangeMeter:
         request = self.exchange.request
         output = request.max_output_tokens
         if output is None:
-            output = assumed_output_tokens * request.answers if request.operation.generates else 0
+            output = assumed_output_tokens * request.answers
+        if not request.operation.generates:
+            output = 0
         self._expected_output = output
         tokens = self.input().reserved if self._is_billed else 0
         cost: int | None = 0

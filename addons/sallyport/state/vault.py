@@ -6,6 +6,7 @@ so a foreign placeholder stays as it is.
 
 import hashlib
 import hmac
+import threading
 from collections import OrderedDict
 
 from sallyport.stages.placeholder import make_tag, spell
@@ -16,7 +17,7 @@ MAX_ANSWERS = 200_000
 
 
 class MemoryVault:
-    """Scopes of placeholders, the least recently used dropped first.
+    """Scopes of placeholders, the least recently used dropped first. Thread-safe.
 
     key: 32 bytes; the same key gives the same placeholders in every worker and after a restart.
     """
@@ -26,12 +27,14 @@ class MemoryVault:
         self._max_scopes = max_scopes
         self._scopes: OrderedDict[tuple[str, str, str], OrderedDict[str, str]] = OrderedDict()
         self._answers: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = threading.Lock()
 
     def scope(self, tenant: str, principal: str, conversation: str) -> "VaultScope":
         """Return the view of one conversation; creates nothing until a value is masked."""
         return VaultScope(self, (tenant, principal, conversation))
 
     def _values(self, scope: tuple[str, str, str], *, create: bool) -> OrderedDict[str, str] | None:
+        """Return the values of a scope; the caller holds the lock."""
         values = self._scopes.get(scope)
         if values is None:
             if not create:
@@ -63,12 +66,13 @@ class VaultScope:
         provider's cache; the value still comes back only where this conversation masked it.
         """
         placeholder = spell(entity, make_tag(self._vault._key, *self._tagged(shared), entity, value))
-        values = self._vault._values(self._scope, create=True)
-        assert values is not None
-        values[placeholder] = value
-        values.move_to_end(placeholder)
-        while len(values) > MAX_VALUES_PER_SCOPE:
-            values.popitem(last=False)
+        with self._vault._lock:
+            values = self._vault._values(self._scope, create=True)
+            assert values is not None
+            values[placeholder] = value
+            values.move_to_end(placeholder)
+            while len(values) > MAX_VALUES_PER_SCOPE:
+                values.popitem(last=False)
         return placeholder
 
     def digest(self, entity: str, value: str, shared: bool = False) -> str:
@@ -81,8 +85,9 @@ class VaultScope:
 
     def original(self, placeholder: str) -> str | None:
         """Return what a placeholder stands for in this scope, None if it is not ours."""
-        values = self._vault._values(self._scope, create=False)
-        return None if values is None else values.get(placeholder)
+        with self._vault._lock:
+            values = self._vault._values(self._scope, create=False)
+            return None if values is None else values.get(placeholder)
 
     @property
     def empty(self) -> bool:
@@ -91,10 +96,11 @@ class VaultScope:
 
     def remember_answer(self, text: str) -> None:
         """Note that the provider wrote this text here (signed reasoning must go back unchanged)."""
-        answers = self._vault._answers
-        answers[self._vault._answer_digest(self._scope, text)] = None
-        while len(answers) > MAX_ANSWERS:
-            answers.popitem(last=False)
+        answers, digest = self._vault._answers, self._vault._answer_digest(self._scope, text)
+        with self._vault._lock:
+            answers[digest] = None
+            while len(answers) > MAX_ANSWERS:
+                answers.popitem(last=False)
 
     def came_from_provider(self, text: str) -> bool:
         return self._vault._answer_digest(self._scope, text) in self._vault._answers

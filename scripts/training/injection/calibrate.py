@@ -11,20 +11,23 @@ from sallyport.detect.classifier.classifier import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = 4.0
+EACH = 3.0
 """No single source may exceed a rate by more than this factor."""
 
 ENOUGH = 100
 """Texts a source needs to have a rate of its own."""
 
-UNMEASURED = 0.9999
-"""The least for a class whose clean texts were all generated: only the surest count."""
+LEAST_FOR_TOOLS = 0.95
+"""The same for tool descriptions: the attacks on them are all generated, and look surer than they are."""
 
 MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.9
 """Bounds of what may be learnt of the rules' points, and of the length of a text."""
 
 LEAST = 0.6
 """No threshold is below this probability, however well the clean texts at hand behave."""
+
+OF_ALL_LENGTHS = "uner_en_ewt"
+"""The clean source that has texts of all lengths, joined from the same sentences: shows what length alone does."""
 
 LENGTHS = np.log([1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5])
 """Borders between texts of like length, in the logarithm of sentences."""
@@ -46,7 +49,7 @@ class Seen:
 
 def calibrate(seen: Sequence[Seen], least: float = LEAST) -> Calibration:
     """Fit the logistic map with every source of a label weighing the same, then measure the thresholds."""
-    length = _growth([s for s in seen if not s.attack])
+    length = _growth([s for s in seen if s.source.startswith(OF_ALL_LENGTHS)])
     rows = np.array(
         [[s.logit - length * np.log(s.sentences), min(s.points, 1.0), 1.0] for s in seen if s.points < 1.0]
     )
@@ -67,6 +70,8 @@ def _growth(clean: Sequence[Seen]) -> float:
 
     The 97th percentile over texts of like length, fitted by a line; between 0 and MOST_GROWTH.
     """
+    if not clean:
+        return 0.0
     length = np.log([s.sentences for s in clean])
     logit = np.array([s.logit for s in clean])
     place = np.digitize(length, LENGTHS)

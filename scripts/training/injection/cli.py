@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from training.injection.calibrate import LEAST, UNMEASURED, Seen, calibrate
+from training.injection.calibrate import LEAST, LEAST_FOR_TOOLS, Seen, calibrate
 from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.report import report
 from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
@@ -65,7 +65,7 @@ def main() -> None:
     network = fit(bags, replace(settings, seed=SEED), lambda line: print(line, flush=True))
     one, other = seen[::2], seen[1::2]
     calibrations = {
-        name: calibrate([s for s in one if s.surface == name], UNMEASURED if name == TOOLS else LEAST)
+        name: calibrate([s for s in one if s.surface == name], LEAST_FOR_TOOLS if name == TOOLS else LEAST)
         for name in (USER, CONTENT, TOOLS)
     }
     about = {

@@ -21,10 +21,10 @@ class Settings:
     seed: int = 7
     width: int = 16
     hidden: int = 32
-    epochs: int = 4
+    epochs: int = 3
     batch: int = 256
     rate: float = 0.004
-    dropout: float = 0.25
+    dropout: float = 0.35
     decay: float = 2e-5
     max_sentences: int = 60
 

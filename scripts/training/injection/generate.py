@@ -165,6 +165,9 @@ class Writer:
 
     def _clean(self, lang: str, grammar: Grammar | None = None) -> Text:
         rng = self.rng
+        if lang in self.real and rng.random() < 0.25:
+            lines = [rng.choice(self.real[lang]) for _ in range(rng.choice([1, 1, 1, 2, 3, 6, 30]))]
+            return Text(rng.choice([" ", "\n"]).join(lines), False, CONTENT, SOURCE, SOURCE, lang)
         if grammar is None and rng.random() < 0.14:
             lines = [
                 self.english.one(rng, rng.choice(["g_security", "g_security", "g_docs", "g_article"]))

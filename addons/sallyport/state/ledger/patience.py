@@ -19,6 +19,7 @@ async def patience(seconds: float) -> AsyncIterator[None]:
     step_s, left = seconds / STEPS, STEPS
 
     async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(step_s, lambda: tick())
 
         def tick() -> None:
             nonlocal left, timer
@@ -28,7 +29,6 @@ async def patience(seconds: float) -> AsyncIterator[None]:
             else:
                 limit.reschedule(loop.time())
 
-        timer = loop.call_later(step_s, tick)
         try:
             yield
         finally:

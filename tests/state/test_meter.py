@@ -1,0 +1,211 @@
+"""What an exchange is charged: reports, texts after them, failures; and what the audit knows of the dead."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.store import Store
+from sallyport.cli.recorded import RecordedUse
+from sallyport.exchange import Client, Exchange, Operation, Request, Response, Segment, Surface, Usage
+from sallyport.metering.prices import ContractPrice, PriceList
+from sallyport.metering.tokens import PER_TEXT, TokenCounter
+from sallyport.policy.limits import Measure
+from sallyport.policy.load import parse_policy
+from sallyport.proxy.gateway import Live
+from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, Unit
+from sallyport.state.ledger.memory import MemoryLedger
+from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+
+TARIFF = Tariff(PriceList([ContractPrice("*", "lab-*", Decimal(10), Decimal(20))]))
+TEXT = "The harbour master reads the tide tables twice each morning. " * 3
+MONTH = Calendar(Unit.MONTH)
+CLAIMS = [
+    (Measure.TOTAL_TOKENS, Claim("tokens/a", 10**6, 1000, MONTH)),
+    (Measure.COST, Claim("money/a", 10**9, 9000, MONTH)),
+    (Measure.REQUESTS, Claim("calls/a", 100, 1, MONTH)),
+]
+
+
+def exchange(id: str = "x1", operation: Operation = Operation.CHAT, model: str = "lab-m") -> Exchange:
+    segments = (Segment("/m", Surface.USER, TEXT),)
+    return Exchange(
+        id=id,
+        conversation="c",
+        received_at=datetime(2026, 11, 21, tzinfo=UTC),
+        host="api.openai.com",
+        client=Client("10.0.0.7", "explicit"),
+        request=Request("openai", "openai_chat", operation, model, segments, max_output_tokens=50),
+    )
+
+
+@pytest.fixture
+async def metering() -> AsyncIterator[Metering]:
+    built = Metering(MemoryLedger(), TokenCounter())
+    yield built
+    await built.close()
+
+
+def meter_of(metering: Metering, of: Exchange | None = None) -> ExchangeMeter:
+    return ExchangeMeter(metering, TARIFF, of or exchange(), request_bytes=700, enforced=True)
+
+
+async def nothing() -> None:
+    """The end event is durable."""
+
+
+async def used(metering: Metering) -> dict[str, int]:
+    await metering.booked()
+    return {level.key: level.used for level in await metering.ledger.levels()}
+
+
+def tokens(text: str) -> int:
+    return TokenCounter().count([text], "lab-m").tokens
+
+
+async def test_a_report_covers_what_was_heard_before_it_and_texts_after_it_are_counted(
+    metering: Metering,
+) -> None:
+    meter = meter_of(metering)
+    await meter.reserve(CLAIMS, {})
+    meter.report(Usage(input=30, output=1))
+    meter.hear(TEXT)
+    meter.report(Usage(output=500))
+    meter.hear(TEXT[:60])
+    metered = meter.settle(Response(200, usage=Usage(input=30, output=500)), 10, failed=False)
+    made = 500 + tokens(TEXT[:60])
+    assert (metered.usage, metered.source) == (Usage(input=30, output=made), "counted")
+    meter.book(nothing())
+    assert await used(metering) == {"tokens/a": 30 + made, "money/a": 300 + 20 * made, "calls/a": 1}
+
+
+async def test_a_first_report_before_any_text_does_not_stand_for_the_answer(metering: Metering) -> None:
+    meter = meter_of(metering)
+    meter.report(Usage(input=30, output=1))
+    meter.hear(TEXT)
+    metered = meter.settle(Response(200, usage=Usage(input=30, output=1)), 10, failed=False)
+    assert metered.usage == Usage(input=30, output=tokens(TEXT))
+
+
+async def test_without_any_report_texts_are_counted_on_both_sides(metering: Metering) -> None:
+    meter = meter_of(metering)
+    meter.hear(TEXT)
+    metered = meter.settle(Response(200), 10, failed=False)
+    assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=tokens(TEXT))
+    assert metered.source == "counted"
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [(Response(500, usage=Usage(input=9, output=9)), False), (None, True), (Response(429), False)],
+)
+async def test_a_provider_that_failed_is_paid_nothing_and_the_call_counts(
+    metering: Metering, answer: Response | None, failed: bool
+) -> None:
+    meter = meter_of(metering)
+    await meter.reserve(CLAIMS, {})
+    metered = meter.settle(answer, 0, failed=failed)
+    assert (metered.usage, metered.cost_micro_usd) == (None, 0)
+    meter.book(nothing())
+    assert await used(metering) == {"calls/a": 1}
+
+
+async def test_whoever_does_not_wait_for_the_answer_pays_the_estimate(metering: Metering) -> None:
+    metered_by = meter_of(metering)
+    metered_by.estimate(4096)
+    metered = metered_by.settle(None, 0, failed=False)
+    assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=50)
+    assert metered.source == "estimated"
+
+
+@pytest.mark.parametrize("operation", [Operation.COUNT_TOKENS, Operation.LIST_MODELS])
+async def test_what_providers_do_not_charge_has_a_price_of_nothing_also_for_unknown_models(
+    metering: Metering, operation: Operation
+) -> None:
+    meter = meter_of(metering, exchange(operation=operation, model="nobody-knows"))
+    estimate = meter.estimate(4096)
+    assert (estimate.input_tokens, estimate.output_tokens, estimate.cost, estimate.credits) == (0, 0, 0, 0)
+    metered = meter.settle(Response(200, usage=Usage(input=900)), 0, failed=False)
+    assert (metered.usage, metered.cost_micro_usd) == (None, 0)
+
+
+async def test_a_denial_waits_for_the_booking_of_what_has_just_ended(metering: Metering) -> None:
+    one = [(Measure.CONCURRENT, Claim("one/a", 1, 1, Concurrent()))]
+    first, second, third = (meter_of(metering, exchange(f"x{n}")) for n in range(3))
+    await first.reserve(one, {})
+    assert isinstance(await second.reserve(one, {}), Denied)
+    first.settle(Response(200), 0, failed=False)
+    first.book(asyncio.sleep(0.05))
+    assert isinstance(await third.reserve(one, {}), Reserved)
+
+
+async def test_an_end_that_cannot_be_recorded_is_booked_all_the_same(metering: Metering) -> None:
+    async def broken() -> None:
+        raise RuntimeError
+
+    meter = meter_of(metering)
+    await meter.reserve(CLAIMS, {})
+    meter.settle(Response(200, usage=Usage(input=3, output=4)), 0, failed=False)
+    meter.book(broken())
+    assert (await used(metering))["tokens/a"] == 7
+
+
+# -- the dead ------------------------------------------------------------------------------------------
+
+POLICY = """version: 1
+limits:
+  rules:
+    - {id: tokens, measure: total_tokens, limit: 1000000, per: month}
+    - {id: money, measure: cost_usd, limit: 1000, per: month}
+    - {id: calls, limit: 100, per: month}
+"""
+
+
+def event(kind: EventKind, of: str, **more: Any) -> Event:
+    return Event(kind=kind, gateway="gw", exchange=of, **more)
+
+
+async def test_what_the_audit_recorded_of_a_dead_gateway_is_booked_once(tmp_path: Path) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    ended = event(
+        EventKind.COMPLETED,
+        "ended",
+        usage=Usage(input=11, output=22),
+        cost_micro_usd=550,
+        request_bytes=10,
+        response_bytes=20,
+    )
+    store.write(
+        [event(EventKind.ADMITTED, name) for name in ("ended", "open")]
+        + [ended, event(EventKind.REFUSED, "refused")]
+    )
+    for name in ("ended", "open", "refused", "never-left"):
+        await ledger.reserve(name, [c for _, c in CLAIMS], 1)
+    await asyncio.sleep(0.01)
+    live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
+    recorded = RecordedUse(store, ledger, lambda: live)
+    done = await recorded.recover()
+    assert (done.settled, done.waiting, done.assumed) == (3, 1, 0)
+    levels = {level.key: (level.used, level.reserved) for level in await ledger.levels()}
+    assert levels == {"tokens/a": (33, 0), "money/a": (550, 0), "calls/a": (1, 0)}
+    again = await recorded.recover()
+    assert (again.settled, again.waiting) == (0, 1)
+    store.close()
+
+
+async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    await ledger.reserve("x", [c for _, c in CLAIMS], 1)
+    await asyncio.sleep(0.01)
+    store.close()
+    (tmp_path / "audit.db").unlink()
+    (tmp_path / "audit.db").write_text("no database " * 100)
+    live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
+    done = await RecordedUse(store, ledger, lambda: live).recover()
+    assert (done.settled, done.waiting) == (0, 1)
