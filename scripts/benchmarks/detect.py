@@ -55,7 +55,7 @@ def main() -> None:
             lambda t=text: presidio(t),
             lambda t=text: loop(t),
         ]
-        _row(name, *_in_turns(calls, 15 if len(text) < 50_000 else 7))
+        _row(name, *_in_turns(calls, 15 if len(text) < 50_000 else 3))
     _row("resent 200 KB, 2 KB new", *_resent(cached, presidio, loop))
     _names()
 
@@ -137,7 +137,7 @@ def _resent(cached: Detector, presidio: "Call1", loop: "Call1") -> list[float]:
             lambda: presidio(text + last()),
             lambda: loop(text + last()),
         ],
-        7,
+        3,
     )
 
 

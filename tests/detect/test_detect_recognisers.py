@@ -139,7 +139,7 @@ def test_settings_of_a_recogniser_go_before_those_of_the_file(tmp_path: Path, pa
     ("text", "line", "what"),
     [
         ("recognizers: 3", 1, "no list"),
-        ("recognizers: [", 2, "not YAML"),
+        ("recognizers: [", 1, "not YAML"),
         ("recognisers: []\nrecognizers: []", 1, "recognisers is unknown"),
         ("recognizers:\n  - name: a\n    deny_list: [x]", 2, "no supported_entity"),
         ("recognizers:\n  - name: a\n    supported_entity: A\n    type: custom", 2, "neither patterns nor"),

@@ -34,7 +34,7 @@ from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage, arrive, event_of
 from sallyport.proxy.tap import AnswerTap
 from sallyport.stages.places import TARGET, in_body
-from sallyport.state.meter import Metered
+from sallyport.state.meter import Metered, is_credible
 from sallyport.wire.dialect import Call, WireError
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
@@ -459,12 +459,14 @@ class GatewayAddon:
         if kind is EventKind.REFUSED:
             meter.release()
             return Metered(None)
-        if answer is not None and passage.tap is None and answer.usage is None:
+        unsaid = answer is None or answer.usage is None or not (answer.usage.output and is_credible(answer.usage))
+        if answer is not None and passage.tap is None and unsaid:
             for segment in answer.segments:
                 meter.hear(segment.text)
         # A stream that broke off was answered as far as it went; an answer never seen whole was not read.
         failed = detail.startswith("upstream.") and detail not in FINAL and passage.tap is None
-        if kind is EventKind.BROKEN and passage.tap is None and answer is not None and answer.status < 400:
+        broken = kind is EventKind.BROKEN and passage.tap is None
+        if passage.unread or (broken and answer is not None and answer.status < 400):
             answer = None
         return meter.settle(answer, size, failed=failed)
 

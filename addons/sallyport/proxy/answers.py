@@ -85,6 +85,7 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
         body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit)
         answer = passage.dialect.read_response(body, response.status_code)
     except WireError as error:
+        passage.unread = bool(raw) and response.status_code < 300
         if not restores or response.status_code >= 400:
             # Nothing to put back; what the provider said goes to the client as it said it.
             return Response(response.status_code, error=error.reason)

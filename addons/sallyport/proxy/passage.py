@@ -29,7 +29,7 @@ class Passage:
     refused: why it is refused before any stage; verdict: what the stages said; admitted: its durable event.
     ended: its end event is written, or it never began. cut: it outlived the drain time.
     meter: what it has reserved of limits. asked_usage: the gateway asked for a report that the client did
-    not ask for.
+    not ask for. unread: the provider answered, and nobody here could read how much.
     """
 
     id: str
@@ -48,6 +48,7 @@ class Passage:
     tap: AnswerTap | None = None
     meter: ExchangeMeter | None = None
     asked_usage: bool = False
+    unread: bool = False
     request_bytes: int = 0
 
     def give_back(self) -> None:

@@ -25,6 +25,13 @@ _ENDED_WITHIN_S = 0.3
 """So long a denial waits for the booking of exchanges that have just ended here."""
 
 _COUNT_CHARS = 64 * 1024
+_MOST_TOKENS = 2**20
+"""Of one answer: who asks for more gets no more, and must not fill counters and bills with what cannot be."""
+
+_MOST_ANSWERS = 2**16
+_INCREDIBLE = 2**30
+"""A report of more tokens than this for one exchange is a mistake, not a use that locks a budget."""
+
 _NOTHING = Usage(input=0, output=0)
 
 
@@ -246,6 +253,7 @@ class ExchangeMeter:
         output = request.max_output_tokens
         if output is None:
             output = assumed_output_tokens * request.answers
+        output = min(output, _MOST_TOKENS * min(request.answers, _MOST_ANSWERS))
         if not request.operation.generates:
             output = 0
         self._expected_output = output
@@ -303,7 +311,7 @@ class ExchangeMeter:
 
         A report before any text says nothing of the answer: Anthropic begins a stream with one token.
         """
-        if usage.output and (self._heard or self._output or self._told is not None):
+        if is_credible(usage) and usage.output and (self._heard or self._output or self._told is not None):
             self._heard.clear()
             self._unheard = self._output = 0
             self._told = usage.output
@@ -349,14 +357,16 @@ class ExchangeMeter:
 
     def _used(self, usage: Usage | None) -> tuple[Usage, str]:
         unreported = self._count_heard()
-        whole = usage is not None and usage.input is not None and usage.output is not None
+        usage = usage if usage is not None and is_credible(usage) else None
+        # No request has no input: who reports none has not counted it.
+        whole = usage is not None and (usage.input or 0) > 0 and usage.output is not None
         if usage is not None and whole and not unreported:
             return usage, "provider"
         usage = usage or Usage()
         told = (self._told or 0) if unreported else (usage.output or 0)
         counted = replace(
             usage,
-            input=self.input().tokens if usage.input is None else usage.input,
+            input=usage.input or self.input().tokens,
             output=told + unreported,
         )
         return counted, "counted"
@@ -366,6 +376,11 @@ class ExchangeMeter:
             size = self._request_bytes + response_bytes
             self._owed = {c.key: used_of(m, usage, cost, size, self._tariff) for m, c in self._claims}
             self._claims = ()
+
+
+def is_credible(usage: Usage) -> bool:
+    """Say whether one exchange can have used so much."""
+    return max(usage.input or 0, usage.output or 0) <= _INCREDIBLE
 
 
 def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff) -> int:

@@ -168,6 +168,13 @@ class Writer:
         if lang in self.real and rng.random() < 0.25:
             lines = [rng.choice(self.real[lang]) for _ in range(rng.choice([1, 1, 1, 2, 3, 6, 30]))]
             return Text(rng.choice([" ", "\n"]).join(lines), False, CONTENT, SOURCE, SOURCE, lang)
+        if rng.random() < 0.25:
+            say = self._say(lang, grammar)
+            genres = ["mail", "mail", "note", "note", "forum", "faq", "docs", "calendar", "status", "review", "chat", "log", "change", "legal"]
+            lines = [say(rng.choice(genres)) for _ in range(rng.choice([1, 1, 2, 2, 3]))]
+            if rng.random() < 0.4:
+                lines.insert(0, say(rng.choice(["subject", "mail_open", "article", "city"])))
+            return Text(rng.choice([" ", " ", "\n"]).join(lines), False, CONTENT, SOURCE, SOURCE, lang)
         if grammar is None and rng.random() < 0.14:
             lines = [
                 self.english.one(rng, rng.choice(["g_security", "g_security", "g_docs", "g_article"]))

@@ -19,10 +19,12 @@ class Tables:
     """What the shipped weights hold of words: see builtin.Weights."""
 
     listed: npt.NDArray[np.uint32]
-    listed_bits: npt.NDArray[np.uint16]
+    listed_bits: npt.NDArray[np.uint32]
     listed_word: npt.NDArray[np.uint16]
     pairs: npt.NDArray[np.uint32]
+    pairs_bits: npt.NDArray[np.uint8]
     triples: npt.NDArray[np.uint32]
+    triples_bits: npt.NDArray[np.uint8]
     vocabulary: int
 
 
@@ -61,23 +63,28 @@ def tables(training: Iterable[str], plain: Iterable[str], least: int = 3) -> Tab
     rows = {w: n + 1 for n, w in enumerate(vocabulary)}
     by_digest = {lexical.digest(w): (bits.get(w, 0), rows.get(w, 0)) for w in bits.keys() | rows.keys()}
     listed = np.array(sorted(by_digest), np.uint32)
-    values = np.array([by_digest[int(d)] for d in listed], np.uint16)
-    sequences = {
-        size: np.unique(
-            np.array(
-                [
-                    lexical.sequence_digests(np.array([lexical.digest(w) for w in s], np.uint32), size)[0]
-                    for s in lists.sequences
-                    if len(s) == size
-                ],
-                np.uint32,
-            )
-        )
-        for size in (2, 3)
-    }
+    values = np.array([by_digest[int(d)] for d in listed], np.uint32)
     return Tables(
-        listed, values[:, 0].copy(), values[:, 1].copy(), sequences[2], sequences[3], len(vocabulary) + 1
+        listed,
+        values[:, 0].copy(),
+        values[:, 1].astype(np.uint16),
+        *_sequences(lists, 2),
+        *_sequences(lists, 3),
+        len(vocabulary) + 1,
     )
+
+
+def _sequences(lists: gazetteers.Lists, size: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]]:
+    """Return ascending digests of the listed names of `size` words, and the kinds they are of as bits."""
+    kinds: dict[int, int] = {}
+    for kind, sequences in enumerate(lists.sequences):
+        for words in sequences:
+            if len(words) == size:
+                digests = np.array([lexical.digest(w) for w in words], np.uint32)
+                number = int(lexical.sequence_digests(digests, size)[0])
+                kinds[number] = kinds.get(number, 0) | 1 << kind
+    ordered = sorted(kinds)
+    return np.array(ordered, np.uint32), np.array([kinds[n] for n in ordered], np.uint8)
 
 
 @dataclass(slots=True)
@@ -144,8 +151,12 @@ def encode(text: str, spans: Spans, spellings: Spellings) -> Encoded:
     around = lexical.surroundings(
         np.array([spellings.shapes[i] for i in ids], np.int64),
         lexical.spaced_before(starts, ends),
-        lexical.member(lexical.sequence_digests(digests, 2), spellings.tables.pairs),
-        lexical.member(lexical.sequence_digests(digests, 3), spellings.tables.triples),
+        lexical.kinds_of(
+            lexical.sequence_digests(digests, 2), spellings.tables.pairs, spellings.tables.pairs_bits
+        ),
+        lexical.kinds_of(
+            lexical.sequence_digests(digests, 3), spellings.tables.triples, spellings.tables.triples_bits
+        ),
     )
     return Encoded(ids, around, tags)
 

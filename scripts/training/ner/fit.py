@@ -11,6 +11,7 @@ from training.ner.features import Encoded, Spellings, Tables, encode
 from training.ner.network import Batch, Network, Sizes
 
 from sallyport.detect.ner import builtin
+from sallyport.detect.ner import words as lexical
 
 GAP = 4
 BATCH_WORDS = 2400
@@ -41,7 +42,7 @@ def batch_of(encoded: Sequence[Encoded], weights: Sequence[float], spellings: Sp
         offsets=torch.from_numpy(np.concatenate(([0], np.cumsum(sizes)[:-1]))),
         rows=torch.tensor([spellings.rows[u] for u in unique]),
         shapes=torch.tensor([spellings.shapes[u] for u in unique]),
-        bits=torch.from_numpy(((bits[:, None] >> np.arange(16)) & 1).astype(np.float32)),
+        bits=torch.from_numpy(((bits[:, None] >> np.arange(len(lexical.LISTS))) & 1).astype(np.float32)),
         index=torch.from_numpy(index),
         around=torch.from_numpy(around),
         mask=torch.from_numpy((ids >= 0).astype(np.float32)[:, None]),
@@ -133,7 +134,9 @@ def shipped(network: Network, tables: Tables, calibration: np.ndarray | None = N
         "listed_bits": tables.listed_bits,
         "listed_word": tables.listed_word,
         "pairs": tables.pairs,
+        "pairs_bits": tables.pairs_bits,
         "triples": tables.triples,
+        "triples_bits": tables.triples_bits,
         "calibration": np.array([[1.0, 0.0]] * 3) if calibration is None else calibration,
         **network.arrays(),
     }

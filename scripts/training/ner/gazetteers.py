@@ -90,6 +90,18 @@ def names() -> dict[str, Names]:
 
 
 @cache
+def american() -> Names:
+    """Return the commonest names of the United States, the commoner the more often."""
+    provider = _provider("person", "en_US")
+
+    def weighed(table: dict[str, float], size: int) -> list[str]:
+        total = sum(table.values())
+        return [n for n, share in table.items() for _ in range(1 + int(size * share / total))]
+
+    return Names(weighed(provider.first_names, 2000), weighed(provider.last_names, 3000))  # type: ignore[union-attr]
+
+
+@cache
 def places() -> dict[str, list[str]]:
     """Return names of towns, regions and countries by language, "world" for those told in English."""
     out: dict[str, set[str]] = {language: set() for language in (*LANGUAGES, "world")}
@@ -151,6 +163,12 @@ def big_cities() -> dict[str, list[str]]:
 
 
 @cache
+def known_places() -> list[str]:
+    """Return places that most readers know, from the lists written here."""
+    return [p for name in ("us_states", "provinces", "cities", "landmarks") for p in word_list(name)]
+
+
+@cache
 def calendar_words() -> frozenset[str]:
     """Return month and day names, long and short, in all languages."""
     out: set[str] = set()
@@ -192,10 +210,10 @@ def lorem() -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """Folded single words by list name, and place names of two and three words."""
+    """Folded single words by list name, and names of two and three words by kind, in the order of words.SEQUENCES."""
 
     words: dict[str, frozenset[str]]
-    sequences: frozenset[tuple[str, ...]]
+    sequences: tuple[frozenset[tuple[str, ...]], ...]
 
 
 @cache
@@ -230,5 +248,23 @@ def lists() -> Lists:
         "region_code": {c.lower() for c in word_list("region_codes")},
         "product": {p.lower() for p in word_list("products")},
     }
-    sequences = {p for p in (*all_places, *all_countries) if len(p) in (2, 3)}
-    return Lists({k: frozenset(v) for k, v in words.items()}, frozenset(sequences))
+    known = split((*known_places(), *(c for part in big_cities().values() for c in part)))
+    organisations = split(word_list("organisations"))
+    famous = split(word_list("famous_people"))
+    nothing = split(word_list("no_names"))
+    words |= {
+        "known_place": {p[0] for p in known if len(p) == 1},
+        "home_place": {p[0] for p in split(places()["en"]) if len(p) == 1},
+        "nationality": {p[0] for p in split(word_list("demonyms")) if len(p) == 1},
+        "organisation": {p[0] for p in organisations if len(p) == 1},
+        "organisation_part": {w for p in organisations if len(p) > 1 for w in p if len(w) > 3},
+        "famous_person": {p[-1] for p in famous},
+        "us_first_name": {n.lower() for n in american().first},
+        "us_last_name": {n.lower() for n in american().last},
+        "product": words["product"] | {p[0] for p in nothing if len(p) == 1},
+    }
+    sequences = ((*all_places, *all_countries), (*known, *all_countries), organisations, nothing)
+    return Lists(
+        {k: frozenset(v) for k, v in words.items()},
+        tuple(frozenset(p for p in kind if len(p) in (2, 3)) for kind in sequences),
+    )

@@ -19,7 +19,7 @@ class Sizes:
     word: int = 48
     ngram: int = 64
     shape: int = 8
-    hidden: int = 128
+    hidden: int = 144
     dilations: tuple[int, ...] = (1, 1, 2, 3)
     dropout: float = 0.3
 

@@ -4,7 +4,6 @@ import gzip
 import json
 import random
 import re
-from collections import Counter
 from pathlib import Path
 
 from training.ner.corpora import HISTORIC, Sample, read
@@ -17,8 +16,8 @@ IMPORTANCE = {
     "generated": 1.0,
     **dict.fromkeys(HISTORIC, 0.3),
 }
-GENERATED = 9_000
-HISTORIC_EACH = 300
+GENERATED = 12_000
+HISTORIC_EACH = 100
 _PLAIN = (
     "agentdojo arena_hard deepset_prompt_injections hh_rlhf_redteam_questions jailbreak_classification"
     " oss_docs_about_security webarena_intents"
@@ -39,7 +38,7 @@ def labelled(data: Path, leave_out: str | None = None) -> list[Sample]:
 
 def unlabelled(data: Path) -> list[str]:
     """Return paragraphs of benign prompts and documents without annotation, at most 700 characters each."""
-    pieces: dict[str, str] = {}
+    pieces: dict[str, None] = {}
     for name in _PLAIN.split():
         path = next(p for p in (data / "injection").glob(f"{name}.jsonl*"))
         opener = gzip.open if path.suffix == ".gz" else open
@@ -47,16 +46,8 @@ def unlabelled(data: Path) -> list[str]:
             for row in map(json.loads, lines):
                 if row["label"] == "benign":
                     parts = (part.strip()[:700] for part in re.split(r"\n\s*\n", row["text"]))
-                    pieces |= {part: name for part in parts if len(part) > 30}
-    order = list(pieces.items())
-    random.Random(7).shuffle(order)  # noqa: S311
-    taken: Counter[str] = Counter()
-    out = []
-    for piece, name in order:
-        taken[name] += 1
-        if taken[name] <= (1600 if name == "arena_hard" else 450):
-            out.append(piece)
-    return out
+                    pieces |= dict.fromkeys(part for part in parts if len(part) > 30)
+    return list(pieces)
 
 
 def without_made_up_names(sample: Sample) -> str:

@@ -36,6 +36,11 @@ class Slots:
             "street": lambda: [(self.street(), "LOCATION")],
             "address": self.address,
             "org": lambda: [(self.org(), "ORGANIZATION")],
+            "team": lambda: [(self.team(), "ORGANIZATION")],
+            "famous": lambda: [(self.rng.choice(word_list("famous_people")), "PERSON")],
+            "state": lambda: [(self.rng.choice(word_list("us_states")), "LOCATION")],
+            "site": lambda: [(self.site(), "LOCATION")],
+            "citystate": self.citystate,
         }
         self.plain: dict[str, Callable[[], str]] = {
             "role": lambda: self.local("job") if rng.random() < 0.7 else rng.choice(gazetteers.job_titles()),
@@ -54,6 +59,7 @@ class Slots:
             "url": lambda: (
                 f"https://{self.ident().lower()}.example.{rng.choice(('com', 'org', 'io'))}/{self.ident().lower()}"
             ),
+            "web": self.web,
             "id": lambda: (
                 rng.choice(("#", "INC", "TKT-", "A-", "JIRA-", "")) + str(rng.randint(1000, 999999))
             ),
@@ -72,6 +78,10 @@ class Slots:
             "hashtag": lambda: (
                 "#" + rng.choice(("football", "MondayMotivation", "news", "love", "WorldCup", "tbt"))
             ),
+            "demonym": lambda: rng.choice(word_list("demonyms")),
+            "work": self.work,
+            "thing": lambda: rng.choice(word_list("no_names")),
+            "surnamed": self.surnamed,
             "subject": lambda: rng.choice(word_list("subjects")),
             "sentence": lambda: rng.choice(word_list("sentences")),
             "quote": lambda: rng.choice(word_list("quotes")),
@@ -116,6 +126,8 @@ class Slots:
 
     def first(self) -> str:
         """Return a first name."""
+        if self.lang == "en" and self.rng.random() < 0.45:
+            return self.rng.choice(gazetteers.american().first)
         return (
             self.invented() if self.rng.random() < 0.06 else self.rng.choice(self.names[self.tongue()].first)
         )
@@ -125,7 +137,8 @@ class Slots:
         chance = self.rng.random()
         if chance < 0.1:
             return self.invented()
-        name = self.rng.choice(self.names[self.tongue()].last)
+        usual = self.lang == "en" and self.rng.random() < 0.45
+        name = self.rng.choice(gazetteers.american().last if usual else self.names[self.tongue()].last)
         if chance < 0.15:
             particle = self.rng.choice(word_list("particles"))
             return particle + ("" if particle[-1] in "-c'" or particle == "Mac" else " ") + name
@@ -159,6 +172,8 @@ class Slots:
     def city(self) -> str:
         """Return a town; half of the time one known all over the world."""
         chance = self.rng.random()
+        if self.lang == "en" and self.rng.random() < 0.3:
+            return self.rng.choice(word_list("cities"))
         if chance < 0.4:
             return self.rng.choice(gazetteers.big_cities()[self.lang])
         if chance < 0.44:
@@ -180,6 +195,8 @@ class Slots:
     def region(self) -> str:
         """Return a region, a lake or a range."""
         rng = self.rng
+        if self.lang == "en" and rng.random() < 0.35:
+            return rng.choice(word_list(rng.choice(("us_states", "provinces", "provinces"))))
         if self.lang == "en" and rng.random() < 0.6:
             return rng.choice(word_list("landscapes")).format(rng.choice((self.last(), self.city())))
         return self.country() if rng.random() < 0.4 else self.city()
@@ -213,7 +230,7 @@ class Slots:
         """Return the name of a company or a body."""
         chance = self.rng.random()
         if chance < 0.4:
-            return self.rng.choice(word_list("brands"))
+            return self.rng.choice(word_list("brands" if self.rng.random() < 0.4 else "organisations"))
         if chance < 0.6:
             return self.local("bodies").format(self.city())
         if chance < 0.68:
@@ -222,6 +239,55 @@ class Slots:
         if chance < 0.8:
             return f"{stem} {self.rng.choice(word_list('trades'))}"
         return f"{stem} {self.local('forms')}"
+
+    def team(self) -> str:
+        """Return a club, which is often called as its town is."""
+        chance = self.rng.random()
+        if chance < 0.3:
+            return self.city()
+        town = self.rng.choice(word_list("cities"))
+        return self.rng.choice(word_list("teams")).format(town)
+
+    def site(self) -> str:
+        """Return a building, a park or a stretch of land or water."""
+        if self.rng.random() < 0.4:
+            return self.rng.choice(word_list("landmarks"))
+        name = self.last() if self.rng.random() < 0.5 else self.city()
+        return self.rng.choice(word_list("sites")).format(name)
+
+    def citystate(self) -> list[Piece]:
+        """Return a town and the state, short or long, or country that it is in."""
+        rng = self.rng
+        town = rng.choice(word_list("cities")) if rng.random() < 0.4 else rng.choice(self.places["en"])
+        chance = rng.random()
+        within = (
+            rng.choice(word_list("us_states"))
+            if chance < 0.5
+            else (rng.choice(word_list("region_codes")) if chance < 0.85 else self.country())
+        )
+        gap = ", " if rng.random() < 0.75 else " "
+        return [(town, "LOCATION"), (gap, None), (within, "LOCATION")]
+
+    def work(self) -> str:
+        """Return the title of a book, a film or a song, with names in it at times."""
+        rng = self.rng
+
+        def word() -> str:
+            chance = rng.random()
+            if chance < 0.2:
+                return rng.choice((self.first(), self.city(), self.last()))
+            return rng.choice(gazetteers.lorem()["en"]).capitalize()
+
+        title = rng.choice(word_list("creations"))
+        while "{}" in title:
+            title = title.replace("{}", word(), 1)
+        return title
+
+    def surnamed(self) -> str:
+        """Return a thing named after somebody or a place."""
+        rng = self.rng
+        name = self.last() if rng.random() < 0.6 else self.city()
+        return rng.choice(word_list("surnamed")).format(name)
 
     def month(self) -> str:
         """Return a month."""
@@ -253,6 +319,15 @@ class Slots:
         )
         return f"{self.first()[:8]}.{self.last()[:9]}@{host}".lower().replace(" ", "").replace("'", "")
 
+    def web(self) -> str:
+        """Return a page or an address at some host, which is often called as a person or a place is."""
+        rng = self.rng
+        base = rng.choice((self.first(), self.last(), self.city(), self.org(), self.ident()))
+        end = rng.choice(("com", "org", "edu", "net", "co.uk", "de", "gov", "ac.uk"))
+        host = "".join(c for c in base.lower() if c.isalnum()) + "." + end
+        before = rng.choice(("www.", "http://www.", "http://", "irc.", "", f"{self.last().lower()[:7]}@"))
+        return before + host + rng.choice(("", "", "", f"/{self.ident()}.htm", f"/{self.ident()}/"))
+
     def ident(self) -> str:
         """Return a code identifier."""
         parts = [self.rng.choice(word_list("ident_parts")) for _ in range(self.rng.choice((1, 2, 2, 3)))]
@@ -268,6 +343,6 @@ class Slots:
     def nationality(self) -> str:
         """Return a word of language or nationality."""
         words = gazetteers.babel.Locale(self.lang).languages
-        if self.lang == "en" and self.rng.random() < 0.3:
-            return self.rng.choice(word_list("nationalities")).capitalize()
+        if self.lang == "en" and self.rng.random() < 0.6:
+            return self.rng.choice(word_list("demonyms"))
         return str(words[self.rng.choice(_COMMON_LANGUAGES)])

@@ -50,9 +50,9 @@ def main() -> None:
     """Train as the command line asks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with pii/ and injection/")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument(
-        "--held-epochs", type=int, default=3, help="of the networks for figures and calibration"
+        "--held-epochs", type=int, default=4, help="of the networks for figures and calibration"
     )
     parser.add_argument("--leave-out", nargs="*", default=TRAINED, help="sources to leave out in turn")
     parser.add_argument("--out", type=Path, default=WEIGHTS)

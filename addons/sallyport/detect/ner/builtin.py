@@ -30,17 +30,19 @@ class Weights:
     """The trained arrays. H is the hidden size, V the vocabulary, L the listed words, K the tags.
 
     listed (L,) ascending digests; listed_bits (L,) lists they are in; listed_word (L,) vocabulary row or 0 for none;
-    pairs, triples: ascending digests of place names of two and three words; word (V, .), ngram (NGRAM_ROWS, .),
-    shape (SHAPES, .); lexical (., H) and around (SURROUNDINGS, H) take a word and its surroundings to the first
-    layer, bias (H,); convolution: (3 H, H) and (H,) a layer; tag (H, K), tag_bias (K,); calibration (entities, 2):
-    slope and intercept on the log-odds of a span.
+    pairs, triples: ascending digests of listed names of two and three words; pairs_bits, triples_bits: the kinds they
+    are of (words.SEQUENCES); word (V, .), ngram (NGRAM_ROWS, .), shape (SHAPES, .); lexical (., H) and around
+    (SURROUNDINGS, H) take a word and its surroundings to the first layer, bias (H,); convolution: (3 H, H) and (H,) a
+    layer; tag (H, K), tag_bias (K,); calibration (entities, 2): slope and intercept on the log-odds of a span.
     """
 
     listed: npt.NDArray[np.uint32]
-    listed_bits: npt.NDArray[np.uint16]
+    listed_bits: npt.NDArray[np.uint32]
     listed_word: npt.NDArray[np.uint16]
     pairs: npt.NDArray[np.uint32]
+    pairs_bits: npt.NDArray[np.uint8]
     triples: npt.NDArray[np.uint32]
+    triples_bits: npt.NDArray[np.uint8]
     word: Floats
     ngram: Floats
     shape: Floats
@@ -107,8 +109,8 @@ class Recogniser:
         around = lexical.surroundings(
             self._shapes[rows],
             lexical.spaced_before(starts, ends),
-            lexical.member(lexical.sequence_digests(digests, 2), weights.pairs),
-            lexical.member(lexical.sequence_digests(digests, 3), weights.triples),
+            lexical.kinds_of(lexical.sequence_digests(digests, 2), weights.pairs, weights.pairs_bits),
+            lexical.kinds_of(lexical.sequence_digests(digests, 3), weights.triples, weights.triples_bits),
         )
         count, gap, hidden = len(words), self._gap, weights.bias.shape[0]
         state = np.zeros((count + 2 * gap, hidden), np.float32)  # zero rows before and after the text
@@ -157,7 +159,7 @@ class Recogniser:
 def look_up(
     digests: npt.NDArray[np.uint32],
     listed: npt.NDArray[np.uint32],
-    listed_bits: npt.NDArray[np.uint16],
+    listed_bits: npt.NDArray[np.uint32],
     listed_word: npt.NDArray[np.uint16],
 ) -> tuple[Floats, npt.NDArray[np.uint16]]:
     """Return the lists each word is in, (words, LISTS) of 0 and 1, and its vocabulary row, 0 for none."""
@@ -185,7 +187,9 @@ def weights_of(table: Mapping[str, npt.NDArray[Any]]) -> Weights:
         listed_bits=table["listed_bits"],
         listed_word=table["listed_word"],
         pairs=table["pairs"],
+        pairs_bits=table["pairs_bits"],
         triples=table["triples"],
+        triples_bits=table["triples_bits"],
         word=real("word"),
         ngram=real("ngram"),
         shape=real("shape"),

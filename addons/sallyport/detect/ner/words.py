@@ -22,7 +22,10 @@ TAB: Final = "\t"
 NGRAM_ROWS: Final = 1 << 15
 NGRAMS_MOST: Final = 40
 SHAPES: Final = 16
-SURROUNDINGS: Final = 10
+SEQUENCES: Final = 4
+"""Kinds of listed names of two and three words: place, well-known place, organisation, and what is no name."""
+
+SURROUNDINGS: Final = 6 + 4 * SEQUENCES
 
 # One bit of a word for each list it is in.
 LISTS: Final = (
@@ -42,6 +45,14 @@ LISTS: Final = (
     "frequent_first_name",
     "product",
     "capitalised",
+    "known_place",
+    "home_place",
+    "nationality",
+    "organisation",
+    "organisation_part",
+    "famous_person",
+    "us_first_name",
+    "us_last_name",
 )
 
 
@@ -112,13 +123,13 @@ def ngram_rows(spelling: str) -> list[int]:
 def surroundings(
     shapes: npt.NDArray[np.int64],
     spaced: npt.NDArray[np.bool_],
-    in_pair: npt.NDArray[np.bool_],
-    in_triple: npt.NDArray[np.bool_],
+    pairs: npt.NDArray[np.uint8],
+    triples: npt.NDArray[np.uint8],
 ) -> npt.NDArray[np.float32]:
     """Return what neighbours say of each word, (words, SURROUNDINGS).
 
-    shapes: of `shape`; spaced: white space stands before the word; in_pair, in_triple: the word begins a pair or
-    triple of words that is a listed place.
+    shapes: of `shape`; spaced: white space stands before the word; pairs, triples: bits of the
+    SEQUENCES kinds of listed name of two and three words that begin at the word.
     """
     count = len(shapes)
     out = np.zeros((count, SURROUNDINGS), np.float32)
@@ -132,11 +143,14 @@ def surroundings(
         letters = _window(alphabetic, reach) + 0.5
         out[:, column] = _window(raised, reach) / letters
         out[:, column + 2] = _window(whole, reach) / letters
-    out[:, 6] = in_pair
-    out[1:, 7] = in_pair[:-1]
-    out[:, 8] = in_triple
-    out[1:, 9] = in_triple[:-1]
-    out[2:, 9] += in_triple[:-2]
+    kinds = np.arange(SEQUENCES, dtype=np.uint8)
+    for column, (size, bits) in zip((6, 6 + 2 * SEQUENCES), ((2, pairs), (3, triples)), strict=True):
+        if bits.any():
+            begins = ((bits[:, None] >> kinds) & 1).astype(np.float32)
+            out[:, column : column + SEQUENCES] = begins
+            inside = out[:, column + SEQUENCES : column + 2 * SEQUENCES]
+            for step in range(1, size):
+                inside[step:] += begins[:-step]
     return out
 
 
@@ -157,13 +171,14 @@ def sequence_digests(digests: npt.NDArray[np.uint32], size: int) -> npt.NDArray[
     return out
 
 
-def member(values: npt.NDArray[np.uint32], ordered: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
-    """Return which values are in the ordered array."""
+def kinds_of(
+    values: npt.NDArray[np.uint32], ordered: npt.NDArray[np.uint32], bits: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    """Return the bits of every value, those at its place in the ordered array, 0 where it is not there."""
     if not len(ordered):
-        return np.zeros(len(values), np.bool_)
+        return np.zeros(len(values), np.uint8)
     at = np.minimum(np.searchsorted(ordered, values), len(ordered) - 1)
-    found: npt.NDArray[np.bool_] = ordered[at] == values
-    return found
+    return np.where(ordered[at] == values, bits[at], np.uint8(0))
 
 
 def spaced_before(starts: Sequence[int], ends: Sequence[int]) -> npt.NDArray[np.bool_]:
