@@ -1,4 +1,4 @@
-"""Compare with stock Presidio and write docs/detection-differences.md: scripts/benchmarks/quality_differences.py [DATA]."""
+"""Compare with stock Presidio and write docs/detection-differences.md. Argument: a data folder, or nothing."""
 
 import sys
 from collections.abc import Iterator
@@ -50,7 +50,9 @@ def main() -> None:
     page = f"{_INTRO}\n{len(texts)} texts.\n\n{table(differences(detector, theirs, types, texts))}\n"
     if len(sys.argv) > 1:
         literals = list(_literals(Path(sys.argv[1])))
-        page += f"{_TESTS}\n{len(literals)} texts.\n\n{table(differences(detector, theirs, types, literals))}\n"
+        page += (
+            f"{_TESTS}\n{len(literals)} texts.\n\n{table(differences(detector, theirs, types, literals))}\n"
+        )
     _PAGE.write_text(page, "utf-8")
 
 

@@ -113,7 +113,9 @@ def main() -> int:
             flagged[row.source] += bool(full.scan([Segment("/text", row.surface, row.text)]))
         count = sum(flagged.values())
         where = ", ".join(f"{source} {n}" for source, n in sorted(flagged.items()) if n)
-        print(f"ordinary texts of {folder}: {count} of {len(texts)} flagged ({count / len(texts):.2%}) {where}")
+        print(
+            f"ordinary texts of {folder}: {count} of {len(texts)} flagged ({count / len(texts):.2%}) {where}"
+        )
         kept = kept and count / len(texts) <= ORDINARY_MAX
     return 0 if kept else 1
 

@@ -50,4 +50,8 @@ def test_the_page_gives_an_argument_for_every_difference_met(
     page = PAGE.read_text("utf-8")
     absent = [f"{k} {e}" for k, e in counted if f"| {k} | {e} |" not in page and counted[k, e] > 3]
     assert absent == []
-    assert all(why in page for kind, entity in counted if (why := EXPLAINED[kind][entity]) and counted[kind, entity] > 3)
+    assert all(
+        why in page
+        for kind, entity in counted
+        if (why := EXPLAINED[kind][entity]) and counted[kind, entity] > 3
+    )

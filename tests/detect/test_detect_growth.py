@@ -8,7 +8,7 @@ import pytest
 from detect.scanning import findings
 from evasion.hostile import Hostile, of_shapes
 from sallyport.detect import decode, engine
-from sallyport.detect.engine import Detector, ScanIncomplete
+from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete
 from sallyport.detect.fold import FOLD
 from sallyport.detect.normalise import normalise
 from sallyport.detect.seams import REACH, ribbons
@@ -91,3 +91,15 @@ def test_more_findings_than_anybody_could_look_through_are_not_scanned(
 @pytest.mark.parametrize("hostile", HOSTILE)
 def test_a_long_hostile_text_ends_within_the_deadline(detector: Detector, hostile: Hostile) -> None:
     findings(detector, hostile.text(30_000))  # ScanIncomplete would fail the test
+
+
+def test_a_scan_that_has_used_up_its_processor_time_is_not_finished() -> None:
+    detector = Detector(DetectionSettings(deadline_s=60.0, cpu_s=0.02, cache_entries=0))
+    findings(detector, "short")
+    with pytest.raises(ScanIncomplete, match="processor time"):
+        findings(detector, " ".join(f"user{n}@example.com" for n in range(9_000)))
+
+
+def test_one_escape_behind_a_name_does_not_make_another_value(detector: Detector) -> None:
+    assert not [f for f in findings(detector, "HOST=255.255.255.0") if f.entity == "IP_ADDRESS"]
+    assert [f for f in findings(detector, "ada.lovelace=40example.com") if f.entity == "EMAIL_ADDRESS"]

@@ -150,7 +150,11 @@ def test_settings_of_a_recogniser_go_before_those_of_the_file(tmp_path: Path, pa
             "twice",
         ),
         ("recognizers:\n  - name: a\n    supported_entities: [A, B]\n    deny_list: [x]", 3, "2 types"),
-        ("recognizers:\n  - name: a\n    supported_entity: A\n    deny_list: [no]\n    context: [1]", 5, "texts"),
+        (
+            "recognizers:\n  - name: a\n    supported_entity: A\n    deny_list: [no]\n    context: [1]",
+            5,
+            "texts",
+        ),
         (
             "recognizers:\n  - name: a\n    supported_entity: A\n    patterns:\n      - {name: p, regex: '(', score: 1}",
             5,
@@ -163,7 +167,11 @@ def test_settings_of_a_recogniser_go_before_those_of_the_file(tmp_path: Path, pa
         ),
         ("recognizers:\n  - NoSuchRecognizer", 2, "is no recogniser of the installed Presidio"),
         ("recognizers:\n  - name: SpacyRecognizer\n    type: predefined", 2, "does not work by patterns"),
-        ("recognizers:\n  - name: NhsRecognizer\n    type: predefined\n    deny_list: [x]", 4, "does not fit"),
+        (
+            "recognizers:\n  - name: NhsRecognizer\n    type: predefined\n    deny_list: [x]",
+            4,
+            "does not fit",
+        ),
         ("recognizers:\n  - name: NhsRecognizer\n    score_thresholds: {default: 1}", 3, "score_thresholds"),
         ("global_regex_flags: yes please\nrecognizers: []", 1, "global_regex_flags is no number"),
     ],

@@ -88,6 +88,17 @@ def test_a_damaged_file_is_an_operator_error(tmp_path: Path, content: bytes) -> 
 
 
 @pytest.mark.parametrize("surface", [Surface.TOOL_RESULT, Surface.DOCUMENT])
+def test_a_text_reads_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\n".join(row["text"] for row in ROWS)
+    whole = words(text)
+    monkeypatch.setattr(features, "BLOCK", 700)
+    pieces = words(text)
+    assert len(list(features.blocks(text))) > 20
+    np.testing.assert_array_equal(whole.starts, pieces.starts)
+    np.testing.assert_array_equal(whole.sentences, pieces.sentences)
+    np.testing.assert_array_equal(whole.buckets, pieces.buckets)
+
+
 def test_an_order_counts_where_content_brings_it_and_not_where_a_person_types_it(
     judge: Detector, surface: Surface
 ) -> None:
@@ -208,11 +219,9 @@ def test_work_grows_with_the_text_and_not_faster(monkeypatch: pytest.MonkeyPatch
     counted: list[int] = []
     original = model.pooled
 
-    def pooled(
-        sums: model.Floats, lengths: features.Indexes, low: features.Indexes, high: features.Indexes
-    ) -> model.Floats:
-        counted.append(low.size)
-        return original(sums, lengths, low, high)
+    def pooled(sums: model.Floats, lengths: features.Indexes, *bounds: features.Indexes) -> model.Floats:
+        counted.append(bounds[0].size)
+        return original(sums, lengths, *bounds)
 
     monkeypatch.setattr(model, "pooled", pooled)
     for times in (100, 1600):

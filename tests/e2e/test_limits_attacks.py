@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from e2e.counters import HEADER, INPUT_USD, OUTPUT_USD, POLICY, levels, used
+from e2e.counters import HEADER, INPUT_USD, OUTPUT_USD, POLICY, levels, sallyport, used
 from e2e.traffic import (
     CHAT,
     OPENAI,
@@ -88,7 +88,9 @@ def provider(lab: Lab) -> Iterator[Villain]:
 
 
 @pytest.fixture(scope="module")
-def gateway(lab: Lab, provider: Villain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+def gateway(
+    lab: Lab, provider: Villain, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
     folder = tmp_path_factory.mktemp("attacks")
     with running(folder, lab, policy=POLICY + RULES, to={OPENAI: provider.port}) as up:
         yield up
@@ -173,3 +175,13 @@ def test_numbers_beyond_all_measure_break_no_counter_and_no_bill(gateway: Gatewa
     assert wire.status == 429
     assert used(gateway.confdir, "money", user) == 0
     assert all((e.cost_micro_usd or 0) < 2**50 for e in settled(gateway.confdir))
+
+
+@pytest.mark.parametrize("amount", ["NaN", "0.0000001", "999999999999999"])
+def test_a_grant_of_something_that_is_no_amount_is_an_error_of_the_operator(
+    gateway: GatewayProcess, amount: str
+) -> None:
+    policy = str(gateway.confdir.parent / "policy.yaml")
+    where = ("--policy", policy, "--confdir", str(gateway.confdir))
+    ran = sallyport("limits", "grant", "money/principal=default:ann", amount, *where)
+    assert (ran.returncode, ran.stderr.partition(":")[0]) == (2, "AMOUNT"), ran.stderr

@@ -160,11 +160,19 @@ CONVERSE = {"messages": [{"role": "user", "content": [{"text": "Hello"}]}]}
             },
             9000,
         ),
-        ("gemini_generate", {**GEMINI, "generationConfig": {"max_output_tokens": 7, "candidateCount": "3"}}, 21),
+        (
+            "gemini_generate",
+            {**GEMINI, "generationConfig": {"max_output_tokens": 7, "candidateCount": "3"}},
+            21,
+        ),
         ("gemini_generate", {**GEMINI, "generationConfig": {"maxOutputTokens": 0}}, None),
         (
             "bedrock_converse",
-            {**CONVERSE, "inferenceConfig": {"maxTokens": 1}, "additionalModelRequestFields": {"max_tokens": 9}},
+            {
+                **CONVERSE,
+                "inferenceConfig": {"maxTokens": 1},
+                "additionalModelRequestFields": {"max_tokens": 9},
+            },
             9,
         ),
         (
@@ -186,7 +194,8 @@ def test_the_largest_output_that_a_request_may_mean_is_what_counts(
 
 @pytest.mark.parametrize("many", ["128", -1, 1.5, [2], True])
 @pytest.mark.parametrize(
-    ("dialect", "name"), [("openai_chat", "n"), ("openai_completions", "best_of"), ("openai_completions", "n")]
+    ("dialect", "name"),
+    [("openai_chat", "n"), ("openai_completions", "best_of"), ("openai_completions", "n")],
 )
 def test_a_number_of_answers_that_only_a_lenient_provider_understands_is_refused(
     dialect: str, name: str, many: object
@@ -220,7 +229,8 @@ IMAGES = tuple(Attachment(f"/i/{n}", "image/png", 90_000) for n in range(20))
 
 
 @pytest.mark.parametrize(
-    ("attachments", "at_least"), [((IDS,), 50_000), (IMAGES, 20_000), ((Attachment("/f", "audio/wav", None),), 500)]
+    ("attachments", "at_least"),
+    [((IDS,), 50_000), (IMAGES, 20_000), ((Attachment("/f", "audio/wav", None),), 500)],
 )
 def test_content_that_is_no_text_is_reserved_and_charged_after_an_abort(
     attachments: tuple[Attachment, ...], at_least: int
@@ -236,7 +246,9 @@ def test_content_that_is_no_text_is_reserved_and_charged_after_an_abort(
 async def test_what_no_dialect_reads_is_not_free_under_a_budget() -> None:
     house = House(limits("measure: cost_usd, limit: 1, per: month"))
     body = Attachment("", "application/json", 4000)
-    unread = asking(operation=Operation.OPAQUE, dialect="opaque", model=None, segments=(), attachments=(body,))
+    unread = asking(
+        operation=Operation.OPAQUE, dialect="opaque", model=None, segments=(), attachments=(body,)
+    )
     refused = await house.decided(unread, 4000)
     assert (refused.action, refused.reason) == (Action.DENY, "limits.no_price")
     listing = asking(operation=Operation.OPAQUE, dialect="opaque", model=None, segments=())

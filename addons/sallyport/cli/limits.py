@@ -25,7 +25,7 @@ from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
-from sallyport.stages.ledger import Ledger, LedgerUnavailable, Level
+from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level
 
 app = typer.Typer(
     help="Show how full limits are, reset them, grant more.",
@@ -102,7 +102,7 @@ def grant(
     if rule is None:
         todo = "Give the policy in force with --policy"
         raise OperatorError("KEY", "the policy has no limit of that name", todo)
-    more, now = int(_amount(amount) * rule.unit), datetime.now(UTC)
+    more, now = _amount(amount, rule.unit), datetime.now(UTC)
     end = _later(until, now)
 
     async def add(opened: Ledger) -> None:
@@ -229,14 +229,18 @@ def _moment(at: datetime) -> str:
     return f"{at:%m-%d %H:%M}Z"
 
 
-def _amount(text: str) -> Decimal:
+def _amount(text: str, unit: int) -> int:
+    """Return an amount in counted units, of which `unit` are one of the limit's own."""
     try:
         amount = Decimal(text)
     except InvalidOperation:
-        amount = Decimal(-1)
-    if not 0 < amount < 10**15:
-        raise OperatorError("AMOUNT", "it is no amount above zero", "Write a number: 25 or 12.50")
-    return amount
+        amount = Decimal(0)
+    counted = int(amount * unit) if amount.is_finite() and 0 < amount <= MAX_AMOUNT else 0
+    if not 0 < counted <= MAX_AMOUNT:
+        raise OperatorError(
+            "AMOUNT", "it is no amount that can be granted", "Write a number above zero: 25 or 12.50"
+        )
+    return counted
 
 
 def _later(text: str, now: datetime) -> datetime:

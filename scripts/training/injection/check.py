@@ -9,9 +9,11 @@ from pathlib import Path
 
 from sallyport.decision import Kind
 from sallyport.detect.engine import DetectionSettings, Detector, injection_score
+from sallyport.detect.packs import Packs
 from sallyport.exchange import Segment, Surface
 
 RATE = 0.01
+RATES = (0.001, 0.005, 0.01, 0.02, 0.05)
 LENGTHS = (1_000, 5_000, 20_000, 50_000)
 
 
@@ -36,7 +38,11 @@ def main() -> None:
             row["surface"],
             f"language {'en' if row['lang'] == 'en' else 'other'}",
             row["lang"],
+            f"{row['surface']}, {row['kind']}" if "kind" in row else "",
         ):
+            if not key:
+                continue
+
             tallies[row["label"], key].append((refused[0], alone, refused[1]))
         if given.show and refused[1] is not (row["label"] == "attack"):
             print(
@@ -45,12 +51,33 @@ def main() -> None:
                 f"{both.injection_probability(segment):.3f}",
                 row["text"][:110].replace("\n", "/"),
             )
+    _roc(rows, both)
     for name, found in _planted(rows, rules, both).items():
         tallies["attack", name] = found
     print("| | texts | | rules | classifier | both |\n| --- | --- | --- | --- | --- | --- |")
     for (label, key), found in sorted(tallies.items()):
         shares = " | ".join(f"{sum(f[i] for f in found) / len(found):.1%}" for i in range(3))
         print(f"| {label} | {key} | {len(found)} | {shares} |")
+
+
+def _roc(rows: list[dict[str, str]], both: Detector) -> None:
+    """Print, by permitted rate, what the classifier alone finds and wrongly reports on each surface."""
+    judged: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in rows:
+        segment = Segment("", Surface(row["surface"]), row["text"])
+        judged[row["surface"], row["label"]].append(both.classifier_probability(segment))
+    kinds = frozenset({Kind.INJECTION})
+    print("| surface | rate | threshold | attacks found | false alarms |\n| --- | --- | --- | --- | --- |")
+    for surface in ("user", "tool_result", "document", "tool_definition"):
+        for rate in RATES:
+            settings = DetectionSettings(kinds, paranoia_injection=1, injection_false_alarms=rate)
+            threshold = Detector(settings, Packs((), "none")).injection_threshold(Surface(surface))
+            found, wrong = (
+                sum(p >= threshold for p in judged[surface, label]) / max(1, len(judged[surface, label]))
+                for label in ("attack", "benign")
+            )
+            print(f"| {surface} | {rate} | {threshold} | {found:.1%} | {wrong:.1%} |")
+    print()
 
 
 def _planted(

@@ -78,9 +78,7 @@ def main() -> None:
     print(report(other, shipped.calibrations))
 
 
-def _left_out(
-    data: Path, bags: Sequence[Bag], settings: Settings, rules: Detector
-) -> Iterator[Seen]:
+def _left_out(data: Path, bags: Sequence[Bag], settings: Settings, rules: Detector) -> Iterator[Seen]:
     """Yield the predictions on every shared text by a network that knows nothing of its source."""
     every = [*shared(data / "injection"), *installed(random.Random(SEED))]
     never = list(_never_trained(data))

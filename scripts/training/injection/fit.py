@@ -155,7 +155,10 @@ def _step(values, bags, rng, settings):
     size = counted[high] - counted[low]
     near = _differences(low.size, total.shape[0], ((high, 1), (low, -1)), root(size))
     around = _differences(
-        low.size, total.shape[0], ((last, 1), (first, -1), (high, -1), (low, 1)), root(counted[last] - counted[first] - size)
+        low.size,
+        total.shape[0],
+        ((last, 1), (first, -1), (high, -1), (low, 1)),
+        root(counted[last] - counted[first] - size),
     )
     pool = np.hstack([near @ total, around @ total]).astype(np.float32)
 

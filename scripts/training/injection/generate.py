@@ -5,7 +5,16 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 
-from training.injection import clean_en, languages, lists_en, more_content_en, more_user_en, planted_en, tools_en, user_en
+from training.injection import (
+    clean_en,
+    languages,
+    lists_en,
+    more_content_en,
+    more_user_en,
+    planted_en,
+    tools_en,
+    user_en,
+)
 from training.injection.carriers import document, fill
 from training.injection.grammar import Grammar, numbers
 from training.injection.obfuscate import obfuscated
@@ -69,7 +78,10 @@ class Writer:
         )
         self.english.lists.update(
             languages.joined(
-                {name: self.english.lists.get(name, ()) for name in (*more_user_en.LISTS, *more_content_en.LISTS)},
+                {
+                    name: self.english.lists.get(name, ())
+                    for name in (*more_user_en.LISTS, *more_content_en.LISTS)
+                },
                 more_user_en.LISTS,
                 more_content_en.LISTS,
             )
@@ -154,7 +166,9 @@ class Writer:
             text = _within(self.rng, self.rng.choice(self.code), self.rng.choice(["# ", "// ", ""]) + plant)
         elif roll < 0.45:
             say = self._say(lang, native)
-            head = say(self.rng.choice(["article", "review", "docs", "status", "log", "mail", "subject", "real"]))
+            head = say(
+                self.rng.choice(["article", "review", "docs", "status", "log", "mail", "subject", "real"])
+            )
             text = f"{head}{self.rng.choice([' ', ' ', chr(10)])}{plant}"
             if self.rng.random() < 0.4:
                 text += " " + say(self.rng.choice(["article", "review", "mail_close", "log", "chat"]))
@@ -170,7 +184,22 @@ class Writer:
             return Text(rng.choice([" ", "\n"]).join(lines), False, CONTENT, SOURCE, SOURCE, lang)
         if rng.random() < 0.25:
             say = self._say(lang, grammar)
-            genres = ["mail", "mail", "note", "note", "forum", "faq", "docs", "calendar", "status", "review", "chat", "log", "change", "legal"]
+            genres = [
+                "mail",
+                "mail",
+                "note",
+                "note",
+                "forum",
+                "faq",
+                "docs",
+                "calendar",
+                "status",
+                "review",
+                "chat",
+                "log",
+                "change",
+                "legal",
+            ]
             lines = [say(rng.choice(genres)) for _ in range(rng.choice([1, 1, 2, 2, 3]))]
             if rng.random() < 0.4:
                 lines.insert(0, say(rng.choice(["subject", "mail_open", "article", "city"])))

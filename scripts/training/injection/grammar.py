@@ -11,7 +11,20 @@ from collections.abc import Mapping, Sequence
 
 _SLOT = re.compile(r"\{([^{}]*)\}")
 _NAMES = frozenset(
-    ["person", "mail", "url", "phone", "account", "topic", "product", "company", "city", "amount", "persona", "secretthing"]
+    [
+        "person",
+        "mail",
+        "url",
+        "phone",
+        "account",
+        "topic",
+        "product",
+        "company",
+        "city",
+        "amount",
+        "persona",
+        "secretthing",
+    ]
 )
 
 type Lists = Mapping[str, Sequence[str]]

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 
 from training.injection import languages_east, languages_more, languages_west
 
-COMMON = {"bot": ["ZORG", "NOVA", "FreeBot", "OMNI", "KAOS", "DAN", "X-9"], "word": ["OK", "banana", "HACKED", "42", "Pwned", "Hola"]}
-
+COMMON = {
+    "bot": ["ZORG", "NOVA", "FreeBot", "OMNI", "KAOS", "DAN", "X-9"],
+    "word": ["OK", "banana", "HACKED", "42", "Pwned", "Hola"],
+}
 
 
 def joined(*groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
 
-_SKIP = frozenset(["test", "tests", "idlelib", "site-packages", "__pycache__", "lib2to3", "turtledemo", "ensurepip"])
+_SKIP = frozenset(
+    ["test", "tests", "idlelib", "site-packages", "__pycache__", "lib2to3", "turtledemo", "ensurepip"]
+)
 _FREE = ("MIT", "BSD", "Apache", "ISC")
 _TYPES = ("string", "integer", "boolean", "array", "object")
 

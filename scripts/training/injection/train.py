@@ -1,4 +1,4 @@
-# ruff: noqa: E501
+# ruff: noqa: S311
 """Puts the training texts together: the shared sources, and what is generated around them."""
 
 import random
@@ -22,7 +22,9 @@ WEIGHTS = {"deepset_prompt_injections": 0.6, "hh_rlhf_redteam_questions": 0.5, "
 MOST_PAGES = 3000
 """Descriptions of the standard library that count as documents; the others do as tools."""
 
-_PLAIN_ROLE = re.compile(r"\b(?:act as|acts as|fungier\w*|agier\w*|i want you to act|pretend (?:to be|you are))\b", re.I)
+_PLAIN_ROLE = re.compile(
+    r"\b(?:act as|acts as|fungier\w*|agier\w*|i want you to act|pretend (?:to be|you are))\b", re.I
+)
 _OVERRIDE = re.compile(
     r"ignor|forget|disregard|vergiss|vergess|above|previous|jailbreak|\bDAN\b|unethical|evil|filter|restrict|hate|rule|instruction",
     re.I,
@@ -109,5 +111,93 @@ def _normal(text: Text) -> Text:
 
 
 _ORDERS = frozenset(
-    ["write", "create", "make", "find", "show", "give", "list", "tell", "explain", "describe", "summarize", "summarise", "translate", "provide", "compare", "open", "draft", "add", "change", "set", "update", "delete", "remove", "post", "send", "buy", "order", "search", "get", "generate", "design", "develop", "analyze", "analyse", "identify", "evaluate", "plan", "prepare", "recommend", "suggest", "convert", "calculate", "compose", "implement", "assess", "optimize", "conduct", "research", "formulate", "edit", "cancel", "like", "subscribe", "reply", "fork", "star", "star", "approve", "assign", "invite", "follow", "go", "notify", "modify", "rate", "reduce", "check", "mark", "submit", "promote", "fill", "act", "imagine", "pretend", "solve", "rewrite", "discuss", "outline", "build", "help", "please", "can", "could", "i", "would", "you", "let's"]
+    [
+        "write",
+        "create",
+        "make",
+        "find",
+        "show",
+        "give",
+        "list",
+        "tell",
+        "explain",
+        "describe",
+        "summarize",
+        "summarise",
+        "translate",
+        "provide",
+        "compare",
+        "open",
+        "draft",
+        "add",
+        "change",
+        "set",
+        "update",
+        "delete",
+        "remove",
+        "post",
+        "send",
+        "buy",
+        "order",
+        "search",
+        "get",
+        "generate",
+        "design",
+        "develop",
+        "analyze",
+        "analyse",
+        "identify",
+        "evaluate",
+        "plan",
+        "prepare",
+        "recommend",
+        "suggest",
+        "convert",
+        "calculate",
+        "compose",
+        "implement",
+        "assess",
+        "optimize",
+        "conduct",
+        "research",
+        "formulate",
+        "edit",
+        "cancel",
+        "like",
+        "subscribe",
+        "reply",
+        "fork",
+        "star",
+        "star",
+        "approve",
+        "assign",
+        "invite",
+        "follow",
+        "go",
+        "notify",
+        "modify",
+        "rate",
+        "reduce",
+        "check",
+        "mark",
+        "submit",
+        "promote",
+        "fill",
+        "act",
+        "imagine",
+        "pretend",
+        "solve",
+        "rewrite",
+        "discuss",
+        "outline",
+        "build",
+        "help",
+        "please",
+        "can",
+        "could",
+        "i",
+        "would",
+        "you",
+        "let's",
+    ]
 )

@@ -5,8 +5,10 @@ order and with digits read as the letters they resemble, so that "1gnroe" is "ig
 telling marks are words of their own, a run of one mark is one. No feature crosses the end of a sentence.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,9 @@ BUCKETS = 1 << 16
 
 ORDERS = 7
 """Features of each word: itself, its stem, with its neighbours, with their stems."""
+
+BLOCK = 16_384
+"""Code points read at once."""
 
 MAX_WORDS = 40
 """Longest sentence; what has no punctuation is cut into sentences of this many words."""
@@ -70,28 +75,71 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class _Tables:
+    """By code point: traits of sentences; same: what two neighbours of one word share; value: hash of a letter."""
+
     traits: NDArray[np.uint8]
+    same: NDArray[np.uint8]
     value: NDArray[np.uint64]
 
 
 def words(text: str) -> Words:
     """Read a text. Never raises; offsets are code points of the text as given."""
-    tables = _tables()
-    codes = _codes(text)
-    traits = tables.traits.take(codes)
-    kind = traits & _KIND
-    inside = kind == _WORD
-    new = kind != _GAP
-    new[1:] &= ~((inside[1:] & inside[:-1]) | ((codes[1:] == codes[:-1]) & (kind[1:] == _MARK)))
-    starts = new.nonzero()[0]
-    if not starts.size:
+    pieces = list(blocks(text))
+    if len(pieces) == 1:
+        return pieces[0]
+    if not pieces:
         none = np.zeros(0, np.int64)
         return Words(np.zeros((ORDERS, 0), np.int64), none, none)
+    sizes = [0, *accumulate(p.starts.size for p in pieces[:-1])]
+    return Words(
+        np.concatenate([p.buckets for p in pieces], axis=1),
+        np.concatenate([p.starts for p in pieces]),
+        np.concatenate([p.sentences + size for p, size in zip(pieces, sizes, strict=True)]),
+    )
+
+
+def blocks(text: str) -> Iterator[Words]:
+    """Read a text in pieces of whole sentences that fit a processor's cache; none is empty.
+
+    starts count from the beginning of the text, sentences from the first word of their piece. A sentence
+    longer than a block is one word that does not end, and is cut.
+    """
+    codes = _codes(text)
+    at = 0
+    while at < codes.size:
+        read = _read(codes[at : at + BLOCK], at)
+        cut = read.sentences.size - 1
+        ends = at + BLOCK >= codes.size
+        at += BLOCK
+        if cut < 0:
+            continue
+        if ends or cut == 0:
+            yield read
+            continue
+        last = int(read.sentences[cut])
+        at = int(read.starts[last])
+        yield Words(read.buckets[:, :last], read.starts[:last], read.sentences[:cut])
+
+
+def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int) -> Words:
+    tables = _tables()
+    same = tables.same.take(codes)
+    new = same != 0
+    inner = same[1:] != same[:-1]
+    if codes.dtype != np.uint8:
+        inner |= same[1:] == _IDEOGRAPH
+    new[1:] &= inner
+    starts = new.nonzero()[0]
+    if not starts.size:
+        return Words(np.zeros((ORDERS, 0), np.int64), starts, starts)
     value = tables.value.take(codes)
     word = np.add.reduceat(value, starts) * _ODD[0]
     word ^= word >> _FOLD
-    sentences = _sentences(traits, starts)
-    return Words(_buckets(word, _stems(value, starts, word), sentences), starts, sentences)
+    sentences = _sentences(tables.traits.take(codes), starts)
+    buckets = _buckets(word, _stems(value, starts, word), sentences)
+    if at:
+        starts += at
+    return Words(buckets, starts, sentences)
 
 
 def _codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:
@@ -125,7 +173,9 @@ def _sentences(traits: NDArray[np.uint8], starts: Indexes) -> Indexes:
     flags[starts.searchsorted(ends.nonzero()[0], side="right")] = True
     flags[0], flags[-1] = True, False
     firsts = flags.nonzero()[0]
-    lengths = np.diff(firsts, append=starts.size)
+    lengths = np.empty_like(firsts)
+    np.subtract(firsts[1:], firsts[:-1], out=lengths[:-1])
+    lengths[-1] = starts.size - firsts[-1]
     if lengths.max() <= MAX_WORDS:
         return firsts
     pieces = -(-lengths // MAX_WORDS)
@@ -150,7 +200,7 @@ def _buckets(word: NDArray[np.uint64], stem: NDArray[np.uint64], sentences: Inde
     out ^= out >> _FOLD
     out *= _ODD[0]
     out >>= _SHIFT
-    return out.astype(np.int64)
+    return out.view(np.int64)
 
 
 def _shifted(values: NDArray[np.uint64], sentences: Indexes) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -195,4 +245,7 @@ def _tables() -> _Tables:
     value *= _ODD[1]
     value ^= value >> _FOLD
     value[kind == _GAP] = 0
-    return _Tables(traits, value)
+    same = kind.copy()
+    for char in _MARKS:
+        same[ord(char)] = ord(char)
+    return _Tables(traits, same, value)

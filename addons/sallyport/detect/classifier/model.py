@@ -5,12 +5,12 @@ planted sentence cannot hide it. What stands around a window is read as its surr
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sallyport.detect.classifier.features import Indexes, Words, words
+from sallyport.detect.classifier.features import MAX_WORDS, Indexes, Words, blocks
 
 SCALES = (1, 2, 4)
 """Sentences in a window."""
@@ -21,10 +21,10 @@ REACH = 5
 SHORT = 8
 """Words below which a window counts as this long, so that two words alone convince nobody."""
 
-BLOCK = 1500
-"""Words whose vectors are fetched at once."""
+FEW = 64
+"""Sentences of a text up to which its windows are kept."""
 
-ROWS = 512
+ROWS = 240
 """Windows judged at once: few enough that BLAS does not wake its threads."""
 
 type Floats = NDArray[np.float32]
@@ -63,34 +63,28 @@ class Network:
 
     def judge(self, text: str, head: str) -> Window | None:
         """Return the window that convinces most; None for a text without words. Never raises."""
-        read = words(text)
-        if not read.sentences.size:
+        parts = [self._sums(piece) for piece in blocks(text)]
+        if not parts:
             return None
-        sums = self._sums(read)
-        lengths = np.diff(read.sentences, append=read.starts.size)
-        low, high = windows(read.sentences.size)
-        logits = self._logits(head, pooled(sums, lengths, low, high))
+        if len(parts) == 1:
+            sums, starts, lengths = parts[0]
+        else:
+            sums, starts, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+        low, high, first, last = windows(len(sums))
+        logits = self._logits(head, pooled(sums, lengths, low, high, first, last))
         best = int(logits.argmax())
-        first, last = int(low[best]), int(high[best])
-        end = int(read.starts[read.sentences[last]]) if last < read.sentences.size else len(text)
-        start = int(read.starts[read.sentences[first]])
-        return Window(float(logits[best]), start, end, read.sentences.size)
+        until = int(high[best])
+        end = int(starts[until]) if until < starts.size else len(text)
+        return Window(float(logits[best]), int(starts[low[best]]), end, starts.size)
 
-    def _sums(self, read: Words) -> Floats:
-        """Return the sum of the vectors of every sentence's features, (sentences, width).
-
-        Taken in blocks that stay in the processor's cache.
-        """
-        out = np.empty((read.sentences.size, self.table.shape[1]), np.float32)
-        bounds = np.append(read.sentences, read.starts.size)
-        first = 0
-        while first < read.sentences.size:
-            last = max(first + 1, int(bounds.searchsorted(bounds[first] + BLOCK, side="right")) - 1)
-            low, high = bounds[first], bounds[last]
-            rows = self.table.take(read.buckets[:, low:high], axis=0).sum(axis=0)
-            np.add.reduceat(rows, bounds[first:last] - low, axis=0, out=out[first:last])
-            first = last
-        return out
+    def _sums(self, read: Words) -> tuple[Floats, Indexes, Indexes]:
+        """Return the sum of the vectors of every sentence's features, (sentences, width); first letters; words."""
+        rows = self.table.take(read.buckets, axis=0).sum(axis=0)
+        firsts = read.sentences
+        lengths = np.empty_like(firsts)
+        np.subtract(firsts[1:], firsts[:-1], out=lengths[:-1])
+        lengths[-1] = read.starts.size - firsts[-1]
+        return np.add.reduceat(rows, firsts, axis=0), read.starts.take(firsts), lengths
 
     def _logits(self, head: str, pool: Floats) -> Floats:
         """Return the log-odds of pooled windows: (windows, 2 * width) to (windows,)."""
@@ -105,37 +99,54 @@ class Network:
         return out
 
 
-@lru_cache(maxsize=256)
-def windows(sentences: int) -> tuple[Indexes, Indexes]:
-    """Return first and last-plus-one sentence of every window of a text."""
+type Bounds = tuple[Indexes, Indexes, Indexes, Indexes]
+
+
+def windows(sentences: int) -> Bounds:
+    """Return first and last-plus-one sentence of every window of a text, and of what is read with it."""
+    return _few(sentences) if sentences <= FEW else _windows(sentences)
+
+
+def _windows(sentences: int) -> Bounds:
     scales = [s for s in SCALES if s <= sentences]
     low = np.concatenate([np.arange(sentences - s + 1) for s in scales])
     high = low + np.repeat(scales, [sentences - s + 1 for s in scales])
-    return low, high
+    return low, high, np.maximum(low - REACH, 0), np.minimum(high + REACH, sentences)
 
 
-def pooled(sums: Floats, lengths: Indexes, low: Indexes, high: Indexes) -> Floats:
+_few = cache(_windows)
+
+
+def pooled(
+    sums: Floats, lengths: Indexes, low: Indexes, high: Indexes, first: Indexes, last: Indexes
+) -> Floats:
     """Return the sums of sentences over windows and over what is around them, (windows, 2 * width).
 
     Both divided by the root of their length in words.
     """
     count, width = sums.shape
-    total = np.zeros((count + 1, width), np.float32)
-    np.cumsum(sums, axis=0, out=total[1:])
-    counted = np.zeros(count + 1, np.int64)
-    np.cumsum(lengths, out=counted[1:])
-    first, last = np.maximum(low - REACH, 0), np.minimum(high + REACH, count)
-    size = counted[high] - counted[low]
+    total = np.empty((count + 1, width), np.float32)
+    total[0] = 0.0
+    sums.cumsum(axis=0, out=total[1:])
+    counted = np.empty(count + 1, np.int64)
+    counted[0] = 0
+    lengths.cumsum(out=counted[1:])
+    size = counted.take(high) - counted.take(low)
     out = np.empty((low.size, 2 * width), np.float32)
     near, around = out[:, :width], out[:, width:]
-    np.subtract(total[high], total[low], out=near)
-    np.subtract(total[last], total[first], out=around)
+    np.subtract(total.take(high, axis=0), total.take(low, axis=0), out=near)
+    np.subtract(total.take(last, axis=0), total.take(first, axis=0), out=around)
     around -= near
     near *= root(size)[:, None]
-    around *= root(counted[last] - counted[first] - size)[:, None]
+    around *= root(counted.take(last) - counted.take(first) - size)[:, None]
     return out
 
 
 def root(words_in: Indexes) -> Floats:
     """Return what sums over so many words are multiplied with."""
-    return (1.0 / np.sqrt(np.maximum(words_in, SHORT))).astype(np.float32)
+    return _ROOTS.take(words_in, mode="clip")
+
+
+_ROOTS = (1.0 / np.sqrt(np.maximum(np.arange((SCALES[-1] + 2 * REACH) * MAX_WORDS + 1), SHORT))).astype(
+    np.float32
+)
