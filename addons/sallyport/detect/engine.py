@@ -76,7 +76,7 @@ class DetectionSettings:
     entities: frozenset[str] | None = None
     min_score: float = 0.5
     deadline_s: float = 5.0
-    cpu_s: float = 1.0
+    cpu_s: float = 0.8
     max_chars: int = 8_000_000
     regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "IN", "BR", "AU")
     recognisers: tuple[Path, ...] = ()
@@ -181,6 +181,7 @@ class Detector:
 
             self._classifier = shipped()
         self.revision = _revision(packs, self.settings, self._classifier)
+        self._warm = False
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -191,6 +192,13 @@ class Detector:
         """Import and compile everything now (about four seconds). Raises OperatorError."""
         self._recognisers.warm()
         self._scan(_WARM, Surface.USER, _Deadline(60.0, 60.0))
+        self._warm = True
+
+    def _deadline(self, chars: int) -> _Deadline:
+        """Return what a scan may take; what is imported and compiled once is no part of it."""
+        if not self._warm:
+            self.warm()
+        return _Deadline.of(self.settings, chars)
 
     def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]:
         """Return the findings of every segment, and of what is split over segments of one surface.
@@ -199,7 +207,7 @@ class Detector:
         rule is reported once per segment. A finding across a seam is reported in both its segments.
         Raises ScanIncomplete when any segment could not be scanned whole.
         """
-        deadline = _Deadline.of(self.settings, sum([len(s.text) for s in segments]))
+        deadline = self._deadline(sum([len(s.text) for s in segments]))
         hits = [list(self._cached(s.text, s.surface, deadline)) for s in segments]
         for ribbon in ribbons(segments):
             self._join(ribbon, segments, hits, deadline)
@@ -244,7 +252,7 @@ class Detector:
         What the rules alone refuse is at least SURE. 0 where the classifier is off and no rule matches.
         Raises ScanIncomplete.
         """
-        hits = self._cached(segment.text, segment.surface, _Deadline.of(self.settings, len(segment.text)))
+        hits = self._cached(segment.text, segment.surface, self._deadline(len(segment.text)))
         points = sum(
             h.score for h in hits if h.rule < len(self._rules) and self._kind(h.rule) is Kind.INJECTION
         )

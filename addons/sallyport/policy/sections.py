@@ -297,7 +297,7 @@ class Detection(Section):
         description="Time for all detection of one request; missed means could not decide, so refused.",
     )
     cpu_s: float = Field(
-        default=1.0,
+        default=0.8,
         gt=0,
         le=60,
         description="Processor time for the rules and the injection model per request of up to a million "

@@ -459,7 +459,8 @@ class GatewayAddon:
         if kind is EventKind.REFUSED:
             meter.release()
             return Metered(None)
-        unsaid = answer is None or answer.usage is None or not (answer.usage.output and is_credible(answer.usage))
+        said = answer.usage if answer is not None else None
+        unsaid = said is None or not said.output or not is_credible(said)
         if answer is not None and passage.tap is None and unsaid:
             for segment in answer.segments:
                 meter.hear(segment.text)

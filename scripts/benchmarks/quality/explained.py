@@ -49,6 +49,7 @@ EXPLAINED: dict[Difference, dict[str, str]] = {
         "US_SSN": _WORDS,
     },
     Difference.FALSE: {
+        "US_DRIVER_LICENSE": "a second number in a sentence about a licence",
         "CREDIT_CARD": "the groups of an account whose IBAN has a wrong check number",
         "PHONE_NUMBER": "numbers of orders beside a word for telephones, in sentences without a name for them",
         "US_PASSPORT": "a second number in a sentence about a passport",

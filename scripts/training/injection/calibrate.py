@@ -11,8 +11,8 @@ from sallyport.detect.classifier.classifier import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = 3.0
-"""No single source may exceed a rate by more than this factor."""
+EACH = {"user": 2.0, "content": 1.0, "tools": 1.0}
+"""No single source of a class may exceed a rate by more than this factor."""
 
 ENOUGH = 100
 """Texts a source needs to have a rate of its own."""
@@ -101,7 +101,7 @@ def thresholds(draft: Calibration, seen: Sequence[Seen], least: float) -> tuple[
     grid = np.unique(np.concatenate([*clean, [1.0]]))
     for rate in RATES:
         shares = np.array([1 - np.searchsorted(c, grid, side="left") / len(c) for c in clean])
-        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH * rate)
+        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH[seen[0].surface] * rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
         out.append((rate, round(float(min(0.9999, max(least, grid[first] + 1e-4))), 4)))
     return tuple(out)
