@@ -138,7 +138,14 @@ async def test_the_principal_of_identity_is_known_to_the_stages_after_it() -> No
 
 
 def test_the_stages_stand_in_the_order_of_the_design() -> None:
-    assert [s.stage.name for s in STAGES] == ["identity", "access", "limits", "secrets", "masking", "injection"]
+    assert [s.stage.name for s in STAGES] == [
+        "identity",
+        "access",
+        "limits",
+        "secrets",
+        "masking",
+        "injection",
+    ]
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 8), st.sampled_from("abc")), max_size=8))

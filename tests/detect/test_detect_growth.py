@@ -44,7 +44,7 @@ def test_candidates_grow_linearly(detector: Detector, steps: Steps, hostile: Hos
         steps.count = 0
         findings(detector, hostile.text(size))
         counts.append(steps.count)
-    assert counts[1] <= 8 ** 1.2 * max(counts[0], 200)  # an exponent of 1.2; below 200 chance decides
+    assert counts[1] <= 8**1.2 * max(counts[0], 200)  # an exponent of 1.2; below 200 chance decides
 
 
 @pytest.mark.parametrize("hostile", HOSTILE)

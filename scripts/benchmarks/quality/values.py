@@ -61,7 +61,23 @@ def _email(rng: random.Random) -> str:
     return f"{local}@{host}"
 
 
-_AREAS = ["212", "415", "312", "617", "206", "512", "303", "404", "702", "919", "646", "213", "305", "416", "604"]
+_AREAS = [
+    "212",
+    "415",
+    "312",
+    "617",
+    "206",
+    "512",
+    "303",
+    "404",
+    "702",
+    "919",
+    "646",
+    "213",
+    "305",
+    "416",
+    "604",
+]
 
 
 def _phone(rng: random.Random) -> str:
@@ -257,9 +273,20 @@ def _ssn(rng: random.Random) -> str:
 
 def _birth(rng: random.Random) -> str:
     day, month, year = rng.randint(1, 28), rng.randint(1, 12), rng.randint(1935, 2010)
-    name = ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"][
-        month - 1
-    ]
+    name = [
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
+    ][month - 1]
     return rng.choice(
         [
             f"{year}-{month:02d}-{day:02d}",

@@ -83,7 +83,9 @@ class Scanner:
     def __init__(self, choice: Choice) -> None:
         settings, self._counting, ner = _chosen(choice)
         # One text is asked about twice where its probability is wanted too: a small cache spares the second.
-        settings = replace(settings, kinds=choice.kinds, deadline_s=DEADLINE_S, cpu_s=DEADLINE_S, cache_entries=4)
+        settings = replace(
+            settings, kinds=choice.kinds, deadline_s=DEADLINE_S, cpu_s=DEADLINE_S, cache_entries=4
+        )
         self._detector = Detector(settings, load(choice.rules or rules_dir(), choice.kinds))
         self._detector.warm()
         self._min_score = settings.min_score

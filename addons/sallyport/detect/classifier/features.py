@@ -245,7 +245,7 @@ def _tables() -> _Tables:
     value *= _ODD[1]
     value ^= value >> _FOLD
     value[kind == _GAP] = 0
-    same = kind.copy()
+    same = kind.astype(np.uint8)
     for char in _MARKS:
         same[ord(char)] = ord(char)
     return _Tables(traits, same, value)
