@@ -27,13 +27,13 @@ class Steps:
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[Steps]:
     counted = Steps()
-    original = engine._excused
+    original = engine.excused
 
     def excused(*args: object) -> bool:
         counted.count += 1
         return original(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine, "_excused", excused)
+    monkeypatch.setattr(engine, "excused", excused)
     return counted
 
 

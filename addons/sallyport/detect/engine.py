@@ -6,27 +6,25 @@ validator or recogniser, context -> best of what overlaps. Synchronous, thread-s
 
 from __future__ import annotations
 
-import hashlib
 import re
-import time
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
-from sallyport.detect import decode, linear
+from sallyport.detect import decode
 from sallyport.detect.cache import Cache, Hit
 from sallyport.detect.classifier.classifier import SURFACES, Classifier
+from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import Label, Labels
 from sallyport.detect.normalise import View, normalise
-from sallyport.detect.packs import FRAMED, Packs, Rule, Unless, load
+from sallyport.detect.packs import Packs, Rule, load
 from sallyport.detect.presidio import Recognisers, search
 from sallyport.detect.seams import Ribbon, message, ribbons
+from sallyport.detect.settings import DetectionSettings, enabled, revision_of
+from sallyport.detect.surroundings import AFTER, BEFORE, Context, any_of, excused, hint, joined, own_context
 from sallyport.exchange import Segment, Surface
 
 __all__ = ["DetectionSettings", "Detector", "ScanIncomplete", "injection_score"]
@@ -40,116 +38,10 @@ SURE = 0.9
 OTHERWISE = 0.5
 """What is left of a score under the name of something that is nobody's."""
 
-_BEFORE, _AFTER = 80, 40
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
-_LOOK_AT_CLOCK = 32
-
-MAX_FOUND = 20_000
-"""Findings of one scan: as many originals as the vault keeps for a conversation. Behind the scan that many take
-0.4 s of processor time."""
 
 _AFTERWARDS_S = 18e-6
 """Processor time that a finding takes behind the scan: its placeholder, the edit of the body, the record."""
-
-_TOO_MANY = f"the texts hold more than {MAX_FOUND} findings"
-
-
-@dataclass(frozen=True, slots=True)
-class DetectionSettings:
-    """What to look for and how hard.
-
-    kinds: which kinds at all. paranoia_*: highest level of rules that run, 1 (sure) to 4 (anything odd).
-    entities: PII entities to report; None means all. min_score: PII and secrets below it are not reported;
-    injection findings always are, for their points are added up (see injection_score).
-    deadline_s: for one scan() call; passed means ScanIncomplete. cpu_s: processor time of its thread,
-    likewise, for texts of a million characters together; for longer ones in proportion.
-    max_chars: of one segment, likewise.
-    regions: whose national telephone formats count. recognisers: files in Presidio's recogniser format.
-    cache_entries, cache_bytes: bounds of the result cache; 0 entries switches it off.
-    injection_false_alarms: share of clean texts the classifier may report; None leaves it out.
-    """
-
-    kinds: frozenset[Kind] = frozenset(Kind)
-    paranoia_secrets: int = 2
-    paranoia_pii: int = 2
-    paranoia_injection: int = 2
-    entities: frozenset[str] | None = None
-    min_score: float = 0.5
-    deadline_s: float = 5.0
-    cpu_s: float = 0.8
-    max_chars: int = 8_000_000
-    regions: tuple[str, ...] = ("US", "GB", "DE", "FR", "ES", "IT", "NL", "IN", "BR", "AU")
-    recognisers: tuple[Path, ...] = ()
-    cache_entries: int = 20_000
-    cache_bytes: int = 16_000_000
-    injection_false_alarms: float | None = None
-
-    def paranoia(self, kind: Kind) -> int:
-        return {
-            Kind.SECRET: self.paranoia_secrets,
-            Kind.PII: self.paranoia_pii,
-            Kind.INJECTION: self.paranoia_injection,
-        }[kind]
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """The words of a rule. names: of a value itself; near: anywhere around it, None where only names count."""
-
-    names: linear.Pattern
-    near: linear.Pattern | None
-
-    @classmethod
-    def of(cls, words: Sequence[str]) -> _Context | None:
-        """Return None where a rule has no words; a word that begins with = counts as a name only."""
-        names = _words([word.lstrip("=") for word in words])
-        return None if names is None else cls(names, _words([w for w in words if w[0] != "="]))
-
-
-@lru_cache(maxsize=256)
-def _own_context(words: tuple[str, ...]) -> _Context | None:
-    """Return the context of an operator's recogniser, compiled once."""
-    return _Context.of(words)
-
-
-class _Deadline:
-    """What one scan may take: time on the clock, processor time of the thread that makes it, and hits."""
-
-    def __init__(self, seconds: float, cpu_s: float) -> None:
-        self._end = time.monotonic() + seconds
-        self._cpu_end = time.thread_time() + cpu_s
-        self._asked = 0
-        self._hits = 0
-
-    @classmethod
-    def of(cls, settings: DetectionSettings, chars: int) -> _Deadline:
-        """chars: of all texts together."""
-        return cls(settings.deadline_s, settings.cpu_s * max(1.0, chars / 1_000_000))
-
-    def check(self) -> None:
-        """Look at the clocks now and then. Raises ScanIncomplete when the time is over."""
-        self._asked += 1
-        if self._asked % _LOOK_AT_CLOCK == 1:
-            self.look()
-
-    def count(self) -> None:
-        """Count a hit. Raises ScanIncomplete when there are more than anybody could look through."""
-        self._hits += 1
-        if self._hits > MAX_FOUND:
-            raise ScanIncomplete(_TOO_MANY)
-
-    def look(self, set_aside_s: float = 0.0) -> None:
-        """Look at both clocks. set_aside_s: processor time still needed. Raises ScanIncomplete."""
-        self.left()
-        if time.thread_time() + set_aside_s > self._cpu_end:
-            raise ScanIncomplete("the scan used up its processor time")
-
-    def left(self) -> float:
-        """Return the seconds left on the clock. Raises ScanIncomplete."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise ScanIncomplete("the scan exceeded its deadline")
-        return left
 
 
 class Detector:
@@ -163,12 +55,12 @@ class Detector:
     def __init__(self, settings: DetectionSettings | None = None, packs: Packs | None = None) -> None:
         self.settings = settings or DetectionSettings()
         packs = packs or load(rules_dir())
-        self._rules = tuple(rule for rule in packs.rules if _enabled(rule, self.settings))
-        self._contexts = [_Context.of(rule.context) for rule in self._rules]
+        self._rules = tuple(rule for rule in packs.rules if enabled(rule, self.settings))
+        self._contexts = [Context.of(rule.context) for rule in self._rules]
         named = sorted({w.lstrip("=") for rule in self._rules for w in rule.context if rule.kind is Kind.PII})
-        self._named = _words(named)
-        self._hints = [_hint(rule, self.settings.min_score) for rule in self._rules]
-        self._unless = [_joined(rule) for rule in self._rules]
+        self._named = any_of(named)
+        self._hints = [hint(rule, self.settings.min_score) for rule in self._rules]
+        self._unless = [joined(rule) for rule in self._rules]
         self._gate = Gate(self._rules)
         names = [rule.recogniser for rule in self._rules if rule.recogniser]
         self._recognisers = Recognisers(names, self.settings.regions, self.settings.recognisers)
@@ -180,7 +72,7 @@ class Detector:
             from sallyport.detect.classifier.weights import shipped
 
             self._classifier = shipped()
-        self.revision = _revision(packs, self.settings, self._classifier)
+        self.revision = revision_of(packs, self.settings, self._classifier)
         self._warm = False
 
     @property
@@ -191,14 +83,14 @@ class Detector:
     def warm(self) -> None:
         """Import and compile everything now (about four seconds). Raises OperatorError."""
         self._recognisers.warm()
-        self._scan(_WARM, Surface.USER, _Deadline(60.0, 60.0))
+        self._scan(_WARM, Surface.USER, Deadline(60.0, 60.0))
         self._warm = True
 
-    def _deadline(self, chars: int) -> _Deadline:
+    def _deadline(self, chars: int) -> Deadline:
         """Return what a scan may take; what is imported and compiled once is no part of it."""
         if not self._warm:
             self.warm()
-        return _Deadline.of(self.settings, chars)
+        return Deadline.of(self.settings, chars)
 
     def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]:
         """Return the findings of every segment, and of what is split over segments of one surface.
@@ -213,7 +105,7 @@ class Detector:
             self._join(ribbon, segments, hits, deadline)
         found = sum(map(len, hits))
         if found > MAX_FOUND:
-            raise ScanIncomplete(_TOO_MANY)
+            raise ScanIncomplete(TOO_MANY)
         deadline.look(found * _AFTERWARDS_S)
         return tuple(
             self._finding(hit, segment)
@@ -222,7 +114,7 @@ class Detector:
         )
 
     def _cached(
-        self, text: str, surface: Surface, deadline: _Deadline, *, joined: bool = False
+        self, text: str, surface: Surface, deadline: Deadline, *, joined: bool = False
     ) -> tuple[Hit, ...]:
         if len(text) > self.settings.max_chars:
             raise ScanIncomplete(f"a segment is longer than {self.settings.max_chars} characters")
@@ -234,7 +126,7 @@ class Detector:
         return hits
 
     def _scan(
-        self, text: str, surface: Surface, deadline: _Deadline, *, joined: bool = False
+        self, text: str, surface: Surface, deadline: Deadline, *, joined: bool = False
     ) -> tuple[Hit, ...]:
         found: list[tuple[Hit, float]] = []
         views = list(_views(text))
@@ -301,7 +193,7 @@ class Detector:
         """Index of the classifier among the rules: after all others."""
         return len(self._rules) + len(self._recognisers.custom)
 
-    def _search(self, view: View, kind: str, surface: Surface, deadline: _Deadline) -> Iterator[Hit]:
+    def _search(self, view: View, kind: str, surface: Surface, deadline: Deadline) -> Iterator[Hit]:
         text = view.text
         subject = text.encode() if text.isascii() else text
         shields = [m.span() for m in PLACEHOLDER.finditer(text)] if "<" in text else []
@@ -316,10 +208,10 @@ class Detector:
                 start, end = match.span(rule.group)
                 if start < 0 or start == end:
                     continue
-                low, high = max(0, start - _BEFORE - 4), min(len(text), end + _AFTER + 4)
+                low, high = max(0, start - BEFORE - 4), min(len(text), end + AFTER + 4)
                 if hint is not None and not hint.occurs(subject, low, high) and labels.column(start) is None:
                     continue
-                if _excused(self._unless[index], surface, text, match.span(), (start, end)):
+                if excused(self._unless[index], surface, text, match.span(), (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)
@@ -332,7 +224,7 @@ class Detector:
             yield from self._custom(number, custom.entity, view, labels, deadline)
 
     def _confirmed(
-        self, rule: Rule, text: str, start: int, end: int, deadline: _Deadline
+        self, rule: Rule, text: str, start: int, end: int, deadline: Deadline
     ) -> Iterable[tuple[int, int, float]]:
         if rule.recogniser is not None:
             return self._recognisers.confirm(rule.recogniser, text, start, end, deadline.left())
@@ -352,7 +244,7 @@ class Detector:
         doubted = words is not None and label is not None and label.other and rule.kind is Kind.PII
         return score * OTHERWISE if doubted else score
 
-    def _spoken_for(self, words: _Context, label: Label | None, text: str, start: int, end: int) -> bool:
+    def _spoken_for(self, words: Context, label: Label | None, text: str, start: int, end: int) -> bool:
         """Say whether the value's own name is a context word; where it has no telling name, any word nearby."""
         if label is not None:
             if words.names.search(label.text):
@@ -361,18 +253,18 @@ class Detector:
                 return False
         if words.near is None:
             return False
-        near = text[max(0, start - _BEFORE) : start] + "\n" + text[end : end + _AFTER]
+        near = text[max(0, start - BEFORE) : start] + "\n" + text[end : end + AFTER]
         return words.near.search(near.lower()) is not None
 
     def _custom(
-        self, number: int, entity: str, view: View, labels: Labels, deadline: _Deadline
+        self, number: int, entity: str, view: View, labels: Labels, deadline: Deadline
     ) -> Iterator[Hit]:
         if Kind.PII not in self.settings.kinds:
             return
         if self.settings.entities is not None and entity not in self.settings.entities:
             return
         custom = self._recognisers.custom[number]
-        words = _own_context(custom.context)
+        words = own_context(custom.context)
         for start, end, score in search(custom.loaded, view.text, deadline.left()):
             if words is not None and score < 1.0:
                 label = labels.of(start)
@@ -407,7 +299,7 @@ class Detector:
         return tuple(sorted(kept, key=_place))
 
     def _join(
-        self, ribbon: Ribbon, segments: Sequence[Segment], hits: list[list[Hit]], deadline: _Deadline
+        self, ribbon: Ribbon, segments: Sequence[Segment], hits: list[list[Hit]], deadline: Deadline
     ) -> None:
         """Add what only shows when segments are read as one; over messages, what its rule allows."""
         for hit in self._cached(ribbon.text, ribbon.surface, deadline, joined=True):
@@ -472,70 +364,6 @@ def _views(text: str) -> Iterator[tuple[View, str]]:
         view = inner
 
 
-def _enabled(rule: Rule, settings: DetectionSettings) -> bool:
-    if rule.kind not in settings.kinds or rule.paranoia > settings.paranoia(rule.kind):
-        return False
-    return rule.kind is not Kind.PII or settings.entities is None or rule.entity in settings.entities
-
-
-def _joined(rule: Rule) -> tuple[Unless, ...]:
-    """Return the reasons not to report with those searched in the same place as one pattern."""
-    groups: dict[tuple[str, frozenset[Surface]], list[Unless]] = {}
-    for unless in rule.unless:
-        groups.setdefault((unless.on, unless.surfaces), []).append(unless)
-    joined = []
-    for (on, surfaces), group in groups.items():
-        pattern = group[0].pattern
-        if len(group) > 1:
-            sources = (f"(?:{u.pattern.pattern})" for u in group)
-            pattern = linear.pattern("|".join(sources), case_sensitive=rule.case_sensitive)
-        joined.append(Unless(pattern, on, "", surfaces))
-    return tuple(joined)
-
-
-def _excused(
-    reasons: Sequence[Unless], surface: Surface, text: str, match: tuple[int, int], value: tuple[int, int]
-) -> bool:
-    for unless in reasons:
-        if unless.surfaces and surface not in unless.surfaces:
-            continue
-        if unless.on == "value":
-            near = text[value[0] : value[1]]
-        elif unless.on == "match":
-            near = text[match[0] : match[1]]
-        elif unless.on == "before":
-            near = text[max(0, value[0] - _BEFORE) : value[0]]
-        elif unless.on == "after":
-            near = text[value[1] : value[1] + _AFTER]
-        elif unless.on == "frame":
-            near = _frame(text, value)
-        else:
-            near = _line(text, match)
-        if unless.pattern.search(near) is not None:
-            return True
-    return False
-
-
-def _line(text: str, match: tuple[int, int]) -> str:
-    low, high = _around(text, match)
-    return text[low:high]
-
-
-def _frame(text: str, value: tuple[int, int]) -> str:
-    """What stands around a value on its line; the text cannot hold the mark itself."""
-    low, high = _around(text, value)
-    before, after = (part.replace(FRAMED, " ") for part in (text[low : value[0]], text[value[1] : high]))
-    return before + FRAMED + after
-
-
-def _around(text: str, span: tuple[int, int]) -> tuple[int, int]:
-    """Return the bounds of a span's line, at most 160 characters from it."""
-    first, last = max(0, span[0] - 160), min(len(text), span[1] + 160)
-    low = text.rfind("\n", first, span[0])
-    high = text.find("\n", span[1], last)
-    return first if low < 0 else low + 1, last if high < 0 else high
-
-
 def _place(hit: Hit) -> tuple[int, int, int]:
     return hit.start, hit.end, hit.rule
 
@@ -554,38 +382,6 @@ def _within(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
     """Say whether one of the spans, which are in order and apart, holds all of this one."""
     place = bisect_left(spans, (start + 1, 0)) - 1
     return place >= 0 and end <= spans[place][1]
-
-
-def _hint(rule: Rule, min_score: float) -> linear.Pattern | None:
-    """Return what must stand near a match of a rule that is nothing without words; None for any other.
-
-    Wider than the words themselves: in a key they may be parted by anything, or by nothing.
-    """
-    if rule.kind is Kind.INJECTION or rule.score >= min_score or not rule.context:
-        return None
-    words = (re.escape(w.lstrip("=").removesuffix("*")).replace(r"\ ", r"[^a-z]{0,3}") for w in rule.context)
-    return linear.pattern("|".join(words), case_sensitive=False)
-
-
-def _words(words: Sequence[str]) -> linear.Pattern | None:
-    """Whole words, with a plural s; a word that ends in * is the beginning of one."""
-    if not words:
-        return None
-    ends = (re.escape(w[:-1]) if w.endswith("*") else re.escape(w) + "s?(?:[^a-z]|$)" for w in words)
-    return linear.pattern(r"(?:^|[^a-z])(?:" + "|".join(ends) + ")")
-
-
-def _revision(packs: Packs, settings: DetectionSettings, classifier: Classifier | None) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(packs.revision.encode())
-    digest.update((classifier.revision if classifier is not None else "").encode())
-    for name in sorted(set(settings.__slots__) - {"cache_entries", "cache_bytes", "deadline_s", "cpu_s"}):
-        value = getattr(settings, name)
-        stable = sorted(str(v) for v in value) if isinstance(value, frozenset) else value
-        digest.update(f"{name}={stable}\0".encode())
-    for path in settings.recognisers:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 _WARM = (

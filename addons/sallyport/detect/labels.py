@@ -104,7 +104,8 @@ _DELIMITERS = ("\t", "|", ";", ",")
 _MAX_LINE = 4_000
 
 _OTHER = linear.pattern(
-    r"^id$|(?:^| )(?:order\w*|auftrag\w*|siparis|teile\w*|asset|asset tag|modified|waybill|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
+    r"^id$|(?:^| )(?:order\w*|auftrag\w*|siparis|teile\w*|asset|asset tag|modified"
+    r"|waybill|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
     r"|encomenda|bestallning|invoice|rechnung\w*"
     r"|facture|factura|fattura|factuur|faktura|receipt|part|artikel\w*|article|articulo|articolo|item"
     r"|sku|product|produkt\w*"
@@ -304,7 +305,12 @@ def _listed(head: str) -> str:
 
 def _is_name(cell: str) -> bool:
     bare = cell.strip(" \"'*`")
-    return len(bare) <= 40 and not any(c.isdigit() for c in bare[:1]) and "@" not in bare and not _SENTENCE.search(bare)
+    return (
+        len(bare) <= 40
+        and not any(c.isdigit() for c in bare[:1])
+        and "@" not in bare
+        and not _SENTENCE.search(bare)
+    )
 
 
 def _ends(line: str, delimiter: str) -> list[int]:

@@ -1,4 +1,3 @@
-# ruff: noqa: E501
 """Words to fill texts with: people, places, streets, firms. Invented combinations, no list of another project."""
 
 GIVEN = [
