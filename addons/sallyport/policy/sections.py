@@ -275,7 +275,7 @@ class Injection(StageSection):
         default=1, description="Rules up to this level take part: 1 nearly never errs, 4 suspects much."
     )
     max_false_alarms: float | None = Field(
-        default=0.01,
+        default=None,
         ge=0.001,
         le=0.1,
         description="Share of clean texts that the trained classifier may refuse; null leaves it out.",
