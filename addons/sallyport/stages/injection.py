@@ -8,6 +8,7 @@ from sallyport.exchange import Exchange
 from sallyport.policy.sections import Injection
 from sallyport.stages.accepted import without_accepted
 from sallyport.stages.offloop import off_loop
+from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
 
 
@@ -28,7 +29,8 @@ class InjectionStage:
         scores: defaultdict[str, float] = defaultdict(float)
         by_segment: defaultdict[str, list[Finding]] = defaultdict(list)
         for finding in without_accepted(exchange, found, section.exclusions):
-            if surfaces.get(finding.at) in section.surfaces:
+            # No model reads a header or an address, and `gemini-3-pro:generateContent` sounds like an order.
+            if surfaces.get(finding.at) in section.surfaces and in_body(finding.at):
                 scores[finding.at] += finding.score
                 by_segment[finding.at].append(finding)
         # Floating point: ten times 0.1 must reach 1.0.
