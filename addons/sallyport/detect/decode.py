@@ -274,7 +274,8 @@ def _is_assignment(text: str, start: int, raw: bytes) -> bool:
     if raw[0] > 127:
         return True  # no character of UTF-8 by itself
     return (
-        text[start + 1 : start + 4].isdigit()
+        raw != b" "  # the one escape that mail libraries do put before a number
+        and text[start + 1 : start + 4].isdigit()
         and _NAME_BEFORE.match(text, start - 1 if start else len(text)) is not None
     )
 
