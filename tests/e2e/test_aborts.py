@@ -7,7 +7,6 @@ the estimate from byte classes, so these figures tell what was counted, not how 
 import json
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from e2e.traffic import (
     Wire,
     eventually,
     hang,
+    models_seen,
     of_kind,
     recorded,
     running,
@@ -229,11 +229,6 @@ def test_all_of_this_agrees_with_the_audit(gateway: GatewayProcess) -> None:
 # -- gateways that are killed --------------------------------------------------------------------------
 
 
-def _models_seen(lab: Lab, prefix: str) -> Counter[str]:
-    names = [str(json.loads(r.decoded).get("model")) for r in lab.requests if r.decoded[:1] == b"{"]
-    return Counter(name for name in names if name.startswith(prefix))
-
-
 @pytest.mark.parametrize("rounds", [3, pytest.param(10, marks=pytest.mark.slow)])
 def test_after_any_number_of_kills_the_ledger_agrees_with_the_audit(
     tmp_path: Path, lab: Lab, rounds: int
@@ -257,7 +252,7 @@ def test_after_any_number_of_kills_the_ledger_agrees_with_the_audit(
             "nothing is reserved",
         )
         events = settled(gateway.confdir)
-        seen = _models_seen(lab, prefix)
+        seen = models_seen(lab, prefix)
         admitted = {e.model for e in of_kind(events, EventKind.ADMITTED)}
         assert seen.keys() <= admitted
         ended = [e for e in events if e.is_end and e.kind is not EventKind.REFUSED]

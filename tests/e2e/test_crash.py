@@ -8,7 +8,6 @@ import sqlite3
 import statistics
 import subprocess
 import time
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from e2e.traffic import (
     by_model,
     chat,
     eventually,
+    models_seen,
     of_kind,
     recorded,
     running,
@@ -38,12 +38,6 @@ from servers import Postgres
 
 ROUNDS = 16
 RESUMES_WITHIN_S = 5.0
-
-
-def models_seen(lab: Lab, prefix: str) -> Counter[str]:
-    """Model names of the requests that reached the lab, with how often."""
-    names = [str(dict(r.json()).get("model")) for r in lab.requests]  # type: ignore[call-overload]
-    return Counter(name for name in names if name.startswith(prefix))
 
 
 # -- killed --------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from e2e.traffic import (
     assert_sound,
     chat,
     eventually,
+    model_of,
     of_kind,
     recorded,
     running,
@@ -65,7 +66,7 @@ def no_answer(gateway: GatewayProcess) -> Iterator[None]:
 
 def seen(lab: Lab, model: str) -> str:
     """Everything that a provider was sent for a model, as text."""
-    return "".join(r.body.decode() for r in lab.requests if f'"{model}"' in r.body.decode())
+    return "".join(r.text for r in lab.requests if model_of(r) == model)
 
 
 def said(talk_body: bytes) -> str:
@@ -100,7 +101,7 @@ def test_a_conversation_sent_again_leaves_with_the_same_placeholders(
         body = json.dumps({"model": "again", "messages": messages}).encode()
         asked = post(CHAT, body, OPENAI)
         assert ask_raw(gateway.port, gateway.confdir / "ca-cert.pem", OPENAI, asked).status == 200
-    bodies = [json.loads(r.body) for r in lab.requests if b'"again"' in r.body]
+    bodies = [json.loads(r.body) for r in lab.requests if model_of(r) == "again"]
     assert bodies[0]["messages"][0] == bodies[1]["messages"][0]
     (marta,) = set(re.findall(r"<PERSON_\w+>", bodies[1]["messages"][1]["content"]))
     assert marta in bodies[0]["messages"][0]["content"]

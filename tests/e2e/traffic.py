@@ -22,6 +22,7 @@ from rawclient import Talk, post
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.lab.authority import LabCa
+from sallyport.lab.record import SeenRequest
 from sallyport.lab.server import Lab
 
 OPENAI = "api.openai.com"
@@ -71,6 +72,21 @@ def of_kind(events: Sequence[Event], *kinds: EventKind) -> list[Event]:
 def by_model(events: Sequence[Event], model: str) -> list[EventKind]:
     """Return what happened to the exchanges of one model name, in order."""
     return [e.kind for e in events if e.model == model]
+
+
+def model_of(request: SeenRequest) -> str:
+    """The model a request names in its body; nothing for what has no JSON object there (lists, uploads)."""
+    try:
+        body = request.json()
+    except ValueError:
+        return ""
+    return str(body.get("model", "")) if isinstance(body, dict) else ""
+
+
+def models_seen(lab: Lab, prefix: str) -> Counter[str]:
+    """Model names of the requests that reached the lab, with how often. Tests share one lab."""
+    names = (model_of(request) for request in lab.requests)
+    return Counter(name for name in names if name.startswith(prefix))
 
 
 def assert_sound(events: Sequence[Event]) -> None:
