@@ -6,7 +6,7 @@ Offsets are code points of the segment's decoded text. No value here holds match
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
-from sallyport.exchange import Principal
+from sallyport.exchange import Principal, Scalar
 
 
 class Action(IntEnum):
@@ -69,6 +69,14 @@ class Edit:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """Set the value at a pointer of the body to another scalar: a parameter that the policy caps."""
+
+    at: str
+    value: Scalar
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One stage's word on one exchange.
 
@@ -76,6 +84,7 @@ class Decision:
     mode: put on by the pipeline; rule_mode: the deciding rule's own mode, where it has one.
     principal: set by the identity stage only. status: HTTP status of a refusal. duration_us: microseconds.
     retry_after_s: when the same request will fit; None where trying again does not help.
+    changes: parameters to set, beside the edits of texts.
     """
 
     stage: str
@@ -90,6 +99,7 @@ class Decision:
     status: int = 403
     duration_us: int = 0
     retry_after_s: int | None = None
+    changes: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +136,11 @@ class Verdict:
     def edits(self) -> tuple[Edit, ...]:
         """Edits of the enforced decisions, as the stages gave them (not merged)."""
         return tuple(e for d in self.decisions if d.mode is Mode.ENFORCE for e in d.edits)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Changes of the enforced decisions."""
+        return tuple(c for d in self.decisions if d.mode is Mode.ENFORCE for c in d.changes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,12 +91,48 @@ class Usage:
     tier: str = ""
 
 
+class ToolKind(StrEnum):
+    """Who runs a tool: the client itself, the provider, or a server that the provider calls."""
+
+    FUNCTION = "function"
+    HOSTED = "hosted"
+    MCP = "mcp"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A tool that a request declares.
+
+    name: of a function as declared, of a hosted tool its type (web_search), of an MCP server its label.
+    server: host of an MCP server, lower case, or the name of the provider's own connector; "" for other kinds.
+    """
+
+    name: str
+    kind: ToolKind = ToolKind.FUNCTION
+    server: str = ""
+
+
+type Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A setting of a request under its normal name: temperature, top_p, n, store, max_output_tokens, ...
+
+    at: RFC 6901 pointer to its value in the body as it arrived.
+    """
+
+    name: str
+    value: Scalar
+    at: str
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A provider request as its dialect reads it.
 
     model: as the client named it, None where the call names none.
-    tools: names of the tools declared in the request.
+    tools: names of the tools declared in the request; declared: the same with who runs them.
     answers: how many it asks for at once; max_output_tokens is what all of them together may have.
     previous: id of an earlier response this request continues at the provider, if any.
     """
@@ -112,6 +148,8 @@ class Request:
     max_output_tokens: int | None = None
     previous: str | None = None
     answers: int = 1
+    declared: tuple[Tool, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,22 +170,41 @@ class Response:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """A client certificate that the TLS handshake has verified.
+
+    fingerprint: SHA-256 of its DER, lower-case hex. uris, names, emails: of its subject alternative name.
+    """
+
+    fingerprint: str
+    common_name: str = ""
+    uris: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
-    """What the wire says of a caller before anyone has proved anything.
+    """What the wire says of a caller; beside the certificate and the proxy user nobody has proved any of it.
 
     credential: keyed fingerprint of the provider credential, never the credential.
     headers: request headers that carry no credential, names in lower case.
+    proxy_user: whom the explicit proxy's own authentication has proved, "" where nobody.
+    tls: what the client hello looks like, a digest in the manner of JA4; "" without TLS.
     """
 
     address: str
     mode: str
     credential: str | None = None
     headers: tuple[tuple[str, str], ...] = ()
+    certificate: Certificate | None = None
+    proxy_user: str = ""
+    tls: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who speaks. confidence: 0 (nobody named it) to 0.9 (a trusted header)."""
+    """Who speaks. confidence: 0 (nobody named it) to 1 (a verified certificate)."""
 
     id: str
     tenant: str

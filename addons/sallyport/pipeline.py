@@ -131,6 +131,7 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
         decision.status,
         duration_us,
         decision.retry_after_s,
+        decision.changes,
     )
 
 

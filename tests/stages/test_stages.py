@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from sallyport.decision import Action, Decision, Kind, Mode, Severity
 from sallyport.exchange import Attachment, Client, Operation, Surface
+from sallyport.policy.identity import Identity, NetworkOwner
 from sallyport.policy.load import parse_policy
-from sallyport.policy.sections import Identity, NetworkOwner, Policy
+from sallyport.policy.sections import Policy
 from sallyport.stages.access import AccessStage
 from sallyport.stages.identity import IdentityStage, identify
 from sallyport.stages.injection import InjectionStage

@@ -1,7 +1,6 @@
 """`sallyport limits`: how full the limits are, and what can be done about it."""
 
 import asyncio
-import getpass
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,13 +13,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import EventKind
 from sallyport.audit.text import printable
 from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
 from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.ledger import LedgerOption, open_ledger
+from sallyport.cli.operator import record
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -81,7 +81,7 @@ def reset(
     limits = read_policy(policy, None).limits
     if not _ask(ledger, confdir, lambda opened: opened.reset(key)):
         raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
-    _record(store, confdir, key, "reset")
+    record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="reset")
     tell(limits, key, "reset")
     typer.echo("reset")
 
@@ -110,7 +110,7 @@ def grant(
         await opened.grant(key, more, until_ms)
 
     _ask(ledger, confdir, add)
-    _record(store, confdir, key, "grant")
+    record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="grant")
     tell(limits, key, "grant")
     typer.echo(f"granted until {end:%Y-%m-%d %H:%M} UTC")
 
@@ -252,22 +252,5 @@ def _later(text: str, now: datetime) -> datetime:
     return end
 
 
-def _record(store: str | None, confdir: Path | None, key: str, what: str) -> None:
-    """Put what an operator did into the audit."""
-    opened = open_store(store, confdir, write=True)
-    try:
-        opened.write(
-            [
-                Event(
-                    kind=EventKind.LIMIT_CHANGED,
-                    gateway="cli",
-                    principal=getpass.getuser(),
-                    source="operator",
-                    stage="limits",
-                    reason=f"limits.{key.partition('/')[0]}",
-                    detail=what,
-                )
-            ]
-        )
-    finally:
-        opened.close()
+def _reason(key: str) -> str:
+    return f"limits.{key.partition('/')[0]}"

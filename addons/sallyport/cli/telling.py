@@ -1,12 +1,12 @@
 """Telling the webhook of a policy what an operator did to a limit."""
 
 import asyncio
-import getpass
 from datetime import UTC, datetime
 
 import orjson
 import typer
 
+from sallyport.cli.operator import operator
 from sallyport.policy.limits import Limits
 from sallyport.state.webhook import Notification, post
 
@@ -17,7 +17,7 @@ def tell(limits: Limits, key: str, what: str) -> None:
     if receiver is None:
         return
     now = datetime.now(UTC)
-    facts = {"limit": key.partition("/")[0], "counter": key, "by": getpass.getuser()}
+    facts = {"limit": key.partition("/")[0], "counter": key, "by": operator()}
     told = Notification(f"limit.{what}", key, now, facts).plain()
     body = orjson.dumps({"gateway": "cli", "notifications": [told]})
     if asyncio.run(post(receiver, body)) is not None:

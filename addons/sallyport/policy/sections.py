@@ -6,7 +6,6 @@ reference page docs/policy.md come from here.
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import date
 from enum import StrEnum
@@ -15,12 +14,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, IPvAnyNetwork, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from sallyport.decision import Mode, Severity
-from sallyport.exchange import Operation, Surface
+from sallyport.exchange import Surface
+from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.condition import Condition
 from sallyport.policy.hosts import HostMap
+from sallyport.policy.identity import Identity
 from sallyport.policy.limits import Limit, Limits, Prices
 from sallyport.policy.names import Ner
 from sallyport.policy.problems import Wrong
@@ -28,11 +29,7 @@ from sallyport.policy.vocabulary import (
     KIB,
     MIB,
     Entity,
-    Fingerprint,
-    Header,
     HostPattern,
-    Id,
-    MediaGlob,
     Name,
     Paranoia,
     Port,
@@ -90,126 +87,6 @@ class Hosts(StageSection):
     @model_validator(mode="after")
     def _no_host_twice(self) -> Self:
         _ = self.refused_hosts, self.tunnelled_hosts
-        return self
-
-
-class TrustedHeader(Section):
-    """A header in which a proxy in front of the gateway names the user it has authenticated."""
-
-    name: Header = Field(description="Header that holds the user, for example `X-Forwarded-User`.")
-    trusted_peers: tuple[IPvAnyNetwork, ...] = Field(
-        min_length=1,
-        description="Addresses (CIDR) from which the header is believed; elsewhere it is removed.",
-    )
-    tenant_header: Header | None = Field(
-        default=None, description="Header that holds the tenant; null uses `default`."
-    )
-    roles_header: Header | None = Field(
-        default=None, description="Header that holds roles, separated by commas."
-    )
-
-
-class KeyOwner(Section):
-    """The owner of a provider credential."""
-
-    fingerprint: Fingerprint = Field(description="Keyed fingerprint of the credential, never the credential.")
-    owner: Name = Field(description="Principal id of its owner.")
-    tenant: Name = Field(default="default", description="Tenant of the owner.")
-    roles: tuple[Name, ...] = Field(default=(), description="Roles of the owner.")
-
-
-class NetworkOwner(Section):
-    """The principal behind an address range, where nothing better is known."""
-
-    cidr: IPvAnyNetwork = Field(description="Client addresses; the narrowest range that fits wins.")
-    principal: Name = Field(description="Principal id of whoever calls from there.")
-    tenant: Name = Field(default="default", description="Tenant of that principal.")
-    roles: tuple[Name, ...] = Field(default=(), description="Roles of that principal.")
-
-
-class Identity(StageSection):
-    """Who speaks. The strongest proof wins: trusted header, then key owner, then network, then anonymous."""
-
-    unknown: Literal["deny", "anonymous"] = Field(
-        default="deny", description="What happens to a caller whom neither header, key nor network names."
-    )
-    header: TrustedHeader | None = Field(
-        default=None, description="Believe an authenticating proxy in front; null believes none."
-    )
-    keys: tuple[KeyOwner, ...] = Field(default=(), description="Owners of provider credentials.")
-    networks: tuple[NetworkOwner, ...] = Field(default=(), description="Principals by address range.")
-
-    @model_validator(mode="after")
-    def _one_owner_each(self) -> Self:
-        _unique((k.fingerprint for k in self.keys), "keys", "fingerprint")
-        _unique((str(n.cidr) for n in self.networks), "networks", "cidr")
-        return self
-
-
-class AccessRule(Section):
-    """One sentence about who may do what."""
-
-    id: Id = Field(description="Stable name; a refusal gives `access.<id>` as its reason.")
-    effect: Literal["permit", "forbid"] = Field(description="`forbid` always wins over `permit`.")
-    when: Condition = Field(description="CEL condition; an error denies, whatever the effect.")
-    message: Name = Field(description="What a refused caller reads: what was refused and what to do.")
-    mode: Mode | None = Field(
-        default=None, description="Mode of this rule; null takes the mode of the section."
-    )
-
-
-class Attachments(Section):
-    """Content that is not text and therefore not inspected: images, sounds, files by reference."""
-
-    allow: tuple[MediaGlob, ...] = Field(
-        default=("image/*", "application/x-provider-state"),
-        description="Media types (globs) that may leave uninspected; `*/*` allows all. "
-        "`application/x-provider-state` is signed or encrypted reasoning that agents send back.",
-    )
-
-    def allows(self, media_type: str) -> bool:
-        kind = media_type.partition(";")[0].strip().lower()
-        return any(fnmatchcase(kind, pattern) for pattern in self.allow)
-
-
-class Access(StageSection):
-    """What may be asked of providers at all, and by whom."""
-
-    unknown_endpoint: Literal["deny", "opaque"] = Field(
-        default="deny",
-        description="A call on an AI host that no dialect reads: refused, or passed without inspection.",
-    )
-    attachments: Attachments = Field(
-        default_factory=lambda: Attachments(), description="Content that is not text."
-    )
-    operations: tuple[Operation, ...] = Field(
-        default=(
-            Operation.CHAT,
-            Operation.COMPLETION,
-            Operation.EMBEDDING,
-            Operation.COUNT_TOKENS,
-            Operation.MODERATION,
-            Operation.LIST_MODELS,
-        ),
-        description="Operations that may be used; any other is refused.",
-    )
-    default: Literal["permit", "deny"] = Field(
-        default="permit",
-        description="The answer where no rule speaks. With `deny` some `permit` rule must hold.",
-    )
-    rules: tuple[AccessRule, ...] = Field(
-        default=(), description="Asked in order; the first `forbid` that holds refuses."
-    )
-
-    @model_validator(mode="after")
-    def _rules_make_sense(self) -> Self:
-        _unique((r.id for r in self.rules), "rules", "id")
-        for index, rule in enumerate(self.rules):
-            if rule.effect == "permit" and self.default == "permit":
-                what = "a permit rule has no effect while access.default is `permit`"
-                raise Wrong(
-                    what, "Set access.default to `deny`, or write a forbid", ("rules", index, "effect")
-                )
         return self
 
 
@@ -455,11 +332,3 @@ def _host_map(patterns: Iterable[str], key: str) -> HostMap[str]:
         return HostMap((p, p) for p in patterns)
     except ValueError as error:
         raise Wrong(str(error), "Keep one of the two", (key,)) from None
-
-
-def _unique(values: Iterable[str], at: str, key: str) -> None:
-    listed = list(values)
-    for value, times in Counter(listed).items():
-        if times > 1:
-            second = listed.index(value, listed.index(value) + 1)
-            raise Wrong(f"the same {key} is given twice", "Keep one of the two", (at, second, key))

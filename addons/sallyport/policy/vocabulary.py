@@ -1,7 +1,8 @@
 """The words every section of a policy is written in: bounded strings, and the models with keys."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
@@ -64,3 +65,12 @@ class StageSection(Section):
     mode: Mode | None = Field(
         default=None, description="Mode of this section; null takes the mode of the file."
     )
+
+
+def unique(values: Iterable[str], at: str, key: str) -> None:
+    """Raise Wrong where a value is given twice. at, key: where the second one stands."""
+    listed = list(values)
+    for value, times in Counter(listed).items():
+        if times > 1:
+            second = listed.index(value, listed.index(value) + 1)
+            raise Wrong(f"the same {key} is given twice", "Keep one of the two", (at, second, key))

@@ -218,7 +218,7 @@ class GatewayAddon:
         exchange, verdict = await decide(
             passage.exchange,
             live.policy,
-            ports_for(self.gateway, scanner, passage.meter),
+            ports_for(self.gateway, live, scanner, passage.meter),
             stages=self._stages,
         )
         passage.exchange = exchange

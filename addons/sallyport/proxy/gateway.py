@@ -19,8 +19,9 @@ from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.sections import Policy, mode_of
 from sallyport.proxy.watch import Watch
+from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.places import in_body
-from sallyport.stages.stage import Ports
+from sallyport.stages.stage import NO_TOKENS, Ports, Tokens
 from sallyport.state.keyed import digest
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
 from sallyport.state.vault import MemoryVault, VaultScope
@@ -83,6 +84,7 @@ class Live:
     detector: Detector
     tariff: Tariff = field(default_factory=Tariff)
     names: Names | None = None
+    tokens: Tokens = NO_TOKENS
     _models: dict[str, str] = field(default_factory=dict)
 
     def shown_model(self, name: str | None) -> str:
@@ -223,7 +225,7 @@ class Gateway:
     key: 32 secret bytes from which fingerprints, conversations and placeholders are derived.
     id: name of this instance in the audit log. connect_to: curl-like overrides, shown in the audit.
     reload: builds a new snapshot from the files; raises OperatorError and changes nothing if they are bad.
-    in_flight: counts the exchanges under way.
+    in_flight: counts the exchanges under way. directory: gives the present state of who is who.
     """
 
     live: Live
@@ -236,6 +238,7 @@ class Gateway:
     connect_to: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     in_flight: Callable[[], int] = lambda: 0
+    directory: Callable[[], Directory] = lambda: NOBODY
     watch: Watch = field(init=False)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
@@ -301,11 +304,15 @@ class Gateway:
         return f"{target[0]}:{target[1]}" if target else ""
 
 
-def ports_for(gateway: Gateway, scanner: ScanOnce, meter: ExchangeMeter) -> Callable[[Exchange], Ports]:
+def ports_for(
+    gateway: Gateway, live: Live, scanner: ScanOnce, meter: ExchangeMeter
+) -> Callable[[Exchange], Ports]:
     """Return the factory of an exchange's ports: one scanner, one meter, a vault scope per principal."""
+
+    directory = gateway.directory()
 
     def ports(exchange: Exchange) -> Ports:
         circumstances = cache(lambda: gateway.watch.circumstances(exchange, gateway.in_flight()))
-        return Ports(scanner, gateway.scope(exchange), meter, circumstances)
+        return Ports(scanner, gateway.scope(exchange), meter, circumstances, directory, live.tokens)
 
     return ports

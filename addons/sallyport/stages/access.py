@@ -2,8 +2,8 @@
 
 from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Operation
+from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.condition import ConditionError
-from sallyport.policy.sections import Access, AccessRule
 from sallyport.stages.asking import input_for
 from sallyport.stages.stage import Ports
 

@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from sallyport.decision import Action, Decision
 from sallyport.exchange import Client, Exchange, Principal
-from sallyport.policy.sections import Identity, TrustedHeader
+from sallyport.policy.identity import Identity, TrustedHeader
 from sallyport.stages.stage import Ports
 
 type Network = IPv4Network | IPv6Network

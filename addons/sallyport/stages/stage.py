@@ -7,6 +7,7 @@ from typing import Protocol
 from sallyport.decision import Decision, Finding
 from sallyport.exchange import Circumstances, Exchange
 from sallyport.policy.limits import Measure
+from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.ledger import Claim, Denied, Reserved
 
 
@@ -83,10 +84,45 @@ class Meter(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Subject:
+    """Whom a bearer token speaks of, once its signature, issuer, audience and times have been checked.
+
+    claims: those the policy names, as text; groups: of the claim that holds them.
+    """
+
+    issuer: str
+    subject: str
+    claims: tuple[tuple[str, str], ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class Tokens(Protocol):
+    """Bearer tokens of people, as the identity section trusts their issuers."""
+
+    def subject(self, issuer: str, token: str) -> Subject | None:
+        """Return whom a token of a configured issuer proves, None if it proves nothing. Checked once per token.
+
+        issuer: id of the issuer in the policy. Never waits: keys are fetched elsewhere.
+        """
+        ...
+
+
+class NoTokens:
+    """Nobody's token is believed."""
+
+    def subject(self, issuer: str, token: str) -> Subject | None:
+        return None
+
+
+NO_TOKENS = NoTokens()
+
+
+@dataclass(frozen=True, slots=True)
 class Ports:
     """What a stage may reach beside the exchange and its own policy section.
 
     meter: None where nothing is counted, as in a scan; a stage that needs it then cannot decide.
+    directory, tokens: who is who, from memory.
     circumstances: says what surrounds the exchange, the same whenever it is asked.
     """
 
@@ -94,6 +130,8 @@ class Ports:
     vault: Vault
     meter: Meter | None = None
     circumstances: Callable[[], Circumstances] = Circumstances
+    directory: Directory = NOBODY
+    tokens: Tokens = NO_TOKENS
 
 
 class Stage[Section](Protocol):

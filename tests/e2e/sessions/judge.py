@@ -112,7 +112,7 @@ class Judge:
             self.live.detector, exchange.request.segments, self.live.policy.detection.max_text_bytes
         )
         meter = self.gateway.meter(self.live, exchange, len(body))
-        ports_of = ports_for(self.gateway, scanner, meter)
+        ports_of = ports_for(self.gateway, self.live, scanner, meter)
         exchange, verdict = asyncio.run(decide(exchange, self.live.policy, ports_of, deadline_s=60))
         return Judged(
             exchange, verdict, reader.edit(body, merge_edits(verdict.edits, lambda a, b: "[MASKED]"))

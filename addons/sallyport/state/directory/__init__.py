@@ -1,0 +1,1 @@
+"""Who is who: people, tenants, keys, approvals and kill switches, in a database and in memory."""
