@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -362,25 +363,40 @@ def test_a_client_that_goes_away_ends_its_exchange_and_the_provider_hears_of_it(
 def test_a_client_that_goes_away_during_its_upload_leaves_nothing_but_an_end(
     gateway_of_lab: GatewayProcess, lab: Lab
 ) -> None:
+    """A reset may destroy what was sent before the gateway has read it: then there was no request, and it goes again."""
     before = len(recorded(gateway_of_lab.confdir))
-    for how in ("abrupt", "close", "chunked"):
-        wire = Wire.open(gateway_of_lab)
+
+    def ends() -> list[Event]:
+        return [e for e in recorded(gateway_of_lab.confdir)[before:] if e.exchange]
+
+    sent = 0
+    for number, how in enumerate(("abrupt", "close", "chunked")):
         body = chat(f"upload-gone-{how}", "x" * 50_000)
         if how == "chunked":
             request = post(CHAT, b"", OPENAI, "Transfer-Encoding: chunked") + b"".join(chunks(body))
         else:
             request = post(CHAT, body, OPENAI)
-        wire.send(request[:-100])
-        wire.reset() if how == "abrupt" else wire.sock.close()
-    eventually(
-        lambda: sum(bool(e.exchange) for e in recorded(gateway_of_lab.confdir)[before:]) == 3,
-        5,
-        "3 ends are recorded",
-    )
-    new = recorded(gateway_of_lab.confdir)[before:]
-    assert [e.detail for e in new if e.exchange] == ["not_whole"] * 3
-    assert [e.kind for e in new if e.exchange] == [EventKind.REFUSED] * 3
-    assert len({e.exchange for e in new if e.exchange}) == 3
+
+        def goes_away(request: bytes = request, how: str = how) -> None:
+            wire = Wire.open(gateway_of_lab)
+            wire.send(request[:-100])
+            time.sleep(0.1)
+            wire.reset() if how == "abrupt" else wire.sock.close()
+
+        def told(number: int = number) -> bool:
+            return len(ends()) > number
+
+        for _ in range(5):
+            goes_away()
+            sent += 1
+            with suppress(AssertionError):
+                eventually(told, 3, "its end is recorded")
+            if told():
+                break
+    assert 3 <= len(ends()) <= sent
+    assert {e.detail for e in ends()} == {"not_whole"}
+    assert {e.kind for e in ends()} == {EventKind.REFUSED}
+    assert len({e.exchange for e in ends()}) == len(ends())
     assert not any("upload-gone" in r.text for r in lab.requests)
 
 
