@@ -336,10 +336,12 @@ def test_one_after_the_other_always_fits_where_one_at_a_time_may(gateway: Gatewa
 
 def test_the_commands_show_reset_grant_and_agree_with_the_audit(gateway: GatewayProcess) -> None:
     confdir = str(gateway.confdir)
-    options = ("--confdir", confdir, "--policy", str(gateway.confdir.parent / "policy.yaml"))
+    options = ("--confdir", confdir)  # units and names are those of the policy that runs here
     ask_openai("gone-shown", "hello")
     key = "gone/principal=default:gone-shown"
     assert key in sallyport("limits", "status", key, "--json", *options).stdout
+    mistyped = sallyport("limits", "grant", key + "n", "1", *options)
+    assert (mistyped.returncode, "no such counter" in mistyped.stderr) == (2, True)
     granted = sallyport("limits", "grant", key, "1", *options)
     assert granted.returncode == 0, granted.stderr
     ask_openai("gone-shown", "again")

@@ -19,12 +19,14 @@ from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
 from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, shown
 from sallyport.cli.detection import read_policy
+from sallyport.cli.last_run import policy_in_use
 from sallyport.cli.ledger import LedgerOption, open_ledger
 from sallyport.cli.operator import record
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
+from sallyport.policy.sections import Policy
 from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level
 
 app = typer.Typer(
@@ -36,7 +38,11 @@ app = typer.Typer(
 app.command()(behaviour)
 
 PolicyOption = Annotated[
-    str, typer.Option("--policy", help="The policy in force, for units and names of limits: preset or file.")
+    str | None,
+    typer.Option(
+        "--policy",
+        help="Policy for units and names of limits, preset or file; default: the one this gateway was started with.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one limit a line.")]
 KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The counter, as `limits status` names it.")]
@@ -45,13 +51,13 @@ KeyArgument = Annotated[str, typer.Argument(metavar="KEY", help="The counter, as
 @app.command()
 def status(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Only counters that begin so.")] = "",
-    policy: PolicyOption = "balanced",
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
     ledger: LedgerOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Show every counter: used, under way, left, when it is full again, and when it will be used up."""
-    rules = _rules(policy)
+    rules = _rules(policy, confdir)
     levels = _ask(ledger, confdir, lambda opened: opened.levels(key))
     _show(levels, rules, as_json)
 
@@ -59,26 +65,26 @@ def status(
 @app.command()
 def top(
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many.")] = 10,
-    policy: PolicyOption = "balanced",
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
     ledger: LedgerOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Show the fullest counters."""
-    rules = _rules(policy)
+    rules = _rules(policy, confdir)
     _show(_ask(ledger, confdir, lambda opened: opened.top(count)), rules, as_json)
 
 
 @app.command()
 def reset(
     key: KeyArgument,
-    policy: PolicyOption = "balanced",
+    policy: PolicyOption = None,
     ledger: LedgerOption = None,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Forget what was used under a counter; what is under way stays. Recorded in the audit."""
-    limits = read_policy(policy, None).limits
+    limits = _policy(policy, confdir).limits
     if not _ask(ledger, confdir, lambda opened: opened.reset(key)):
         raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
     record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="reset")
@@ -91,13 +97,14 @@ def grant(
     key: KeyArgument,
     amount: Annotated[str, typer.Argument(metavar="AMOUNT", help="How much more, in the limit's own unit.")],
     until: Annotated[str, typer.Option(help="Until when: 12h, 7d, or a UTC time.")] = "1d",
-    policy: PolicyOption = "balanced",
+    new: Annotated[bool, typer.Option("--new", help="Grant before the counter's first call.")] = False,
+    policy: PolicyOption = None,
     ledger: LedgerOption = None,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Add to a limit for a time. Grants add up. Recorded in the audit."""
-    limits = read_policy(policy, None).limits
+    limits = _policy(policy, confdir).limits
     rule = next((r for r in limits.rules if r.id == key.partition("/")[0]), None)
     if rule is None:
         todo = "Give the policy in force with --policy"
@@ -106,6 +113,9 @@ def grant(
     end = _later(until, now)
 
     async def add(opened: Ledger) -> None:
+        if not new and key not in {level.key for level in await opened.levels(key)}:
+            todo = "List counters with: sallyport limits status. For one that has not been used yet add --new"
+            raise OperatorError("KEY", "there is no such counter", todo)
         until_ms = await opened.now_ms() + int((end - now).total_seconds() * 1000)
         await opened.grant(key, more, until_ms)
 
@@ -117,7 +127,7 @@ def grant(
 
 @app.command()
 def reconcile(
-    policy: PolicyOption = "balanced",
+    policy: PolicyOption = None,
     as_json: JsonOption = False,
     ledger: LedgerOption = None,
     store: StoreOption = None,
@@ -130,8 +140,8 @@ def reconcile(
     """
     from sallyport.cli.assembly import make_tariff
 
-    rules = _rules(policy)
-    prices = make_tariff(read_policy(policy, None)).prices
+    rules = _rules(policy, confdir)
+    prices = make_tariff(_policy(policy, confdir)).prices
     levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
     opened = open_store(store, confdir)
     try:
@@ -153,8 +163,12 @@ def reconcile(
         raise typer.Exit(1)
 
 
-def _rules(policy: str) -> Mapping[str, Limit]:
-    return {rule.id: rule for rule in read_policy(policy, None).limits.rules}
+def _policy(named: str | None, confdir: Path | None) -> Policy:
+    return read_policy(policy_in_use(named, confdir))
+
+
+def _rules(named: str | None, confdir: Path | None) -> Mapping[str, Limit]:
+    return {rule.id: rule for rule in _policy(named, confdir).limits.rules}
 
 
 def _ask[Reply](
@@ -245,7 +259,10 @@ def _amount(text: str, unit: int) -> int:
 
 def _later(text: str, now: datetime) -> datetime:
     """Return the time that --until names: from now on, or a time of ISO 8601."""
-    named = moment(text, now)
+    try:
+        named = moment(text, now)
+    except OperatorError as error:
+        raise OperatorError("--until", error.what, "Write 12h, 7d, or a UTC time: 2026-12-01T09:00") from None
     end = now + (now - named) if text.strip()[-1:] in "smhdw" else named
     if end <= now:
         raise OperatorError("--until", "it is over already", "Write 12h, 7d, or a time to come")

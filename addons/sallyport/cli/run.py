@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.last_run import remember
 from sallyport.cli.ledger import LedgerOption
 from sallyport.cli.options import folder
 from sallyport.decision import Mode
@@ -79,6 +80,7 @@ def run(
     assembled = assemble(
         policy=policy, mode=mode, confdir=home, store_url=store, ledger_url=ledger, connect_to=overrides
     )
+    remember(home, policy)
     settings = HostSettings(
         modes=modes,
         confdir=home,
