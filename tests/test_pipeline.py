@@ -141,11 +141,22 @@ def test_the_stages_stand_in_the_order_of_the_design() -> None:
     assert [s.stage.name for s in STAGES] == [
         "identity",
         "access",
+        "access",  # of the tenant, where it has a file of its own
         "limits",
         "secrets",
         "masking",
         "injection",
     ]
+
+
+async def test_only_an_optional_step_may_have_no_section() -> None:
+    permits = Fixed("later", Decision("later", Action.ALLOW, "ok"))
+    left_out = Step(permits, lambda policy: None, optional=True)
+    _, verdict = await decide(exchange(), ENFORCE, Desk().ports, stages=[left_out])
+    assert verdict.decisions == ()
+    broken = Step(Fixed("later", None), lambda policy: None)
+    _, verdict = await decide(exchange(), ENFORCE, Desk().ports, stages=[broken])
+    assert verdict.action is Action.DENY
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 8), st.sampled_from("abc")), max_size=8))

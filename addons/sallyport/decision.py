@@ -77,6 +77,21 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Need:
+    """An approval that a call lacks. id: of the request for it, the same whenever it is asked for again.
+
+    resource: `model:gpt-5`, `provider:openai`, `function:shell`, `hosted:web_search`, `mcp:mcp.example.com`,
+    or "" where the approval is for the rule as such.
+    """
+
+    id: str
+    tenant: str
+    principal: str
+    rule: str
+    resource: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """One stage's word on one exchange.
 
@@ -85,6 +100,7 @@ class Decision:
     principal: set by the identity stage only. status: HTTP status of a refusal. duration_us: microseconds.
     retry_after_s: when the same request will fit; None where trying again does not help.
     changes: parameters to set, beside the edits of texts.
+    needs: the approvals that would have let it pass. overridden: ids of the rules that break-glass set aside.
     """
 
     stage: str
@@ -100,6 +116,8 @@ class Decision:
     duration_us: int = 0
     retry_after_s: int | None = None
     changes: tuple[Change, ...] = ()
+    needs: tuple[Need, ...] = ()
+    overridden: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

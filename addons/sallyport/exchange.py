@@ -127,6 +127,10 @@ class Parameter:
     at: str
 
 
+FALLBACK_MODEL = "fallback_model"
+"""Name among the settings of each model that may answer in place of the one a request names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A provider request as its dialect reads it.
@@ -135,6 +139,9 @@ class Request:
     tools: names of the tools declared in the request; declared: the same with who runs them.
     answers: how many it asks for at once; max_output_tokens is what all of them together may have.
     previous: id of an earlier response this request continues at the provider, if any.
+    unset: settings the body leaves out and the dialect could put into it: normal name, pointer.
+    region: where the host, the path and the model say that it is processed, "" where they do not tell.
+    endpoint: method and path template of the catalogue, `POST /v1/responses`; "" where it has none.
     """
 
     provider: str
@@ -150,6 +157,9 @@ class Request:
     answers: int = 1
     declared: tuple[Tool, ...] = ()
     parameters: tuple[Parameter, ...] = ()
+    unset: tuple[tuple[str, str], ...] = ()
+    region: str = ""
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +193,25 @@ class Certificate:
     emails: tuple[str, ...] = ()
 
 
+class KeyForm(StrEnum):
+    """What the credential of a call looks like.
+
+    GATEWAY: a key this gateway issues in place of a real one. FORGED: a gateway key that is not this gateway's:
+    forged, mistyped, or of another gateway. SEVERAL: a gateway key beside something else.
+    """
+
+    PROVIDER = "provider"
+    GATEWAY = "gateway"
+    FORGED = "forged"
+    SEVERAL = "several"
+
+
 @dataclass(frozen=True, slots=True)
 class Client:
     """What the wire says of a caller; beside the certificate and the proxy user nobody has proved any of it.
 
-    credential: keyed fingerprint of the provider credential, never the credential.
+    credential: keyed fingerprint of the provider credential, never the credential; None where there is none, or
+    more than one. credentials: the fingerprints of all there are, sorted. key_form: what they look like.
     headers: request headers that carry no credential, names in lower case.
     proxy_user: whom the explicit proxy's own authentication has proved, "" where nobody.
     tls: what the client hello looks like, a digest in the manner of JA4; "" without TLS.
@@ -200,6 +224,8 @@ class Client:
     certificate: Certificate | None = None
     proxy_user: str = ""
     tls: str = ""
+    credentials: tuple[str, ...] = ()
+    key_form: KeyForm = KeyForm.PROVIDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,26 +22,36 @@ from sallyport.stages.limits import LimitsStage
 from sallyport.stages.masking import MaskingStage
 from sallyport.stages.secrets import SecretsStage
 from sallyport.stages.stage import Ports, Stage
+from sallyport.stages.stops import StopStage
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage and where its section lies in the policy. waits_s: how long it may wait on purpose."""
+    """A stage and where its section lies in the policy. waits_s: how long it may wait on purpose.
+
+    optional: the step is left out where the policy has no such section.
+    """
 
     stage: Stage[Any]
     section: Callable[[Policy], Any]
     waits_s: Callable[[Policy], float] = lambda policy: 0.0
+    optional: bool = False
 
 
 STAGES: tuple[Step, ...] = (
     Step(IdentityStage(), lambda policy: policy.identity),
     Step(AccessStage(), lambda policy: policy.access),
+    Step(AccessStage(), lambda policy: policy.tenant_access, optional=True),
     Step(LimitsStage(), lambda policy: policy.limits, lambda policy: policy.limits.longest_wait_s),
     Step(SecretsStage(), lambda policy: policy.secrets),
     Step(MaskingStage(), lambda policy: policy.masking),
     Step(InjectionStage(), lambda policy: policy.injection),
     # cache, routing: a stored answer, or another upstream
 )
+
+
+STOP_STAGES: tuple[Step, ...] = (STAGES[0], Step(StopStage(), lambda policy: policy.access))
+"""Who speaks, and whether a kill switch stops it: all that is asked of a body that nobody can read."""
 
 
 async def decide(
@@ -55,7 +65,8 @@ async def decide(
     """Run the stages in order. Returns the exchange with its principal, and the verdict. Raises nothing.
 
     ports_of: makes the ports for an exchange; asked again once the principal is known, since masks belong
-    to a principal. deadline_s: for each stage; None takes the policy's detection deadline.
+    to a principal. From then on the policy is that of the principal's tenant. deadline_s: for each stage;
+    None takes the policy's detection deadline.
     """
     limit = policy.detection.deadline_s if deadline_s is None else deadline_s
     decisions: list[Decision] = []
@@ -65,6 +76,8 @@ async def decide(
         section = None
         try:
             section = step.section(policy)
+            if section is None and step.optional:
+                continue
             if ports is None:
                 ports = ports_of(exchange)
             decision = await _within(
@@ -81,6 +94,7 @@ async def decide(
         decisions.append(decision)
         if decision.principal is not None:
             exchange = replace(exchange, principal=decision.principal)
+            policy = policy.for_tenant(decision.principal.tenant)
             ports = None
         if decision.action is Action.DENY and decision.mode is Mode.ENFORCE:
             break
@@ -132,6 +146,8 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
         duration_us,
         decision.retry_after_s,
         decision.changes,
+        decision.needs,
+        decision.overridden,
     )
 
 

@@ -23,6 +23,7 @@ def back_to_version_1(url: str) -> None:
     """Take from a store what version 2 added, as an earlier Sallyport had left it."""
     engine = create_engine(url)
     with engine.begin() as connection:
+        connection.execute(text("DROP INDEX audit_key_use"))  # of version 3
         for name in ADDED_BY_2:
             connection.execute(text(f"ALTER TABLE audit_events DROP COLUMN {name}"))
         connection.execute(text("UPDATE sallyport_schema SET version = 1"))

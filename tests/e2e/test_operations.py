@@ -319,6 +319,14 @@ _HELD: list[socket.socket] = []
 
 type Make = Callable[[Path], str]
 
+
+def client_ca(folder: Path, content: str | None) -> Path:
+    """A policy that names a file of client authorities, and the file."""
+    if content is not None:
+        file_of(folder, "clients.pem", content)
+    return file_of(folder, "c.yaml", "version: 1\nidentity:\n  certificates: {ca: clients.pem}\n")
+
+
 MISTAKES: list[tuple[str, Make, int, str]] = [
     ("no policy file", lambda t: f"--policy={t}/none.yaml", 2, "none.yaml"),
     ("policy is a folder", lambda t: f"--policy={t}", 2, ""),
@@ -337,7 +345,8 @@ MISTAKES: list[tuple[str, Make, int, str]] = [
     ("no upstream ca", lambda t: f"--upstream-ca={t}/none.pem", 2, "--upstream-ca"),
     ("upstream ca is none", lambda t: f"--upstream-ca={file_of(t, 'c.pem', CANARY)}", 2, "--upstream-ca"),
     ("empty upstream ca", lambda t: f"--upstream-ca={file_of(t, 'c.pem', '')}", 2, "--upstream-ca"),
-    ("client ca is none", lambda t: f"--client-ca={file_of(t, 'c.pem', CANARY)}", 2, "--client-ca"),
+    ("client ca is none", lambda t: f"--policy={client_ca(t, CANARY)}", 2, "clients.pem"),
+    ("client ca is not there", lambda t: f"--policy={client_ca(t, None)}", 2, "c.yaml:3"),
     ("confdir under a file", lambda t: f"--confdir={file_of(t, 'f', 'x')}/conf", 3, "/f"),
     ("confdir in proc", lambda t: "--confdir=/proc/none/conf", 3, "/proc/none"),
     ("confdir is a file", lambda t: f"--confdir={file_of(t, 'f', 'x')}", 3, "/f"),

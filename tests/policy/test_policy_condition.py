@@ -15,14 +15,8 @@ from hypothesis import strategies as st
 import sallyport
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.exchange import Attachment, Client, Exchange, Operation, Principal, Request, Segment, Surface
-from sallyport.policy.condition import (
-    INPUTS,
-    Condition,
-    ConditionError,
-    ConditionInput,
-    condition_input,
-    sample_input,
-)
+from sallyport.policy.condition import Condition, ConditionError
+from sallyport.policy.inputs import INPUTS, ConditionInput, condition_input, sample_input
 
 ARRIVED = datetime(2026, 11, 30, 23, 30, tzinfo=timezone(timedelta(hours=2)))
 REQUEST = Request(
@@ -91,7 +85,7 @@ def test_every_documented_name_is_declared_with_its_type(name: str) -> None:
     kind = INPUTS[name][0]
     comparison = {
         "string": "== ''", "bool": "== false", "int": "== 0", "double": "== 0.0", "list<string>": "== ['']",
-        "map<string,string>": "== {'': ''}", "list<map<string,dyn>>": "!= []", "timestamp": "> timestamp(0)",
+        "map<string,string>": "== {'': ''}", "map<string,dyn>": "== {'': ''}", "list<map<string,dyn>>": "!= []", "timestamp": "> timestamp(0)",
     }[kind]  # fmt: skip
     assert Condition.compile(f"{name} {comparison}").holds(sample_input()) in (True, False)
     assert Condition.compile(f"{name} {comparison}").reads(name)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sallyport.policy.condition import INPUTS, Condition
+from sallyport.policy.condition import Condition
+from sallyport.policy.inputs import INPUTS
 from sallyport.policy.load import PRESETS, parse_policy
 from sallyport.policy.providers import read_providers
 from sallyport.policy.schema import Key, policy_keys, schema_text
@@ -60,6 +61,6 @@ def test_every_example_file_of_the_page_loads(tmp_path: Path) -> None:
     for block in blocks:
         if block.startswith("name:"):
             (tmp_path / "one.yaml").write_text(block)
-            assert read_providers([tmp_path])[0]
+            assert read_providers([tmp_path]).providers
         else:
             parse_policy(f"version: 1\n{block}")

@@ -60,6 +60,7 @@ LEANED_ON = {
     "Proxyserver": proxyserver.Proxyserver,
     "TlsConfig": tlsconfig.TlsConfig,
     "get_cert": core.STOCK["TlsConfig", "get_cert"],
+    "TlsConfig.tls_start_client": core.STOCK["TlsConfig", "tls_start_client"],
     "TlsConfig.request": core.STOCK["TlsConfig", "request"],
     "is_supported_version": core.STOCK["mitmproxy.net.tls", "is_supported_version"],
     "create_client_proxy_context": core.STOCK["mitmproxy.net.tls", "create_client_proxy_context"].__wrapped__,

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import rawclient
-from gateways import InnerGateway, gateway_process, lab_in_thread
+from gateways import OPEN_POLICY, InnerGateway, gateway_process, lab_in_thread
 from proxy.attempts import GROUPS
 from proxy.conftest import inner_gateway_in_thread
 from proxy.door import AI, CHAT, LEAK, Door, call, client_hello, inside
@@ -329,8 +329,9 @@ def badges(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "-addext", "keyUsage=critical,keyCertSign")  # fmt: skip
         openssl(folder, "req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
                 "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}-client")  # fmt: skip
+        (folder / "client.ext").write_text("extendedKeyUsage=clientAuth\n")
         openssl(folder, "x509", "-req", "-in", f"{name}.csr", "-CA", f"{name}-ca.pem", "-CAkey", f"{name}-ca.key",
-                "-out", f"{name}.crt", "-days", "2")  # fmt: skip
+                "-out", f"{name}.crt", "-days", "2", "-extfile", "client.ext")  # fmt: skip
         (folder / f"{name}.pem").write_bytes(
             (folder / f"{name}.key").read_bytes() + (folder / f"{name}.crt").read_bytes()
         )
@@ -372,9 +373,9 @@ def test_row_11_client_certificates_are_verified_and_clients_may_come_again(
             assert shown(running.door, strange, version) == [200], "control: any certificate does"
         resumed = [shown(running.door, ours, version, times=2) for version in VERSIONS]
         assert [200, 0] in resumed, "control: a client that comes again is broken"
-    with gateway_process(
-        tmp_path / "ours", lab, extra=["--client-ca", str(badges / "ours-ca.pem")]
-    ) as running:
+    policy = f"{OPEN_POLICY}  certificates: {{ca: '{badges}/ours-ca.pem', required: true, kinds: [cn]}}\n"
+    policy += "  certificate_owners: {unlisted: allow}\n"
+    with gateway_process(tmp_path / "ours", lab, policy=policy) as running:
         door = Door(running.port, 0, running.confdir / "ca-cert.pem", 1)
         for version in VERSIONS:
             lab.forget()
@@ -382,7 +383,8 @@ def test_row_11_client_certificates_are_verified_and_clients_may_come_again(
             assert shown(door, strange, version) == [0]
             assert lab.connections == []
             assert shown(door, ours, version, times=3) == [200, 200, 200]
-        assert {e["detail"] for e in running.events() if e["kind"] == "connection_refused"} == {"tls_failed"}
+        refused = {e["detail"] for e in running.events() if e["kind"] == "connection_refused"}
+        assert refused == {"certificate_missing", "certificate_foreign"}
 
 
 # -- 12: TLS versions ----------------------------------------------------------------------------------

@@ -1,18 +1,13 @@
 """Each stage by itself: what it denies, what it changes, what it leaves alone."""
 
-from ipaddress import ip_network
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sallyport.decision import Action, Decision, Kind, Mode, Severity
-from sallyport.exchange import Attachment, Client, Operation, Surface
-from sallyport.policy.identity import Identity, NetworkOwner
+from sallyport.exchange import Attachment, Operation, Surface
 from sallyport.policy.load import parse_policy
 from sallyport.policy.sections import Policy
 from sallyport.stages.access import AccessStage
-from sallyport.stages.identity import IdentityStage, identify
+from sallyport.stages.identity import IdentityStage
 from sallyport.stages.injection import InjectionStage
 from sallyport.stages.masking import MaskingStage
 from sallyport.stages.places import HEADER
@@ -20,72 +15,10 @@ from sallyport.stages.secrets import SecretsStage
 from samples import Desk, Findings, exchange, finding, segment
 
 MAIL = "marta.quill@example.com"
-FINGERPRINT = "key_" + "0a1b2c3d" * 3
 
 
 def policy(text: str = "") -> Policy:
     return parse_policy("version: 1\n" + text)
-
-
-IDENTITY = policy(
-    f"""
-identity:
-  header: {{name: X-User, trusted_peers: [10.0.0.0/24], tenant_header: X-Tenant, roles_header: X-Roles}}
-  keys: [{{fingerprint: {FINGERPRINT}, owner: ada, tenant: lab, roles: [staff]}}]
-  networks:
-    - {{cidr: 192.168.0.0/16, principal: office}}
-    - {{cidr: 192.168.7.0/24, principal: kitchen}}
-    - {{cidr: "fd00::/8", principal: six}}
-"""
-).identity
-
-
-@pytest.mark.parametrize(
-    ("client", "who", "source"),
-    [
-        (Client("10.0.0.9", "explicit", headers=(("x-user", "eve"),)), "eve", "header"),
-        (Client("::ffff:10.0.0.9", "explicit", headers=(("x-user", "eve"),)), "eve", "header"),
-        (Client("10.0.1.9", "explicit", headers=(("x-user", "eve"),)), None, None),
-        (Client("10.0.0.9", "explicit", headers=(("x-user", "eve"), ("x-user", "root"))), None, None),
-        (Client("10.0.0.9", "explicit", headers=(("x-user", "  "),)), None, None),
-        (Client("1.2.3.4", "explicit", credential=FINGERPRINT), "ada", "key"),
-        (
-            Client("10.0.0.9", "explicit", credential=FINGERPRINT, headers=(("x-user", "eve"),)),
-            "eve",
-            "header",
-        ),
-        (Client("192.168.7.3", "explicit"), "kitchen", "network"),
-        (Client("192.168.8.3", "explicit"), "office", "network"),
-        (Client("fd00::1%eth0", "explicit"), "six", "network"),
-        (Client("not an address", "explicit"), None, None),
-    ],
-)
-def test_the_strongest_proof_names_the_caller(client: Client, who: str | None, source: str | None) -> None:
-    found = identify(client, IDENTITY)
-    assert (found.id if found else None) == who
-    assert (found.source if found else None) == source
-
-
-def test_tenant_and_roles_come_from_the_trusted_peer_too() -> None:
-    headers = (("x-user", "eve"), ("x-tenant", "bank"), ("x-roles", "a, b,,"))
-    found = identify(Client("10.0.0.9", "explicit", headers=headers), IDENTITY)
-    assert found is not None
-    assert (found.tenant, found.roles) == ("bank", ("a", "b"))
-
-
-@given(st.from_regex(r"[0-9a-f.:%]{0,40}", fullmatch=True))
-def test_no_spelling_of_an_address_raises(address: str) -> None:
-    section = Identity(networks=(NetworkOwner(cidr=ip_network("0.0.0.0/0"), principal="all"),))
-    identify(Client(address, "explicit"), section)
-
-
-async def test_an_unknown_caller_is_denied_by_default_and_anonymous_by_policy() -> None:
-    stage, ports = IdentityStage(), Desk().ports()
-    denied = await stage.decide(exchange(), policy().identity, ports)
-    assert (denied.action, denied.reason) == (Action.DENY, "identity.unknown")
-    allowed = await stage.decide(exchange(), policy("identity: {unknown: anonymous}").identity, ports)
-    assert allowed.action is Action.ALLOW
-    assert allowed.principal is not None
 
 
 async def access(text: str, found: Findings | None = None, **request: object) -> Decision:

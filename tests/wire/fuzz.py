@@ -4,6 +4,7 @@ Run as scripts/fuzz_wire [-n N] [--seed S] [--dialect NAME ...]; prints a table,
 """
 
 import argparse
+import contextlib
 import json
 import random
 import sys
@@ -12,8 +13,10 @@ import traceback
 from collections import Counter
 from dataclasses import dataclass, field
 
-from sallyport.decision import Edit
+from sallyport.decision import Change, Edit
+from sallyport.exchange import FALLBACK_MODEL, Parameter, Request
 from sallyport.wire.dialect import Dialect, WireError
+from sallyport.wire.settings import Settings
 from wire.samples import Sample, call, operation_of, samples
 
 VALUES = (
@@ -123,6 +126,20 @@ def with_other_value(root, chance: random.Random):
     return top[""]
 
 
+def judge_change(dialect: Dialect, request: Request, body: bytes, chance: random.Random) -> None:
+    """Set a setting that a request gives, or leaves out, and read it back; a place that holds none refuses."""
+    places = [(p.name, p.at) for p in request.parameters] + list(request.unset)
+    assert dialect.change(body, []) == body
+    if not places:
+        return
+    name, at = chance.choice(places)
+    with contextlib.suppress(WireError):
+        changed = dialect.change(body, [Change(at, 7)])
+        if request.dialect not in ("openai_batch", "openai_form") and name != FALLBACK_MODEL:
+            read = Settings.read(dialect.settings, json.loads(changed))  # type: ignore[attr-defined]
+            assert Parameter(name, 7, at) in read
+
+
 def judge(sample: Sample, body: bytes, chance: random.Random) -> None:
     """Read a body as what its sample is; check the laws where it can be read."""
     dialect = sample.dialect
@@ -130,7 +147,9 @@ def judge(sample: Sample, body: bytes, chance: random.Random) -> None:
         judge_stream(dialect, sample.content_type, body, chance)
         return
     if sample.kind == "request":
-        segments = dialect.read_request(body, call(operation_of(sample))).segments
+        request = dialect.read_request(body, call(operation_of(sample)))
+        segments = request.segments
+        judge_change(dialect, request, body, chance)
     else:
         segments = dialect.read_response(body, sample.status).segments
     assert dialect.edit(body, []) == body

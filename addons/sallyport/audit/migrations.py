@@ -16,7 +16,13 @@ def _usage_and_cost(operations: Operations) -> None:
     operations.add_column(events.name, Column("cost_micro_usd", BigInteger))
 
 
-_STEPS = {1: _usage_and_cost}
+def _key_use(operations: Operations) -> None:
+    """2 to 3: the index that answers what each credential was used for."""
+    index = next(index for index in events.indexes if index.name == "audit_key_use")
+    index.create(operations.get_bind())
+
+
+_STEPS = {1: _usage_and_cost, 2: _key_use}
 """By the version a step starts from."""
 
 

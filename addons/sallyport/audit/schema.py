@@ -16,11 +16,12 @@ from sallyport.audit.text import Stored
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.exchange import Surface, Usage
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 _END_LIST = ", ".join(f"'{kind}'" for kind in sorted(END_KINDS))
 IS_END = f"kind IN ({_END_LIST})"
 IS_ADMISSION = "kind = 'admitted'"
+IS_KEY_USE = f"credential IS NOT NULL AND {IS_END}"
 
 metadata = MetaData()
 
@@ -90,6 +91,13 @@ events = Table(
         postgresql_where=text(IS_ADMISSION),
     ),
     Index("audit_one_end", "exchange", unique=True, sqlite_where=text(IS_END), postgresql_where=text(IS_END)),
+    Index(
+        "audit_key_use",
+        *("credential", "tenant", "principal", "host", "provider", "model"),
+        *("at_us", "kind", "input_tokens", "output_tokens", "cost_micro_usd"),
+        sqlite_where=text(IS_KEY_USE),
+        postgresql_where=text(IS_KEY_USE),
+    ),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -52,9 +52,7 @@ _SUMS = ("input_tokens", "cache_read_tokens", "cache_write_tokens", "output_toke
 _COLUMNS = {SpendDimension.KEY: "credential"}
 
 
-def spend_query(
-    by: Sequence[SpendDimension], since: datetime | None, until: datetime | None, tenant: str | None = None
-) -> Select[Any]:
+def spend_query(by: Sequence[SpendDimension], since: datetime | None, until: datetime | None) -> Select[Any]:
     """Return the query for the sums; spend_of reads its rows. since is included, until is not."""
     dimensions = [_column(dimension).label(f"by_{dimension}") for dimension in by]
     unpriced = and_(events.c.cost_micro_usd.is_(None), events.c.input_tokens.is_not(None))
@@ -69,8 +67,6 @@ def spend_query(
         query = query.where(events.c.at_us >= microseconds(since))
     if until is not None:
         query = query.where(events.c.at_us < microseconds(until))
-    if tenant is not None:
-        query = query.where(events.c.tenant == tenant)
     return query.group_by(*dimensions) if dimensions else query
 
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, RowMapping, Select, and_, exists, insert, inspect, or_, select, text
+from sqlalchemy import Connection, Join, RowMapping, Select, and_, exists, insert, inspect, or_, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
@@ -22,9 +22,9 @@ from sqlalchemy.exc import (
     StatementError,
 )
 
-from sallyport.audit.engines import Database, Durability, NotDurable, database
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.ids import first_id
+from sallyport.audit.keys import KeyUse, key_use_of, key_use_query
 from sallyport.audit.migrations import can_migrate, migrate
 from sallyport.audit.schema import (
     IS_ADMISSION,
@@ -50,8 +50,9 @@ from sallyport.audit.spend import (
 )
 from sallyport.audit.text import storable
 from sallyport.errors import OperatorError
+from sallyport.sql.engines import Database, Durability, NotDurable, Unreachable, database
 
-__all__ = ["Durability", "Outcome", "Store", "StoreUnavailable"]
+__all__ = ["Durability", "Outcome", "Store", "StoreUnavailable", "add_within"]
 
 
 class StoreUnavailable(Exception):
@@ -71,8 +72,9 @@ class Outcome(StrEnum):
 class Store:
     """The events of one or several gateways. One thread writes; any number read."""
 
-    def __init__(self, at: Database) -> None:
+    def __init__(self, at: Database, tenant: str | None = None) -> None:
         self._at = at
+        self._tenant = None if tenant is None else storable(tenant)
         self._connected = True
         self._settled = True
         self._is_sqlite = at.writer.dialect.name == "sqlite"
@@ -87,26 +89,46 @@ class Store:
         durability: Durability | None = None,
         create: bool = True,
         patience_s: float = 1.0,
+        tenant: str | None = None,
     ) -> Self:
         """Open a store, and create it where it does not exist yet and create is set.
 
+        tenant: whose events alone are read; such a store writes nothing. Connections refused before anybody
+        was identified belong to no tenant. None reads everything.
         patience_s: how long one write may be blocked by the database before it counts as failed.
         Raises OperatorError: no such store, not a store, not reachable, or written by a newer Sallyport.
         """
         at = database(url, durability, patience_s)
-        store = cls(at)
+        store = cls(at, tenant)
         try:
             store._prepare(create)
         except (SQLAlchemyError, OSError) as error:
             store.close()
-            raise store._error(
+            raise Unreachable(
+                f"audit store {store.name}",
                 f"cannot be opened ({_name_of(error)})",
                 "Check that it is an audit store, that it is running and that you may read and write it.",
+                exit_code=3,
             ) from None
         except OperatorError:
             store.close()
             raise
         return store
+
+    @classmethod
+    def later(cls, url: str | Path, *, durability: Durability | None = None, patience_s: float = 1.0) -> Self:
+        """Return a store that its first write opens, for a gateway that starts while its database is away.
+
+        Reading raises OperatorError until the database answers.
+        """
+        store = cls(database(url, durability, patience_s))
+        store._connected = False
+        return store
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the last write, or the opening, went well."""
+        return self._connected
 
     @property
     def name(self) -> str:
@@ -126,6 +148,8 @@ class Store:
         stored bare (detail=unstorable). Raises StoreUnavailable; the rows may then be stored or not, and
         the next write reconnects.
         """
+        if self._tenant is not None:
+            raise StoreUnavailable("scoped")
         try:
             if not self._connected or self._at.was_replaced():
                 self._reopen()
@@ -295,11 +319,13 @@ class Store:
         *,
         since: datetime | None = None,
         until: datetime | None = None,
-        tenant: str | None = None,
     ) -> tuple[Spend, ...]:
         """Return what the exchanges that ended from since up to, not including, until used, by dimensions."""
-        stored = None if tenant is None else storable(tenant)
-        return spend_of(self._rows(spend_query(by, since, until, stored)), by)
+        return spend_of(self._rows(spend_query(by, since, until)), by)
+
+    def key_use(self, tenant: str | None = None) -> tuple[KeyUse, ...]:
+        """Return what every credential was used for, the one that was used last first."""
+        return key_use_of(self._rows(key_use_query(None if tenant is None else storable(tenant))))
 
     def booked(self, since: datetime, until: datetime) -> tuple[Booked, ...]:
         """Return what exchanges admitted in [since, until) used, as far as they have ended."""
@@ -309,6 +335,11 @@ class Store:
         return [from_row(row) for row in self._rows(query)]
 
     def _rows(self, query: Select[Any]) -> list[RowMapping]:
+        """Return the rows of a query over the events; the one place where a tenant's scope is put on it."""
+        if self._tenant is not None:
+            if not _is_of_events(query):
+                raise AssertionError("a query that the scope of a tenant cannot be put on")
+            query = query.where(events.c.tenant == self._tenant)
         try:
             with self._at.reader.connect() as connection:
                 return list(connection.execute(query).mappings())
@@ -336,6 +367,20 @@ _REFUSED_VALUE = (
     *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError),
     *_PLAIN_VALUE_ERRORS,
 )
+
+
+def add_within(connection: Connection, batch: Sequence[Event]) -> None:
+    """Store events in somebody else's transaction on the same database: what they tell of happens with them."""
+    connection.execute(insert(events), [to_row(event) for event in batch])
+
+
+def _is_of_events(query: Select[Any]) -> bool:
+    """Say whether every row of a query is of one event, so that a condition on events is one on the rows."""
+    froms = query.get_final_froms()
+    first = froms[0] if len(froms) == 1 else None
+    while isinstance(first, Join):
+        first = first.left
+    return first is events
 
 
 def _version(connection: Connection) -> int | None:

@@ -14,6 +14,8 @@ from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
 from sallyport.cli.detection import make_detector, ner_settings, read_policy
+from sallyport.cli.gatewaykey import gateway_key
+from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
 from sallyport.cli.recorded import RecordedUse
 from sallyport.data import rules_dir
@@ -22,11 +24,23 @@ from sallyport.detect.ner.service import Pools
 from sallyport.errors import OperatorError
 from sallyport.metering.prices import ContractPrice, PriceList
 from sallyport.metering.tokens import TokenCounter
+from sallyport.pki.authority import load_ca
+from sallyport.pki.paths import ca_paths
 from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.restrictions import Restricted, restricted
 from sallyport.policy.sections import Policy
+from sallyport.proxy.clientcerts import ClientTrust
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.proxyauth import KnownUsers
+from sallyport.sql.engines import Unreachable
+from sallyport.state.credentials import Credentials
+from sallyport.state.directory.keeper import Keeper, Source
+from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.ledger.fallback import Fallback
+from sallyport.state.masterkey import MasterKeys
 from sallyport.state.meter import Metering, Tariff
+from sallyport.state.tokens.desk import TokenDesk, believed
+from sallyport.state.tokens.sources import KeySources
 from sallyport.state.vault import MemoryVault
 
 WARM, MAX_WARM_EVENTS = timedelta(days=14), 20_000
@@ -44,10 +58,18 @@ class Assembled:
     store: Store
     lock: int
     pools: Pools
+    keeper: Keeper
+    late: Latecomer | None = None
+    issuer_keys: KeySources | None = None
 
     def close(self) -> bool:
         """Write what is waiting and close the store; False if something could not be written."""
         self.pools.close()
+        if self.issuer_keys is not None:
+            self.issuer_keys.close()
+        self.keeper.close()
+        if self.late is not None:
+            self.late.close()
         done = self.log.close()
         self.store.close()
         os.close(self.lock)
@@ -58,17 +80,73 @@ def make_catalogue() -> Catalogue:
     return load_catalogue(rules_dir() / "providers")
 
 
-def make_live(policy_name: str, mode: Mode | None, pools: Pools) -> Live:
+def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: KeySources) -> Live:
     """Read everything a reload replaces. Raises OperatorError and has no effect if anything is bad.
 
     pools: keeps the engines for names that run already; one that is new is warm when this returns.
+    issuer_keys: keeps the keys of token issuers fresh; those of a new one are there, or asked for.
     """
     policy = read_policy(policy_name, mode)
     catalogue, detector = make_catalogue(), make_detector(policy)
     names = pools.scanner(ner_settings(policy) if policy.uses_names else None)
     return Live(
-        policy=policy, catalogue=catalogue, detector=detector, names=names, tariff=make_tariff(policy)
+        policy=policy,
+        catalogue=catalogue,
+        detector=detector,
+        names=names,
+        tariff=make_tariff(policy),
+        restricted=make_restricted(policy, catalogue),
+        client_trust=make_client_trust(policy),
+        proxy_users=make_proxy_users(policy),
+        tokens=make_tokens(policy, issuer_keys),
     )
+
+
+def make_tokens(policy: Policy, issuer_keys: KeySources) -> TokenDesk:
+    """Return the tokens a policy believes, and keep the keys of their issuers fresh. Raises OperatorError."""
+    return TokenDesk(believed(policy.identity.tokens, policy.beside), issuer_keys)
+
+
+def make_client_trust(policy: Policy) -> ClientTrust | None:
+    """Return the client authorities of a policy, None where it asks for no certificates. Raises OperatorError."""
+    section = policy.identity.certificates
+    if section is None:
+        return None
+    return ClientTrust(section, policy.beside(section.ca), [policy.beside(name) for name in section.crl])
+
+
+def make_proxy_users(policy: Policy) -> KnownUsers | None:
+    """Return the users of the explicit proxy, None where it asks for no password. Raises OperatorError."""
+    section = policy.identity.proxy_auth
+    if section is None:
+        return None
+    passwords, tokens = (None if f is None else policy.beside(f) for f in (section.passwords, section.tokens))
+    return KnownUsers(section, passwords, tokens)
+
+
+def make_restricted(policy: Policy, catalogue: Catalogue) -> Restricted:
+    """Return the tenant restrictions of a policy; a policy that observes changes nothing, so it has none."""
+    chosen = restricted(catalogue.restrictions, policy.restrictions)
+    return chosen if policy.mode is Mode.ENFORCE else Restricted()
+
+
+def vouched_hosts(policy_name: str, mode: Mode | None) -> tuple[str, ...]:
+    """Return the hosts that the authority must vouch for under a policy. Raises OperatorError."""
+    catalogue = make_catalogue()
+    return (*catalogue.host_patterns, *make_restricted(read_policy(policy_name, mode), catalogue).hosts)
+
+
+def _check_vouched(live: Live, confdir: Path) -> Live:
+    """Return a snapshot. Raises OperatorError where clients would refuse what its restrictions intercept."""
+    if live.restricted and ca_paths(confdir).authority.exists():
+        uncovered = load_ca(confdir).uncovered(live.restricted.hosts)
+        if uncovered:
+            raise OperatorError(
+                "restrictions",
+                f"the authority may not vouch for {', '.join(uncovered[:5])}, so clients would refuse it",
+                "Make one that may: sallyport ca init --force --policy FILE; clients must trust the new one",
+            )
+    return live
 
 
 def make_tariff(policy: Policy) -> Tariff:
@@ -87,41 +165,6 @@ def make_tariff(policy: Policy) -> Tariff:
     )
     free = policy.prices.unknown_model == "pass"
     return Tariff(PriceList(tuple(contract)), policy.prices.credit_usd, unknown_is_free=free)
-
-
-def gateway_key(confdir: Path) -> bytes:
-    """Return the gateway's secret, made at first use: 32 bytes in a file only its user can read.
-
-    Raises OperatorError if the file is there but cannot be one.
-    """
-    path = confdir / "gateway.key"
-    confdir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        key = path.read_bytes()
-        if len(key) != 32:
-            raise OperatorError(
-                str(path),
-                f"it holds {len(key)} bytes, not 32",
-                "Restore it from a backup, or remove it: fingerprints and placeholders then change",
-                exit_code=3,
-            ) from None
-        if path.stat().st_mode & 0o077:
-            raise OperatorError(str(path), "others may read it", f"chmod 600 {path}", exit_code=3) from None
-        return key
-    except OSError as error:
-        raise OperatorError(
-            str(path),
-            f"it cannot be made ({error.strerror})",
-            "Use --confdir with a folder you own",
-            exit_code=3,
-        ) from None
-    with os.fdopen(handle, "wb") as file:
-        file.write(secrets.token_bytes(32))
-        file.flush()
-        os.fsync(file.fileno())
-    return path.read_bytes()
 
 
 def parse_connect_to(values: Sequence[str]) -> ConnectTo:
@@ -155,15 +198,19 @@ def assemble(
     pools = Pools()
     with ExitStack() as undo:
         undo.callback(pools.close)
-        live = make_live(policy, mode, pools)
+        issuer_keys = KeySources(confdir / "issuers", lambda: gateway_key(confdir))
+        undo.callback(issuer_keys.close)
+        live = _check_vouched(make_live(policy, mode, pools, issuer_keys), confdir)
         key = gateway_key(confdir)
         lock = _only_one(confdir)
         undo.callback(os.close, lock)
-        store = Store.open(store_url or f"sqlite:///{confdir / 'audit.db'}")
+        url = store_url or f"sqlite:///{confdir / 'audit.db'}"
+        store, keeper = _open_stores(url, confdir, key, required=live.policy.directory.required)
         undo.pop_all()
     log = AuditLog(store)
     name = os.environ.get("SALLYPORT_GATEWAY_ID") or _instance_id(confdir)
-    left_open = store.open_exchanges(name)
+    is_late = not store.is_open
+    left_open = [] if is_late else store.open_exchanges(name)
     for admitted in left_open:
         log.append_nowait(interrupted(admitted))
     tokens = TokenCounter()
@@ -175,14 +222,48 @@ def assemble(
         audit=log,
         key=key,
         id=name,
-        reload=lambda: make_live(policy, mode, pools),
+        reload=lambda: _check_vouched(make_live(policy, mode, pools, issuer_keys), confdir),
         vault=MemoryVault(key),
         metering=Metering(ledger, tokens, orphans=tuple(e.exchange for e in left_open)),
         connect_to=connect_to,
+        directory=lambda: keeper.current,
+        credentials=Credentials(keeper.credential, MasterKeys(confdir)),
+        open_directory=lambda: DirectoryStore.open(url, create=False),
     )
-    gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
+    if not is_late:
+        gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
     gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
-    return Assembled(gateway, log, store, lock, pools)
+    late = Latecomer(store, log, name) if is_late else None
+    return Assembled(gateway, log, store, lock, pools, keeper, late, issuer_keys)
+
+
+def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tuple[Store, Keeper]:
+    """Open the audit and the directory, which share a database.
+
+    A database that does not answer keeps a gateway from starting, unless there is a last good copy of the
+    directory or the policy needs none; the audit is then opened by its first write. Raises OperatorError.
+    """
+    problem: Unreachable | None = None
+    try:
+        store = Store.open(url)
+    except Unreachable as error:
+        problem, store = error, Store.later(url)
+    keeper = Keeper(
+        lambda create: DirectoryStore.open(url, create=create),
+        confdir / "directory.copy",
+        key,
+        required=required,
+    )
+    try:
+        keeper.start()
+    except OperatorError as error:
+        store.close()
+        raise problem or error from None
+    if problem is not None and keeper.standing.source is Source.STORE:
+        keeper.close()
+        store.close()
+        raise problem
+    return store, keeper
 
 
 def _only_one(confdir: Path) -> int:

@@ -22,7 +22,8 @@ from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
 from sallyport.audit.store import Outcome, Store
 from sallyport.audit.text import printable
-from sallyport.cli.options import folder
+from sallyport.cli.options import folder, store_address
+from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 from sallyport.errors import OperatorError
 
 app = typer.Typer(
@@ -84,12 +85,14 @@ def list_events(
         ),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most this many events.")] = 50,
+    tenant: TenantOption = None,
+    tenant_token: TokenOption = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """List events, newest first."""
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir, tenant, tenant_token)
     try:
         found = opened.events(
             limit,
@@ -112,12 +115,14 @@ def list_events(
 @app.command("show")
 def show_event(
     id: Annotated[str, typer.Argument(help="An event or exchange id, or a beginning of one that is unique.")],
+    tenant: TenantOption = None,
+    tenant_token: TokenOption = None,
     as_json: JsonOption = False,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Explain one decision: who asked what of whom, what every stage said, and what happened then."""
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir, tenant, tenant_token)
     try:
         found = opened.decision(id)
     finally:
@@ -159,8 +164,10 @@ _UNITS = {
 
 
 def open_store(store: str | None, confdir: Path | None, *, write: bool = False) -> Store:
-    """Open the audit of a gateway, to read it or to add to it. Raises OperatorError."""
-    return Store.open(store or (confdir or Path.home() / ".sallyport") / "audit.db", create=write)
+    """Open the audit of a gateway, to add to it, or to read as much as the caller may. Raises OperatorError."""
+    if write:
+        return Store.open(store_address(store, confdir))
+    return open_to_read(store, confdir, None, None)
 
 
 def _console() -> Console:

@@ -14,7 +14,8 @@ from sallyport.errors import OperatorError
 from sallyport.pki import Authority, ca_paths, confdir, ensure_ca, load_ca, rotate_ca, write_bundle
 from sallyport.pki.constraints import subtree
 from sallyport.pki.trust import recipes
-from sallyport.policy.catalogue import load_catalogue
+from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.restrictions import restricted
 
 app = typer.Typer(
     name="ca",
@@ -46,6 +47,12 @@ def init(
             help="Host to vouch for, and no other (repeat). Default: every AI host of the catalogue.",
         ),
     ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="Vouch also for the hosts that the restrictions of this policy are sent to (preset or file)."
+        ),
+    ] = None,
     days: Annotated[int, typer.Option("--days", help="Days until it expires, at most 365.")] = 365,
     key: Annotated[Literal["ec", "rsa"], typer.Option("--key", help="P-256 (ec) or RSA-3072 (rsa).")] = "ec",
     extra_ca: Annotated[
@@ -70,7 +77,7 @@ def init(
     """
     where = folder or confdir()
     catalogue = load_catalogue(rules_dir() / "providers")
-    hosts = tuple(host or catalogue.host_patterns)
+    hosts = (*(host or catalogue.host_patterns), *_restricted_hosts(policy, catalogue))
     had_one = ca_paths(where).authority.exists()
     if force:
         _, backup = rotate_ca(where, hosts, days=days, key=key)
@@ -92,6 +99,14 @@ def init(
     for warning in _warnings(authority, hosts):
         typer.echo(f"Warning: {warning}", err=True)
     typer.echo("Next: sallyport ca install-help")
+
+
+def _restricted_hosts(policy: str | None, catalogue: Catalogue) -> tuple[str, ...]:
+    if policy is None:
+        return ()
+    from sallyport.cli.detection import read_policy
+
+    return restricted(catalogue.restrictions, read_policy(policy).restrictions).hosts
 
 
 @app.command()

@@ -22,3 +22,8 @@ def policy_in_use(given: str | None, confdir: Path | None) -> str:
         return ((confdir or default_confdir()) / _FILE).read_text(encoding="utf-8") or "balanced"
     except FileNotFoundError:
         return "balanced"
+
+
+def was_run(confdir: Path | None) -> bool:
+    """Say whether a gateway was ever started with a folder."""
+    return ((confdir or default_confdir()) / _FILE).exists()

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 something outside is mis
 import importlib
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import typer
@@ -20,7 +21,14 @@ _GROUPS = {
     "redirect": ("sallyport.cli.redirect", "Manage the nftables table of a choke point."),
     "policy": ("sallyport.cli.policy", "Check a policy, print its schema."),
     "audit": ("sallyport.cli.audit", "List decisions and explain one."),
+    "approvals": ("sallyport.cli.approvals", "Approve what rules ask approval for; break glass."),
     "limits": ("sallyport.cli.limits", "Show how full limits are, reset them, grant more."),
+    "directory": ("sallyport.cli.directory.app", "Who is who: people and tenants, by hand and by import."),
+    "keys": (
+        "sallyport.cli.keys.app",
+        "Which credentials are used and whose they are; gateway keys in place of real ones.",
+    ),
+    "credentials": ("sallyport.cli.credentials", "The real credentials that take the place of gateway keys."),
     "rules": ("sallyport.cli.rules", "List, show and test the rule packs."),
 }
 _COMMANDS = {
@@ -31,6 +39,9 @@ _COMMANDS = {
         "Show what the gateway does, with real SDKs and stand-in providers.",
     ),
     "doctor": ("sallyport.cli.doctor", "doctor", "Find out what is not right, and what to do."),
+    "stop": ("sallyport.cli.stop", "stop", "Stop traffic at once: everything, or one of a kind."),
+    "resume": ("sallyport.cli.stop", "resume", "Let go what was stopped."),
+    "stops": ("sallyport.cli.stop", "stops", "List what is stopped."),
     "spend": ("sallyport.cli.spend", "spend", "Show what was used, and what it cost."),
     "scan": ("sallyport.cli.scan", "scan", "Scan texts or files with the rule packs."),
 }
@@ -65,12 +76,20 @@ _WORDS = {
     "<float>": "NUMBER",
     "<int range>": "N",
     "<float range>": "NUMBER",
+    "<list[str]>": "TEXT",
 }
+
+
+def _all(command: Any) -> Iterator[Any]:
+    """Yield a command and those below it, however deep."""
+    yield command
+    for each in getattr(command, "commands", {}).values():
+        yield from _all(each)
 
 
 def _plain(command: Any) -> Any:
     """Take the Python types out of a command's help: typer shows them beside the metavar of an argument."""
-    for each in [command, *getattr(command, "commands", {}).values()]:
+    for each in _all(command):
         for param in each.params:
             if param.param_type_name == "argument":
                 param.display_type_rich = lambda ctx: None

@@ -1,6 +1,7 @@
 """What an operator does through the command line, put into the audit."""
 
-import getpass
+import os
+import pwd
 from pathlib import Path
 
 from sallyport.audit.events import Event, EventKind
@@ -8,8 +9,17 @@ from sallyport.cli.audit import open_store
 
 
 def operator() -> str:
-    """Return the account that runs this command."""
-    return getpass.getuser()
+    """Return the account that runs this command, as the kernel knows it; of root's commands, who called sudo.
+
+    The environment of anybody else is not believed: it would let one person approve as two.
+    """
+    account = os.getuid()
+    if account == 0 and (caller := os.environ.get("SUDO_USER", "")):
+        return caller
+    try:
+        return pwd.getpwuid(account).pw_name
+    except KeyError:
+        return f"uid-{account}"
 
 
 def record(

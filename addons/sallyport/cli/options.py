@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
 
 
 def folder(text: str) -> Path:
@@ -15,3 +16,8 @@ def folder(text: str) -> Path:
             "--confdir", "it is empty", "Name a folder, or leave the option out for $SALLYPORT_CONFDIR."
         )
     return Path(text).expanduser()
+
+
+def store_address(store: str | None, confdir: Path | None) -> str:
+    """Return the URL or file of the store that a command means."""
+    return store or str((confdir or default_confdir()) / "audit.db")

@@ -39,9 +39,6 @@ def run(
     upstream_ca: Annotated[
         Path | None, typer.Option("--upstream-ca", help="Trust these CAs for providers (labs).")
     ] = None,
-    client_ca: Annotated[
-        Path | None, typer.Option("--client-ca", help="Ask clients for a certificate of these CAs.")
-    ] = None,
     connect_to: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,7 +53,7 @@ def run(
     _settle_process()
     # Until the host handles it, a reload that comes while we start must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from sallyport.cli.assembly import assemble, make_catalogue, parse_connect_to
+    from sallyport.cli.assembly import assemble, parse_connect_to, vouched_hosts
     from sallyport.pki.authority import load_ca
     from sallyport.pki.create import ensure_ca
     from sallyport.pki.paths import ca_paths
@@ -64,9 +61,8 @@ def run(
     from sallyport.proxy.host import GatewayMaster, HostSettings
 
     home = confdir or default_confdir()
-    for option, path in (("--upstream-ca", upstream_ca), ("--client-ca", client_ca)):
-        if path is not None:
-            _check_certificates(option, path)
+    if upstream_ca is not None:
+        _check_certificates("--upstream-ca", upstream_ca)
     modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
     if not ca_paths(home).authority.exists():
@@ -74,7 +70,7 @@ def run(
             f"{home} has no authority yet: making one. Clients must trust it: sallyport ca install-help",
             err=True,
         )
-    ensure_ca(home, make_catalogue().host_patterns)
+    ensure_ca(home, vouched_hosts(policy, mode))
     for warning in load_ca(home).warnings:
         typer.echo(warning, err=True)
     assembled = assemble(
@@ -85,7 +81,6 @@ def run(
         modes=modes,
         confdir=home,
         upstream_ca=upstream_ca,
-        client_ca=client_ca,
     )
 
     async def serve() -> None:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from sallyport.audit.spend import Spend, SpendDimension
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
+from sallyport.cli.audit import ConfdirOption, StoreOption, moment
+from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 
 
 class Format(StrEnum):
@@ -39,7 +40,8 @@ def spend(
         typer.Option(help="From this time on: 30d, 1w, or a UTC time. Default: the first of this month."),
     ] = None,
     until: Annotated[str | None, typer.Option(help="Up to, not including, this time.")] = None,
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant.")] = None,
+    tenant: TenantOption = None,
+    tenant_token: TokenOption = None,
     as_format: Annotated[
         Format,
         typer.Option("--format", help="table, csv, json (one object a line), or focus (CSV for finance)."),
@@ -58,9 +60,9 @@ def spend(
     dimensions = list(dict.fromkeys(by or (SpendDimension.PRINCIPAL, SpendDimension.MODEL)))
     if as_format is Format.FOCUS:
         dimensions = list(_FOCUS_BY)
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir, tenant, tenant_token)
     try:
-        found = opened.spend(dimensions, since=start, until=end, tenant=tenant)
+        found = opened.spend(dimensions, since=start, until=end)
     finally:
         opened.close()
     match as_format:

@@ -1,4 +1,4 @@
-"""Telling the webhook of a policy what an operator did to a limit."""
+"""Telling the webhook of a policy what an operator did."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -8,17 +8,20 @@ import typer
 
 from sallyport.cli.operator import operator
 from sallyport.policy.limits import Limits
-from sallyport.state.webhook import Notification, post
+from sallyport.state.webhook import Fact, Notification, post
 
 
 def tell(limits: Limits, key: str, what: str) -> None:
     """Send one notification, and wait for it; say so on stderr if it was not taken. what: reset or grant."""
+    notify(limits, f"limit.{what}", {"limit": key.partition("/")[0], "counter": key})
+
+
+def notify(limits: Limits, kind: str, facts: dict[str, Fact]) -> None:
+    """Send one notification of an operator's act, and wait for it; say so on stderr if it was not taken."""
     receiver = limits.webhook
     if receiver is None:
         return
-    now = datetime.now(UTC)
-    facts = {"limit": key.partition("/")[0], "counter": key, "by": operator()}
-    told = Notification(f"limit.{what}", key, now, facts).plain()
+    told = Notification(kind, kind, datetime.now(UTC), {**facts, "by": operator()}).plain()
     body = orjson.dumps({"gateway": "cli", "notifications": [told]})
     if asyncio.run(post(receiver, body)) is not None:
         typer.echo(

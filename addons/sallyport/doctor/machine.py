@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import sallyport
-from sallyport.audit.engines import Sqlite, database
+from sallyport.sql.engines import Sqlite, database
 from sallyport.audit.store import Store, StoreUnavailable
 from sallyport.doctor.findings import Check, Situation, fail, failed, ok, skipped, warn
 from sallyport.errors import OperatorError

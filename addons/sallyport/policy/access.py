@@ -1,27 +1,137 @@
 """The policy section on what may be asked of providers, and by whom."""
 
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from sallyport.decision import Mode
-from sallyport.exchange import Operation
+from sallyport.exchange import Operation, ToolKind
+from sallyport.policy.approvals import RuleApproval
+from sallyport.policy.calls import Endpoints, Globbed, Models, ParameterName, ParameterRule, Tools
 from sallyport.policy.condition import Condition
-from sallyport.policy.problems import Wrong
+from sallyport.policy.globs import Globs
+from sallyport.policy.hours import Hours
+from sallyport.policy.problems import Wrong, choices, nearest
+from sallyport.policy.residency import Consents, DataClass, Network, Purpose, RegionGlob, Residency
+from sallyport.policy.rulebook import Rulebook
 from sallyport.policy.vocabulary import Id, MediaGlob, Name, Section, StageSection, unique
+
+OWN_REASONS = frozenset(
+    (
+        *(
+            "default",
+            "permitted",
+            "opaque",
+            "unknown_endpoint",
+            "operation",
+            "endpoint",
+            "attachment",
+            "model",
+        ),
+        *("function_tool", "hosted_tool", "mcp_server", "parameter", "parameters", "purpose", "consent"),
+        *("residency", "too_many", "could_not_decide", "stopped", "approved", "break_glass"),
+    )
+)
+"""What a refusal of the section itself gives behind `access.`; no rule may go by such a name."""
 
 
 class AccessRule(Section):
-    """One sentence about who may do what."""
+    """One sentence about who may do what. It holds where all its keys fit; each list fits by any of its names.
+
+    Of what a call can have several of (models, tools, servers, classes of data), one that fits is enough for a
+    forbid, and all must fit for a permit.
+    """
 
     id: Id = Field(description="Stable name; a refusal gives `access.<id>` as its reason.")
-    effect: Literal["permit", "forbid"] = Field(description="`forbid` always wins over `permit`.")
-    when: Condition = Field(description="CEL condition; an error denies, whatever the effect.")
+    effect: Literal["permit", "forbid", "approve"] = Field(
+        description="`forbid` always wins over `permit`; `approve` refuses until somebody has approved it."
+    )
+    tenants: Globbed | None = Field(default=None, description="Tenants, by name or glob.")
+    principals: Globbed | None = Field(default=None, description="Ids of principals, or globs.")
+    roles: Globbed | None = Field(
+        default=None, description="Roles, or globs; one that the principal has is enough."
+    )
+    providers: Globbed | None = Field(
+        default=None, description="Providers by their name in the catalogue, or globs."
+    )
+    models: Globbed | None = Field(
+        default=None, description="Models or globs, as in `access.models`; no call without a model fits."
+    )
+    operations: tuple[Operation, ...] | None = Field(default=None, description="Operations.")
+    tools: Globbed | None = Field(default=None, description="Functions it declares, by name or glob.")
+    hosted_tools: Globbed | None = Field(
+        default=None, description="Types of hosted tools it declares, or globs."
+    )
+    mcp_servers: Globbed | None = Field(
+        default=None, description="Hosts of MCP servers or connectors, or globs."
+    )
+    regions: tuple[RegionGlob, ...] | None = Field(
+        default=None, description="Regions or globs; a call of unknown region fits none."
+    )
+    networks: tuple[Id, ...] | None = Field(default=None, description="Names of `access.networks`.")
+    purposes: tuple[Id, ...] | None = Field(default=None, description="Purposes of `access.purpose`.")
+    data_classes: tuple[Id, ...] | None = Field(default=None, description="Names of `access.data_classes`.")
+    hours: Hours | None = Field(default=None, description="Time of the week; null is always.")
+    when: Condition | None = Field(
+        default=None,
+        description="CEL condition, asked where all else fits; an error denies, whatever the effect.",
+    )
+    resource: Literal["model", "provider", "tool", "rule"] = Field(
+        default="rule",
+        description="What an approval is for: each model, provider or tool of its own, or the rule as such.",
+    )
+    approval: RuleApproval | None = Field(
+        default=None, description="Of a rule with `effect: approve`; null takes the section `approvals`."
+    )
+    break_glass: bool = Field(
+        default=False, description="Whether break-glass sets this forbid aside, as it does every `approve`."
+    )
     message: Name = Field(description="What a refused caller reads: what was refused and what to do.")
     mode: Mode | None = Field(
         default=None, description="Mode of this rule; null takes the mode of the section."
     )
+
+    @model_validator(mode="after")
+    def _fits_its_effect(self) -> Self:
+        for key in ("resource", "approval"):
+            if self.effect != "approve" and key in self.model_fields_set:
+                raise Wrong("only a rule with `effect: approve` asks for approvals", "Leave it out", (key,))
+        if self.break_glass and self.effect != "forbid":
+            what = "this is for a forbid; break-glass sets every `approve` aside, and no permit"
+            raise Wrong(what, "Leave it out", ("break_glass",))
+        return self
+
+    @cached_property
+    def fitting_models(self) -> Globs | None:
+        """The models the rule speaks of, None for all."""
+        return None if self.models is None else Globs(self.models)
+
+    def fitting_tools(self, kind: ToolKind) -> Globs | None:
+        """Return the tools of a kind that the rule speaks of; None for all, where it lists none of any kind."""
+        lists = {
+            ToolKind.FUNCTION: self.tools,
+            ToolKind.HOSTED: self.hosted_tools,
+            ToolKind.MCP: self.mcp_servers,
+        }
+        if all(listed is None for listed in lists.values()):
+            return None
+        return Globs(lists[kind] or ())
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.id in OWN_REASONS:
+            raise Wrong("this is the name of a reason of the section's own", "Choose another", ("id",))
+        matchers = (
+            {"id", "effect", "message", "mode", "resource", "approval", "break_glass"}
+            ^ type(self).model_fields.keys()
+        ) & self.model_fields_set
+        if all(getattr(self, name) is None for name in matchers):
+            what = "the rule says nothing of the calls it is about"
+            raise Wrong(what, "Add `when`, or one of the lists such as `models`")
+        return self
 
 
 class Attachments(Section):
@@ -59,17 +169,92 @@ class Access(StageSection):
         ),
         description="Operations that may be used; any other is refused.",
     )
+    endpoints: Endpoints = Field(default_factory=lambda: Endpoints(), description="Endpoints of providers.")
+    models: Models = Field(default_factory=lambda: Models(), description="Models.")
+    tools: Tools = Field(default_factory=lambda: Tools(), description="Tools that requests may declare.")
+    parameters: Mapping[ParameterName, ParameterRule] = Field(
+        default_factory=dict, description="Settings of requests, by their normal name."
+    )
+    purpose: Purpose | None = Field(default=None, description="What calls are for; null asks nobody.")
+    consents: Consents | None = Field(
+        default=None, description="Consents of the people concerned; null asks nobody."
+    )
+    data_classes: tuple[DataClass, ...] = Field(
+        default=(), description="Classes of data, made of what detection finds."
+    )
+    residency: Residency = Field(
+        default_factory=lambda: Residency(), description="Where calls may be processed."
+    )
+    networks: tuple[Network, ...] = Field(default=(), description="Client addresses with a name.")
     default: Literal["permit", "deny"] = Field(
         default="permit",
         description="The answer where no rule speaks. With `deny` some `permit` rule must hold.",
     )
     rules: tuple[AccessRule, ...] = Field(
-        default=(), description="Asked in order; the first `forbid` that holds refuses."
+        default=(), description="Every `forbid` that holds refuses; the first in force gives the reason."
     )
+
+    @cached_property
+    def rulebook(self) -> Rulebook:
+        """The rules, indexed by what they are about."""
+        return Rulebook(self.rules)
+
+    @property
+    def own_headers(self) -> frozenset[str]:
+        """Lower-case names of the headers that are for the gateway alone and never leave."""
+        return frozenset(h.header.lower() for h in (self.purpose, self.consents) if h is not None)
+
+    @cached_property
+    def needs_classes(self) -> bool:
+        """Whether every call's classes of data are needed, whatever conditions read."""
+        return self.residency.reads_classes or any(rule.data_classes is not None for rule in self.rules)
+
+    @property
+    def reads_findings(self) -> bool:
+        """Whether detection has to come first for some calls."""
+        read = frozenset[str]().union(*(rule.when.names for rule in self.rules if rule.when is not None))
+        return self.needs_classes or not read.isdisjoint(("findings", "data.classes"))
+
+    @model_validator(mode="after")
+    def _streams_stay_streams(self) -> Self:
+        rule = self.parameters.get("stream")
+        if rule is not None and (rule.set is not None or rule.action == "cap"):
+            what = "a client that asked for a stream cannot read another answer, so this setting cannot be changed"
+            raise Wrong(what, "Only refuse: `stream: {allow: [false]}`", ("parameters", "stream"))
+        return self
+
+    @model_validator(mode="after")
+    def _names_are_known(self) -> Self:
+        for listed, at in ((self.data_classes, "data_classes"), (self.networks, "networks")):
+            unique((item.name for item in listed), at, "name")
+        known = {
+            "data_classes": {c.name for c in self.data_classes},
+            "networks": {n.name for n in self.networks},
+            "purposes": set(self.purpose.allow) if self.purpose is not None else set(),
+        }
+        for place, names, key in self._references():
+            for name in names:
+                if name not in known[key]:
+                    near = nearest(name, known[key])
+                    cure = (
+                        f"Did you mean `{near}`?"
+                        if near
+                        else f"Known are {choices(sorted(known[key])) or 'none'}"
+                    )
+                    raise Wrong(f"there is no such name in access.{_HOMES[key]}", cure, place)
+        return self
+
+    def _references(self) -> Iterator[tuple[tuple[str | int, ...], tuple[str, ...], str]]:
+        for index, rule in enumerate(self.rules):
+            for key in _HOMES:
+                yield ("rules", index, key), getattr(rule, key) or (), key
+        for index, bound in enumerate(self.residency.rules):
+            yield ("residency", "rules", index, "data_classes"), bound.data_classes or (), "data_classes"
 
     @model_validator(mode="after")
     def _rules_make_sense(self) -> Self:
         unique((r.id for r in self.rules), "rules", "id")
+        _ = self.rulebook  # made at load, so that no call waits for it
         for index, rule in enumerate(self.rules):
             if rule.effect == "permit" and self.default == "permit":
                 what = "a permit rule has no effect while access.default is `permit`"
@@ -77,3 +262,6 @@ class Access(StageSection):
                     what, "Set access.default to `deny`, or write a forbid", ("rules", index, "effect")
                 )
         return self
+
+
+_HOMES = {"data_classes": "data_classes", "networks": "networks", "purposes": "purpose.allow"}

@@ -13,6 +13,8 @@ from sallyport.exchange import Operation
 from sallyport.policy.hosts import HostMap, normalise_host
 from sallyport.policy.problems import PolicyError, Problem
 from sallyport.policy.providers import EndpointEntry, ProviderEntry, read_providers
+from sallyport.policy.regions import Regions
+from sallyport.policy.restrictions import RestrictionEntry
 from sallyport.policy.targets import TargetError, Template, split_target
 
 
@@ -20,7 +22,8 @@ from sallyport.policy.targets import TargetError, Template, split_target
 class Endpoint:
     """What the target of a call already says.
 
-    stream, model: None where the body has to tell. template: the catalogue's spelling of the path.
+    stream, model: None where the body has to tell. template: the catalogue's spelling of the path; method:
+    that goes with it.
     captured: every value the client chose in path and query (names of the catalogue), credentials left
     out; such values can carry data, so that they deserve a scan like any text.
     """
@@ -31,6 +34,7 @@ class Endpoint:
     model: str | None
     template: str
     captured: tuple[tuple[str, str], ...] = ()
+    method: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +60,29 @@ class Credentials:
     query: tuple[str, ...]
     schemes: tuple[str, ...]
 
+    def without(self, names: frozenset[str]) -> "Credentials":
+        """Return the same less some headers, which a policy has given up to tokens of people."""
+        if names.isdisjoint(self.headers):
+            return self
+        return Credentials(tuple(h for h in self.headers if h not in names), self.query, self.schemes)
+
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One AI provider. tenant_headers: headers by which it can be held to one tenant, lower case.
+    """One AI provider.
 
     usage_if_asked: its OpenAI-style streams report usage only where stream_options asks for it.
+    hosts: its host patterns, as the catalogue has them.
     """
 
     name: str
     title: str
     kind: ProviderKind
     credentials: Credentials
-    tenant_headers: tuple[str, ...]
     usage_if_asked: bool
     routes: "Routes" = field(repr=False)
+    regions: Regions = field(repr=False)
+    hosts: tuple[str, ...] = ()
 
     def endpoint(self, method: str, target: str) -> Endpoint | None:
         """Return the endpoint of a request line's method and target (path and query), None for no match."""
@@ -101,17 +113,22 @@ class Routes:
         self._secret = frozenset(secret_query)
         self._literal: dict[str, list[_Route]] = {}
         self._shaped: dict[int, list[_Route]] = {}
-        self._count = 0
+        self._listed: tuple[tuple[str, str, Operation], ...] = ()
         for entry in entries:
             route = _Route(Template(entry.path), entry.method, entry)
-            self._count += 1
+            self._listed += ((entry.method, entry.path, entry.operation),)
             if route.template.literal:
                 self._literal.setdefault(entry.path, []).append(route)
             else:
                 self._shaped.setdefault(entry.path.count("/"), []).append(route)
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._listed)
+
+    @property
+    def listed(self) -> tuple[tuple[str, str, Operation], ...]:
+        """Method, path template and operation of every endpoint, in the order of the catalogue."""
+        return self._listed
 
     def find(self, method: str, target: str) -> Endpoint | Miss:
         """Return the endpoint of a call, or why there is none."""
@@ -148,17 +165,28 @@ class Routes:
             model=captured.get("model", captured.get("deployment")),
             template=entry.path,
             captured=(*captured.items(), *shown),
+            method=entry.method,
         )
 
 
 class Catalogue:
     """All known providers. Host lookups cost the same however many there are."""
 
-    def __init__(self, entries: Iterable[ProviderEntry], ech_names: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        entries: Iterable[ProviderEntry],
+        ech_names: Iterable[str] = (),
+        restrictions: Iterable[RestrictionEntry] = (),
+    ) -> None:
         """Take providers as read. Raises ValueError for a host that two of them claim."""
+        self.restrictions = tuple(restrictions)
         listed = tuple(entries)
         self._providers = {e.name: _provider(e) for e in listed}
         self._hosts = HostMap((h, self._providers[e.name]) for e in listed for h in e.hosts)
+        fixed = [(h, e.name) for e in listed for h in e.hosts if _is_fixed(h)]
+        self.fixed_hosts = HostMap(fixed)
+        """Hosts of which nobody but the provider can have one: written out, or open in the region alone."""
+        self.with_fixed_hosts = frozenset(name for _, name in fixed)
         self._sign_in = HostMap((h, True) for h in dict.fromkeys(h for e in listed for h in e.sign_in))
         self._ech = HostMap((h, True) for h in ech_names)
 
@@ -194,11 +222,15 @@ class Catalogue:
         return tuple(self._hosts)
 
 
+def _is_fixed(pattern: str) -> bool:
+    return "*" not in pattern and "{" not in pattern.replace("{region}", "")
+
+
 def load_catalogue(*folders: Path) -> Catalogue:
     """Read every provider file of these folders. Raises PolicyError with all problems of all files."""
-    entries, ech_names = read_providers(folders)
+    known = read_providers(folders)
     try:
-        return Catalogue(entries, ech_names)
+        return Catalogue(known.providers, known.ech_names, known.restrictions)
     except ValueError as error:
         where = str(folders[0]) if folders else "catalogue"
         raise PolicyError([Problem(where, "hosts", str(error), "A host belongs to one provider.")]) from None
@@ -214,7 +246,8 @@ def _provider(entry: ProviderEntry) -> Provider:
             entry.credentials.query,
             entry.credentials.schemes,
         ),
-        tenant_headers=tuple(h.lower() for h in entry.tenant_headers),
         usage_if_asked=entry.usage_if_asked,
         routes=Routes(entry.parsed_endpoints, entry.credentials.query),
+        regions=Regions(entry.hosts, entry.regions, in_model=entry.region_in_model),
+        hosts=entry.hosts,
     )

@@ -8,7 +8,6 @@ budget of 10,000 iterations, regular expressions by RE2), and no message repeats
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Self
 
@@ -17,62 +16,11 @@ from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
-from sallyport.decision import Finding
 from sallyport.errors import OperatorError
-from sallyport.exchange import Circumstances, Exchange, Principal
+from sallyport.policy.inputs import FINDING_FIELDS, INPUTS, ConditionInput
 from sallyport.policy.problems import Wrong, choices, nearest
 
 MAX_EXPRESSION_CHARS = 4_000
-_MAX_INT = 2**63 - 1
-
-INPUTS: Mapping[str, tuple[str, str]] = {
-    "principal.id": ("string", 'who speaks, as the identity stage found it; "" where it found nobody'),
-    "principal.tenant": ("string", 'the tenant of the principal, "" where there is none'),
-    "principal.roles": ("list<string>", "the roles of the principal"),
-    "principal.source": ("string", "what proved it: `header`, `key`, `network`, `anonymous` or `none`"),
-    "principal.confidence": ("double", "0 (nobody named it), 0.4 (`network`), 0.8 (`key`) or 0.9 (`header`)"),
-    "principal.attributes": (
-        "map<string,string>",
-        "further facts; test `'team' in principal.attributes` before reading one",
-    ),
-    "request.provider": ("string", "name of the provider in the catalogue, for example `openai`"),
-    "request.host": ("string", "host the client called, lower case"),
-    "request.dialect": ("string", "wire format, for example `anthropic_messages`"),
-    "request.operation": ("string", "`chat`, `completion`, `embedding`, `count_tokens`, ..."),
-    "request.model": ("string", 'model as the client named it, "" where the call names none'),
-    "request.tools": ("list<string>", "names of the tools the request declares"),
-    "request.stream": ("bool", "whether a streamed answer is asked for"),
-    "request.max_output_tokens": ("int", "limit the client set, -1 where it set none"),
-    "request.input_chars": ("int", "code points of all texts of the request together"),
-    "request.attachments": ("list<string>", "media types of images, sounds and files, lower case"),
-    "request.attachment_bytes": ("int", "decoded bytes of inline attachments together"),
-    "request.continued": ("bool", "whether it continues a response kept at the provider, unseen here"),
-    "client.address": ("string", "address of the client's end of the connection"),
-    "client.mode": ("string", "how the connection came: `regular`, `transparent`, `wireguard`, ..."),
-    "findings": (
-        "list<map<string,dyn>>",
-        "what detection found; each has `rule`, `kind`, `entity`, `severity`, `score`, `surface`",
-    ),
-    "behaviour.score": (
-        "double",
-        "how unusual the principal is now, 0 to 1; 0 while too little is known. In access rules and limits only",
-    ),
-    "behaviour.reasons": (
-        "list<string>",
-        "what is unusual: `spend`, `tokens`, `requests`, `refusals`, `new_models`, `new_hosts`, `off_hours`",
-    ),
-    "gateway.in_flight": (
-        "int",
-        "exchanges under way in this gateway, this one included. In access rules and limits only",
-    ),
-    "time.hour": ("int", "hour the request arrived, 0 to 23, UTC"),
-    "time.weekday": ("int", "day of the week it arrived, 1 is Monday, 7 is Sunday, UTC"),
-    "time.date": ("string", "day it arrived, `2026-11-30`, UTC"),
-    "time.received_at": ("timestamp", "the moment it arrived; `getHours('Europe/Berlin')` and the like work"),
-}
-"""Every name a condition may use: CEL type and meaning. All are always present."""
-
-FINDING_FIELDS = ("rule", "kind", "entity", "severity", "score", "surface")
 
 
 class ConditionError(OperatorError):
@@ -80,23 +28,15 @@ class ConditionError(OperatorError):
 
 
 @dataclass(frozen=True, slots=True)
-class ConditionInput:
-    """What conditions are asked about: exactly the names of INPUTS."""
-
-    values: Mapping[str, object]
-
-    def __post_init__(self) -> None:
-        if self.values.keys() != INPUTS.keys():
-            odd = sorted(self.values.keys() ^ INPUTS.keys())
-            raise ValueError(f"a condition input needs exactly the documented names; differs in {odd}")
-
-
-@dataclass(frozen=True, slots=True)
 class Condition:
-    """A compiled condition. Equal when the source is equal; pickles as its source."""
+    """A compiled condition. Equal when the source is equal; pickles as its source.
+
+    names: those of INPUTS that it reads, and so that an answer needs.
+    """
 
     source: str
     where: str
+    names: frozenset[str]
     _expression: cel.Expression
 
     @classmethod
@@ -117,12 +57,12 @@ class Condition:
             what = f"the condition gives {expression.return_type().name()}, not true or false"
             raise ConditionError(where, what, "Compare the value with something, for example with ==.")
         _check_patterns(source, where)
-        return cls(source, where, expression)
+        return cls(source, where, _names(expression), expression)
 
     def holds(self, given: ConditionInput) -> bool:
         """Say whether the condition holds. Raises ConditionError when evaluation gives no answer."""
         try:
-            result = self._expression.eval(data=dict(given.values))
+            result = self._expression.eval(data={name: given.values[name] for name in self.names})
             # A failed evaluation comes back as a value that is truthy when read naively.
             if result.type() == cel.Type.BOOL and isinstance(answer := result.value(), bool):
                 return answer
@@ -133,8 +73,8 @@ class Condition:
         raise ConditionError(self.where, what, _CURES.get(reason, "Make it total: test before reading."))
 
     def reads(self, name: str) -> bool:
-        """Say whether the source mentions a name of INPUTS, so that a caller may spare its cost."""
-        return re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", _without_strings(self.source)) is not None
+        """Say whether it reads a name of INPUTS, so that a caller may spare its cost."""
+        return name in self.names
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Condition) and self.source == other.source
@@ -172,84 +112,62 @@ class Condition:
             raise Wrong(error.what, error.todo.removesuffix(".")) from None
 
 
-_NOTHING_KNOWN = Circumstances()
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """Several conditions evaluated as one expression: one crossing into the library for all of them."""
+
+    names: frozenset[str]
+    count: int
+    _expression: cel.Expression
+
+    @classmethod
+    def of(cls, conditions: Sequence[Condition]) -> Self:
+        """Join conditions, at most MAX_JOINED. Raises ConditionError where they do not fit together."""
+        if not 0 < len(conditions) <= MAX_JOINED:
+            raise ConditionError(
+                "conditions", "too many conditions for one expression", "Ask them one by one."
+            )
+        # Each behind a line end: the last line of a condition may be a comment.
+        bits = [f"(({c.source}\n) ? {1 << place} : 0)" for place, c in enumerate(conditions)]
+        try:
+            expression = _environment().compile(_sum(bits))
+        except (RuntimeError, ValueError) as error:
+            raise _compile_error(str(error), "conditions") from None
+        names = frozenset[str]().union(*(c.names for c in conditions))
+        return cls(names, len(conditions), expression)
+
+    def hold(self, given: ConditionInput) -> tuple[bool, ...] | None:
+        """Say of each whether it holds, in their order; None where one gave no answer: ask them one by one."""
+        try:
+            result = self._expression.eval(data={name: given.values[name] for name in self.names})
+            if result.type() != cel.Type.INT:
+                return None
+            bits = result.value()
+        except (RuntimeError, ValueError, TypeError, OverflowError):
+            return None
+        return tuple(bool(bits >> place & 1) for place in range(self.count))
 
 
-def condition_input(
-    exchange: Exchange,
-    findings: Sequence[Finding] = (),
-    circumstances: Circumstances = _NOTHING_KNOWN,
-) -> ConditionInput:
-    """Describe an exchange to conditions. findings: empty where the caller asks before detection ran.
+MAX_JOINED = 60
+"""Conditions that fit into the bits of one CEL int."""
 
-    The time is the moment the request arrived, so that the same exchange gets the same answer again.
+
+def _sum(terms: Sequence[str]) -> str:
+    """Add terms as a balanced tree: the parser bounds how deep an expression may nest."""
+    if len(terms) == 1:
+        return terms[0]
+    half = len(terms) // 2
+    return f"({_sum(terms[:half])} + {_sum(terms[half:])})"
+
+
+def _names(expression: cel.Expression) -> frozenset[str]:
+    """Return the names of INPUTS that a checked expression refers to.
+
+    They stand in its reference map (cel.expr.CheckedExpr), each a string field with the tag 0x0A.
     """
-    request = exchange.request
-    who = exchange.principal or Principal(id="", tenant="", source="none")
-    arrived = exchange.received_at.astimezone(UTC)
-    surfaces = {s.at: s.surface.value for s in request.segments}
-    limit = request.max_output_tokens
-    return ConditionInput(
-        {
-            "principal.id": _plain(who.id),
-            "principal.tenant": _plain(who.tenant),
-            "principal.roles": [_plain(r) for r in who.roles],
-            "principal.source": _plain(who.source),
-            "principal.confidence": float(who.confidence),
-            "principal.attributes": {_plain(k): _plain(v) for k, v in who.attributes},
-            "request.provider": _plain(request.provider),
-            "request.host": _plain(exchange.host),
-            "request.dialect": _plain(request.dialect),
-            "request.operation": request.operation.value,
-            "request.model": _plain(request.model or ""),
-            "request.tools": [_plain(t) for t in request.tools],
-            "request.stream": request.stream,
-            "request.max_output_tokens": -1 if limit is None else max(-_MAX_INT, min(limit, _MAX_INT)),
-            "request.input_chars": sum(len(s.text) for s in request.segments),
-            "request.attachments": [_plain(a.media_type.lower()) for a in request.attachments],
-            "request.attachment_bytes": min(sum(a.size or 0 for a in request.attachments), _MAX_INT),
-            "request.continued": request.previous is not None,
-            "client.address": _plain(exchange.client.address),
-            "client.mode": _plain(exchange.client.mode),
-            "findings": [
-                {
-                    "rule": f.rule,
-                    "kind": f.kind.value,
-                    "entity": f.entity,
-                    "severity": f.severity.value,
-                    "score": float(f.score),
-                    "surface": surfaces.get(f.at, ""),
-                }
-                for f in findings
-            ],
-            "behaviour.score": circumstances.behaviour_score,
-            "behaviour.reasons": list(circumstances.behaviour_reasons),
-            "gateway.in_flight": circumstances.in_flight,
-            "time.hour": arrived.hour,
-            "time.weekday": arrived.isoweekday(),
-            "time.date": arrived.date().isoformat(),
-            "time.received_at": arrived,
-        }
-    )
+    checked: bytes = expression.serialize()
+    return frozenset(name for name in INPUTS if bytes((0x0A, len(name))) + name.encode() in checked)
 
-
-def sample_input(**changes: object) -> ConditionInput:
-    """Return an input in which every name has a harmless value. changes: names with "__" for the dot."""
-    values: dict[str, object] = {name: _SAMPLES[kind] for name, (kind, _) in INPUTS.items()}
-    values.update({name.replace("__", "."): value for name, value in changes.items()})
-    return ConditionInput(values)
-
-
-_SAMPLES: Mapping[str, object] = {
-    "string": "",
-    "bool": False,
-    "int": 0,
-    "double": 0.0,
-    "list<string>": [],
-    "map<string,string>": {},
-    "list<map<string,dyn>>": [],
-    "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
-}
 
 _CURES: Mapping[str, str] = {
     "no_such_key": "Test for the key first: `'team' in principal.attributes && ...`.",
@@ -266,16 +184,12 @@ def _environment() -> cel.Env:
         "int": cel.Type.INT,
         "double": cel.Type.DOUBLE,
         "timestamp": cel.Type.TIMESTAMP,
+        "map<string,dyn>": cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
         "list<string>": cel.Type.List(cel.Type.STRING),
         "map<string,string>": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
         "list<map<string,dyn>>": cel.Type.List(cel.Type.Map(cel.Type.STRING, cel.Type.DYN)),
     }
     return cel.NewEnv(variables={name: types[kind] for name, (kind, _) in INPUTS.items()})
-
-
-def _plain(text: str) -> str:
-    """Return text that UTF-8 can carry: a lone surrogate out of JSON becomes U+FFFD."""
-    return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def _reason(message: str) -> str:

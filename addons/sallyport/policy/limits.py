@@ -165,6 +165,9 @@ class Limit(Section):
     by: tuple[Dimension, ...] = Field(
         default=(Dimension.PRINCIPAL,), description="What is counted apart; `[]` is everybody together."
     )
+    tenants: tuple[Name, ...] | None = Field(
+        default=None, description="Only for principals of these tenants; null is all."
+    )
     when: Condition | None = Field(
         default=None, description="Only where this holds; an error makes the limit apply."
     )

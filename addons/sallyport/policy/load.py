@@ -15,6 +15,8 @@ from pydantic_core import ErrorDetails
 
 from sallyport.data import policies_dir
 from sallyport.decision import Mode
+from sallyport.policy.access import Access
+from sallyport.policy.layering import Layer, TenantFile, layer
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, Source, dotted, parse_source, read_source
@@ -68,14 +70,48 @@ def _policy(source: Source, mode: Mode | None, folder: Path | None) -> Policy:
     if folder is not None:
         policy = policy.located(folder)
         _check_files(policy, source)
+        policy = _with_tenants(policy, source)
     return policy if mode is None else _with_mode(policy, mode)
+
+
+def _with_tenants(policy: Policy, source: Source) -> Policy:
+    """Read the tenants' own files and lay them over the policy. Raises PolicyError with the problems of all."""
+    layers: dict[str, Layer] = {}
+    problems: list[Problem] = []
+    for tenant, name in policy.tenants.files.items():
+        try:
+            theirs = read_source(policy.beside(name), name)
+            layers[tenant], found = layer(policy, tenant, validate(TenantFile, theirs), theirs)
+        except PolicyError as error:
+            found = list(error.problems)
+        problems += found
+    taken = {rule.id for rule in policy.limits.rules}
+    for each in layers.values():
+        for rule in each.limits:
+            if rule.id in taken:
+                what = f"a tenant's limit and one of this file are both called {rule.id}"
+                problems.append(
+                    Problem(source.where(("limits", "rules")), "limits.rules", what, "Rename one.")
+                )
+    if problems:
+        raise PolicyError(problems)
+    rules = (*policy.limits.rules, *(rule for each in layers.values() for rule in each.limits))
+    whole = policy.model_copy(update={"limits": policy.limits.model_copy(update={"rules": rules})})
+    return whole.with_tenants(
+        {name: whole.laid_over(each.sections, each.access) for name, each in layers.items()}
+    )
 
 
 def _check_files(policy: Policy, source: Source) -> None:
     problems = []
+    at: At
     for index, path in enumerate(policy.recogniser_files):
         if not path.is_file():
-            at: At = ("detection", "recognisers", index)
+            at = ("detection", "recognisers", index)
+            todo = "Paths are relative to the policy file."
+            problems.append(Problem(source.where(at), dotted(at), "there is no such file", todo))
+    for at, path in policy.identity_files:
+        if not path.is_file():
             todo = "Paths are relative to the policy file."
             problems.append(Problem(source.where(at), dotted(at), "there is no such file", todo))
     if policy.ner_folder is not None and not policy.ner_folder.is_dir():
@@ -87,15 +123,22 @@ def _check_files(policy: Policy, source: Source) -> None:
 
 
 def _with_mode(policy: Policy, mode: Mode) -> Policy:
-    """Return a policy in which everything runs in one mode."""
+    """Return a policy in which everything runs in one mode, its tenants' included."""
     update: dict[str, object] = {"mode": mode}
     for name in Policy.model_fields:
         section = getattr(policy, name)
         if isinstance(section, StageSection):
             update[name] = section.model_copy(update={"mode": None})
-    rules = tuple(r.model_copy(update={"mode": None}) for r in policy.access.rules)
-    update["access"] = policy.access.model_copy(update={"mode": None, "rules": rules})
-    return policy.model_copy(update=update)
+    update["access"] = _without_modes(policy.access)
+    extra = policy.tenant_access
+    own = {tenant: _with_mode(theirs, mode) for tenant, theirs in policy.of_tenants.items()}
+    copy = policy.model_copy(update=update).with_tenants(own)
+    return copy if extra is None else copy.laid_over({}, _without_modes(extra))
+
+
+def _without_modes(access: Access) -> Access:
+    rules = tuple(r.model_copy(update={"mode": None}) for r in access.rules)
+    return access.model_copy(update={"mode": None, "rules": rules})
 
 
 # From pydantic's words to the operator's. {names} are taken from the error's context.

@@ -10,9 +10,10 @@ from pydantic import Field, model_validator
 from sallyport.exchange import Operation
 from sallyport.policy.load import validate
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
+from sallyport.policy.restrictions import RestrictionEntry, RestrictionFile
 from sallyport.policy.source import Plain, Source, read_source
 from sallyport.policy.targets import QUERY_SHAPES, Template, read_parameters
-from sallyport.policy.vocabulary import Header, HostPattern, Id, Name, Section
+from sallyport.policy.vocabulary import Header, HostPattern, Id, Name, Region, Section
 
 DIALECTS: Mapping[str, Operation | None] = {
     "openai_chat": Operation.CHAT,
@@ -103,7 +104,15 @@ class ProviderEntry(Section):
     credentials: CredentialEntry = Field(
         default_factory=lambda: CredentialEntry(), description="Where keys travel."
     )
-    tenant_headers: tuple[Header, ...] = Field(default=(), description="Headers that hold it to one tenant.")
+    regions: Mapping[HostPattern, Region] = Field(
+        default_factory=dict,
+        description="Where a host processes, by host or pattern; hosts with a {region} or {location} hole say it "
+        "themselves, and so does the {location} of a path.",
+    )
+    region_in_model: bool = Field(
+        default=False,
+        description="A model's name may send the call elsewhere than its host: inference profiles of Bedrock.",
+    )
     usage_if_asked: bool = Field(
         default=False, description="Streams report usage only where stream_options.include_usage asks for it."
     )
@@ -161,19 +170,32 @@ class EchFile(Section):
     public_names: tuple[HostPattern, ...] = Field(description="Hosts that are never tunnelled.")
 
 
-def read_providers(folders: Iterable[Path]) -> tuple[tuple[ProviderEntry, ...], tuple[str, ...]]:
-    """Read the provider files (*.yaml) of folders, and the ECH names of their _ech.yaml.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that the files of rules/providers say."""
+
+    providers: tuple[ProviderEntry, ...]
+    ech_names: tuple[str, ...]
+    restrictions: tuple[RestrictionEntry, ...]
+
+
+def read_providers(folders: Iterable[Path]) -> Known:
+    """Read the provider files (*.yaml) of folders, with the ECH names and tenant restrictions beside them.
 
     Raises PolicyError with the problems of all files, a name used twice included.
     """
     entries: list[ProviderEntry] = []
     ech_names: list[str] = []
+    restrictions: list[RestrictionEntry] = []
     problems: list[Problem] = []
     for path in (p for folder in folders for p in sorted(folder.glob("*.yaml"))):
         try:
             source = read_source(path, f"providers/{path.name}")
             if path.name == "_ech.yaml":
                 ech_names.extend(validate(EchFile, source).public_names)
+                continue
+            if path.name == "_restrictions.yaml":
+                restrictions.extend(validate(RestrictionFile, source).restrictions)
                 continue
             found = _entries(source)
         except PolicyError as error:
@@ -191,7 +213,7 @@ def read_providers(folders: Iterable[Path]) -> tuple[tuple[ProviderEntry, ...], 
         )
     if problems:
         raise PolicyError(problems)
-    return tuple(entries), tuple(ech_names)
+    return Known(tuple(entries), tuple(ech_names), tuple(restrictions))
 
 
 def _entries(source: Source) -> tuple[ProviderEntry, ...]:

@@ -22,7 +22,10 @@ def review(policy: Policy, catalogue: Catalogue, today: date) -> Iterator[str]:
     if policy.access.unknown_endpoint == "opaque":
         yield "access.unknown_endpoint: `opaque` lets calls leave that nothing has read."
     if policy.identity.unknown == "deny" and not _knows_anyone(policy):
-        yield "identity: no header, key or network is given and unknown callers are denied: everybody is."
+        yield (
+            "identity: nothing here proves who calls, and unknown callers are denied: everybody is, but for keys "
+            "that have an owner in the directory."
+        )
 
 
 def _hosts(policy: Policy, catalogue: Catalogue) -> Iterator[str]:
@@ -46,7 +49,9 @@ def _modes(policy: Policy) -> Iterator[str]:
 
 
 def _knows_anyone(policy: Policy) -> bool:
-    return bool(policy.identity.header or policy.identity.keys or policy.identity.networks)
+    given = policy.identity
+    proofs = (given.certificates, given.tokens, given.proxy_auth, given.header, given.keys, given.networks)
+    return any(proofs)
 
 
 def _stages(policy: Policy) -> Iterator[tuple[str, StageSection]]:

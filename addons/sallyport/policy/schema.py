@@ -39,12 +39,14 @@ def _keys(model: dict[str, Any], models: dict[str, Any], prefix: str) -> Iterato
         default = "required" if required else _shown(schema["default"]) if "default" in schema else "none"
         yield Key(path, _allowed(schema, models), default, schema["description"])
         if below is not None:
-            yield from _keys(below, models, f"{path}[]." if _is_list(schema) else f"{path}.")
+            within = "[]" if _is_list(schema) else ".*" if _is_map(schema) else ""
+            yield from _keys(below, models, f"{path}{within}.")
 
 
 def _find_model(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the model that a schema holds, directly, optionally or as list items."""
-    for option in (schema, *schema.get("anyOf", ()), *schema.get("allOf", ()), schema.get("items", {})):
+    """Return the model that a schema holds, directly, optionally, as list items or under names."""
+    options = (schema, *schema.get("anyOf", ()), *schema.get("allOf", ()), schema.get("items", {}))
+    for option in (*options, *schema.get("patternProperties", {}).values()):
         if "$ref" in option and "properties" in (found := _resolve(option, models)):
             return found
     return None
@@ -57,6 +59,10 @@ def _resolve(schema: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
 
 def _is_list(schema: dict[str, Any]) -> bool:
     return schema.get("type") == "array"
+
+
+def _is_map(schema: dict[str, Any]) -> bool:
+    return "patternProperties" in schema
 
 
 def _allowed(schema: dict[str, Any], models: dict[str, Any]) -> str:

@@ -19,12 +19,16 @@ from pydantic import Field, PrivateAttr, model_validator
 from sallyport.decision import Mode, Severity
 from sallyport.exchange import Surface
 from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.approvals import Approvals
 from sallyport.policy.condition import Condition
+from sallyport.policy.directory import DirectorySection
 from sallyport.policy.hosts import HostMap
 from sallyport.policy.identity import Identity
 from sallyport.policy.limits import Limit, Limits, Prices
 from sallyport.policy.names import Ner
 from sallyport.policy.problems import Wrong
+from sallyport.policy.restrictions import Restrictions
+from sallyport.policy.tenants import Tenants
 from sallyport.policy.vocabulary import (
     KIB,
     MIB,
@@ -261,6 +265,18 @@ class Policy(Section):
     hosts: Hosts = Field(default_factory=lambda: Hosts(), description="Connections by destination.")
     identity: Identity = Field(default_factory=lambda: Identity(), description="Who speaks.")
     access: Access = Field(default_factory=lambda: Access(), description="Who may do what.")
+    approvals: Approvals = Field(
+        default_factory=lambda: Approvals(), description="Who approves what rules ask approval for."
+    )
+    directory: DirectorySection = Field(
+        default_factory=lambda: DirectorySection(), description="Who is who, from the store."
+    )
+    restrictions: Restrictions = Field(
+        default_factory=lambda: Restrictions(), description="Only the company's own accounts at vendors."
+    )
+    tenants: Tenants = Field(
+        default_factory=lambda: Tenants(), description="Tenants with files of their own."
+    )
     limits: Limits = Field(default_factory=lambda: Limits(), description="How much may be used.")
     prices: Prices = Field(default_factory=lambda: Prices(), description="What models cost.")
     secrets: Secrets = Field(default_factory=lambda: Secrets(), description="Credentials in prompts.")
@@ -273,12 +289,49 @@ class Policy(Section):
     transport: Transport = Field(default_factory=lambda: Transport(), description="Sizes and times.")
 
     _folder: Path | None = PrivateAttr(None)
+    _own: Mapping[str, "Policy"] = PrivateAttr(default_factory=dict)
+    _tenant_access: Access | None = PrivateAttr(None)
 
     @cached_property
     def revision(self) -> str:
         """First 12 hex digits of the SHA-256 of the effective policy, defaults and overrides included."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        dumped = self.model_dump(mode="json")
+        if self._own:
+            dumped["of_tenants"] = {tenant: own.effective for tenant, own in self._own.items()}
+        canonical = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+    @property
+    def effective(self) -> dict[str, object]:
+        """All that decides about an exchange, as JSON values: the sections, and the tenant's own access."""
+        own = self._tenant_access
+        return {**self.model_dump(mode="json"), "tenant_access": own and own.model_dump(mode="json")}
+
+    @property
+    def tenant_access(self) -> Access | None:
+        """What a tenant's own file says of access: asked after the company's section, which stays in force."""
+        return self._tenant_access
+
+    def for_tenant(self, tenant: str) -> "Policy":
+        """Return the policy of a tenant with a file of its own, else this one."""
+        return self._own.get(tenant, self)
+
+    def with_tenants(self, own: "Mapping[str, Policy]") -> Self:
+        """Return this policy with those of its tenants, by their names."""
+        copy = self.model_copy()
+        copy._own = dict(own)
+        return copy
+
+    def laid_over(self, sections: Mapping[str, StageSection], access: Access | None) -> Self:
+        """Return the policy of a tenant: these sections in place of this policy's, and access of its own."""
+        copy = self.model_copy(update=sections)
+        copy._own, copy._tenant_access = {}, access
+        return copy
+
+    @property
+    def of_tenants(self) -> "Mapping[str, Policy]":
+        """The policies of tenants with a file of their own."""
+        return self._own
 
     @property
     def audit_required(self) -> bool:
@@ -289,13 +342,39 @@ class Policy(Section):
     def only_observes(self) -> bool:
         """Whether nothing is enforced anywhere: not by the file, nor by a section or rule with a mode of its own."""
         sections = (getattr(self, name) for name in type(self).model_fields)
-        own = (*sections, *self.access.rules, *self.limits.rules)
-        return self.mode is Mode.OBSERVE and all(getattr(s, "mode", None) is not Mode.ENFORCE for s in own)
+        extra = self._tenant_access
+        own = (*sections, *self.access.rules, *self.limits.rules, *((extra, *extra.rules) if extra else ()))
+        silent = self.mode is Mode.OBSERVE and all(getattr(s, "mode", None) is not Mode.ENFORCE for s in own)
+        return silent and all(policy.only_observes for policy in self._own.values())
 
     @property
     def recogniser_files(self) -> tuple[Path, ...]:
         """Paths of the extra recognisers, resolved against the policy file's folder."""
         return tuple((self._folder or Path()) / name for name in self.detection.recognisers)
+
+    def beside(self, name: str) -> Path:
+        """Return the path of a file that the policy names, resolved against the policy file's folder."""
+        return (self._folder or Path()) / name
+
+    @property
+    def identity_files(self) -> tuple[tuple[tuple[str | int, ...], Path], ...]:
+        """Files of the identity section, each with the key that names it."""
+        certificates, proxy = self.identity.certificates, self.identity.proxy_auth
+        found: list[tuple[tuple[str | int, ...], str | None]] = []
+        if certificates is not None:
+            found.append((("certificates", "ca"), certificates.ca))
+            found += [(("certificates", "crl", n), name) for n, name in enumerate(certificates.crl)]
+        if proxy is not None:
+            found += [
+                (("proxy_auth", "passwords"), proxy.passwords),
+                (("proxy_auth", "tokens"), proxy.tokens),
+            ]
+        for n, issuer in enumerate(self.identity.tokens):
+            found += [
+                (("tokens", n, "keys", "file"), issuer.keys.file),
+                (("tokens", n, "keys", "ca_file"), issuer.keys.ca_file),
+            ]
+        return tuple((("identity", *at), self.beside(name)) for at, name in found if name is not None)
 
     @property
     def ner_folder(self) -> Path | None:
@@ -307,7 +386,7 @@ class Policy(Section):
         """Whether names are looked for and some stage does something with them."""
         ner = self.detection.ner
         masked = any(self.masking.operator(entity) is not MaskOperator.ALLOW for entity in ner.entities)
-        return ner.is_on and (masked or any(rule.when.reads("findings") for rule in self.access.rules))
+        return ner.is_on and (masked or self.access.reads_findings)
 
     def located(self, folder: Path) -> Self:
         """Return this policy as read from a folder."""

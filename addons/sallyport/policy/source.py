@@ -80,11 +80,13 @@ def read_source(path: Path, name: str | None = None) -> Source:
     return parse_source(content, shown)
 
 
-def parse_source(content: bytes, name: str) -> Source:
+def parse_source(
+    content: bytes, name: str, *, max_bytes: int = MAX_FILE_BYTES, max_nodes: int = MAX_NODES
+) -> Source:
     """Read YAML bytes. Raises PolicyError and nothing else."""
-    if len(content) > MAX_FILE_BYTES:
+    if len(content) > max_bytes:
         todo = "Split it or remove what is not needed."
-        raise PolicyError([Problem(f"{name}:1:1", "", f"is larger than {MAX_FILE_BYTES} bytes", todo)])
+        raise PolicyError([Problem(f"{name}:1:1", "", f"is larger than {max_bytes} bytes", todo)])
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -92,7 +94,7 @@ def parse_source(content: bytes, name: str) -> Source:
         raise PolicyError(
             [Problem(f"{name}:{line}:1", "", "is not UTF-8 text", "Save the file as UTF-8.")]
         ) from None
-    reader = _Reader(name)
+    reader = _Reader(name, max_nodes)
     try:
         data = reader.read(text)
     except MarkedYAMLError as error:
@@ -139,6 +141,7 @@ class _Stop(Exception):
 @dataclass(slots=True)
 class _Reader:
     name: str
+    max_nodes: int
     places: dict[At, tuple[int, int]] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     root: Plain = None
@@ -153,7 +156,7 @@ class _Reader:
                 documents += isinstance(event, DocumentStartEvent)
                 if documents > 1:
                     self._stop("holds a second YAML document", "Keep one document per file")
-                if count > MAX_NODES or len(self.stack) > MAX_DEPTH:
+                if count > self.max_nodes or len(self.stack) > MAX_DEPTH:
                     self._stop("is too large or too deeply nested", "Keep the file flat and short")
                 self._take(event)
         except _Stop:

@@ -38,6 +38,7 @@ Id = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-z0-9][a-z0-
 Entity = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Z][A-Z0-9_]*$")]
 Header = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9-]*$")]
 RuleGlob = Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.*?-]*$")]
+Region = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[a-z0-9][a-z0-9-]*$")]
 MediaGlob = Annotated[str, Field(max_length=120, pattern=r"^[a-z0-9*][a-z0-9*.+-]*/[a-z0-9*][a-z0-9*.+-]*$")]
 Fingerprint = Annotated[
     str, AfterValidator(_fingerprint), WithJsonSchema({"type": "string", "pattern": f"^{_FINGERPRINT}$"})

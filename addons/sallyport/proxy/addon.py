@@ -8,7 +8,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from mitmproxy import http, tls
 from mitmproxy.connection import Client
@@ -16,24 +16,33 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Edit, Mode, Refusal, Verdict
-from sallyport.exchange import Response, Segment, Surface
-from sallyport.pipeline import STAGES, Step, decide, merge_edits
+from sallyport.exchange import KeyForm, Response, Segment, Surface
+from sallyport.pipeline import STAGES, STOP_STAGES, Step, decide, merge_edits
 from sallyport.proxy import http1, intake, layers, stream
 from sallyport.proxy.answers import (
     AUDIT_DOWN,
     CORE_MESSAGES,
     FINAL,
     STOPPING,
+    clean_answer,
     finish_buffered,
     refusal,
 )
+from sallyport.proxy.broker import Exchanged, exchange_key, put_real
+from sallyport.proxy.cleaning import Cleaner, CleanTap, clean_head
 from sallyport.proxy.connections import Connections, mode_name
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage, arrive, event_of
+from sallyport.proxy.proved import proved_by
+from sallyport.proxy.proving import Proving
+from sallyport.proxy.relay import is_relayed, relay
+from sallyport.proxy.stopping import Stopping
 from sallyport.proxy.tap import AnswerTap
+from sallyport.proxy.tls import normalise_name
 from sallyport.stages.places import TARGET, in_body
+from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
 from sallyport.state.meter import Metered, is_credible
 from sallyport.wire.dialect import Call, WireError
 
@@ -49,8 +58,11 @@ class GatewayAddon:
         self.gateway = gateway
         gateway.in_flight = lambda: self.in_flight
         self.connections = Connections(gateway)
+        self.proving = Proving(gateway, self.connections.refused)
+        self._challenged: WeakSet[http.HTTPFlow] = WeakSet()
         self._stages = stages
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
+        self.stopping = Stopping(lambda: gateway.directory(), lambda: list(self._passages.items()))
         stream.settings.answer = self._answer
         layers.on_closed = self.connections.refused
         http1.on_head_started = self._head_started
@@ -65,7 +77,7 @@ class GatewayAddon:
         """End what is in flight: clients get their dialect's error, the audit its ends."""
         for flow, passage in list(self._passages.items()):
             if not passage.ended:
-                passage.cut = True
+                passage.cut, passage.cut_message = STOPPING, CORE_MESSAGES[STOPPING]
                 # To the core this is a provider that went away.
                 if passage.admitted is None or not abort_connection(flow.client_conn, flow.server_conn):
                     abort_connection(flow.client_conn)
@@ -78,19 +90,28 @@ class GatewayAddon:
     def client_disconnected(self, client: Client) -> None:
         self.connections.disconnected(client)
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        await self.proving.refresh()
+        flow.response = await self.proving.challenge(flow)
+        if flow.response is not None:
+            self.connections.progressed(flow.client_conn)
+            return
         self.connections.connect(flow)
+        proved_by(flow.client_conn).tunnelled = flow.response is None
 
     async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        await self.proving.refresh()
+        self.proving.said_hello(data.context.client, data.client_hello)
         await self.connections.client_hello(data)
 
     def tls_established_client(self, data: tls.TlsData) -> None:
+        self.proving.established(data.context.client)
         self.connections.progressed(data.context.client)
         within_s = self.gateway.live.policy.transport.header_timeout_s
         self.connections.expect_progress(data.context.client, within_s)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
-        self.connections.handshake_failed(data.context.client)
+        self.connections.handshake_failed(data.context.client, self.proving.failed(data))
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         # A tunnelled connection shakes hands with the client itself.
@@ -117,8 +138,22 @@ class GatewayAddon:
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         client = flow.client_conn
         self.connections.progressed(client)
+        await self.proving.refresh()
         live = self.gateway.live
+        if not client.tls and mode_name(client) == "explicit" and not proved_by(client).tunnelled:
+            flow.response = await self.proving.challenge(flow)
+            if flow.response is not None:
+                self._challenged.add(flow)
+                self.connections.expect_progress(client, BODY_TIMEOUT_S, flow.id)
+                return
         if not client.tls and mode_name(client) != "reverse" and await self.connections.plain_http(flow):
+            return
+        if client.tls and is_relayed(live, host := normalise_name(client.sni)) and host is not None:
+            self.connections.passes_unread(flow)
+            if self.connections.is_stopped(client, host):
+                flow.response = stream.plain_answer(flow, 403, STOPPED)
+            else:
+                relay(live, flow, host)
             return
         passage = arrive(self.gateway, flow)
         self._passages[flow] = passage
@@ -134,7 +169,7 @@ class GatewayAddon:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn, flow.id)
-        if self.connections.is_plain(flow):
+        if self.connections.is_plain(flow) or flow in self._challenged:
             return
         passage = self._passages[flow]
         passage.request_bytes = len(flow.request.raw_content or b"")
@@ -152,6 +187,8 @@ class GatewayAddon:
             observed = passage.live.policy.only_observes
             mode = Mode.OBSERVE if observed else Mode.ENFORCE
             verdict = Verdict((replace(passage.refused, mode=mode),))
+            if observed and (stopped := await self._stopped_unread(passage)) is not None:
+                verdict, observed = stopped, False
             if not observed:
                 await self._refuse(flow, passage, verdict)
                 return
@@ -159,6 +196,14 @@ class GatewayAddon:
             await self._dispatch(flow, passage, flow.request.raw_content or b"")
             return
         await self._decide(flow, passage, body)
+
+    async def _stopped_unread(self, passage: Passage) -> Verdict | None:
+        """Return the refusal of a body that nobody can read and a kill switch stops, None if none does."""
+        ports = ports_for(self.gateway, passage.live, ScanOnce(passage.live.detector, (), 0), None)
+        passage.exchange, verdict = await decide(
+            passage.exchange, passage.live.policy, ports, stages=STOP_STAGES
+        )
+        return verdict if verdict.action is Action.DENY else None
 
     def _unsound_body(self, flow: http.HTTPFlow) -> Decision | None:
         if flow.metadata.get(stream.TOO_LARGE):
@@ -199,6 +244,11 @@ class GatewayAddon:
         ):
             # It looked like a model's name to the dialect, but a rule knows it for something else.
             extra += (Segment(f"{TARGET}model", Surface.DOCUMENT, model or ""),)
+        request = replace(
+            request,
+            region=passage.live.region(passage.provider, passage.host, endpoint, model),
+            endpoint=f"{endpoint.method} {endpoint.template}".strip(),
+        )
         conversation = self.gateway.conversation(request)
         if extra:
             request = replace(request, segments=request.segments + extra)
@@ -222,6 +272,7 @@ class GatewayAddon:
             stages=self._stages,
         )
         passage.exchange = exchange
+        self.gateway.asked(live, exchange, verdict)
         self.gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
         if len(verdict.decisions) == 0:
             raise RuntimeError("no stage decided")
@@ -229,16 +280,16 @@ class GatewayAddon:
             await self._refuse(flow, passage, verdict)
             return
         passage.verdict = verdict
-        if verdict.edits and len(body) > INLINE_READ_BYTES:
+        if (verdict.edits or verdict.changes) and len(body) > INLINE_READ_BYTES:
             edited = await asyncio.to_thread(self._edited, flow, passage, verdict, body)
         else:
             edited = self._edited(flow, passage, verdict, body)
         await self._dispatch(flow, passage, self._with_usage(passage, edited))
 
     def _edited(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes) -> bytes:
-        """Return the body that leaves: what was scanned, with the enforced edits in it."""
+        """Return the body that leaves: what was scanned, with the enforced edits and changes in it."""
         edits = verdict.edits
-        if not edits:
+        if not edits and not verdict.changes:
             # In observe no byte changes, not even a content coding.
             observed = passage.live.policy.mode is Mode.OBSERVE
             return (flow.request.raw_content or b"") if observed else body
@@ -252,7 +303,8 @@ class GatewayAddon:
                 return "[MASKED]"
             return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
 
-        return passage.dialect.edit(body, merge_edits(edits, over_union))
+        edited = passage.dialect.edit(body, merge_edits(edits, over_union))
+        return passage.dialect.change(edited, verdict.changes)
 
     @staticmethod
     def _with_usage(passage: Passage, body: bytes) -> bytes:
@@ -273,11 +325,24 @@ class GatewayAddon:
         if not flow.client_conn.connected:
             return  # Nobody waits any more: it stays unadmitted, and its end gives back what it had reserved.
         request = flow.request
-        if passage.verdict is not None and passage.verdict.edits and _is_signed(request):
+        if passage.verdict is not None and _alters(passage.verdict) and _is_signed(request):
             signed = intake.refuse("signed_body", "The body is signed and had to be changed.", 403)
             await self._refuse(flow, passage, Verdict((signed,)))
             return
+        if await self._stopped_late(flow, passage):
+            return
         live = passage.live
+        provider = passage.provider
+        exchanged: Exchanged | Decision | None = None
+        if provider is not None and passage.exchange.client.key_form is not KeyForm.PROVIDER:
+            where = provider.credentials.without(live.identity_headers)
+            exchanged = await exchange_key(
+                self.gateway, live.catalogue, passage.exchange, request, body, where, passage.gateway_key
+            )
+        if isinstance(exchanged, Decision):
+            said = passage.verdict.decisions if passage.verdict is not None else ()
+            await self._refuse(flow, passage, Verdict((*said, exchanged)))
+            return
         admitted = event_of(self.gateway, EventKind.ADMITTED, passage)
         if not await self.gateway.recorded(admitted, required=live.policy.audit_required):
             passage.ended = True  # the log itself records the refusal once it can
@@ -285,25 +350,32 @@ class GatewayAddon:
             flow.response = refusal(passage, AUDIT_DOWN)
             return
         passage.admitted = admitted
+        # Between here and the gate nothing waits: what is stopped later is in flight, and is cut.
+        if (stop := stopped_by(passage.exchange, self.gateway.directory())) is not None:
+            flow.response = refusal(passage, refusal_of(stop))
+            self._end(passage, EventKind.REFUSED, None, 0, STOPPED)
+            return
+        if exchanged is not None and provider is not None:
+            put_real(request, provider.credentials, exchanged)
+            passage.cleaner = Cleaner(exchanged.real.value)
         # What was scanned is what leaves: decoded, with the edits in it.
         decoded = body != request.raw_content
         request.raw_content = body
-        request.headers.fields = intake.outgoing_fields(
+        fields = intake.outgoing_fields(
             request.headers.fields, live.identity_headers, len(body), decoded=decoded
         )
-        self._readdress(request, passage.host)
+        request.headers.fields = live.restricted.apply(passage.host, fields)
+        intake.readdress(request, passage.host)
         gate.admit(flow)
 
-    @staticmethod
-    def _readdress(request: http.Request, host: str) -> None:
-        """Name the one host everywhere, and go there by name, whatever address the client chose."""
-        data = request.data
-        data.host, data.port, data.scheme = host, 443, b"https"
-        if request.is_http2:
-            data.authority = host.encode("ascii")
-        else:
-            data.authority = b""
-            request.headers.fields = ((b"Host", host.encode("ascii")), *request.headers.fields)
+    async def _stopped_late(self, flow: http.HTTPFlow, passage: Passage) -> bool:
+        """Refuse what was stopped while it waited, for a limit or for its names to be found."""
+        stop = stopped_by(passage.exchange, self.gateway.directory())
+        if stop is None:
+            return False
+        said = passage.verdict.decisions if passage.verdict is not None else ()
+        await self._refuse(flow, passage, Verdict((*said, replace(refusal_of(stop), mode=Mode.ENFORCE))))
+        return True
 
     async def _refuse(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict) -> None:
         passage.verdict = verdict
@@ -330,8 +402,13 @@ class GatewayAddon:
             return
         for name in ("alt-svc", "alternate-protocol"):
             response.headers.pop(name, None)
+        if passage.cleaner is not None:
+            clean_head(response, passage.cleaner)
         if passage.verdict is not None and (warning := passage.verdict.warning):
             response.headers["x-sallyport-warning"] = warning
+        if passage.cut:
+            flow.metadata[stream.UNFIT] = passage.cut
+            return
         if response.status_code == 101:
             flow.metadata[stream.UNFIT] = "upstream.upgraded"
             return
@@ -344,11 +421,13 @@ class GatewayAddon:
         if not streamed or response.status_code != 200:
             return
         tap = self._make_tap(passage, response.headers.get("content-type", kind))
-        if response.headers.get("content-encoding", "identity").lower() != "identity" and not tap.only_reads:
+        searched = passage.cleaner is not None or not tap.only_reads
+        if response.headers.get("content-encoding", "identity").lower() != "identity" and searched:
             flow.metadata[stream.UNFIT] = "upstream.encoded"
             return
         passage.tap = tap
-        response.stream = stream.StreamTap(passage.tap)
+        cleaner = passage.cleaner
+        response.stream = stream.StreamTap(tap if cleaner is None else CleanTap(tap, cleaner))
         response.headers.pop("content-length", None)
         if not flow.request.is_http2:
             response.headers["transfer-encoding"] = "chunked"
@@ -375,6 +454,8 @@ class GatewayAddon:
 
     async def response(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
+        if passage is not None and passage.cleaner is not None:
+            await asyncio.to_thread(clean_answer, flow, passage)
         response = flow.response
         if passage is None or response is None or passage.ended or passage.admitted is None:
             return
@@ -407,8 +488,7 @@ class GatewayAddon:
         status = flow.response.status_code if flow.response else None
         tap = passage.tap
         detail = (tap.failed if tap else None) or (flow.error.msg if flow.error else "") or "broken"
-        if passage.cut:
-            detail = STOPPING
+        detail = passage.cut or detail
         if passage.admitted is None:
             # It never came whole, or the core found it unsound; what its head was refused for is told.
             passage.ended = True
@@ -444,7 +524,8 @@ class GatewayAddon:
         )
         if passage.meter is not None and passage.meter.owes:
             passage.meter.book(self.gateway.audit.append(event, required=False))
-            self.gateway.watch.hear(event, self.gateway.live.policy.limits)
+            policy = self.gateway.live.policy
+            self.gateway.watch.hear(event, policy.limits, policy.identity.key_rules)
         else:
             self.gateway.record(event)
 
@@ -476,9 +557,10 @@ class GatewayAddon:
     def _answer(self, flow: http.HTTPFlow, status: int, reason: str) -> http.Response:
         """Answer for the core: an upstream that failed, a body too large, a flow without a verdict."""
         passage = self._passages.get(flow)
-        if passage is not None and passage.cut:
-            status, reason = 503, STOPPING
         message = CORE_MESSAGES.get(reason, "The gateway could not finish this request.")
+        if passage is not None and passage.cut:
+            status = 503 if passage.cut == STOPPING else 403
+            reason, message = passage.cut, passage.cut_message
         if passage is None:
             if reason == "gateway.no_verdict":
                 self.connections.refused(flow.client_conn, "no_verdict")
@@ -500,6 +582,10 @@ INLINE_READ_BYTES = 16 * 1024
 
 BODY_TIMEOUT_S = 300.0
 """Time a client may take to send a body."""
+
+
+def _alters(verdict: Verdict) -> bool:
+    return bool(verdict.edits or verdict.changes)
 
 
 def _is_signed(request: http.Request) -> bool:

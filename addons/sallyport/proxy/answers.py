@@ -6,6 +6,7 @@ from mitmproxy import http
 
 from sallyport.decision import Action, Decision, Edit, Refusal
 from sallyport.exchange import Response, Surface
+from sallyport.proxy.cleaning import clean_body, clean_head
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.tap import is_json_source
 from sallyport.stages.restoring import restore
@@ -72,6 +73,21 @@ def refusal(passage: Passage, cause: Decision, *, retry: bool = False) -> http.R
     )
     answer = passage.dialect.refuse(said, passage.exchange.request.stream)
     return _http_response(answer, retry=retry)
+
+
+def clean_answer(flow: http.HTTPFlow, passage: Passage) -> None:
+    """Take the real credential out of a whole answer; what cannot be searched does not go to the client."""
+    response, cleaner = flow.response, passage.cleaner
+    if response is None or cleaner is None:
+        return
+    clean_head(response, cleaner)
+    if passage.tap is not None:
+        return
+    try:
+        clean_body(response, cleaner, passage.live.policy.transport.max_response_bytes)
+    except WireError:
+        passage.unread = response.status_code < 300
+        flow.response = refusal(passage, _UNREADABLE_ANSWER)
 
 
 def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) -> Response:

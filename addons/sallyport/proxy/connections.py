@@ -17,18 +17,25 @@ from sallyport.proxy.dial import is_own
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.layers import abort_connection
+from sallyport.proxy.relay import is_relayed
 from sallyport.proxy.tls import normalise_name
+from sallyport.stages.directory import StopKind
 
 UPSTREAM_CONNECTIONS = 50
 """Server connections per client connection and address; mitmproxy's five made HTTP/2 streams queue."""
 
 
+_MODES: dict[type[mode_specs.ProxyMode], str] = {
+    mode_specs.RegularMode: "explicit",
+    mode_specs.ReverseMode: "reverse",
+    mode_specs.TunMode: "tun",
+    mode_specs.WireGuardMode: "wireguard",
+}
+
+
 def mode_name(client: Client) -> str:
-    """Return explicit, transparent or reverse."""
-    mode = client.proxy_mode
-    if isinstance(mode, mode_specs.ReverseMode):
-        return "reverse"
-    return "explicit" if isinstance(mode, mode_specs.RegularMode) else "transparent"
+    """Return how a client reaches the gateway: explicit, reverse, tun, wireguard or transparent."""
+    return _MODES.get(type(client.proxy_mode), "transparent")
 
 
 def address_of(client: Client) -> str:
@@ -208,28 +215,48 @@ class Connections:
         client.sni = name
         if self._gateway.live.catalogue.provider(name) is not None:
             return
+        if self.is_stopped(client, name):
+            self._cut(client, "stopped", name)
+            return
         if mode == "reverse":
             self._cut(client, "not_a_provider", name)
             return
-        await self._tunnel(data, name, port)
+        relayed = is_relayed(self._gateway.live, name)
+        if await self._record_tunnel(client, name, "restricted" if relayed else "") and not relayed:
+            self._tunnel(data, name, port)
 
-    async def _tunnel(self, data: tls.ClientHelloData, name: str, port: int) -> None:
-        client = data.context.client
+    def is_stopped(self, client: Client, name: str) -> bool:
+        """Say whether a host where people sign in to AI providers is stopped: with everything, or where it belongs.
+
+        Nobody is known yet, so kill switches of principals and tenants do not reach here.
+        """
+        catalogue = self._gateway.live.catalogue
+        stops = self._gateway.directory().stops()
+        if not any(stop.kind is StopKind.EVERYTHING for stop in stops):
+            return False
+        return catalogue.sign_in(name) or is_relayed(self._gateway.live, name)
+
+    async def _record_tunnel(self, client: Client, name: str, detail: str) -> bool:
+        """Record that what goes to a host is not read; cut the connection where that cannot be recorded."""
         gateway = self._gateway
-        event = self._event(EventKind.TUNNELLED, client, name)
-        if not await gateway.recorded(event, required=gateway.live.policy.audit_required):
-            self._cut(client, "audit_unavailable", name)
-            return
+        event = self._event(EventKind.TUNNELLED, client, name, detail)
+        if await gateway.recorded(event, required=gateway.live.policy.audit_required):
+            return True
+        self._cut(client, "audit_unavailable", name)
+        return False
+
+    def _tunnel(self, data: tls.ClientHelloData, name: str, port: int) -> None:
+        client = data.context.client
         # The destination is the name, resolved by us, not the address the client chose.
         data.context.server.address = (name, port)
         gate.open(client, (name, port))
         data.ignore_connection = True
         self.progressed(client)
 
-    def handshake_failed(self, client: Client) -> None:
+    def handshake_failed(self, client: Client, reason: str) -> None:
         """Record a handshake that failed, unless it failed because we cut it."""
         if client not in self._was_cut:
-            self.refused(client, "tls_failed", client.sni or "")
+            self.refused(client, reason, client.sni or "")
 
     def _cut(self, client: Client, reason: str, name: str = "") -> None:
         self._was_cut.add(client)
@@ -265,10 +292,16 @@ class Connections:
         if not await gateway.recorded(event, required=gateway.live.policy.audit_required):
             return False
         request.data.host, request.data.port, request.data.authority = name, port, b""
+        for hop in ("proxy-authorization", "proxy-connection", *gateway.live.identity_headers):
+            request.headers.pop(hop, None)
         request.stream = True
-        self._plain.add(flow)
+        self.passes_unread(flow)
         gate.admit(flow)
         return True
+
+    def passes_unread(self, flow: HTTPFlow) -> None:
+        """Leave all later hooks of a flow out: it is relayed as it is."""
+        self._plain.add(flow)
 
     def is_plain(self, flow: HTTPFlow) -> bool:
         return flow in self._plain

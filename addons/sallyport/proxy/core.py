@@ -60,6 +60,9 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     Replacement(server, "asyncio", dial.AsyncioForServer(), "connects to whatever a name resolves to"),
     Replacement(server.ConnectionHandler, "open_connection", dial.guarded_open, "opens without a verdict"),
     Replacement(tlsconfig.TlsConfig, "get_cert", tls.get_cert, "signs IP addresses and foreign names"),
+    Replacement(
+        tlsconfig.TlsConfig, "tls_start_client", tls.tls_start_client, "asks all clients alike, or none"
+    ),
     Replacement(tlsconfig.TlsConfig, "request", None, "answers a magic path on any host"),
     Replacement(net_tls, "is_supported_version", tls.is_supported_version, "crashes with OpenSSL 4"),
     Replacement(

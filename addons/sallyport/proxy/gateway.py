@@ -6,25 +6,32 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Protocol
 
-from sallyport.audit.events import Event
-from sallyport.decision import Finding, Kind, Mode
+from sallyport.audit.events import Event, EventKind, about
+from sallyport.decision import Finding, Kind, Mode, Verdict
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.ner.merge import merge
-from sallyport.exchange import Exchange, Request, Segment, Surface
-from sallyport.policy.catalogue import Catalogue
+from sallyport.exchange import Exchange, Principal, Request, Segment, Surface
+from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
+from sallyport.policy.restrictions import Restricted
 from sallyport.policy.sections import Policy, mode_of
+from sallyport.proxy.clientcerts import ClientTrust
+from sallyport.proxy.petitions import Petition, Petitions
+from sallyport.proxy.proxyauth import KnownUsers
 from sallyport.proxy.watch import Watch
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import NO_TOKENS, Ports, Tokens
+from sallyport.state.credentials import Credentials
+from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.keyed import digest
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
 from sallyport.state.vault import MemoryVault, VaultScope
+from sallyport.state.webhook import Fact, Notification
 
 INLINE_SCAN_CHARS = 2_048
 """Texts up to this length together are scanned on the event loop; longer ones in a thread.
@@ -77,6 +84,8 @@ class Live:
     """Everything a reload replaces, as a whole. An exchange keeps the one it started with.
 
     names: None where the policy does not look for names, or would do nothing with them.
+    client_trust, proxy_users: None where the policy asks for no certificate, or for no password.
+    restricted: headers that hold hosts to the company's own accounts; empty where the policy observes.
     """
 
     policy: Policy
@@ -85,6 +94,9 @@ class Live:
     tariff: Tariff = field(default_factory=Tariff)
     names: Names | None = None
     tokens: Tokens = NO_TOKENS
+    client_trust: ClientTrust | None = None
+    proxy_users: KnownUsers | None = None
+    restricted: Restricted = field(default_factory=Restricted)
     _models: dict[str, str] = field(default_factory=dict)
 
     def shown_model(self, name: str | None) -> str:
@@ -122,17 +134,22 @@ class Live:
     @property
     def restores(self) -> bool:
         """Whether any stage puts placeholders in place of values, so that answers may hold some."""
-        sections = (self.policy.masking, self.policy.secrets)
-        return any(mode_of(self.policy, section) is Mode.ENFORCE for section in sections)
+        policies = (self.policy, *self.policy.of_tenants.values())
+        return any(
+            mode_of(policy, section) is Mode.ENFORCE
+            for policy in policies
+            for section in (policy.masking, policy.secrets)
+        )
 
     @property
     def identity_headers(self) -> frozenset[str]:
-        """Lower-case names of the headers that speak of identity and never leave."""
-        header = self.policy.identity.header
-        if header is None:
-            return frozenset()
-        names = (header.name, header.tenant_header, header.roles_header)
-        return frozenset(n.lower() for n in names if n)
+        """Lower-case names of the headers that are for the gateway alone, of identity or purpose, and never leave."""
+        return self.policy.identity.header_names | self.policy.access.own_headers
+
+    def region(self, provider: Provider, host: str, endpoint: Endpoint, model: str | None) -> str:
+        """Return where a call is processed: as the policy says of its host, else as the catalogue does."""
+        said = self.policy.access.residency.region(host)
+        return said or provider.regions.of(host, dict(endpoint.captured), model)
 
 
 def _without_findings(detector: Detector, name: str) -> str:
@@ -226,6 +243,8 @@ class Gateway:
     id: name of this instance in the audit log. connect_to: curl-like overrides, shown in the audit.
     reload: builds a new snapshot from the files; raises OperatorError and changes nothing if they are bad.
     in_flight: counts the exchanges under way. directory: gives the present state of who is who.
+    credentials: gives what gateway keys stand for; None where none can be exchanged.
+    open_directory: opens the directory to register requests for approvals; None registers none.
     """
 
     live: Live
@@ -239,11 +258,61 @@ class Gateway:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     in_flight: Callable[[], int] = lambda: 0
     directory: Callable[[], Directory] = lambda: NOBODY
+    credentials: Credentials | None = None
+    open_directory: Callable[[], DirectoryStore] | None = None
     watch: Watch = field(init=False)
+    petitions: Petitions = field(init=False)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.id, self.record)
+        self.petitions = Petitions(self.open_directory, self._told_of)
+
+    def approval_digest(self, *parts: str) -> str:
+        """Return the keyed digest from which the id of a request for an approval is made."""
+        return digest(self.key, "approval", *parts)
+
+    def asked(self, live: Live, exchange: Exchange, verdict: Verdict) -> None:
+        """Have the approvals registered that a call lacks, and tell loudly of broken glass that it used."""
+        for decision in verdict.decisions:
+            observed = decision.mode is Mode.OBSERVE
+            for need in decision.needs:
+                if live.shown_model(need.resource.partition(":")[2]) != need.resource.partition(":")[2]:
+                    continue  # what stands in the place of a name is no name, and is written down nowhere
+                detail = f"{'observed' if observed else 'requested'}:{need.id}"
+                event = self._approval_event(
+                    live, exchange, EventKind.APPROVAL_REQUESTED, need.rule, detail
+                )
+                self.petitions.ask(Petition(need, event))
+            for rule in decision.overridden:
+                self.record(self._approval_event(live, exchange, EventKind.BREAK_GLASS, rule, "used"))
+                self._tell("break_glass.used", exchange.id, exchange.principal, {"rule": rule})
+
+    def _approval_event(
+        self, live: Live, exchange: Exchange, kind: EventKind, rule: str, detail: str
+    ) -> Event:
+        event = about(
+            kind,
+            exchange,
+            gateway=self.id,
+            policy_revision=live.policy.revision,
+            rules_revision=live.rules_revision,
+            detail=detail,
+        )
+        shown = live.shown_model(exchange.request.model)
+        return replace(event, stage="access", reason=f"access.{rule}", model=shown)
+
+    def _told_of(self, petition: Petition) -> None:
+        """Tell the operator of a request that is new; what was only observed disturbs nobody."""
+        need = petition.need
+        if petition.event.detail.startswith("requested"):
+            facts: dict[str, Fact] = {"request": need.id, "rule": need.rule, "resource": need.resource}
+            which = f"{need.id} {petition.event.at.isoformat()}"
+            self._tell("approval.requested", which, Principal(need.principal, need.tenant), facts)
+
+    def _tell(self, kind: str, which: str, who: Principal | None, facts: dict[str, Fact]) -> None:
+        whose = {"principal": who.id if who else "", "tenant": who.tenant if who else ""}
+        self.watch.tell(self.live.policy.limits, Notification(kind, which, self.now(), {**whose, **facts}))
 
     def conversation(self, request: Request) -> str:
         """Return a digest that stays the same while a client resends a growing conversation.
@@ -296,7 +365,7 @@ class Gateway:
         """Queue an event. A full log counts the loss itself; what is decided stays decided."""
         with suppress(Exception):
             self.audit.append_nowait(event)
-        self.watch.hear(event, self.live.policy.limits)
+        self.watch.hear(event, self.live.policy.limits, self.live.policy.identity.key_rules)
 
     def connected_to(self, host: str, port: int = 443) -> str:
         """Return the lab address that takes a host's place, for the audit; empty if none does."""
@@ -305,7 +374,7 @@ class Gateway:
 
 
 def ports_for(
-    gateway: Gateway, live: Live, scanner: ScanOnce, meter: ExchangeMeter
+    gateway: Gateway, live: Live, scanner: ScanOnce, meter: ExchangeMeter | None
 ) -> Callable[[Exchange], Ports]:
     """Return the factory of an exchange's ports: one scanner, one meter, a vault scope per principal."""
 
@@ -313,6 +382,14 @@ def ports_for(
 
     def ports(exchange: Exchange) -> Ports:
         circumstances = cache(lambda: gateway.watch.circumstances(exchange, gateway.in_flight()))
-        return Ports(scanner, gateway.scope(exchange), meter, circumstances, directory, live.tokens)
+        return Ports(
+            scanner,
+            gateway.scope(exchange),
+            meter,
+            circumstances,
+            directory,
+            live.tokens,
+            gateway.approval_digest,
+        )
 
     return ports

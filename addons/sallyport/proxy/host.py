@@ -14,8 +14,10 @@ from mitmproxy.addons import core as core_addon
 from mitmproxy.addons import disable_h2c, errorcheck, next_layer, proxyserver, tlsconfig
 
 from sallyport.audit.events import Event, EventKind
+from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pipeline import STAGES, Step
+from sallyport.policy.sections import mode_of
 from sallyport.proxy import core, dial, logs, stream, tls
 from sallyport.proxy.addon import GatewayAddon
 from sallyport.proxy.gateway import Gateway, Live
@@ -63,17 +65,17 @@ class HostSettings:
     """Where to listen and whom to trust.
 
     modes: mitmproxy's mode specifications. upstream_ca: PEM that replaces the public roots, for labs.
-    client_ca: PEM of the CAs client certificates must come from; None asks for none.
     """
 
     modes: tuple[str, ...]
     confdir: Path
     upstream_ca: Path | None = None
-    client_ca: Path | None = None
 
 
 def apply_settings(gateway: Gateway, live: Live, own: Callable[[], set[tuple[str, int]]]) -> None:
     """Hand the transport section to the core and limits to the counters; at start and after each reload."""
+    tls.asking.trust = live.client_trust
+    tls.asking.enforced = mode_of(live.policy, live.policy.identity) is Mode.ENFORCE
     gateway.metering.configure(live.policy.limits)
     transport = live.policy.transport
     stream.settings.max_request_bytes = transport.max_request_bytes
@@ -153,7 +155,6 @@ class GatewayMaster(master.Master):
         self._reload_asked = False
         self.proxyserver = proxyserver.Proxyserver()
         self.addon = GatewayAddon(gateway, stages=stages)
-        tls.client_ca["file"] = str(settings.client_ca) if settings.client_ca else None
         self.addons.add(
             core_addon.Core(),
             self.proxyserver,
@@ -193,6 +194,7 @@ class GatewayMaster(master.Master):
             await self._listening(task)
             self._record(EventKind.STARTED)
             self.gateway.metering.start()
+            self.addon.stopping.start()
             settle_heap()
             started()
             waiting = asyncio.create_task(stop.wait())
@@ -205,6 +207,8 @@ class GatewayMaster(master.Master):
             await asyncio.gather(task, return_exceptions=True)
             await asyncio.sleep(0.05)
             await self.gateway.metering.close()
+            self.addon.stopping.close()
+            await asyncio.to_thread(self.gateway.petitions.close)
             await self.gateway.watch.close()
             self._record(EventKind.STOPPED)
 

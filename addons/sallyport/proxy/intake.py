@@ -223,6 +223,25 @@ def outgoing_fields(
     return (*left, *wanted.items())
 
 
+def relayed_fields(
+    fields: tuple[tuple[bytes, bytes], ...], own: frozenset[str]
+) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the header lines of a request that passes unread, without the host and what speaks of identity."""
+    dropped = {b"host", b"proxy-authorization", b"proxy-connection", *(name.encode() for name in own)}
+    return tuple(field for field in fields if field[0].lower() not in dropped)
+
+
+def readdress(request: Request, host: str) -> None:
+    """Name the one host everywhere, and go there by name, whatever address the client chose."""
+    data = request.data
+    data.host, data.port, data.scheme = host, 443, b"https"
+    if request.is_http2:
+        data.authority = host.encode("ascii")
+    else:
+        data.authority = b""
+        request.headers.fields = ((b"Host", host.encode("ascii")), *request.headers.fields)
+
+
 def decoded_body(request: Request, limit_bytes: int) -> bytes:
     """Return the body as it will be scanned and forwarded. Raises WireError."""
     require_utf8(request.headers.get("content-type"))

@@ -4,6 +4,7 @@ Stock mitmproxy relays what it does not recognise (a first segment of two bytes 
 Here what is not recognised is closed.
 """
 
+from asyncio import WriteTransport
 from collections.abc import Callable
 
 from mitmproxy import ctx
@@ -37,14 +38,20 @@ on_closed: Callable[[Client, str], None] = lambda client, reason: None  # noqa: 
 """Called with a client and a reason id when its bytes are no protocol of ours; the addon sets it."""
 
 
-def abort_connection(client: Client, connection: Connection | None = None) -> bool:
-    """Reset a client connection, or one of its server connections, at once; False if it is not open."""
+def transport_of(client: Client, connection: Connection | None = None) -> WriteTransport | None:
+    """Return the transport of a client connection, or of one of its server connections; None if it is not open."""
     proxyserver = ctx.master.addons.get("proxyserver")
     handler = proxyserver.connections.get(client.id) if proxyserver else None
-    transport = handler.transports.get(connection or client) if handler is not None else None
-    if transport is None or transport.writer is None:
+    known = handler.transports.get(connection or client) if handler is not None else None
+    return None if known is None or known.writer is None else known.writer.transport
+
+
+def abort_connection(client: Client, connection: Connection | None = None) -> bool:
+    """Reset a client connection, or one of its server connections, at once; False if it is not open."""
+    transport = transport_of(client, connection)
+    if transport is None:
         return False
-    transport.writer.transport.abort()
+    transport.abort()
     return True
 
 

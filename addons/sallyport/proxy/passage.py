@@ -1,7 +1,7 @@
 """One exchange on its way through the hooks: what is known of it, from its head to its end event."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from mitmproxy import http
 
@@ -12,11 +12,13 @@ from sallyport.exchange import Client as Caller
 from sallyport.exchange import Exchange, Operation, Request
 from sallyport.policy.catalogue import Provider
 from sallyport.proxy import intake
+from sallyport.proxy.broker import Presented, presented
+from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.proved import proved_by, standing
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
-from sallyport.state.keyed import fingerprint
 from sallyport.state.meter import ExchangeMeter
 from sallyport.wire.dialect import Dialect
 from sallyport.wire.dialects import DIALECTS
@@ -27,9 +29,11 @@ class Passage:
     """What the hooks of one flow share.
 
     refused: why it is refused before any stage; verdict: what the stages said; admitted: its durable event.
-    ended: its end event is written, or it never began. cut: it outlived the drain time.
+    ended: its end event is written, or it never began. cut: reason id for which it is ended from here, "" where it
+    is not; cut_message: what the client is told of it.
     meter: what it has reserved of limits. asked_usage: the gateway asked for a report that the client did
-    not ask for. unread: the provider answered, and nobody here could read how much.
+    not ask for. unread: the provider answered, and nobody here could read how much. gateway_key: the key it
+    came with, where that is one of ours; cleaner: takes the real one out of the answer.
     """
 
     id: str
@@ -44,11 +48,14 @@ class Passage:
     verdict: Verdict | None = None
     admitted: Event | None = None
     ended: bool = False
-    cut: bool = False
+    cut: str = ""
+    cut_message: str = ""
     tap: AnswerTap | None = None
     meter: ExchangeMeter | None = None
     asked_usage: bool = False
     unread: bool = False
+    gateway_key: str = field(default="", repr=False)
+    cleaner: Cleaner | None = None
     request_bytes: int = 0
 
     def give_back(self) -> None:
@@ -58,7 +65,7 @@ class Passage:
 
 
 def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
-    """Say whose host this is and which endpoint; refuse where that has no answer."""
+    """Say whose host this is, which endpoint, and what the connection has proved; refuse what has no answer."""
     live, client, request = gateway.live, flow.client_conn, flow.request
     mode = mode_name(client)
     refused: Decision | None = None
@@ -74,13 +81,21 @@ def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
         refused = intake.refuse("host_unlisted", "The gateway does not forward to this host.", 403)
     if provider is not None and host in live.policy.hosts.refused_hosts:
         refused = intake.refuse("host_refused", "The policy does not allow this provider.", 403)
+    holds = standing(client, live, address_of(client), mode)
+    refused = refused or holds.refused
     dialect = DIALECTS[target.endpoint.dialect if target else "opaque"]
-    credentials = intake.credentials_of(request, provider.credentials) if provider else frozenset()
+    where = provider.credentials.without(live.identity_headers) if provider else None
+    shown = presented(request, where, gateway.key) if where else Presented()
     caller = Caller(
         address=address_of(client),
         mode=mode,
-        credential=fingerprint(gateway.key, next(iter(credentials))) if len(credentials) == 1 else None,
-        headers=intake.open_headers(request, provider.credentials) if provider else (),
+        credential=shown.fingerprints[0] if len(shown.fingerprints) == 1 else None,
+        credentials=shown.fingerprints,
+        key_form=shown.form,
+        headers=intake.open_headers(request, where) if where else (),
+        certificate=holds.certificate,
+        proxy_user=holds.proxy_user,
+        tls=proved_by(client).hello,
     )
     exchange = Exchange(
         id=new_id(),
@@ -95,8 +110,18 @@ def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
             model=target.endpoint.model if target else None,
         ),
     )
+    started_ns = time.perf_counter_ns()
     return Passage(
-        exchange.id, live, time.perf_counter_ns(), host, provider, target, dialect, exchange, refused
+        exchange.id,
+        live,
+        started_ns,
+        host,
+        provider,
+        target,
+        dialect,
+        exchange,
+        refused,
+        gateway_key=shown.gateway_key,
     )
 
 

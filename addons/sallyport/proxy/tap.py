@@ -69,6 +69,7 @@ class AnswerTap:
         self._reasoning: dict[str, list[str]] = {}
         self._blind = False
         self._dead = False
+        self._stopped = ""
         self.bytes_out = 0
         self.bytes_in = 0
         self.usage: Usage | None = None
@@ -83,6 +84,10 @@ class AnswerTap:
         """Whether every byte passes as it is, readable or not."""
         return self._lenient and self._lookup is None
 
+    def stop(self, refusal: Refusal) -> None:
+        """End the stream with this refusal, in the dialect's own error event, at whatever comes next."""
+        self._refusal, self._stopped = refusal, refusal.reason
+
     # -- what the stream calls -----------------------------------------------------------------------
 
     def feed(self, data: bytes) -> Step:
@@ -95,13 +100,15 @@ class AnswerTap:
         """The upstream stopped in the middle: nothing held comes out, the client's SDK raises."""
         if self._dead:
             return Step([])
-        return self._fail("upstream.broken")
+        return self._fail(self._stopped or "upstream.broken")
 
     # -- inside --------------------------------------------------------------------------------------
 
     def _guarded(self, work: Callable[[], list[bytes]]) -> Step:
         if self._dead:
             return Step([], finish=True)
+        if self._stopped:
+            return self._fail(self._stopped)
         try:
             out = work()
         except WireError as error:

@@ -1,14 +1,19 @@
 """TLS as the gateway speaks it: a leaf for the one name asked, modern suites, verified client CAs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from cryptography import x509
-from mitmproxy import certs
+from mitmproxy import certs, tls
 from mitmproxy.addons import tlsconfig
 from mitmproxy.net import tls as net_tls
 from mitmproxy.proxy.context import Context
 from OpenSSL import SSL
+
+from sallyport.proxy.clientcerts import ClientTrust, Handshake
+from sallyport.proxy.proved import proved_by
 
 CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
@@ -18,6 +23,7 @@ CIPHERS = (
 
 _stock_supported = net_tls.is_supported_version
 _stock_client_context: Callable[..., SSL.Context] = net_tls.create_client_proxy_context.__wrapped__
+_stock_start_client = tlsconfig.TlsConfig.tls_start_client
 
 
 def normalise_name(name: str | None) -> str | None:
@@ -47,30 +53,57 @@ def is_supported_version(version: net_tls.Version) -> bool:
         return False
 
 
-client_ca: dict[str, str | None] = {"file": None}
-"""PEM of the CAs that client certificates must come from; None asks for none."""
+@dataclass(slots=True)
+class Asking:
+    """How clients are asked for certificates; the host sets it at the start and after each reload.
 
-_contexts: dict[Any, SSL.Context] = {}
+    trust: None asks for none. enforced: whether a handshake fails for a certificate that is bad or missing.
+    """
+
+    trust: ClientTrust | None = None
+    enforced: bool = True
+
+
+asking = Asking()
+
+_plain_contexts: dict[Any, SSL.Context] = {}
 
 
 def create_client_proxy_context(**arguments: Any) -> SSL.Context:
-    """Replace mitmproxy's: client certificates are verified in the handshake, and resumption is off then.
+    """Replace mitmproxy's: certificates are asked for only where the policy says so, and then resumption is off.
 
     Stock asks for a certificate, accepts any, and breaks the session resumption of every client.
     """
-    key = (client_ca["file"], tuple(sorted((k, str(v)) for k, v in arguments.items())))
-    context = _contexts.get(key)
+    trust = asking.trust
+    contexts = _plain_contexts if trust is None else trust.contexts
+    key = tuple(sorted((k, str(v)) for k, v in arguments.items()))
+    context = contexts.get(key)
     if context is None:
         context = _stock_client_context(**{**arguments, "request_client_cert": False})
-        if client_ca["file"] is not None:
-            context.set_options(SSL.OP_NO_TICKET)
-            context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-            context.load_verify_locations(client_ca["file"])
-            context.set_verify(
-                SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT,
-                lambda conn, cert, errno, depth, ok: bool(ok),
-            )
-        if len(_contexts) > 256:
-            _contexts.clear()
-        _contexts[key] = context
+        if trust is not None:
+            _send_chain(context, arguments.get("chain_file"))
+            trust.ask_in(context)
+        if len(contexts) > 256:
+            contexts.clear()
+        contexts[key] = context
     return context
+
+
+def _send_chain(context: SSL.Context, chain_file: Path | None) -> None:
+    """Name the chain that goes with our leaf: OpenSSL takes it from the store, which is to hold clients' CAs."""
+    if chain_file is not None:
+        for certificate in x509.load_pem_x509_certificates(chain_file.read_bytes()):
+            context.add_extra_chain_cert(certificate)
+
+
+def tls_start_client(self: tlsconfig.TlsConfig, data: tls.TlsData) -> None:
+    """Prepare a handshake as stock does, then ask this client for a certificate, if the policy wants one."""
+    _stock_start_client(self, data)
+    client, connection, trust = data.context.client, data.ssl_conn, asking.trust
+    if connection is None or trust is None:
+        return
+    address = str(client.peername[0]) if client.peername else ""
+    handshake = Handshake(trust, address, enforced=asking.enforced)
+    handshake.ask(connection)
+    proved = proved_by(client)
+    proved.handshake, proved.certificate = handshake, None

@@ -5,9 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.exchange import Circumstances, Exchange
+from sallyport.policy.keys import KeyRules
 from sallyport.policy.limits import Limit, Limits
 from sallyport.stages.ledger import Denied, Level, Reserved
 from sallyport.state.behaviour import Behaviour, Seen, Standing
+from sallyport.state.keysharing import PROVED, KeySharing
 from sallyport.state.webhook import Fact, Notification, Webhook
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +44,7 @@ class Watch:
         self._gateway = gateway
         self._record = record
         self._behaviour = Behaviour()
+        self._sharing = KeySharing()
         self._webhook = Webhook(gateway, self._lost)
 
     def warm(self, ends: Iterable[Event]) -> None:
@@ -57,10 +60,12 @@ class Watch:
         )
         return Circumstances(standing.score, tuple(r.feature.value for r in standing.reasons), in_flight)
 
-    def hear(self, event: Event, limits: Limits) -> None:
-        """Take in an end of an exchange; write an event where an unusual episode begins."""
+    def hear(self, event: Event, limits: Limits, keys: KeyRules | None = None) -> None:
+        """Take in an end of an exchange; write an event where an unusual episode begins, or a key is shared."""
         if event.kind not in END_KINDS:
             return
+        if keys is not None and keys.shared == "alert":
+            self._hear_key(event, limits, keys)
         self._behaviour.hear(seen_of(event))
         if limits.anomaly_score is None:
             return
@@ -68,6 +73,28 @@ class Watch:
         if standing is None:
             return
         main = standing.reasons[0].feature
+        self._record_anomaly(event, "behaviour", f"behaviour.{main}", main.value)
+        self._tell_of(event, standing, limits)
+
+    def _hear_key(self, event: Event, limits: Limits, keys: KeyRules) -> None:
+        """Tell where people who were proved by something else use the same credential."""
+        if not event.credential or event.source not in PROVED:
+            return
+        window = timedelta(hours=keys.shared_window_h)
+        people = self._sharing.hear(event.credential, event.tenant, event.principal, event.at, window)
+        if not people:
+            return
+        self._record_anomaly(event, "identity", "identity.key_shared", "key_shared")
+        if limits.webhook is not None:
+            facts: dict[str, Fact] = {
+                "credential": event.credential,
+                "provider": event.provider,
+                "principals": [{"tenant": tenant, "principal": principal} for tenant, principal in people],
+            }
+            about = f"{event.credential} {event.at.isoformat()}"
+            self._webhook.tell(limits.webhook, Notification("anomaly.key_shared", about, event.at, facts))
+
+    def _record_anomaly(self, event: Event, stage: str, reason: str, detail: str) -> None:
         self._record(
             Event(
                 kind=EventKind.ANOMALY,
@@ -82,14 +109,13 @@ class Watch:
                 host=event.host,
                 provider=event.provider,
                 model=event.model,
-                stage="behaviour",
-                reason=f"behaviour.{main}",
+                stage=stage,
+                reason=reason,
                 policy_revision=event.policy_revision,
                 rules_revision=event.rules_revision,
-                detail=main.value,
+                detail=detail,
             )
         )
-        self._tell_of(event, standing, limits)
 
     def counted(self, answer: Reserved | Denied | None, limits: Limits, at: datetime) -> None:
         """Take in what the counters said to an exchange; tell of limits that are passed."""
@@ -113,6 +139,11 @@ class Watch:
             }
             about = f"{level.key} {_window(rule, level, at)}"
             self._webhook.tell(limits.webhook, Notification(kind, about, at, facts))
+
+    def tell(self, limits: Limits, notification: Notification) -> None:
+        """Tell the operator's receiver of something, where the policy names one."""
+        if limits.webhook is not None:
+            self._webhook.tell(limits.webhook, notification)
 
     async def close(self) -> None:
         await self._webhook.close()

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from sallyport.decision import Finding
 from sallyport.exchange import Exchange
-from sallyport.policy.condition import ConditionError, condition_input
+from sallyport.policy.condition import ConditionError
+from sallyport.policy.inputs import condition_input
 from sallyport.policy.sections import Exclusion
 
 

@@ -1,71 +1,243 @@
-"""What may be asked of providers at all, and by whom: operations, attachments, the operator's rules."""
+"""What may be asked of providers at all, and by whom: the calls themselves, where they go, the operator's rules."""
 
-from sallyport.decision import Action, Decision, Mode
-from sallyport.exchange import Exchange, Operation
-from sallyport.policy.access import Access, AccessRule
-from sallyport.policy.condition import ConditionError
-from sallyport.stages.asking import input_for
+from dataclasses import replace
+
+from sallyport.decision import Action, Change, Decision, Mode
+from sallyport.exchange import Exchange, Operation, Principal, ToolKind
+from sallyport.policy.access import Access
+from sallyport.policy.calls import applied
+from sallyport.policy.inputs import Facts
+from sallyport.policy.rulebook import Outcome
+from sallyport.stages.access_facts import (
+    TagError,
+    classes_of,
+    consents_of,
+    models_of,
+    networks_of,
+    purpose_of,
+    subjects_of,
+)
+from sallyport.stages.approvals import Refused, Weighed, told, weigh
+from sallyport.stages.asking import input_of
 from sallyport.stages.stage import Ports
+from sallyport.stages.stops import refusal_of, stopped_by
+
+MAX_TOOLS = 1024
+MAX_MODELS = 64
+"""More than any provider takes in one call: each name is compared with every glob of the policy."""
+
+_ASK = "ask your security team"
 
 
 class AccessStage:
-    """Permit and forbid; forbid wins. A condition that gives no answer refuses."""
+    """Permit and forbid; forbid wins. A condition that gives no answer refuses.
+
+    What is in force comes first: the section's own refusals and the forbids in force, then the default, then
+    changes of settings, and only then what rules on trial would have refused.
+    """
 
     name = "access"
 
     async def decide(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
+        stop = stopped_by(exchange, ports.directory)
+        if stop is not None:
+            return refusal_of(stop)
+        book = section.rulebook
+        if len(exchange.request.declared) > MAX_TOOLS or len(models_of(exchange)) > MAX_MODELS:
+            return self._too_many(in_force=book.enforces_itself)
+        try:
+            facts = await self._facts(exchange, section, ports)
+            denied = self._of_the_call(exchange, section, facts)
+        except TagError as error:
+            facts = Facts(networks=networks_of(exchange.client, section))
+            denied = self._untagged(error, section)
+        if denied is not None and not book.enforces_itself:
+            return denied
+        outcome = await self._by_rules(exchange, section, ports, facts) if book.rules else Outcome()
+        weighed = weigh(outcome, exchange, ports)
+        first = weighed.refused[0] if weighed.refused else None
+        if first is not None and first.rule.mode is Mode.ENFORCE:
+            return self._by(first)
+        if denied is not None:
+            return denied
+        if first is not None and first.rule.mode is not Mode.OBSERVE:
+            return self._by(first)
+        if outcome.permit is None and section.default == "deny" and not _is_opaque(exchange):
+            return self._deny("default", f"No rule of the policy permits this call. To get access, {_ASK}.")
+        changes, refusing = applied(section.parameters, exchange.request)
+        if refusing is not None:
+            return self._deny(
+                f"parameter.{refusing}",
+                f"The policy does not allow this value of the setting {refusing}, or wants the request to set it. "
+                f"Change it in the request, or {_ASK}.",
+            )
+        if changes:
+            return self._changed(changes, weighed, facts)
+        if first is not None:
+            return self._by(first)
+        return self._allowed(exchange, outcome, weighed, facts)
+
+    async def _facts(self, exchange: Exchange, section: Access, ports: Ports) -> Facts:
+        if not _carries_data(exchange):
+            return Facts(networks=networks_of(exchange.client, section))
+        return Facts(
+            purpose=purpose_of(exchange.client, section),
+            consents=consents_of(exchange.client, section),
+            networks=networks_of(exchange.client, section),
+            data_classes=await classes_of(section, ports) if section.needs_classes else (),
+        )
+
+    async def _by_rules(self, exchange: Exchange, section: Access, ports: Ports, facts: Facts) -> Outcome:
+        book = section.rulebook
+        speaking = book.speaking(subjects_of(exchange, facts))
+        read = book.reads(speaking)
+        if read is None:
+            return book.outcome(speaking, None)
+        if "data.classes" in read and section.data_classes and not section.needs_classes:
+            facts = replace(facts, data_classes=await classes_of(section, ports))
+        return book.outcome(speaking, await input_of(read, exchange, ports, facts))
+
+    def _of_the_call(self, exchange: Exchange, section: Access, facts: Facts) -> Decision | None:
+        """Return the section's own refusal of a call, None where it has none."""
         request = exchange.request
         if request.operation is Operation.OPAQUE:
-            return self._opaque(section)
+            if section.unknown_endpoint == "opaque":
+                return self._of_region(exchange, section, facts)
+            return self._deny(
+                "unknown_endpoint",
+                "The gateway does not know this endpoint and cannot read what is sent to it. Use a documented "
+                "endpoint of the provider, or ask your security team to add it.",
+            )
         if request.operation not in section.operations:
-            return self._deny("access.operation", f"The operation {request.operation} is not allowed here.")
+            return self._deny("operation", f"The operation {request.operation} is not allowed here.")
+        endpoints = section.endpoints
+        if endpoints.speaks and not endpoints.admits(f"{request.provider} {request.endpoint}"):
+            return self._deny(
+                "endpoint", f"This endpoint of the provider is not allowed here. Use another, or {_ASK}."
+            )
         for attachment in request.attachments:
             if not section.attachments.allows(attachment.media_type):
                 return self._deny(
-                    "access.attachment",
+                    "attachment",
                     "The request carries content the gateway cannot read and the policy does not let pass "
                     f"({len(request.attachments)} attachments). Send it as text.",
                 )
-        if section.rules:
-            return await self._by_rules(exchange, section, ports)
-        return self._by_default(section)
-
-    def _opaque(self, section: Access) -> Decision:
-        if section.unknown_endpoint == "opaque":
-            return Decision(self.name, Action.ALLOW, "access.opaque")
-        return self._deny(
-            "access.unknown_endpoint",
-            "The gateway does not know this endpoint and cannot read what is sent to it. Use a documented "
-            "endpoint of the provider, or ask your security team to add it.",
+        return (
+            self._of_models(exchange, section)
+            or self._of_tools(exchange, section)
+            or self._of_region(exchange, section, facts)
         )
 
-    def _by_default(self, section: Access) -> Decision:
-        if section.default == "permit":
-            return Decision(self.name, Action.ALLOW, "access.permitted")
-        return self._deny("access.default", "No rule of the policy permits this call.")
+    def _of_models(self, exchange: Exchange, section: Access) -> Decision | None:
+        allowed = section.models
+        if not allowed.speaks or not _carries_data(exchange):
+            return None
+        named = models_of(exchange)
+        if named and all(allowed.admits_model(model) for model in named):
+            return None
+        if not named and allowed.allow is None:
+            return None
+        return self._deny(
+            "model", f"A model that this call names is not allowed here.{_choices(allowed.allow)}"
+        )
 
-    async def _by_rules(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
-        given = await input_for((rule.when for rule in section.rules), exchange, ports)
-        permitted: AccessRule | None = None
-        tried: Decision | None = None
-        for rule in section.rules:
-            try:
-                holds = rule.when.holds(given)
-            except ConditionError:
-                return self._deny(f"access.{rule.id}", rule.message, rule)
-            if holds and rule.effect == "forbid":
-                denied = self._deny(f"access.{rule.id}", rule.message, rule)
-                if rule.mode is not Mode.OBSERVE:
-                    return denied
-                tried = tried or denied  # a rule on trial must not hide one that is in force
-            elif holds and permitted is None:
-                permitted = rule
-        if tried is not None:
-            return tried
-        if permitted is not None:
-            return Decision(self.name, Action.ALLOW, f"access.{permitted.id}")
-        return self._by_default(section)
+    def _of_tools(self, exchange: Exchange, section: Access) -> Decision | None:
+        kind = section.tools.refuses(exchange.request) if exchange.request.declared else None
+        if kind is None:
+            return None
+        reason, what = _TOOLS[kind]
+        return self._deny(
+            reason,
+            f"{what} that this call declares is not allowed here.{_choices(section.tools.of(kind).allow)}",
+        )
 
-    def _deny(self, reason: str, message: str, rule: AccessRule | None = None) -> Decision:
-        mode = None if rule is None else rule.mode
-        return Decision(self.name, Action.DENY, reason, message=message, rule_mode=mode)
+    def _of_region(self, exchange: Exchange, section: Access, facts: Facts) -> Decision | None:
+        rules = section.residency.rules
+        if not rules or not _carries_data(exchange):
+            return None
+        who = exchange.principal or Principal("", "")
+        region = exchange.request.region
+        for rule in rules:
+            if rule.refuses(who.tenant, facts.data_classes, region):
+                where = (
+                    "a region that is not allowed for it" if region else "no region that the gateway knows"
+                )
+                return self._deny(
+                    "residency",
+                    f"This call would be processed in {where}. Use a host of {', '.join(rule.regions)}, or {_ASK}.",
+                )
+        return None
+
+    def _too_many(self, *, in_force: bool) -> Decision:
+        """Refuse what would take longer to judge than any honest call. in_force: some rule enforces itself."""
+        message = f"This call declares more than {MAX_TOOLS} tools or {MAX_MODELS} models. Leave some out."
+        return replace(self._deny("too_many", message), rule_mode=Mode.ENFORCE if in_force else None)
+
+    def _untagged(self, error: TagError, section: Access) -> Decision:
+        tags = section.purpose if error.reason == "purpose" else section.consents
+        header = tags.header if tags is not None else ""
+        known = ", ".join(tags.allow) if tags is not None else ""
+        return self._deny(
+            error.reason,
+            f"This call must state its {error.reason} in the header {header}, once, as one of: {known}.",
+        )
+
+    def _allowed(self, exchange: Exchange, outcome: Outcome, weighed: Weighed, facts: Facts) -> Decision:
+        if weighed.overridden or weighed.approved:
+            said = "break_glass" if weighed.overridden else "approved"
+            return Decision(
+                self.name, Action.ALLOW, _tagged(f"access.{said}", facts), overridden=weighed.overridden
+            )
+        if _is_opaque(exchange) and outcome.permit is None:
+            return Decision(self.name, Action.ALLOW, "access.opaque")
+        said = "permitted" if outcome.permit is None else outcome.permit.id
+        return Decision(self.name, Action.ALLOW, _tagged(f"access.{said}", facts))
+
+    def _changed(self, changes: tuple[Change, ...], weighed: Weighed, facts: Facts) -> Decision:
+        said = "break_glass" if weighed.overridden else "parameters"
+        return Decision(
+            self.name,
+            Action.MODIFY,
+            _tagged(f"access.{said}", facts),
+            changes=changes,
+            overridden=weighed.overridden,
+        )
+
+    def _by(self, refused: Refused) -> Decision:
+        rule = refused.rule
+        return replace(self._deny(rule.id, told(refused)), rule_mode=rule.mode, needs=refused.needs)
+
+    def _deny(self, reason: str, message: str) -> Decision:
+        return Decision(self.name, Action.DENY, f"access.{reason}", message=message)
+
+
+_TOOLS = {
+    ToolKind.FUNCTION: ("function_tool", "A function"),
+    ToolKind.HOSTED: ("hosted_tool", "A tool run by the provider"),
+    ToolKind.MCP: ("mcp_server", "An MCP server"),
+}
+
+
+def _is_opaque(exchange: Exchange) -> bool:
+    return exchange.request.operation is Operation.OPAQUE
+
+
+def _carries_data(exchange: Exchange) -> bool:
+    """Say whether anything of a caller's leaves with a call: a list of models asks, and tells nothing."""
+    return exchange.request.operation is not Operation.LIST_MODELS
+
+
+def _tagged(reason: str, facts: Facts) -> str:
+    """Add the purpose to a reason, so that the log says what each call was for."""
+    return f"{reason}:{facts.purpose}" if facts.purpose else reason
+
+
+def _choices(allowed: tuple[str, ...] | None) -> str:
+    """Tell what may be used instead, as the policy has it."""
+    if not allowed:
+        return f" Leave it out, or {_ASK}."
+    more = " and others" if len(allowed) > _SHOWN else ""
+    return f" Allowed are {', '.join(allowed[:_SHOWN])}{more}; for another {_ASK}."
+
+
+_SHOWN = 8

@@ -8,13 +8,25 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
+_CASE_MATTERS = ("subject:", "spiffe:")
+
+
+def folded(name: str) -> str:
+    """Return a `kind:value` name as the directory keeps it and is asked for it.
+
+    In lower case, but for subjects and SPIFFE ids: two of those may differ in case alone.
+    """
+    kind, colon, value = name.strip().partition(":")
+    kind = kind.lower() + colon
+    return kind + (value if kind in _CASE_MATTERS else value.lower())
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
     """A principal as the directory knows it: somebody, or something that has an account.
 
     id: what events and rules call it; unique within its tenant. names: other names under which it may be
-    proved, each `kind:value` in lower case, unique in the whole directory: `email:ada@example.com`,
+    proved, each `kind:value` as folded() has it, unique in the whole directory: `email:ada@example.com`,
     `subject:https://idp.example.com|00u1`, `spiffe:spiffe://corp/agent`, `dns:build-7.example.com`,
     `cn:build-7`, `user:ada`. active: False refuses whoever is proved to be it.
     """

@@ -1,87 +1,148 @@
-"""Who speaks: the strongest proof the wire gives, or a refusal.
+"""Who speaks: every proof the wire gives becomes one principal, or a refusal.
 
-Order: a header set by a trusted peer, the owner of the provider key, the client's network. The header is
-removed before anything leaves, whether it was believed or not (the proxy does that for every request).
+The strongest proof wins. Certificates, tokens, users and keys of one's own claim to be somebody: two of them that
+name different people contradict each other, which the policy decides, by default with no. A network or a key that
+many share is not a person: it counts where nothing better is known, and as an attribute beside something better.
 """
 
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from sallyport.decision import Action, Decision
-from sallyport.exchange import Client, Exchange, Principal
-from sallyport.policy.identity import Identity, TrustedHeader
+from sallyport.exchange import Exchange, Principal
+from sallyport.policy.identity import Identity
+from sallyport.stages.directory import Directory
+from sallyport.stages.hints import hints
+from sallyport.stages.proofs import CONFIDENCE, Proof, ProofRefused, headers_of, proofs
 from sallyport.stages.stage import Ports
 
-type Network = IPv4Network | IPv6Network
+ANONYMOUS = Principal(id="anonymous", tenant="default")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The principal of an exchange. conflict: sources that name somebody else, the strongest first.
+
+    sources: those that support the principal, or do not contradict it. principal: None where nothing names one.
+    """
+
+    principal: Principal | None = None
+    sources: tuple[str, ...] = ()
+    conflict: tuple[str, ...] = ()
 
 
 class IdentityStage:
-    """The first stage; the only one that sets a principal."""
+    """The first stage; the only one that sets a principal. prove: gives the proofs of a call."""
 
     name = "identity"
 
+    def __init__(self, prove: Callable[..., Sequence[Proof]] = proofs) -> None:
+        self._prove = prove
+
     async def decide(self, exchange: Exchange, section: Identity, ports: Ports) -> Decision:
-        principal = identify(exchange.client, section)
-        if principal is not None:
-            return Decision(self.name, Action.ALLOW, f"identity.{principal.source}", principal=principal)
+        headers, repeated = headers_of(exchange.client)
+        try:
+            found = combine(
+                self._prove(exchange, section, ports, headers, repeated), section, ports.directory
+            )
+        except ProofRefused as refused:
+            return self._deny(refused.reason, refused.message)
+        principal = found.principal
+        said = hints(exchange, headers)
+        if principal is None:
+            return self._unknown(section, said)
+        if said or found.conflict:
+            attributes = dict(principal.attributes) | said
+            if found.conflict:
+                attributes["conflict"] = " ".join(found.conflict)
+            principal = replace(principal, attributes=tuple(attributes.items()))
+        if found.conflict and section.conflicts == "deny":
+            message = (
+                f"The {principal.source} and the {found.conflict[0]} of this request name different people or "
+                "tenants. Send only your own, or ask your security team."
+            )
+            return self._deny("identity.conflict", message, principal)
+        if not _enough(found.sources, section):
+            return self._deny("identity.required", _required_message(section), principal)
+        inactive = _inactive(principal, ports.directory)
+        if inactive:
+            message = f"This {inactive} is not active any more. Ask your security team."
+            return self._deny(f"identity.inactive_{inactive}", message, principal)
+        reason = "identity.conflict_strongest" if found.conflict else f"identity.{principal.source}"
+        return Decision(self.name, Action.ALLOW, reason, principal=principal)
+
+    def _unknown(self, section: Identity, said: dict[str, str]) -> Decision:
+        if section.require:
+            return self._deny("identity.required", _required_message(section))
         if section.unknown == "anonymous":
-            nobody = Principal(id="anonymous", tenant="default")
+            nobody = replace(ANONYMOUS, attributes=tuple(said.items())) if said else ANONYMOUS
             return Decision(self.name, Action.ALLOW, "identity.anonymous", principal=nobody)
-        return Decision(
-            self.name,
-            Action.DENY,
+        return self._deny(
             "identity.unknown",
-            message="The gateway does not know who is calling. Ask your security team to register "
-            "your API key or your network.",
+            "The gateway does not know who is calling. Ask your security team to register your certificate, token, "
+            "API key or network.",
         )
 
-
-def identify(client: Client, section: Identity) -> Principal | None:
-    """Return the principal of a client, None if nothing names one."""
-    return _by_header(client, section.header) or _by_key(client, section) or _by_network(client, section)
+    def _deny(self, reason: str, message: str, principal: Principal | None = None) -> Decision:
+        return Decision(self.name, Action.DENY, reason, message=message, principal=principal)
 
 
-def _by_header(client: Client, header: TrustedHeader | None) -> Principal | None:
-    if header is None or not any(_inside(client.address, n) for n in header.trusted_peers):
-        return None
-    user = _one(client, header.name)
-    if not user:
-        return None
-    tenant = _one(client, header.tenant_header) if header.tenant_header else ""
-    roles = _one(client, header.roles_header) if header.roles_header else ""
-    return Principal(
-        id=user,
-        tenant=tenant or "default",
-        roles=tuple(r.strip() for r in roles.split(",") if r.strip()),
-        source="header",
-        confidence=0.9,
+def combine(found: Sequence[Proof], section: Identity, directory: Directory) -> Found:
+    """Make one principal of all proofs. found: the strongest first. Raises ProofRefused for people who are inactive."""
+    if not found:
+        return Found()
+    claims = [proof for proof in found if proof.names_person]
+    best = claims[0] if claims else found[0]
+    for proof in claims or [best]:
+        if proof.person is not None and not proof.person.active:
+            raise ProofRefused(
+                "identity.inactive_person", "This account is not active any more. Ask your security team."
+            )
+    whose = best.tenant, best.id
+    against = [proof for proof in found if proof is not best and _contradicts(proof, best)]
+    agreeing = [proof for proof in claims if (proof.tenant, proof.id) == whose] or [best]
+    roles = dict.fromkeys(role for proof in agreeing for role in proof.roles)
+    facts: dict[str, str] = {}
+    for proof in reversed(agreeing):
+        facts |= dict(proof.facts)
+    if best.person is not None:
+        roles |= dict.fromkeys(best.person.roles)
+        facts |= dict(best.person.attributes)
+    tenant = directory.tenant(best.tenant)
+    if tenant is not None:
+        facts |= {f"tenant.{name}": value for name, value in tenant.attributes}
+    sources = tuple(dict.fromkeys(proof.source for proof in found if proof not in against))
+    facts["sources"] = " ".join(sources)
+    facts |= {f"proof.{proof.source}": proof.id for proof in reversed(found) if proof not in against}
+    principal = Principal(
+        best.id, best.tenant, tuple(roles), tuple(facts.items()), best.source, CONFIDENCE[best.source]
+    )
+    return Found(principal, sources, tuple(dict.fromkeys(proof.source for proof in against)))
+
+
+def _contradicts(proof: Proof, best: Proof) -> bool:
+    """Say whether a proof beside the strongest one speaks against it.
+
+    A key that is shared belongs to a tenant all the same: only that of `default` may be used by others.
+    """
+    if proof.names_person:
+        return (proof.tenant, proof.id) != (best.tenant, best.id)
+    return proof.source == "key" and proof.tenant not in ("default", best.tenant)
+
+
+def _enough(sources: tuple[str, ...], section: Identity) -> bool:
+    if not section.require:
+        return True
+    return any(all(part in sources for part in needed.split("+")) for needed in section.require)
+
+
+def _required_message(section: Identity) -> str:
+    needed = " or ".join(each.replace("+", " and ") for each in section.require)
+    return (
+        f"The policy asks for more proof of who is calling: {needed}. Ask your security team how to get it."
     )
 
 
-def _one(client: Client, name: str) -> str:
-    """Return the value of a header that is there exactly once; a repeated one proves nothing."""
-    values = [value for key, value in client.headers if key == name.lower()]
-    return values[0].strip() if len(values) == 1 else ""
-
-
-def _by_key(client: Client, section: Identity) -> Principal | None:
-    for known in section.keys:
-        if client.credential is not None and known.fingerprint == client.credential:
-            return Principal(known.owner, known.tenant, known.roles, source="key", confidence=0.8)
-    return None
-
-
-def _by_network(client: Client, section: Identity) -> Principal | None:
-    fitting = [n for n in section.networks if _inside(client.address, n.cidr)]
-    if not fitting:
-        return None
-    best = max(fitting, key=lambda n: n.cidr.prefixlen)
-    return Principal(best.principal, best.tenant, best.roles, source="network", confidence=0.4)
-
-
-def _inside(address: str, network: Network) -> bool:
-    try:
-        ip = ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    mapped = ip.ipv4_mapped if isinstance(ip, IPv6Address) else None
-    return (mapped or ip) in network
+def _inactive(principal: Principal, directory: Directory) -> str:
+    tenant = directory.tenant(principal.tenant)
+    return "tenant" if tenant is not None and not tenant.active else ""

@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Principal
-from sallyport.policy.condition import Condition, ConditionError, ConditionInput
+from sallyport.policy.condition import Condition, ConditionError
+from sallyport.policy.inputs import ConditionInput
 from sallyport.policy.limits import Ceilings, Dimension, Limit, Limits, Measure
 from sallyport.stages.asking import input_for
 from sallyport.stages.ledger import (
@@ -69,7 +70,13 @@ class LimitsStage:
             if meter.enforced:
                 return unfit
         given = await input_for(_conditions(section), exchange, ports)
-        rules = [rule for rule in section.rules if rule.when is None or _holds(rule.when, given)]
+        tenant = exchange.principal.tenant if exchange.principal else ""
+        rules = [
+            rule
+            for rule in section.rules
+            if (rule.tenants is None or tenant in rule.tenants)
+            and (rule.when is None or _holds(rule.when, given))
+        ]
         if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
             unfit = unfit or Decision(
                 self.name,

@@ -87,13 +87,15 @@ class Meter(Protocol):
 class Subject:
     """Whom a bearer token speaks of, once its signature, issuer, audience and times have been checked.
 
-    claims: those the policy names, as text; groups: of the claim that holds them.
+    issuer: its exact `iss`. subject: the claim that says who it is. claims: the attributes the policy takes, as
+    text; groups: of the claim that holds them. tenant: "" where neither policy nor token says one.
     """
 
     issuer: str
     subject: str
     claims: tuple[tuple[str, str], ...] = ()
     groups: tuple[str, ...] = ()
+    tenant: str = ""
 
 
 class Tokens(Protocol):
@@ -106,6 +108,10 @@ class Tokens(Protocol):
         """
         ...
 
+    def why_not(self, issuer: str, token: str) -> str:
+        """Return why a token proves nothing, in one fixed word such as `expired`; "" where it proves somebody."""
+        ...
+
 
 class NoTokens:
     """Nobody's token is believed."""
@@ -113,8 +119,16 @@ class NoTokens:
     def subject(self, issuer: str, token: str) -> Subject | None:
         return None
 
+    def why_not(self, issuer: str, token: str) -> str:
+        return "no_issuer"
+
 
 NO_TOKENS = NoTokens()
+
+
+def no_digest(*parts: str) -> str:
+    """Stand in for the gateway's keyed digest where there is no gateway: a scan, a test of a policy."""
+    return "0" * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +138,7 @@ class Ports:
     meter: None where nothing is counted, as in a scan; a stage that needs it then cannot decide.
     directory, tokens: who is who, from memory.
     circumstances: says what surrounds the exchange, the same whenever it is asked.
+    digest: 32 hex digits of values, keyed, the same on every gateway with the same key.
     """
 
     scanner: Scanner
@@ -132,6 +147,7 @@ class Ports:
     circumstances: Callable[[], Circumstances] = Circumstances
     directory: Directory = NOBODY
     tokens: Tokens = NO_TOKENS
+    digest: Callable[..., str] = no_digest
 
 
 class Stage[Section](Protocol):

@@ -1,14 +1,16 @@
 """Anthropic Messages: typed blocks in requests, answers and streams; counts that exclude the cache."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Usage
-from sallyport.wire import fields
+from sallyport.exchange import Operation, Response, Tool, Usage
+from sallyport.wire import declared, fields
 from sallyport.wire.anthropic_blocks import ANSWER, EVENT, PROBLEM, REQUEST
-from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError
 from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import Json
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import Reading, walk
 from sallyport.wire.streams import OpenChannels, SseReader, deltas
 
@@ -39,6 +41,20 @@ _RUNNING = {"text", "thinking", "partial_json", "content"}
 _COUNTS = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens")
 
 
+_SETTINGS = Settings(
+    deep={
+        ("thinking", "type"): "thinking",
+        ("thinking", "budget_tokens"): "thinking_budget",
+        ("output_config", "effort"): "reasoning_effort",
+        ("tool_choice", "disable_parallel_tool_use"): "disable_parallel_tool_use",
+    }
+)
+_PLACES = {
+    **{name: f"/{name}" for name in ("temperature", "top_p", "top_k", "service_tier", "inference_geo")},
+    "max_output_tokens": "/max_tokens",
+}
+
+
 class AnthropicMessages(JsonDialect):
     """POST /v1/messages and /v1/messages/count_tokens."""
 
@@ -47,6 +63,7 @@ class AnthropicMessages(JsonDialect):
     answer = ANSWER
     problem = PROBLEM
     codes = ("type", "code")
+    settings = _SETTINGS
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         fields.require_objects(payload, "messages")
@@ -59,6 +76,12 @@ class AnthropicMessages(JsonDialect):
             for tool in fields.objects(payload, "tools")
         )
         return tuple(name for name in found if name)
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_anthropic(payload)
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _PLACES
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_tokens")

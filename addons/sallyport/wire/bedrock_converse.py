@@ -7,12 +7,13 @@ path. A block is a union: an object with one member, whose name says what it is.
 from collections.abc import Mapping
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Usage
-from sallyport.wire import bedrock_common, fields, leaves
-from sallyport.wire.dialect import Answer, StreamEvent, StreamReader, WireError
+from sallyport.exchange import Operation, Response, Surface, Tool, Usage
+from sallyport.wire import bedrock_common, declared, fields, leaves
+from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
 from sallyport.wire.framestream import FrameStream
 from sallyport.wire.jsondialect import JsonDialect
 from sallyport.wire.jsontext import Json
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Leaf, Reading, Shape, by, walk
 from sallyport.wire.shapes import BASE64, MADE, OPAQUE, PLAIN, TOOL_SCHEMA, WORD, made, plain, said, text
 from sallyport.wire.streams import OpenChannels, deltas
@@ -225,6 +226,31 @@ CHUNK = Shape(
 )
 
 
+_COUNTED = ("input", "converse")
+_WRAPPERS: tuple[tuple[str, ...], ...] = ((), _COUNTED)
+_DEEP = {
+    ("serviceTier", "type"): "service_tier",
+    ("performanceConfig", "latency"): "latency",
+    ("outputConfig", "effort"): "reasoning_effort",
+    ("additionalModelRequestFields", "thinking", "type"): "thinking",
+    ("additionalModelRequestFields", "thinking", "budget_tokens"): "thinking_budget",
+}
+_SETTINGS = Settings(
+    holders=tuple(
+        (*wrapper, *holder)
+        for wrapper in _WRAPPERS
+        for holder in ((), ("inferenceConfig",), ("additionalModelRequestFields",))
+    ),
+    deep={(*wrapper, *path): name for wrapper in _WRAPPERS for path, name in _DEEP.items()},
+)
+_PLACES = {
+    "max_output_tokens": "/inferenceConfig/maxTokens",
+    "temperature": "/inferenceConfig/temperature",
+    "top_p": "/inferenceConfig/topP",
+    "service_tier": "/serviceTier/type",
+}
+
+
 class BedrockConverse(JsonDialect):
     """POST /model/{modelId}/converse and /converse-stream, and /count-tokens for such a body."""
 
@@ -233,6 +259,7 @@ class BedrockConverse(JsonDialect):
     answer = ANSWER
     problem = bedrock_common.PROBLEM
     codes = bedrock_common.CODES
+    settings = _SETTINGS
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         # A prompt resource in the path brings its own messages, so they may be absent.
@@ -243,6 +270,12 @@ class BedrockConverse(JsonDialect):
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return tool_names(payload)
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_converse(fields.get(payload, *_COUNTED) or payload)
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _PLACES
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         configs = (payload.get("inferenceConfig"), payload.get("additionalModelRequestFields"))

@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Usage
+from sallyport.exchange import Operation, Response, Surface, Tool, Usage
 from sallyport.wire import (
     anthropic_blocks,
     anthropic_messages,
     bedrock_common,
     bedrock_converse,
+    declared,
     fields,
     leaves,
     openai_chat,
@@ -26,6 +27,7 @@ from sallyport.wire.framestream import FrameStream
 from sallyport.wire.jsondialect import JsonDialect
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_common import tool_names
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Reading, Shape, by, walk
 from sallyport.wire.shapes import FILE_DATA, MADE, MODEL, PLAIN, WORD, made, text
 from sallyport.wire.streams import OpenChannels, deltas
@@ -139,6 +141,10 @@ class BedrockInvoke(JsonDialect):
     answer = Shape(_A, choose=_answer)
     problem = bedrock_common.PROBLEM
     codes = bedrock_common.CODES
+    settings = Settings(
+        holders=((), *((name,) for name in _CONFIGS)),
+        deep={("thinking", "type"): "thinking", ("thinking", "budget_tokens"): "thinking_budget"},
+    )
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if "messages" in payload:
@@ -146,6 +152,11 @@ class BedrockInvoke(JsonDialect):
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return tool_names(payload.get("tools")) or bedrock_converse.tool_names(payload)
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        if "anthropic_version" in payload:
+            return declared.of_anthropic(payload)
+        return declared.of_openai(payload) + declared.of_converse(payload)
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         found = [fields.limit(payload, *_LIMITS)]

@@ -4,14 +4,16 @@ Source: Cohere API reference v2 and the cohere 7.3.1 SDK. The v1 request members
 v1 stream is not.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Usage
-from sallyport.wire import fields, leaves, openai_common
-from sallyport.wire.dialect import Answer, StreamEvent, StreamReader, WireError
+from sallyport.exchange import Operation, Response, Surface, Tool, Usage
+from sallyport.wire import declared, fields, leaves, openai_common
+from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
 from sallyport.wire.jsondialect import JsonDialect, dump, headers, message
 from sallyport.wire.jsontext import Json
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Reading, Shape, by, walk
 from sallyport.wire.shapes import (
     DOCUMENT_SCHEMA,
@@ -150,6 +152,16 @@ CHUNK = Shape(_A, {**_COUNTS, "delta": _DELTA, "logprobs": _LOGPROBS}, names=Fal
 PROBLEM = Shape(_D, made("id"), names=False)
 
 
+_SETTINGS = Settings(
+    deep={("thinking", "type"): "thinking", ("thinking", "token_budget"): "thinking_budget"},
+    aliases={"p": "top_p", "k": "top_k"},
+)
+_PLACES = {
+    "max_output_tokens": "/max_tokens", "top_p": "/p", "top_k": "/k",
+    **{name: f"/{name}" for name in ("temperature", "seed", "safety_mode")},
+}
+
+
 class CohereV2(JsonDialect):
     """POST /v2/chat, /v2/embed, /v2/rerank."""
 
@@ -158,6 +170,7 @@ class CohereV2(JsonDialect):
     answer = ANSWER
     problem = PROBLEM
     codes = ("code", "type")
+    settings = _SETTINGS
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if "messages" in payload:
@@ -167,6 +180,12 @@ class CohereV2(JsonDialect):
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return openai_common.tool_names(payload.get("tools"))
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_openai(payload)
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _PLACES
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_tokens")

@@ -1,15 +1,15 @@
 """The contract of a dialect: provider bytes to values and back, sans-io.
 
-Laws (tests/wire): edit(body, []) == body; after an edit only the named strings differ; the raw bytes
-of a stream's events, joined, are the bytes that were fed; every cutting of a stream gives the same
-events; reading raises nothing but WireError.
+Laws (tests/wire): edit(body, []) == body; after an edit only the named strings differ, after a change only
+the named settings; the raw bytes of a stream's events, joined, are the bytes that were fed; every cutting
+of a stream gives the same events; reading raises nothing but WireError.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from sallyport.decision import Edit, Refusal
+from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Usage
 
 
@@ -119,6 +119,13 @@ class Dialect(Protocol):
         """Splice edits into the body. Edits of one pointer must not overlap; order is free.
 
         Serves requests and buffered answers alike. Raises WireError for a pointer that names no string.
+        """
+        ...
+
+    def change(self, body: bytes, changes: Sequence[Change]) -> bytes:
+        """Set scalars of a request, those of Request.parameters and Request.unset; all other bytes stay.
+
+        Edits come first: they may give a place its final spelling. Raises WireError where it cannot be done.
         """
         ...
 

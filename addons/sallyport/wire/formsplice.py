@@ -7,7 +7,7 @@ of JSON lines /<part>/content/<line>/... . Offsets are code points.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sallyport.decision import Edit
+from sallyport.decision import Change, Edit
 from sallyport.wire.dialect import WireError
 from sallyport.wire.jsonlines import edit_lines, grouped
 from sallyport.wire.multipart import Part, boundary_in, read_parts
@@ -39,6 +39,20 @@ def edit_form(body: bytes, edits: Sequence[Edit]) -> bytes:
         raise WireError("edit.boundary")
     read_parts(result, boundary)
     return result
+
+
+def set_fields(body: bytes, changes: Sequence[Change]) -> bytes:
+    """Return the form with the contents of fields set. Raises WireError change.pointer, edit.boundary."""
+    parts = read_parts(body, boundary_in(body))
+    edits = []
+    for one in changes:
+        number, _, place = one.at.removeprefix("/").partition("/")
+        if place != "content" or not number.isdecimal() or int(number) >= len(parts):
+            raise WireError("change.pointer")
+        text = decoded(body[slice(*parts[int(number)].content_span)])
+        value = str(one.value).lower() if isinstance(one.value, bool) else str(one.value)
+        edits.append(Edit(one.at, 0, len(text), value))
+    return edit_form(body, edits)
 
 
 def spliced(text: str, edits: Sequence[Edit]) -> str:

@@ -1,17 +1,19 @@
 """Google's generateContent family, on the Gemini API and on Vertex; the model stands in the path."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Usage
-from sallyport.wire import fields
-from sallyport.wire.dialect import StreamEvent, StreamReader, WireError, newer
+from sallyport.exchange import Operation, Response, Tool, Usage
+from sallyport.wire import declared, fields
+from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError, newer
 from sallyport.wire.gemini_parts import ANSWER, CHUNK, PROBLEM, REQUEST
 from sallyport.wire.jsonarray import JsonArrayReader
 from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import Reading, walk
 from sallyport.wire.shapes import snake
 from sallyport.wire.streams import OpenChannels, SseReader, deltas
@@ -49,6 +51,39 @@ _INPUTS = (
 )
 
 
+_WRAPPERS: tuple[tuple[str, ...], ...] = ((), ("generateContentRequest",), ("generate_content_request",))
+_CONFIGS = ("generationConfig", "generation_config")
+_THINKING = {
+    (config, thinking, name): normal
+    for config in _CONFIGS
+    for thinking in ("thinkingConfig", "thinking_config")
+    for name, normal in (
+        *(("thinkingBudget", "thinking_budget"), ("thinking_budget", "thinking_budget")),
+        *(("thinkingLevel", "reasoning_effort"), ("thinking_level", "reasoning_effort")),
+    )
+}
+_SETTINGS = Settings(
+    holders=tuple(
+        (*wrapper, *holder) for wrapper in _WRAPPERS for holder in ((), *((name,) for name in _CONFIGS))
+    ),
+    deep={(*wrapper, *path): normal for wrapper in _WRAPPERS for path, normal in _THINKING.items()},
+    digits=True,
+)
+_PLACES = {
+    "max_output_tokens": "maxOutputTokens",
+    "temperature": "temperature",
+    "top_p": "topP",
+    "top_k": "topK",
+    "n": "candidateCount",
+    "seed": "seed",
+}
+_BY_SPELLING = {
+    "generationConfig": {name: f"/generationConfig/{own}" for name, own in _PLACES.items()},
+    "generation_config": {name: f"/generation_config/{snake(own)}" for name, own in _PLACES.items()},
+}
+"""A second spelling of an object that is there would give the provider two of it."""
+
+
 class GeminiGenerate(JsonDialect):
     """POST .../models/{model}:{generateContent, streamGenerateContent, countTokens, embedContent ...}."""
 
@@ -57,6 +92,7 @@ class GeminiGenerate(JsonDialect):
     answer = ANSWER
     problem = PROBLEM
     codes = ("status", "code")
+    settings = _SETTINGS
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if operation is Operation.CHAT or "contents" in payload:
@@ -74,6 +110,12 @@ class GeminiGenerate(JsonDialect):
                 else:
                     names.append(name)
         return tuple(names)
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_gemini(_inner(payload))
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _BY_SPELLING["generation_config" if "generation_config" in payload else "generationConfig"]
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         return _largest(payload, "maxOutputTokens") or None

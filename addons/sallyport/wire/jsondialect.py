@@ -2,14 +2,15 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sallyport.decision import Edit, Refusal
-from sallyport.exchange import Operation, Request, Response, Surface
-from sallyport.wire import fields, jsonsplice
+from sallyport.decision import Change, Edit, Refusal
+from sallyport.exchange import Operation, Request, Response, Surface, Tool
+from sallyport.wire import fields, jsonset, jsonsplice
 from sallyport.wire.dialect import Answer, Call, StreamReader
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object
 from sallyport.wire.mediatype import require_json
+from sallyport.wire.settings import Settings, absent
 from sallyport.wire.shape import Reading, Shape, walk
 
 MAX_RETRY_AFTER_S = 60
@@ -19,7 +20,7 @@ class JsonDialect(ABC):
     """A dialect whose requests and answers are JSON objects.
 
     request, answer, problem: shapes of a request, an answer, an error body.
-    codes: members of an error that may hold its code, best first.
+    codes: members of an error that may hold its code, best first. settings: where its settings stand.
     """
 
     name: str
@@ -27,6 +28,7 @@ class JsonDialect(ABC):
     answer: Shape
     problem: Shape
     codes: tuple[str, ...] = ("code", "type", "status")
+    settings: Settings = Settings()
 
     def read_request(self, body: bytes, call: Call) -> Request:
         require_json(call.content_type)
@@ -35,6 +37,7 @@ class JsonDialect(ABC):
         reading = walk(payload, self.request)
         self._read_unused_model(payload, call, reading)
         limit, answers = self.limit(payload), self.answers(payload)
+        parameters = self.settings.read(payload)
         return Request(
             provider=call.provider,
             dialect=self.name,
@@ -47,6 +50,9 @@ class JsonDialect(ABC):
             max_output_tokens=None if limit is None else limit * answers,
             previous=self.previous(payload),
             answers=answers,
+            declared=self.declared(payload),
+            parameters=parameters,
+            unset=absent(self.places(payload, call), parameters),
         )
 
     @staticmethod
@@ -68,6 +74,9 @@ class JsonDialect(ABC):
     def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
         return jsonsplice.edit(body, edits)
 
+    def change(self, body: bytes, changes: Sequence[Change]) -> bytes:
+        return jsonset.change(body, changes)
+
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         """An error status serves streams as well: every SDK raises on it before it reads events."""
         return Answer(refusal.status, headers(refusal), dump(self.error(refusal)))
@@ -79,6 +88,14 @@ class JsonDialect(ABC):
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         """Return the names of the tools a request declares."""
         return ()
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        """Return the tools a request declares, with who runs them."""
+        return ()
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        """Return where a setting goes that the body leaves out, by its normal name."""
+        return {}
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         """Return the most tokens that each answer may have, as the request says."""

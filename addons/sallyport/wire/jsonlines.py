@@ -3,12 +3,12 @@
 Blank lines are kept and skipped. Every other line must be one JSON object.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
-from sallyport.decision import Edit
+from sallyport.decision import Change, Edit
 from sallyport.exchange import Attachment, Segment
-from sallyport.wire import jsonsplice
+from sallyport.wire import jsonset, jsonsplice
 from sallyport.wire.dialect import WireError
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.ndjson import lines_of
@@ -66,21 +66,40 @@ def edit_lines(body: bytes, edits: Sequence[Edit]) -> bytes:
     return b"".join((*pieces, body[position:]))
 
 
+def change_lines(body: bytes, changes: Sequence[Change]) -> bytes:
+    """Return the body with settings of its lines changed. Raises WireError as jsonset.change does."""
+    by_line: dict[int, list[Change]] = {}
+    for one in changes:
+        number, at = _numbered(one.at)
+        by_line.setdefault(number, []).append(replace(one, at=at))
+    spans = lines_of(body)
+    pieces: list[bytes] = []
+    position = 0
+    for number in sorted(by_line):
+        if number >= len(spans):
+            raise WireError("edit.pointer", f"/{number}")
+        start, end = spans[number]
+        pieces += (body[position:start], jsonset.change(body[start:end], by_line[number]))
+        position = end
+    return b"".join((*pieces, body[position:]))
+
+
 def grouped(edits: Sequence[Edit]) -> dict[int, list[Edit]]:
     """Return edits by the number their pointers start with, that number taken off.
 
     Raises WireError edit.pointer.
     """
     found: dict[int, list[Edit]] = {}
-    for number, one in _numbered(edits):
-        found.setdefault(number, []).append(one)
+    for one in edits:
+        number, at = _numbered(one.at)
+        found.setdefault(number, []).append(replace(one, at=at))
     return found
 
 
-def _numbered(edits: Sequence[Edit]) -> Iterator[tuple[int, Edit]]:
-    for one in edits:
-        head, slash, rest = one.at.removeprefix("/").partition("/")
-        plain = head.isascii() and head.isdigit() and len(head) < 10 and str(int(head)) == head
-        if not (one.at.startswith("/") and slash and plain):
-            raise WireError("edit.pointer")
-        yield int(head), replace(one, at=f"/{rest}")
+def _numbered(pointer: str) -> tuple[int, str]:
+    """Return the number a pointer starts with, and the pointer behind it. Raises WireError edit.pointer."""
+    head, slash, rest = pointer.removeprefix("/").partition("/")
+    plain = head.isascii() and head.isdigit() and len(head) < 10 and str(int(head)) == head
+    if not (pointer.startswith("/") and slash and plain):
+        raise WireError("edit.pointer")
+    return int(head), f"/{rest}"

@@ -3,15 +3,17 @@
 Source: ollama docs/api.md and the ollama 0.6.3 client, read 2026-11.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Request, Response, Surface, Usage
-from sallyport.wire import fields, leaves, openai_common
+from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
+from sallyport.wire import declared, fields, leaves, openai_common
 from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError
 from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.ndjson import LineReader
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Reading, Shape, by, walk
 from sallyport.wire.shapes import BASE64, DOCUMENT_SCHEMA, MADE, MODEL, PLAIN, WORD, made, plain, text
 from sallyport.wire.streams import OpenChannels, deltas
@@ -101,6 +103,12 @@ LINE = _said(Shape(_A, leaf=leaves.flow), Shape(_R, leaf=leaves.flow))
 PROBLEM = Shape(_D, {}, names=False)
 
 
+_PLACES = {
+    "max_output_tokens": "/options/num_predict",
+    **{name: f"/options/{name}" for name in ("temperature", "top_p", "top_k", "seed")},
+}
+
+
 class OllamaChat(JsonDialect):
     """POST /api/chat, /api/generate, /api/embed, /api/embeddings."""
 
@@ -109,6 +117,7 @@ class OllamaChat(JsonDialect):
     answer = ANSWER
     problem = PROBLEM
     codes = ("code", "type")
+    settings = Settings(holders=((), ("options",)))
 
     def read_request(self, body: bytes, call: Call) -> Request:
         request = super().read_request(body, call)
@@ -125,6 +134,12 @@ class OllamaChat(JsonDialect):
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return openai_common.tool_names(payload.get("tools"))
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_openai(payload)
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _PLACES
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         """Return num_predict; -1 and -2 mean no limit."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from sallyport.decision import Edit, Refusal
+from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Request, Response
 from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
 from sallyport.wire.jsondialect import dump, headers, message
@@ -36,6 +36,12 @@ class Opaque:
         """Return the body: it has no text. Raises WireError (edit.pointer) for any edit."""
         if edits:
             raise WireError("edit.pointer")
+        return body
+
+    def change(self, body: bytes, changes: Sequence[Change]) -> bytes:
+        """Return the body: it has no settings. Raises WireError (change.pointer) for any change."""
+        if changes:
+            raise WireError("change.pointer")
         return body
 
     def ask_usage(self, body: bytes) -> bytes | None:

@@ -5,9 +5,10 @@ Source: OpenAI Batch API reference; one model per file is OpenAI's own rule.
 
 from collections.abc import Mapping, Sequence
 
-from sallyport.decision import Edit, Refusal
-from sallyport.exchange import Operation, Request, Response, Surface
+from sallyport.decision import Change, Edit, Refusal
+from sallyport.exchange import Operation, Parameter, Request, Response, Surface, Tool
 from sallyport.wire import (
+    declared,
     fields,
     openai_chat,
     openai_common,
@@ -17,10 +18,11 @@ from sallyport.wire import (
 )
 from sallyport.wire.dialect import Answer, Call, StreamReader, WireError
 from sallyport.wire.jsondialect import dump, headers
-from sallyport.wire.jsonlines import edit_lines, read_lines, walk_lines
+from sallyport.wire.jsonlines import change_lines, edit_lines, read_lines, walk_lines
 from sallyport.wire.jsontext import Json
 from sallyport.wire.ndjson import LineReader
 from sallyport.wire.openai_chat import ChatEvents
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Shape
 from sallyport.wire.shapes import PLAIN, WORD, made, text
 
@@ -84,6 +86,9 @@ RESULT = Shape(
 )
 
 
+_SETTINGS = Settings(deep={("reasoning", "effort"): "reasoning_effort", ("text", "verbosity"): "verbosity"})
+
+
 class OpenAIBatch:
     """A batch file by itself: sent as JSON lines, or fetched from GET /files/{id}/content."""
 
@@ -102,6 +107,8 @@ class OpenAIBatch:
             attachments=tuple(reading.attachments),
             tools=tools_of(lines),
             answers=max(1, len(lines)),
+            declared=declared_in(lines),
+            parameters=settings_in(lines),
         )
 
     def read_response(self, body: bytes, status: int) -> Response:
@@ -113,6 +120,9 @@ class OpenAIBatch:
 
     def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
         return edit_lines(body, edits)
+
+    def change(self, body: bytes, changes: Sequence[Change]) -> bytes:
+        return change_lines(body, changes)
 
     def ask_usage(self, body: bytes) -> bytes | None:
         return None
@@ -142,3 +152,22 @@ def tools_of(lines: Sequence[tuple[int, dict[str, Json]]]) -> tuple[str, ...]:
         holder = line.get("body", line)
         names |= dict.fromkeys(openai_common.tool_names(fields.get(holder, "tools")))
     return tuple(names)
+
+
+def declared_in(lines: Sequence[tuple[int, dict[str, Json]]]) -> tuple[Tool, ...]:
+    """Return all tools that the lines declare, each once."""
+    found: dict[Tool, None] = {}
+    for _, line in lines:
+        body = line.get("body", line)
+        found |= dict.fromkeys(declared.of_openai(body) if type(body) is dict else ())
+    return tuple(found)
+
+
+def settings_in(lines: Sequence[tuple[int, dict[str, Json]]], prefix: str = "") -> tuple[Parameter, ...]:
+    """Return the settings of every line's request. prefix: of the pointers."""
+    found: list[Parameter] = []
+    for number, line in lines:
+        body = line.get("body")
+        if type(body) is dict:
+            found += _SETTINGS.read(body, f"{prefix}/{number}/body")
+    return tuple(found)

@@ -3,14 +3,15 @@
 Unknown members are read as text and passed on: clouds add reasoning, citations, routing and more.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Usage
-from sallyport.wire import fields, leaves, openai_common
-from sallyport.wire.dialect import StreamEvent, StreamReader
+from sallyport.exchange import Operation, Response, Surface, Tool, Usage
+from sallyport.wire import declared, fields, leaves, openai_common
+from sallyport.wire.dialect import Call, StreamEvent, StreamReader
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Reading, Shape, by, walk
 from sallyport.wire.shapes import (
     BASE64,
@@ -201,6 +202,20 @@ def _chunk() -> Shape:
 CHUNK = _chunk()
 
 
+_PLACES = {
+    "max_output_tokens": "/max_tokens",
+    **{name: f"/{name}" for name in ("temperature", "top_p", "n", "seed", "parallel_tool_calls")},
+}
+_OWN_PLACES = {
+    **_PLACES,
+    "max_output_tokens": "/max_completion_tokens",
+    **{name: f"/{name}" for name in ("store", "service_tier", "reasoning_effort", "verbosity")},
+}
+"""Compatible clouds know max_tokens, and refuse what OpenAI alone has."""
+
+_OPENAI = frozenset({"openai", "azure_openai"})
+
+
 class OpenAIChat(JsonDialect):
     """POST /chat/completions."""
 
@@ -208,6 +223,7 @@ class OpenAIChat(JsonDialect):
     request = REQUEST
     answer = ANSWER
     problem = openai_common.PROBLEM
+    settings = Settings(deep={("reasoning", "effort"): "reasoning_effort", ("thinking", "type"): "thinking"})
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         fields.require_objects(payload, "messages")
@@ -216,6 +232,12 @@ class OpenAIChat(JsonDialect):
         return openai_common.tool_names(payload.get("tools")) + openai_common.tool_names(
             payload.get("functions")
         )
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_openai(payload)
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _OWN_PLACES if call.provider in _OPENAI else _PLACES
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_completion_tokens", "max_tokens")

@@ -1,8 +1,10 @@
 """OpenAI's old text completions; the chunks of a stream are the answer's own shape."""
 
+from collections.abc import Mapping
+
 from sallyport.exchange import Operation, Surface
 from sallyport.wire import fields
-from sallyport.wire.dialect import WireError
+from sallyport.wire.dialect import Call, WireError
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_chat import OpenAIChat
 from sallyport.wire.shape import FREE, Shape
@@ -25,6 +27,12 @@ REQUEST = Shape(
 )
 
 
+_PLACES = {
+    "max_output_tokens": "/max_tokens",
+    **{name: f"/{name}" for name in ("temperature", "top_p", "n", "seed")},
+}
+
+
 class OpenAICompletions(OpenAIChat):
     """POST /completions: prompt is a string, strings, or token ids that nobody here can read."""
 
@@ -37,6 +45,9 @@ class OpenAICompletions(OpenAIChat):
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return ()
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return _PLACES
 
     def answers(self, payload: dict[str, Json]) -> int:
         answers = fields.answers(payload, "n", "best_of")

@@ -6,18 +6,20 @@ Pointers: /<part>/name, /<part>/filename, /<part>/content; below the content of 
 Source: OpenAI API reference: files, uploads, audio, image edits.
 """
 
+import re
 from collections.abc import Sequence
 
-from sallyport.decision import Edit, Refusal
-from sallyport.exchange import Attachment, Request, Response, Segment, Surface, Usage
+from sallyport.decision import Change, Edit, Refusal
+from sallyport.exchange import Attachment, Parameter, Request, Response, Scalar, Segment, Surface, Usage
 from sallyport.wire import fields, jsonsplice, leaves, openai_common
 from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
-from sallyport.wire.formsplice import decoded, edit_form, spliced
+from sallyport.wire.formsplice import decoded, edit_form, set_fields, spliced
 from sallyport.wire.jsondialect import dump, headers
 from sallyport.wire.jsonlines import add_under, read_lines, walk_lines
 from sallyport.wire.jsontext import Json, parse
 from sallyport.wire.multipart import Part, boundary_of, read_parts
-from sallyport.wire.openai_batch import LINE, model_of, tools_of
+from sallyport.wire.openai_batch import LINE, declared_in, model_of, settings_in, tools_of
+from sallyport.wire.settings import ALIASES, KNOWN
 from sallyport.wire.shape import Reading, Shape, walk
 from sallyport.wire.shapes import BASE64, made
 from sallyport.wire.streams import SseReader, deltas
@@ -33,6 +35,7 @@ _JSON_LINES = (
 )
 _LINE_PURPOSES = ("batch", "fine-tune")
 CODES = ("code", "type")
+_NUMBER = re.compile(r"-?[0-9]{1,15}(?:\.[0-9]{1,15})?")
 _YES, _NO = ("true", "1"), ("false", "0", "")
 
 _PIECES = {
@@ -64,9 +67,12 @@ class OpenAIForm:
         values = _values(parts, body)
         reading = Reading()
         lines: list[tuple[int, dict[str, Json]]] = []
+        parameters = _settings(parts, body)
         for number, part in enumerate(parts):
             _read_names(reading, f"/{number}", part)
-            lines += _read_content(reading, f"/{number}/content", part, body, values.get("purpose", ""))
+            found = _read_content(reading, f"/{number}/content", part, body, values.get("purpose", ""))
+            parameters += settings_in(found, f"/{number}/content")
+            lines += found
         return Request(
             provider=call.provider,
             dialect=self.name,
@@ -77,6 +83,8 @@ class OpenAIForm:
             tools=tools_of(lines),
             stream=_stream(values.get("stream", ""), call),
             answers=max(1, len(lines)),
+            declared=declared_in(lines),
+            parameters=tuple(parameters),
         )
 
     def read_response(self, body: bytes, status: int) -> Response:
@@ -101,6 +109,10 @@ class OpenAIForm:
         if body.lstrip().startswith((b"{", b"[")):
             return jsonsplice.edit(body, edits)
         return edit_form(body, edits)
+
+    def change(self, body: bytes, changes: Sequence[Change]) -> bytes:
+        """Set fields of a form. A line of a file in it cannot be changed: raises WireError change.pointer."""
+        return set_fields(body, changes) if changes else body
 
     def ask_usage(self, body: bytes) -> bytes | None:
         return None
@@ -144,6 +156,25 @@ def _values(parts: Sequence[Part], body: bytes) -> dict[str, str]:
                 if part.media_type is None:
                     raise WireError("form.binary", f"/{number}/content") from None
     return found
+
+
+def _settings(parts: Sequence[Part], body: bytes) -> list[Parameter]:
+    """Return the fields that are settings; a form writes numbers and booleans as texts."""
+    found = []
+    for number, part in enumerate(parts):
+        name = ALIASES.get(part.name, part.name)
+        if part.filename is None and name in KNOWN:
+            found.append(Parameter(name, _scalar(body[slice(*part.content_span)]), f"/{number}/content"))
+    return found
+
+
+def _scalar(content: bytes) -> Scalar:
+    text = content.decode("latin-1")
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    if not _NUMBER.fullmatch(text):
+        return text
+    return float(text) if "." in text else int(text)
 
 
 def _read_names(reading: Reading, at: str, part: Part) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Usage
-from sallyport.wire import fields, jsonsplice, leaves, openai_common, openai_items
+from sallyport.exchange import Operation, Response, Surface, Tool, Usage
+from sallyport.wire import declared, fields, jsonsplice, leaves, openai_common, openai_items
 from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json, parse_object
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Leaf, Reading, Shape, by, walk
 from sallyport.wire.shapes import BASE64, MODEL, PLAIN, WORD, made, plain, said, text, words
 from sallyport.wire.streams import OpenChannels, deltas
@@ -171,6 +172,7 @@ class OpenAIRealtime(JsonDialect):
     request = REQUEST
     answer = EVENT
     problem = openai_common.PROBLEM
+    settings = Settings(holders=(("session",), ("response",)))
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if type(payload.get("type")) is not str:
@@ -179,6 +181,10 @@ class OpenAIRealtime(JsonDialect):
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         settings = payload.get("session") or payload.get("response")
         return openai_common.tool_names(fields.get(settings, "tools"))
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        holders = (payload.get("session"), payload.get("response"))
+        return tuple(tool for each in holders if type(each) is dict for tool in declared.of_openai(each))
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         settings = payload.get("session") or payload.get("response")

@@ -1,14 +1,16 @@
 """OpenAI Responses: input items, output items, and a stream that says every text two to four times."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Usage
-from sallyport.wire import fields, openai_common
-from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.exchange import Operation, Response, Tool, Usage
+from sallyport.wire import declared, fields, openai_common
+from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_items import ANSWER, EVENT, REQUEST
+from sallyport.wire.settings import Settings
 from sallyport.wire.shape import Reading, walk
 from sallyport.wire.streams import OpenChannels, SseReader, deltas
 
@@ -45,6 +47,15 @@ _RUNNING = {"delta", "text", "refusal", "arguments", "input", "code", "transcrip
 _IN_ITEM = ("/delta", "/annotation", "/logprobs", "/name")
 
 
+_SETTINGS = Settings(deep={("reasoning", "effort"): "reasoning_effort", ("text", "verbosity"): "verbosity"})
+_HERE = "max_output_tokens temperature top_p store background service_tier truncation parallel_tool_calls"
+SETTABLE = {
+    **{name: f"/{name}" for name in (*_HERE.split(), "max_tool_calls")},
+    "reasoning_effort": "/reasoning/effort",
+    "verbosity": "/text/verbosity",
+}
+
+
 class OpenAIResponses(JsonDialect):
     """POST /responses and its count and compact companions."""
 
@@ -52,6 +63,7 @@ class OpenAIResponses(JsonDialect):
     request = REQUEST
     answer = ANSWER
     problem = openai_common.PROBLEM
+    settings = _SETTINGS
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         # The input may be missing: a stored prompt or conversation can stand in for it.
@@ -65,6 +77,12 @@ class OpenAIResponses(JsonDialect):
         for item in fields.objects(payload, "input"):
             names += openai_common.tool_names(item.get("tools"))
         return names
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return declared.of_openai(payload)
+
+    def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
+        return SETTABLE
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_output_tokens")

@@ -23,6 +23,10 @@ class Durability(StrEnum):
     NORMAL = "normal"
 
 
+class Unreachable(OperatorError):
+    """A database that does not answer, or not now; the same call may work later."""
+
+
 class NotDurable(Exception):
     """Rows an earlier, failed commit may have left behind could not be forced to the disk."""
 
@@ -39,7 +43,7 @@ class Database(Protocol):
         ...
 
     def is_there(self) -> bool:
-        """Say whether there is something to open."""
+        """Say whether there is something to open, and remember what it is for was_replaced."""
         ...
 
     def was_replaced(self) -> bool:
@@ -55,16 +59,26 @@ class Database(Protocol):
         ...
 
 
-def database(url: str | Path, durability: Durability | None, patience_s: float) -> Database:
+def database(
+    url: str | Path,
+    durability: Durability | None,
+    patience_s: float,
+    *,
+    what: str = "audit store",
+    reader_patience_s: float | None = None,
+) -> Database:
     """Return the database of an URL or of a file path.
 
     sqlite:///relative/path, sqlite:////absolute/path, postgresql://user@host/name, each with an optional
     ?durability=full|normal, which the argument overrides. Raises OperatorError for anything else.
+
+    what: what it is called where it is wrong. reader_patience_s: how long a read may be blocked by a server;
+    None leaves it to the server, for people who ask long questions.
     """
     try:
         parsed = make_url(str(url)) if "://" in str(url) else URL.create("sqlite", database=str(url))
     except (ArgumentError, ValueError):
-        raise OperatorError("audit store", "the address is not a database URL", _URL_FORMS) from None
+        raise OperatorError(what, "the address is not a database URL", _URL_FORMS) from None
     wanted = str(parsed.query.get("durability", Durability.FULL))
     parsed = parsed.difference_update_query(["durability"])
     shown = parsed.render_as_string(hide_password=True)
@@ -73,16 +87,17 @@ def database(url: str | Path, durability: Durability | None, patience_s: float) 
             durability = Durability(wanted)
         except ValueError:
             raise OperatorError(
-                f"audit store {shown}", "durability is neither full nor normal", "Write ?durability=full."
+                f"{what} {shown}", "durability is neither full nor normal", "Write ?durability=full."
             ) from None
     backend = parsed.drivername.partition("+")[0]
     if backend == "sqlite":
         if not parsed.database or parsed.database == ":memory:":
-            raise OperatorError(f"audit store {shown}", "an audit in memory proves nothing", _URL_FORMS)
+            raise OperatorError(f"{what} {shown}", "what is kept in memory proves nothing", _URL_FORMS)
         return Sqlite(Path(parsed.database), durability, patience_s)
     if backend in ("postgresql", "postgres"):
-        return Postgres(parsed.set(drivername="postgresql+psycopg"), durability, patience_s)
-    raise OperatorError(f"audit store {shown}", f"{backend} is no known database", _URL_FORMS)
+        server = parsed.set(drivername="postgresql+psycopg")
+        return Postgres(server, durability, patience_s, reader_patience_s, what)
+    raise OperatorError(f"{what} {shown}", f"{backend} is no known database", _URL_FORMS)
 
 
 _URL_FORMS = "Use sqlite:////path/to/audit.db, postgresql://user@host/database, or the path of a file."
@@ -127,7 +142,8 @@ class Sqlite:
         self._identity = self._find()
 
     def is_there(self) -> bool:
-        return self._find() is not None
+        self._identity = self._find()
+        return self._identity is not None
 
     def was_replaced(self) -> bool:
         return self._find() != self._identity
@@ -166,42 +182,35 @@ class Postgres:
     Waiting ends on this side too, because a stopped server keeps no time-out.
     """
 
-    def __init__(self, url: URL, durability: Durability, patience_s: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        durability: Durability,
+        patience_s: float,
+        reader_patience_s: float | None = None,
+        what: str = "audit store",
+    ) -> None:
         try:
             import psycopg
         except ImportError:
             raise OperatorError(
-                "audit store",
+                what,
                 "the PostgreSQL driver is not installed",
                 "Install sallyport[postgres].",
                 exit_code=3,
             ) from None
 
-        class Impatient(psycopg.Connection[Any]):
-            """Closes itself when the server does not answer in time."""
-
-            def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-                try:
-                    return super().wait(gen, interval, patience_s if timeout is None else timeout)
-                except psycopg.OperationalError:
-                    if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
-                        self.pgconn.finish()
-                    raise
-
         self.name = url.render_as_string(hide_password=True)
-        url = url.update_query_dict({"connect_timeout": "2", "application_name": "sallyport-audit"})
+        program = f"sallyport-{what.partition(' ')[0]}"
+        url = url.update_query_dict({"connect_timeout": "2", "application_name": program})
         self.writer = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)
         self.reader = create_engine(url, hide_parameters=True)
-        patience_ms = max(1, int(patience_s * 1000))
-
-        @event.listens_for(self.writer, "do_connect")
-        def connect(_: object, __: object, args: list[Any], options: dict[str, Any]) -> Any:
-            return Impatient.connect(*args, **options)
+        _hurry(self.writer, psycopg, patience_s)
+        if reader_patience_s is not None:
+            _hurry(self.reader, psycopg, reader_patience_s)
 
         @event.listens_for(self.writer, "connect")
         def prepare(connection: Any, _: object) -> None:
-            connection.execute(f"SET statement_timeout = {patience_ms}")
-            connection.execute(f"SET idle_in_transaction_session_timeout = {patience_ms * 5}")
             (confirms,) = connection.execute("SELECT current_setting('synchronous_commit')").fetchone()
             if durability is Durability.NORMAL:
                 connection.execute("SET synchronous_commit = off")
@@ -223,3 +232,30 @@ class Postgres:
 
     def settle(self) -> None:
         """PostgreSQL panics when an fsync fails; what it shows after a restart is on its disk."""
+
+
+def _hurry(engine: Engine, psycopg: Any, patience_s: float) -> None:
+    """Let no statement of an engine wait longer, whether the server is slow or silent."""
+
+    class Impatient(psycopg.Connection):  # type: ignore[misc]
+        """Closes itself when the server does not answer in time."""
+
+        def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+            try:
+                return super().wait(gen, interval, patience_s if timeout is None else timeout)
+            except psycopg.OperationalError:
+                if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.ACTIVE:
+                    self.pgconn.finish()
+                raise
+
+    patience_ms = max(1, int(patience_s * 1000))
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_: object, __: object, args: list[Any], options: dict[str, Any]) -> Any:
+        return Impatient.connect(*args, **options)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _: object) -> None:
+        connection.execute(f"SET statement_timeout = {patience_ms}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {patience_ms * 5}")
+        connection.commit()

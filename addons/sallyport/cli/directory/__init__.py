@@ -1,0 +1,1 @@
+"""`sallyport directory`: who is who, by hand and by import; and who may read whose events."""

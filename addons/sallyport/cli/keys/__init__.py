@@ -1,0 +1,1 @@
+"""`sallyport keys`: which credentials are in use, whose they are, and gateway keys in place of real ones."""

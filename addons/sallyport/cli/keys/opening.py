@@ -1,0 +1,84 @@
+"""Keys and credentials in the directory of a gateway, changed together with their audit events."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from sqlalchemy import Connection
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.store import add_within
+from sallyport.cli.audit import moment
+from sallyport.cli.directory.opening import opened_for_change
+from sallyport.cli.operator import operator
+from sallyport.errors import OperatorError
+from sallyport.state.directory.keys import KeyRecord, find_key
+
+
+@contextmanager
+def changing_keys(store: str | None, confdir: Path | None) -> Iterator[Connection]:
+    """Open one change of the directory. Raises OperatorError."""
+    with opened_for_change(store, confdir) as opened, opened.change() as connection:
+        yield connection
+
+
+def note(
+    connection: Connection,
+    reason: str,
+    detail: str,
+    *,
+    tenant: str = "",
+    fingerprint: str = "",
+    provider: str = "",
+) -> None:
+    """Put the event of a change into the audit, in the transaction of the change. detail: the act, `issued`."""
+    event = Event(
+        kind=EventKind.DIRECTORY_CHANGED,
+        gateway="cli",
+        principal=operator(),
+        tenant=tenant,
+        source="operator",
+        credential=fingerprint,
+        provider=provider,
+        stage="directory",
+        reason=reason,
+        detail=detail,
+    )
+    add_within(connection, [event])
+
+
+def note_key(connection: Connection, record: KeyRecord, detail: str) -> None:
+    """Put the event of a changed key into the audit."""
+    key = record.key
+    note(connection, "directory.keys", detail, tenant=key.tenant, fingerprint=key.fingerprint)
+
+
+def listed_key(connection: Connection, named: str) -> KeyRecord:
+    """Return the key of an id or fingerprint. Raises OperatorError where there is none."""
+    found = find_key(connection, named)
+    if found is None:
+        raise OperatorError(
+            "KEY", "no key in the directory has this id or fingerprint", "See: sallyport keys list"
+        )
+    return found
+
+
+def time_to_come(option: str, text: str, now: datetime) -> datetime | None:
+    """Return the time an option names: from now on, or a time of ISO 8601; None for `never`."""
+    if text.strip().lower() == "never":
+        return None
+    todo = "Write 12h, 30d, a UTC time such as 2027-01-31, or never"
+    try:
+        named = moment(text, now)
+        end = now + (now - named) if text.strip()[-1:] in "smhdw" else named
+    except (OperatorError, OverflowError):
+        raise OperatorError(option, "it is no time to come", todo) from None
+    if end <= now:
+        raise OperatorError(option, "it is over already", todo)
+    return end
+
+
+def now() -> datetime:
+    """Return the present in UTC."""
+    return datetime.now(UTC)

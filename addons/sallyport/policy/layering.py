@@ -1,0 +1,166 @@
+"""A tenant's own file, laid over the company's policy. What it says can only make the policy stricter.
+
+Each section has its own sense of stricter. Access is asked twice: first the company's section, then the
+tenant's, and either may refuse. Limits of a tenant stand beside the company's, for its principals alone. Of
+secrets, masking and injection the keys that a tenant's file writes take the place of the company's; one that
+is milder is an error with its line, unless the company lists the section in `tenants.may_loosen`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sallyport.decision import Mode, Severity
+from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.limits import Limit
+from sallyport.policy.problems import Problem
+from sallyport.policy.sections import Injection, Masking, MaskOperator, Policy, Secrets, mode_of
+from sallyport.policy.source import At, Source, dotted
+from sallyport.policy.vocabulary import Section, StageSection
+
+
+class TenantLimits(Section):
+    """Limits for the principals of a tenant, beside the company's."""
+
+    rules: tuple[Limit, ...] = Field(default=(), description="As `limits.rules`.")
+
+
+class TenantFile(Section):
+    """What a tenant may write. Keys that are left out are the company's."""
+
+    version: Literal[1] = Field(description="Version of this format; 1.")
+    access: Access | None = Field(default=None, description="Asked after the company's; either may refuse.")
+    limits: TenantLimits | None = Field(default=None, description="Further limits.")
+    secrets: Secrets | None = Field(default=None, description="Credentials in prompts.")
+    masking: Masking | None = Field(default=None, description="Personal data in prompts.")
+    injection: Injection | None = Field(default=None, description="Hostile instructions in prompts.")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What a tenant's file makes of the company's sections. access: asked after the company's, None for none."""
+
+    access: Access | None
+    limits: tuple[Limit, ...]
+    sections: Mapping[str, StageSection]
+
+
+def layer(company: Policy, tenant: str, file: TenantFile, source: Source) -> tuple[Layer, list[Problem]]:
+    """Return a tenant's layer, and what is milder in it than the company allows."""
+    loosened = company.tenants.may_loosen
+    sections: dict[str, StageSection] = {}
+    problems: list[Problem] = []
+    for name, order in _STRICTER.items():
+        theirs: StageSection | None = getattr(file, name)
+        if theirs is None:
+            continue
+        ours: StageSection = getattr(company, name)
+        if name not in loosened:
+            for key in _milder(company, ours, theirs, order):
+                at: At = (name, key)
+                what, todo = _why(key, order)
+                problems.append(Problem(source.where(at), dotted(at), what, todo))
+        sections[name] = _laid_over(ours, theirs)
+    limits = () if file.limits is None else file.limits.rules
+    access = None if file.access is None else _own_access(tenant, file.access)
+    if access is not None and "access" in loosened:
+        # Asked instead of the company's, not after it.
+        sections["access"], access = access, None
+    return Layer(access, tuple(_own_limit(tenant, rule) for rule in limits), sections), problems
+
+
+def _own_access(tenant: str, access: Access) -> Access:
+    rules: list[AccessRule] = [_named(tenant, rule) for rule in access.rules]
+    return access.model_copy(update={"rules": tuple(rules)})
+
+
+def _own_limit(tenant: str, rule: Limit) -> Limit:
+    return _named(tenant, rule).model_copy(update={"tenants": (tenant,)})
+
+
+def _named[Rule: (AccessRule, Limit)](tenant: str, rule: Rule) -> Rule:
+    return rule.model_copy(update={"id": f"{tenant}.{rule.id}"})
+
+
+def _laid_over(ours: StageSection, theirs: StageSection) -> StageSection:
+    """Return the company's section with the keys that the tenant wrote."""
+    written = {key: getattr(theirs, key) for key in theirs.model_fields_set}
+    if isinstance(ours, Masking) and "entities" in written:
+        written["entities"] = {**ours.entities, **written["entities"]}
+    return ours.model_copy(update=written)
+
+
+def _milder(
+    company: Policy, ours: StageSection, theirs: StageSection, order: Mapping[str, "_Order"]
+) -> Iterator[str]:
+    for key in sorted(theirs.model_fields_set):
+        if key == "mode":
+            enforced = mode_of(company, ours) is Mode.ENFORCE
+            if enforced and mode_of(company, theirs) is Mode.OBSERVE:
+                yield key
+        elif key not in order or not order[key](getattr(ours, key), getattr(theirs, key), ours):
+            yield key
+
+
+def _why(key: str, order: Mapping[str, "_Order"]) -> tuple[str, str]:
+    if key == "mode" or key in order:
+        what = "this is milder than the company's policy, and a tenant can only tighten it"
+        return what, "Make it stricter, leave it out, or have the section listed in tenants.may_loosen."
+    return "this is the company's to set for all tenants", "Leave it out."
+
+
+type _Order = Callable[[Any, Any, Any], bool]
+"""Says whether a tenant's value is at least as strict as the company's: (company's, tenant's, company's section)."""
+
+_OPERATORS = (
+    MaskOperator.ALLOW,
+    MaskOperator.PLACEHOLDER,
+    MaskOperator.HASH,
+    MaskOperator.REDACT,
+    MaskOperator.DENY,
+)
+_SEVERITIES = list(Severity)
+
+
+def _low(ours: float, theirs: float, _: object) -> bool:
+    return theirs <= ours
+
+
+def _fewer(ours: tuple[object, ...], theirs: tuple[object, ...], _: object) -> bool:
+    return all(exclusion in ours for exclusion in theirs)
+
+
+def _operators(_: object, theirs: Mapping[str, MaskOperator], section: Masking) -> bool:
+    return all(_not_milder(section.operator(entity), operator) for entity, operator in theirs.items())
+
+
+def _unlisted(ours: MaskOperator, theirs: MaskOperator, _: object) -> bool:
+    return _not_milder(ours, theirs)
+
+
+def _not_milder(ours: MaskOperator, theirs: MaskOperator) -> bool:
+    return _OPERATORS.index(theirs) >= _OPERATORS.index(ours)
+
+
+_STRICTER: Mapping[str, Mapping[str, _Order]] = {
+    "secrets": {
+        "action": lambda ours, theirs, _: theirs in ("deny", ours),
+        "min_severity": lambda ours, theirs, _: _SEVERITIES.index(theirs) <= _SEVERITIES.index(ours),
+        "exclusions": _fewer,
+    },
+    "masking": {
+        "entities": _operators,
+        "unlisted": _unlisted,
+        "min_score": _low,
+        "exclusions": _fewer,
+    },
+    "injection": {
+        "action": lambda ours, theirs, _: True,
+        "threshold": _low,
+        "surfaces": lambda ours, theirs, _: set(ours) <= set(theirs),
+        "exclusions": _fewer,
+    },
+}
+"""By section: the keys a tenant may write, and when its value is at least as strict."""

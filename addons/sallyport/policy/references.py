@@ -1,0 +1,183 @@
+"""Names in a policy that nothing in it knows: misspelt roles, providers, tenants; definitions that no rule uses.
+
+What may come from elsewhere (roles from the directory, a token or a header) is only doubted, never an error.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.catalogue import Catalogue
+from sallyport.policy.condition import Condition
+from sallyport.policy.globs import Globs
+from sallyport.policy.identity import KeyOwner, NetworkOwner
+from sallyport.policy.problems import nearest
+from sallyport.policy.sections import Policy
+from sallyport.policy.source import At, Source, dotted
+
+_QUOTED = r"""(?:'([^'\\\n]*)'|"([^"\\\n]*)")"""
+_IN_LIST = re.compile(
+    rf"{_QUOTED}\s+in\s+(principal\.roles|client\.networks|data\.classes|request\.consents)(?![\w.])"
+)
+_COMPARED = re.compile(rf"(?<![\w.])(request\.(?:provider|purpose)|principal\.tenant)\s*[!=]=\s*{_QUOTED}")
+_KIND = {
+    "principal.roles": "role",
+    "client.networks": "network",
+    "data.classes": "data class",
+    "request.consents": "consent",
+    "request.provider": "provider",
+    "request.purpose": "purpose",
+    "principal.tenant": "tenant",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A name that is probably not meant so. where: file:line:column; key: dotted path; says: one sentence."""
+
+    where: str
+    key: str
+    says: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: note: {self.key}: {self.says}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """A name where it is used. kind: role, network, tenant, ..."""
+
+    at: At
+    kind: str
+    name: str
+
+
+def doubts(policy: Policy, catalogue: Catalogue, source: Source) -> Iterator[Doubt]:
+    """Yield what is doubtful in a company's policy. source: its file."""
+    known = _known(policy, policy.access, catalogue)
+    used = [*_in_access(policy.access), *_in_limits(policy)]
+    yield from _unknown(used, known, source)
+    yield from _unused(policy.access, used, source)
+
+
+def tenant_doubts(policy: Policy, own: Access, catalogue: Catalogue, source: Source) -> Iterator[Doubt]:
+    """Yield what is doubtful in the access section of a tenant's file. policy: the company's."""
+    used = list(_in_access(own))
+    yield from _unknown(used, _known(policy, own, catalogue), source)
+    yield from _unused(own, used, source)
+
+
+def _known(policy: Policy, access: Access, catalogue: Catalogue) -> Mapping[str, frozenset[str]]:
+    """Return by kind the names that are defined; of roles and tenants those that the files speak of."""
+    identity = policy.identity
+    owners: tuple[KeyOwner | NetworkOwner, ...] = (*identity.keys, *identity.networks)
+    certified, proxied = identity.certificate_owners, identity.proxy_users
+    roles = [role for owner in owners for role in owner.roles]
+    roles += (*certified.roles, *proxied.roles)
+    tenants = {"default", *policy.tenants.files, *(owner.tenant for owner in owners)}
+    tenants |= {tenant for tenant in (certified.tenant, proxied.tenant) if tenant}
+    for issuer in identity.tokens:
+        roles += issuer.roles
+        tenants |= {issuer.tenant} if issuer.tenant else set()
+        if issuer.groups is not None:
+            roles += [role for listed in issuer.groups.roles.values() for role in listed]
+    return {
+        "role": frozenset(roles),
+        "tenant": frozenset(tenants),
+        "network": frozenset(network.name for network in access.networks),
+        "data class": frozenset(each.name for each in access.data_classes),
+        "purpose": frozenset(access.purpose.allow if access.purpose is not None else ()),
+        "consent": frozenset(access.consents.allow if access.consents is not None else ()),
+        "provider": frozenset(provider.name for provider in catalogue),
+    }
+
+
+_ELSEWHERE = {
+    "role": "a directory, token or header has to give it",
+    "tenant": "a directory, token or header has to give it",
+}
+
+
+def _unknown(used: list[_Named], known: Mapping[str, frozenset[str]], source: Source) -> Iterator[Doubt]:
+    told: set[tuple[str, str]] = set()
+    for each in used:
+        names = known[each.kind]
+        if (each.kind, each.name) in told or each.name in names:
+            continue
+        if any(c in each.name for c in "*?[") and not names.isdisjoint(
+            n for n in names if n in Globs((each.name,))
+        ):
+            continue
+        told.add((each.kind, each.name))
+        near = nearest(each.name, names)
+        if near is None and each.kind in _ELSEWHERE and any(c in each.name for c in "*?["):
+            continue
+        cure = f"did you mean `{near}`?" if near else _ELSEWHERE.get(each.kind, "nothing defines it.")
+        says = f"no {each.kind} of this name is known here ({each.name}); {cure.removesuffix('.')}"
+        yield Doubt(source.where(each.at), dotted(each.at), says if says.endswith("?") else f"{says}.")
+
+
+def _unused(access: Access, used: list[_Named], source: Source) -> Iterator[Doubt]:
+    spoken = {(each.kind, each.name) for each in used}
+    for key, kind, names in (
+        ("networks", "network", [n.name for n in access.networks]),
+        ("data_classes", "data class", [c.name for c in access.data_classes]),
+    ):
+        read = "client.networks" if kind == "network" else "data.classes"
+        if any(rule.when is not None and rule.when.reads(read) for rule in access.rules):
+            continue  # a condition may look at all of them
+        for index, name in enumerate(names):
+            if (kind, name) not in spoken:
+                at: At = ("access", key, index)
+                yield Doubt(source.where(at), dotted(at), f"no rule uses this {kind} ({name}).")
+
+
+_LISTS: Mapping[str, str] = {
+    "roles": "role",
+    "tenants": "tenant",
+    "networks": "network",
+    "data_classes": "data class",
+    "purposes": "purpose",
+    "providers": "provider",
+}
+
+
+def _in_access(access: Access) -> Iterator[_Named]:
+    for index, rule in enumerate(access.rules):
+        yield from _in_rule(rule, ("access", "rules", index))
+    for index, bound in enumerate(access.residency.rules):
+        at: At = ("access", "residency", "rules", index)
+        for key in ("tenants", "data_classes"):
+            for place, name in enumerate(getattr(bound, key) or ()):
+                yield _Named((*at, key, place), _LISTS[key], name)
+
+
+def _in_rule(rule: AccessRule, at: At) -> Iterator[_Named]:
+    for key, kind in _LISTS.items():
+        for place, name in enumerate(getattr(rule, key) or ()):
+            yield _Named((*at, key, place), kind, name)
+    if rule.when is not None:
+        yield from _in_condition(rule.when, (*at, "when"))
+
+
+def _in_limits(policy: Policy) -> Iterator[_Named]:
+    for index, limit in enumerate(policy.limits.rules):
+        at: At = ("limits", "rules", index)
+        for place, name in enumerate(limit.tenants or ()):
+            yield _Named((*at, "tenants", place), "tenant", name)
+        for number, tier in enumerate(limit.tiers):
+            for key in ("role", "tenant"):
+                said = getattr(tier, key)
+                if said is not None:
+                    yield _Named((*at, "tiers", number, key), key, said)
+        if limit.when is not None:
+            yield from _in_condition(limit.when, (*at, "when"))
+
+
+def _in_condition(condition: Condition, at: At) -> Iterator[_Named]:
+    for single, double, listed in _IN_LIST.findall(condition.source):
+        yield _Named(at, _KIND[listed], single or double)
+    for compared, single, double in _COMPARED.findall(condition.source):
+        if single or double:
+            yield _Named(at, _KIND[compared], single or double)

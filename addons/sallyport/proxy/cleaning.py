@@ -1,0 +1,119 @@
+"""Answers without the real credential: what a provider quotes of it is starred out before the client reads it.
+
+Looked for is the credential itself, however it is spelt: as it is, percent-encoded, with slashes escaped as in
+JSON; in errors also any eight characters of it in a row. Replacements are as long as what they replace, so that
+no length and no frame changes.
+"""
+
+from urllib.parse import quote
+
+from mitmproxy import http
+
+from sallyport.proxy.stream import Step, Tap
+from sallyport.wire.coding import decode_body
+
+FRAGMENT_CHARS = 8
+"""A row this long of a credential in an error is no accident."""
+
+MAX_FRAGMENT_BYTES = 64 * 1024
+
+
+class Cleaner:
+    """Takes one credential out of one answer, given whole or in pieces."""
+
+    def __init__(self, credential: str) -> None:
+        raw = credential.encode("ascii")
+        spellings = {raw, quote(credential, safe="").encode(), raw.replace(b"/", b"\\/")}
+        self._raw = raw
+        self._spellings = tuple(sorted(spellings, key=len, reverse=True))
+        self._firsts = frozenset(s[:1] for s in spellings)
+        self._held = b""
+        self.found = 0
+
+    def whole(self, data: bytes) -> bytes:
+        """Return the data without the credential."""
+        for spelling in self._spellings:
+            if spelling in data:
+                self.found += data.count(spelling)
+                data = data.replace(spelling, b"*" * len(spelling))
+        return data
+
+    def error(self, data: bytes) -> bytes:
+        """Return the body of an error without the credential and without pieces of it."""
+        data = self.whole(data)
+        if len(data) > MAX_FRAGMENT_BYTES:
+            return data
+        covered = bytearray(data)
+        for start in range(len(self._raw) - FRAGMENT_CHARS + 1):
+            piece = self._raw[start : start + FRAGMENT_CHARS]
+            at = data.find(piece)
+            while at >= 0:
+                self.found += 1
+                covered[at : at + FRAGMENT_CHARS] = b"*" * FRAGMENT_CHARS
+                at = data.find(piece, at + 1)
+        return bytes(covered)
+
+    def feed(self, data: bytes) -> bytes:
+        """Return what of a stream is clean; an end that may be the beginning of the credential waits."""
+        data = self.whole(self._held + data)
+        keep = self._beginning(data)
+        self._held = data[len(data) - keep :]
+        return data[: len(data) - keep]
+
+    def end(self) -> bytes:
+        """Return what waited, which was not the credential after all."""
+        held, self._held = self._held, b""
+        return held
+
+    def _beginning(self, data: bytes) -> int:
+        """Return how many bytes at the end of the data a spelling begins with."""
+        longest = len(self._spellings[0]) - 1
+        for at in range(max(0, len(data) - longest), len(data)):
+            if data[at : at + 1] in self._firsts:
+                tail = data[at:]
+                if any(len(tail) < len(s) and s.startswith(tail) for s in self._spellings):
+                    return len(tail)
+        return 0
+
+
+class CleanTap:
+    """A tap behind which nothing of the credential comes out."""
+
+    def __init__(self, tap: Tap, cleaner: Cleaner) -> None:
+        self._tap = tap
+        self._cleaner = cleaner
+
+    def feed(self, data: bytes) -> Step:
+        return self._cleaned(self._tap.feed(data))
+
+    def end(self) -> Step:
+        step = self._cleaned(self._tap.end())
+        return Step([*step.out, self._cleaner.end()], step.finish)
+
+    def broken(self) -> Step:
+        """What waited may be half of the credential; it stays here."""
+        return Step([self._cleaner.whole(b"".join(self._tap.broken().out))], finish=True)
+
+    def _cleaned(self, step: Step) -> Step:
+        out = [self._cleaner.feed(b"".join(step.out))]
+        return Step([*out, self._cleaner.end()] if step.finish else out, step.finish)
+
+
+def clean_head(response: http.Response, cleaner: Cleaner) -> None:
+    """Take the credential out of headers, trailers and the reason phrase."""
+    for fields in (response.headers, response.trailers):
+        if fields is not None:
+            fields.fields = tuple((cleaner.whole(k), cleaner.whole(v)) for k, v in fields.fields)
+    response.data.reason = cleaner.whole(response.data.reason)
+
+
+def clean_body(response: http.Response, cleaner: Cleaner, limit_bytes: int) -> None:
+    """Take the credential out of a whole body. Raises WireError for one whose coding cannot be undone."""
+    raw = response.raw_content or b""
+    body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit_bytes)
+    clean = cleaner.error(body) if response.status_code >= 400 else cleaner.whole(body)
+    if clean == body:
+        return
+    response.headers.pop("content-encoding", None)
+    response.raw_content = clean
+    response.headers["content-length"] = str(len(clean))

@@ -1,0 +1,275 @@
+"""A call made of given facts: provider, host, endpoint and request as the gateway would have read them."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from sallyport.exchange import (
+    Attachment,
+    Certificate,
+    Client,
+    Exchange,
+    KeyForm,
+    Operation,
+    Parameter,
+    Request,
+    Segment,
+    Surface,
+    Tool,
+    ToolKind,
+)
+from sallyport.policy.access import Access
+from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
+from sallyport.policy.hosts import HostError
+from sallyport.policy.problems import Wrong, nearest
+from sallyport.policy.sections import Policy
+from sallyport.rehearsal.given import Given
+from sallyport.stages.directory import Directory, KeyKind
+from sallyport.stages.places import HEADER
+from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialects import DIALECTS
+
+_HOLE = re.compile(r"\{([a-z_]+)\}")
+_UNKNOWN = Endpoint("opaque", Operation.OPAQUE, None, None, "(unknown)")
+_SMALL = (b"{}", b'{"model":"m","messages":[]}', b'{"contents":[]}', b'{"model":"m","input":[]}')
+"""Bodies that say next to nothing, one for each shape there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call. request_bytes: of its body, guessed where none was given."""
+
+    exchange: Exchange
+    request_bytes: int
+
+
+def called(
+    given: Given,
+    policy: Policy,
+    catalogue: Catalogue,
+    directory: Directory,
+    extra: tuple[tuple[str, str], ...] = (),
+) -> Called:
+    """Make a call of facts. extra: headers beside the given ones.
+
+    Raises Wrong, with the fact it is about, where they name something that there is not.
+    """
+    provider = catalogue.named(given.provider)
+    if provider is None:
+        near = nearest(given.provider, (p.name for p in catalogue))
+        todo = f"Did you mean `{near}`?" if near else "Take a name of `request.provider`, such as openai"
+        raise Wrong("the catalogue has no such provider", todo, ("provider",))
+    endpoint = _endpoint(provider, given)
+    host = _host(provider, given, catalogue)
+    request, size = (
+        _read(given, provider, endpoint) if given.body is not None else _stated(given, provider, endpoint)
+    )
+    region = given.region or policy.access.residency.region(host)
+    if not region:
+        region = provider.regions.of(host, dict(endpoint.captured), request.model)
+    headers = (*_headers(given, policy), *extra)
+    request = replace(
+        request,
+        region=region,
+        endpoint=f"{endpoint.method} {endpoint.template}".strip(),
+        segments=(*request.segments, *_texts(headers, policy)),
+    )
+    exchange = Exchange(
+        id="rehearsal",
+        conversation="rehearsal",
+        received_at=given.at,
+        host=host,
+        client=_client(given, headers, directory),
+        request=request,
+    )
+    return Called(exchange, size)
+
+
+# -- provider and endpoint -----------------------------------------------------------------------------
+
+
+def _endpoint(provider: Provider, given: Given) -> Endpoint:
+    if given.endpoint is not None:
+        method, _, target = given.endpoint.partition(" ")
+        found = provider.resolve(method, _filled(target, given))
+        if isinstance(found, Endpoint):
+            if given.operation not in (None, found.operation):
+                what = f"this endpoint has the operation {found.operation}"
+                raise Wrong(what, "Leave one of the two out", ("operation",))
+            return found
+        if " /" not in given.endpoint:
+            raise Wrong("this is no endpoint", "Write it as POST /v1/responses", ("endpoint",))
+        return _UNKNOWN
+    if given.operation is Operation.OPAQUE:
+        return _UNKNOWN
+    wanted = given.operation or Operation.CHAT
+    for method, template, operation in provider.routes.listed:
+        if operation is wanted:
+            found = provider.resolve(method, _filled(template, given))
+            if isinstance(found, Endpoint):
+                return found
+    raise Wrong(
+        f"{provider.name} has no endpoint for the operation {wanted}",
+        "Take another operation or provider, or give `endpoint`",
+        ("operation",) if given.operation else ("provider",),
+    )
+
+
+def _filled(template: str, given: Given) -> str:
+    model = (given.model or "model-1").replace(":", "%3A").replace("/", "%2F")
+    values = {
+        "model": given.model or "model-1",
+        "deployment": given.model or "model-1",
+        "bedrock_model": model,
+        "location": given.region or "us-central1",
+    }
+    return _HOLE.sub(lambda hole: values.get(hole[1], "x1"), template)
+
+
+def _host(provider: Provider, given: Given, catalogue: Catalogue) -> str:
+    if given.host is None:
+        return sample_host(provider.hosts[0], given.region)
+    host = given.host.lower()
+    try:
+        whose = catalogue.provider(host)
+    except HostError:
+        whose = None
+    if whose is not provider:
+        raise Wrong(
+            f"this is no host of {provider.name}", f"Its hosts are {', '.join(provider.hosts[:4])}", ("host",)
+        )
+    return host
+
+
+def sample_host(pattern: str, region: str | None = None) -> str:
+    """Return a host that a pattern of the catalogue matches."""
+    named = re.sub(r"\{(?:region|location)\}", region or "us-east-1", pattern.replace("*.", "x.", 1))
+    return _HOLE.sub("x", named)
+
+
+# -- request -------------------------------------------------------------------------------------------
+
+
+def _read(given: Given, provider: Provider, endpoint: Endpoint) -> tuple[Request, int]:
+    """Let the endpoint's dialect read the body that is given."""
+    body = json.dumps(given.body).encode()
+    call = Call(provider.name, endpoint.operation, endpoint.model or given.model, endpoint.stream)
+    if endpoint.model is None and given.body is not None and "model" in given.body:
+        call = replace(call, model=None)
+    try:
+        return DIALECTS[endpoint.dialect].read_request(body, call), len(body)
+    except WireError as error:
+        what = f"the dialect {endpoint.dialect} cannot read this body ({error.reason})"
+        raise Wrong(
+            what, "Write it as the provider documents it, or give another endpoint", ("body",)
+        ) from None
+
+
+def _stated(given: Given, provider: Provider, endpoint: Endpoint) -> tuple[Request, int]:
+    texts = _segments(given)
+    answers = given.parameters.get("n", 1)
+    answers = answers if type(answers) is int and answers > 0 else 1
+    limit = given.parameters.get("max_output_tokens")
+    parameters = tuple(Parameter(name, value, f"/{name}") for name, value in given.parameters.items())
+    if given.stream and "stream" not in given.parameters:
+        parameters = (*parameters, Parameter("stream", True, "/stream"))
+    declared = tuple(_tools(given))
+    request = Request(
+        provider=provider.name,
+        dialect=endpoint.dialect,
+        operation=endpoint.operation,
+        model=given.model if endpoint.model is None else endpoint.model,
+        segments=texts,
+        attachments=tuple(
+            Attachment(f"/attachments/{n}", kind, None) for n, kind in enumerate(given.attachments)
+        ),
+        tools=tuple(tool.name for tool in declared),
+        stream=given.stream or bool(endpoint.stream),
+        max_output_tokens=limit * answers if type(limit) is int else None,
+        previous="rehearsal" if given.continued else None,
+        answers=answers,
+        declared=declared,
+        parameters=parameters,
+        unset=tuple(
+            (name, at)
+            for name, at in _unset(endpoint.dialect, endpoint.operation)
+            if name not in given.parameters
+        ),
+    )
+    return request, sum(len(s.text.encode("utf-8", "replace")) + 40 for s in texts) + 60
+
+
+def _segments(given: Given) -> tuple[Segment, ...]:
+    if given.text is not None:
+        return (Segment("/messages/0/content", Surface.USER, given.text),)
+    return tuple(
+        Segment(f"/messages/{n}/content", message.surface, message.text)
+        for n, message in enumerate(given.messages)
+    )
+
+
+def _tools(given: Given) -> Iterator[Tool]:
+    yield from (Tool(name) for name in given.tools)
+    yield from (Tool(name, ToolKind.HOSTED) for name in given.hosted_tools)
+    yield from (Tool(f"server{n}", ToolKind.MCP, host) for n, host in enumerate(given.mcp_servers))
+
+
+@lru_cache(256)
+def _unset(dialect: str, operation: Operation) -> tuple[tuple[str, str], ...]:
+    """Return the settings that a dialect can put into a body without any, asked of the dialect itself."""
+    for body in _SMALL:
+        try:
+            return DIALECTS[dialect].read_request(body, Call("", operation, "m", False)).unset
+        except WireError:
+            continue
+    return ()
+
+
+# -- caller --------------------------------------------------------------------------------------------
+
+
+def _client(given: Given, headers: tuple[tuple[str, str], ...], directory: Directory) -> Client:
+    certificate = given.certificate
+    key = directory.key(given.key) if given.key is not None else None
+    return Client(
+        address=given.client,
+        mode=given.connection,
+        credential=given.key,
+        credentials=(given.key,) if given.key is not None else (),
+        key_form=KeyForm.GATEWAY if key is not None and key.kind is KeyKind.GATEWAY else KeyForm.PROVIDER,
+        headers=headers,
+        proxy_user=given.proxy_user,
+        certificate=None
+        if certificate is None
+        else Certificate(
+            "0" * 64, certificate.common_name, certificate.uris, certificate.names, certificate.emails
+        ),
+    )
+
+
+def _headers(given: Given, policy: Policy) -> tuple[tuple[str, str], ...]:
+    """Return the given headers, and the tags in the headers that the policy and its tenants have for them."""
+    found = {name.lower(): value for name, value in given.headers.items()}
+    for access in _accesses(policy):
+        if given.purpose is not None and access.purpose is not None:
+            found[access.purpose.header.lower()] = given.purpose
+        if given.consents and access.consents is not None:
+            found[access.consents.header.lower()] = ", ".join(given.consents)
+    return tuple(found.items())
+
+
+def _accesses(policy: Policy) -> Iterator[Access]:
+    for each in (policy, *policy.of_tenants.values()):
+        yield each.access
+        if each.tenant_access is not None:
+            yield each.tenant_access
+
+
+def _texts(headers: tuple[tuple[str, str], ...], policy: Policy) -> Iterator[Segment]:
+    """Yield the headers that leave: they are searched like any text."""
+    own = policy.identity.header_names.union(*(access.own_headers for access in _accesses(policy)))
+    for place, (name, value) in enumerate(headers):
+        if name not in own:
+            yield Segment(f"{HEADER}{place}", Surface.DOCUMENT, f"{name}: {value}")

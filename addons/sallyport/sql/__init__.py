@@ -1,0 +1,1 @@
+"""How the databases are opened that the audit and the directory share."""

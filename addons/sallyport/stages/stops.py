@@ -1,0 +1,94 @@
+"""Kill switches: what an operator has stopped at once, whatever the policy says and whoever asks."""
+
+from sallyport.decision import Action, Decision, Mode
+from sallyport.exchange import Exchange, Operation
+from sallyport.policy.access import Access
+from sallyport.policy.globs import Globs
+from sallyport.policy.models import ancestors
+from sallyport.stages.access_facts import models_of
+from sallyport.stages.directory import Directory, Stop, StopKind
+from sallyport.stages.stage import Ports
+
+STOPPED = "access.stopped"
+
+
+class StopStage:
+    """The kill switches alone, for a call of which nothing else can be judged: its body cannot be read."""
+
+    name = "access"
+
+    async def decide(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
+        stop = stopped_by(exchange, ports.directory)
+        return Decision(self.name, Action.ALLOW, "access.unread") if stop is None else refusal_of(stop)
+
+
+def stopped_by(exchange: Exchange, directory: Directory) -> Stop | None:
+    """Return the first kill switch that stops an exchange, None if none does."""
+    for stop in directory.stops():
+        if _stops(stop, exchange, directory):
+            return stop
+    return None
+
+
+def refusal_of(stop: Stop) -> Decision:
+    """Return the refusal, in force whatever the mode. 403: a client that is told so does not try again."""
+    return Decision(
+        "access",
+        Action.DENY,
+        STOPPED,
+        message=f"{_WHAT[stop.kind]} was stopped by your security team ({stop.id}). Trying again does not help; "
+        "ask them when it is let go.",
+        rule_mode=Mode.ENFORCE,
+    )
+
+
+def _stops(stop: Stop, exchange: Exchange, directory: Directory) -> bool:
+    match stop.kind:
+        case StopKind.EVERYTHING:
+            return True
+        case StopKind.TENANT:
+            return exchange.principal is not None and _same(exchange.principal.tenant, stop.value)
+        case StopKind.PRINCIPAL:
+            who = exchange.principal
+            return who is not None and _same(who.id, stop.value) and _same(who.tenant, stop.tenant)
+        case StopKind.KEY:
+            return _has_key(stop.value, exchange, directory)
+        case StopKind.MODEL:
+            return _names_model(stop.value, exchange)
+        case StopKind.PROVIDER:
+            return _same(exchange.request.provider, stop.value)
+
+
+def _same(one: str, other: str) -> bool:
+    """Compare without case: a kill switch had better stop one too many than one too few."""
+    return one.casefold() == other.casefold()
+
+
+def _has_key(value: str, exchange: Exchange, directory: Directory) -> bool:
+    client = exchange.client
+    shown = (*client.credentials, *((client.credential,) if client.credential else ()))
+    for fingerprint in shown:
+        key = directory.key(fingerprint)
+        if fingerprint == value or (key is not None and _same(key.id, value)):
+            return True
+    return False
+
+
+def _names_model(pattern: str, exchange: Exchange) -> bool:
+    """Say whether a call could reach a model; one of which no model can be told could reach any."""
+    request = exchange.request
+    if request.operation is Operation.LIST_MODELS:
+        return False
+    named = models_of(exchange)
+    globs = Globs((pattern,))
+    return not named or any(name in globs for model in named for name in ancestors(model))
+
+
+_WHAT = {
+    StopKind.EVERYTHING: "All AI traffic",
+    StopKind.TENANT: "All AI traffic of your organisation",
+    StopKind.PRINCIPAL: "Your AI traffic",
+    StopKind.KEY: "This key",
+    StopKind.MODEL: "A model that this call may reach",
+    StopKind.PROVIDER: "This provider",
+}

@@ -1,0 +1,25 @@
+"""From each earlier schema of the directory to the next, with the data that is there."""
+
+from collections.abc import Callable
+
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection, update
+
+from sallyport.state.directory.schema import SCHEMA_VERSION, state
+
+STEPS: dict[int, Callable[[Operations], None]] = {}
+"""By the version a step starts from. Version 1 is the first, so there is none yet."""
+
+
+def can_migrate(version: int) -> bool:
+    """Say whether there is a way from a version to the present one."""
+    return all(step in STEPS for step in range(version, SCHEMA_VERSION)) and version <= SCHEMA_VERSION
+
+
+def migrate(connection: Connection, version: int) -> None:
+    """Bring the tables to the present schema, inside the caller's transaction."""
+    operations = Operations(MigrationContext.configure(connection))
+    for step in range(version, SCHEMA_VERSION):
+        STEPS[step](operations)
+    connection.execute(update(state).values(version=SCHEMA_VERSION))

@@ -1,0 +1,79 @@
+"""Kill switches that are pulled, in the tables of the directory."""
+
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Connection, delete, insert, select
+
+from sallyport.errors import OperatorError
+from sallyport.stages.directory import Stop, StopKind
+from sallyport.state.directory.schema import stops
+from sallyport.state.directory.times import microseconds, moment
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A kill switch with what only people ask of it."""
+
+    stop: Stop
+    by: str
+    since: datetime
+
+
+def load_stops(connection: Connection) -> tuple[Stop, ...]:
+    """Return every kill switch that is pulled, by id."""
+    return tuple(pulled.stop for pulled in load_pulled(connection))
+
+
+def load_pulled(connection: Connection) -> tuple[Pulled, ...]:
+    """Return every kill switch that is pulled and who pulled it, by id."""
+    return tuple(
+        Pulled(
+            Stop(row.id, StopKind(row.kind), row.value, row.tenant, row.reason), row.by, moment(row.since_us)
+        )
+        for row in connection.execute(select(stops).order_by(stops.c.id))
+    )
+
+
+def pull(
+    connection: Connection, kind: StopKind, value: str, tenant: str, by: str, reason: str, now: datetime
+) -> Stop:
+    """Pull a kill switch; one that is pulled already is returned. Raises OperatorError."""
+    if (kind is StopKind.EVERYTHING) is bool(value):
+        what = "everything takes no value" if value else "which one is to be stopped is missing"
+        raise OperatorError("VALUE", what, "See: sallyport stop --help")
+    if not value.isprintable() or len(value) > 200:
+        raise OperatorError(
+            "VALUE", "it is too long or not plain text", "Write the name as the audit shows it"
+        )
+    if not reason.strip() or not reason.isprintable() or len(reason) > 500:
+        what = "it is empty, too long or not plain text"
+        raise OperatorError("--reason", what, "Write one line for the auditor")
+    same = (stops.c.kind == kind.value, stops.c.value == value, stops.c.tenant == tenant)
+    there = connection.execute(select(stops).where(*same)).first()
+    if there is not None:
+        return Stop(there.id, kind, value, tenant, there.reason)
+    stop = Stop(f"stop-{secrets.token_hex(4)}", kind, value, tenant, reason)
+    connection.execute(
+        insert(stops).values(
+            id=stop.id,
+            kind=kind.value,
+            value=value,
+            tenant=tenant,
+            by=by,
+            reason=reason,
+            since_us=microseconds(now),
+        )
+    )
+    return stop
+
+
+def let_go(connection: Connection, id: str | None) -> tuple[Stop, ...]:
+    """Let go what one kill switch stops, or all of them where id is None. Raises OperatorError for an unknown id."""
+    found = tuple(stop for stop in load_stops(connection) if id is None or stop.id == id)
+    if id is not None and not found:
+        raise OperatorError("ID", "no kill switch has this id", "List them with: sallyport stops")
+    for stop in found:
+        connection.execute(delete(stops).where(stops.c.id == stop.id))
+    return found

@@ -1,0 +1,181 @@
+"""The master key, under which credentials are sealed in the store: AES-256-GCM, one nonce and one name each.
+
+It comes from a file, a variable, or a command such as a KMS client, one key to a line. The first seals, all
+open: that is how a new one takes over from an old one without an interruption.
+"""
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+import shlex
+import subprocess
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from sallyport.errors import OperatorError
+
+VARIABLE = "SALLYPORT_MASTER_KEY"
+FILE_VARIABLE = "SALLYPORT_MASTER_KEY_FILE"
+COMMAND_VARIABLE = "SALLYPORT_MASTER_KEY_COMMAND"
+COMMAND_TIMEOUT_S = 15
+KEY_BYTES = 32
+_VERSION = b"\x01"
+_ID_BYTES = 8
+_NONCE_BYTES = 12
+
+
+class NotOpened(Exception):
+    """What is sealed cannot be opened. The text is a fixed sentence."""
+
+
+def check_private(path: Path) -> None:
+    """Raise OperatorError where others than the owner and the group may read a file, or change it."""
+    try:
+        found = path.stat()
+    except OSError as error:
+        raise OperatorError(
+            str(path), f"it cannot be read ({error.strerror})", "Give a file the gateway's user may read"
+        ) from None
+    if found.st_uid not in (0, os.geteuid()):
+        raise OperatorError(str(path), "it belongs to another user", "chown it to the gateway's user")
+    if found.st_mode & 0o027:
+        raise OperatorError(str(path), "others may read or change it", f"chmod 600 {path}")
+
+
+class MasterKeys:
+    """The master keys in force; read at first use, and again for what none of them opens. For any thread.
+
+    variables: the environment. confdir: its master.key is used where no variable says otherwise.
+    """
+
+    def __init__(self, confdir: Path, variables: Mapping[str, str] = os.environ) -> None:
+        self.default_file = confdir / "master.key"
+        self._variables = variables
+        self._lock = threading.Lock()
+        self._boxes: dict[bytes, AESGCM] = {}
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is a place the master key comes from."""
+        named = any(self._variables.get(name) for name in (VARIABLE, FILE_VARIABLE, COMMAND_VARIABLE))
+        return named or self.default_file.exists()
+
+    def make(self) -> Path:
+        """Write a new master key into the default file, which must not exist yet."""
+        handle = os.open(self.default_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return self.default_file
+
+    def seal(self, value: str, *about: str) -> str:
+        """Return a value encrypted under the first master key, in base64. Raises OperatorError.
+
+        about: what it is, which must be said again to open it: so nobody can put it in another's place.
+        """
+        boxes = self._read()
+        id, box = next(iter(boxes.items()))
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        head = _VERSION + id + nonce
+        return base64.b64encode(head + box.encrypt(nonce, value.encode(), _bound(about))).decode()
+
+    def open(self, sealed: str, *about: str) -> str:
+        """Return a sealed value. Raises NotOpened, and OperatorError where no master key can be had."""
+        data = base64.b64decode(sealed)
+        if data[:1] != _VERSION:
+            raise NotOpened("It was sealed by a newer Sallyport.")
+        id = data[1 : 1 + _ID_BYTES]
+        with self._lock:
+            if id not in self._boxes:
+                self._boxes = self._read()
+            box = self._boxes.get(id)
+        if box is None:
+            raise NotOpened("It was sealed under a master key that is not here.")
+        nonce, rest = data[1 + _ID_BYTES :][:_NONCE_BYTES], data[1 + _ID_BYTES + _NONCE_BYTES :]
+        try:
+            return box.decrypt(nonce, rest, _bound(about)).decode()
+        except (InvalidTag, ValueError):
+            raise NotOpened("It was changed in the store, or belongs to another name.") from None
+
+    def is_under_first(self, sealed: str) -> bool:
+        """Say whether a value is sealed under the key that seals now. Raises OperatorError."""
+        return base64.b64decode(sealed)[1 : 1 + _ID_BYTES] == next(iter(self._read()))
+
+    def _read(self) -> dict[bytes, AESGCM]:
+        where, text = self._text()
+        keys = [_key(where, line.strip()) for line in text.splitlines() if line.strip()]
+        if not keys:
+            raise OperatorError(where, "it holds no master key", _HOW)
+        return {
+            hashlib.sha256(b"sallyport master key " + key).digest()[:_ID_BYTES]: _box(key) for key in keys
+        }
+
+    def _text(self) -> tuple[str, str]:
+        named = [n for n in (VARIABLE, FILE_VARIABLE, COMMAND_VARIABLE) if self._variables.get(n)]
+        if len(named) > 1:
+            raise OperatorError(named[0], f"{named[1]} is set as well", "Set only one of them")
+        if named == [VARIABLE]:
+            return VARIABLE, self._variables[VARIABLE].replace(",", "\n")
+        if named == [COMMAND_VARIABLE]:
+            return COMMAND_VARIABLE, _run(self._variables[COMMAND_VARIABLE])
+        path = Path(self._variables[FILE_VARIABLE]) if named else self.default_file
+        check_private(path)
+        try:
+            return str(path), path.read_text(encoding="ascii")
+        except (OSError, UnicodeDecodeError):
+            raise OperatorError(str(path), "it cannot be read as text", _HOW) from None
+
+
+_HOW = "Write 32 random bytes in base64 to a line: head -c 32 /dev/urandom | base64"
+
+
+def _key(where: str, line: str) -> bytes:
+    try:
+        key = bytes.fromhex(line) if len(line) == 2 * KEY_BYTES else base64.b64decode(line, validate=True)
+    except (ValueError, binascii.Error):
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise OperatorError(where, "a line of it is no master key", _HOW)
+    return key
+
+
+def _box(key: bytes) -> AESGCM:
+    return AESGCM(HKDF(SHA256(), KEY_BYTES, None, b"sallyport credentials 1").derive(key))
+
+
+def _bound(about: tuple[str, ...]) -> bytes:
+    parts = [part.encode() for part in about]
+    return b"sallyport credential" + b"".join(len(p).to_bytes(4, "big") + p for p in parts)
+
+
+def _run(command: str) -> str:
+    """Return what a command prints. It runs without a shell; nothing it prints is shown."""
+    try:
+        ran = subprocess.run(
+            shlex.split(command), stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_S
+        )
+        text = ran.stdout.decode("ascii")
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise OperatorError(
+            COMMAND_VARIABLE,
+            f"the command failed ({type(error).__name__})",
+            "Run it by hand as the gateway's user",
+            exit_code=3,
+        ) from None
+    if ran.returncode != 0:
+        raise OperatorError(
+            COMMAND_VARIABLE,
+            f"the command ended with code {ran.returncode}",
+            "Run it by hand as the gateway's user",
+            exit_code=3,
+        )
+    return text

@@ -1,0 +1,120 @@
+"""Tenants' own files: only stricter, with file and line where they are not, and part of the revision."""
+
+from pathlib import Path
+
+import pytest
+
+from sallyport.decision import Mode
+from sallyport.policy.load import load_policy
+from sallyport.policy.problems import PolicyError
+from sallyport.policy.sections import MaskOperator, Policy, mode_of
+
+COMPANY = """
+version: 1
+tenants: {files: {acme: acme.yaml}, may_loosen: [%s]}
+access: {operations: [chat, embedding]}
+limits: {rules: [{id: calls, limit: 100, per: day}]}
+secrets: {action: mask, min_severity: medium}
+masking: {unlisted: placeholder, min_score: 0.5, entities: {URL: allow, IBAN_CODE: redact}}
+injection: {threshold: 1.0, surfaces: [user, tool_result]}
+"""
+
+
+def read(folder: Path, tenant: str, *, loosen: str = "", mode: Mode | None = None) -> Policy:
+    (folder / "policy.yaml").write_text(COMPANY % loosen)
+    (folder / "acme.yaml").write_text("version: 1\n" + tenant)
+    return load_policy(folder / "policy.yaml", mode=mode)
+
+
+def test_what_a_tenant_writes_stricter_is_in_force_for_it_alone(tmp_path: Path) -> None:
+    policy = read(
+        tmp_path,
+        "secrets: {action: deny, min_severity: low}\n"
+        "masking: {unlisted: hash, min_score: 0.3, entities: {URL: placeholder}}\n"
+        "injection: {threshold: 0.5, surfaces: [user, tool_result, document]}\n"
+        "access: {operations: [chat], rules: [{id: no-streams, effect: forbid, when: request.stream, message: No.}]}\n"
+        "limits: {rules: [{id: few, limit: 5, per: day}]}\n",
+    )
+    acme = policy.for_tenant("acme")
+    assert (acme.secrets.action, policy.secrets.action) == ("deny", "mask")
+    assert acme.masking.operator("URL") is MaskOperator.PLACEHOLDER
+    assert acme.masking.operator("IBAN_CODE") is MaskOperator.REDACT, "what it does not name is the company's"
+    assert acme.masking.operator("PERSON") is MaskOperator.HASH
+    assert policy.masking.operator("URL") is MaskOperator.ALLOW
+    assert acme.injection.threshold == 0.5
+    assert acme.access == policy.access, "the company's access is asked first, as it is"
+    assert acme.tenant_access is not None
+    assert [rule.id for rule in acme.tenant_access.rules] == ["acme.no-streams"]
+    assert policy.tenant_access is None
+    assert [(rule.id, rule.tenants) for rule in policy.limits.rules] == [
+        ("calls", None),
+        ("acme.few", ("acme",)),
+    ]
+    assert policy.for_tenant("other") is policy
+
+
+@pytest.mark.parametrize(
+    ("written", "key"),
+    [
+        ("secrets: {min_severity: high}", "secrets.min_severity"),
+        ("masking: {unlisted: allow}", "masking.unlisted"),
+        ("masking: {entities: {IBAN_CODE: placeholder}}", "masking.entities"),
+        ("masking: {entities: {PERSON: allow}}", "masking.entities"),
+        ("masking: {min_score: 0.9}", "masking.min_score"),
+        ("masking: {mode: observe}", "masking.mode"),
+        ("masking: {exclusions: [{rule: 'pii.*', why: we like it}]}", "masking.exclusions"),
+        ("injection: {threshold: 5.0}", "injection.threshold"),
+        ("injection: {surfaces: [user]}", "injection.surfaces"),
+        ("injection: {paranoia: 1}", "injection.paranoia"),
+    ],
+)
+def test_what_is_milder_is_an_error_with_its_line(tmp_path: Path, written: str, key: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        read(tmp_path, written)
+    (problem,) = raised.value.problems
+    assert problem.key == key
+    assert problem.where.startswith("acme.yaml:2:")
+
+
+def test_secrets_masked_by_the_company_may_not_be_masked_less(tmp_path: Path) -> None:
+    policy = read(tmp_path, "secrets: {action: mask}")
+    assert policy.for_tenant("acme").secrets.action == "mask"
+
+
+def test_a_section_that_may_be_loosened_is_the_tenants_to_set(tmp_path: Path) -> None:
+    policy = read(
+        tmp_path,
+        "masking: {unlisted: allow, mode: observe}\naccess: {operations: [chat, moderation]}\n",
+        loosen="masking, access",
+    )
+    acme = policy.for_tenant("acme")
+    assert acme.masking.unlisted is MaskOperator.ALLOW
+    assert mode_of(acme, acme.masking) is Mode.OBSERVE
+    assert (len(acme.access.operations), acme.tenant_access) == (2, None)
+
+
+def test_a_mode_for_the_whole_run_is_the_tenants_too(tmp_path: Path) -> None:
+    policy = read(tmp_path, "masking: {mode: enforce}\naccess: {mode: enforce}\n", mode=Mode.OBSERVE)
+    acme = policy.for_tenant("acme")
+    assert mode_of(acme, acme.masking) is Mode.OBSERVE
+    assert acme.tenant_access is not None
+    assert mode_of(acme, acme.tenant_access) is Mode.OBSERVE
+    assert policy.only_observes
+
+
+def test_the_revision_knows_what_tenants_wrote(tmp_path: Path) -> None:
+    first = read(tmp_path, "masking: {min_score: 0.4}").revision
+    assert read(tmp_path, "masking: {min_score: 0.3}").revision != first
+    assert read(tmp_path, "masking: {min_score: 0.4}").revision == first
+    assert read(tmp_path, "masking: {min_score: 0.4}\naccess: {operations: [chat]}").revision != first
+
+
+def test_sections_of_the_company_are_unknown_keys_in_a_tenants_file(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="not known"):
+        read(tmp_path, "audit: {required: false}")
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(COMPANY % "")
+    with pytest.raises(PolicyError, match=r"acme\.yaml"):
+        load_policy(tmp_path / "policy.yaml")

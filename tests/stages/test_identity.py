@@ -1,0 +1,575 @@
+"""Who speaks: which proof wins, what contradicts it, and what is no proof at all."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from issuing import examples
+from sallyport.cli.assembly import make_catalogue
+from sallyport.decision import Action, Decision
+from sallyport.exchange import Certificate, Client, Exchange, Principal, Segment, Surface
+from sallyport.policy.condition import INPUTS
+from sallyport.policy.identity import SOURCES, Identity
+from sallyport.policy.load import parse_policy
+from sallyport.policy.problems import PolicyError
+from sallyport.policy.tokens import CREDENTIAL_HEADERS
+from sallyport.stages.directory import Approval, Key, KeyKind, Person, Stop, Tenant, folded
+from sallyport.stages.identity import IdentityStage
+from sallyport.stages.proofs import CONFIDENCE
+from sallyport.stages.stage import Subject
+from samples import Desk, exchange
+
+FINGERPRINT = "key_" + "0a1b2c3d" * 3
+OTHER_KEY = "key_" + "4e5f6a7b" * 3
+ISS = "https://idp.example.com"
+
+
+@dataclass
+class Book:
+    """A directory of these people, tenants and keys."""
+
+    people: tuple[Person, ...] = ()
+    tenants: tuple[Tenant, ...] = ()
+    keys: tuple[Key, ...] = ()
+    revision: int = 1
+
+    def person(self, tenant: str, id: str) -> Person | None:
+        return next((p for p in self.people if (p.tenant, p.id) == (tenant, id)), None)
+
+    def named(self, name: str) -> Person | None:
+        return next((p for p in self.people if name in map(folded, p.names)), None)
+
+    def tenant(self, id: str) -> Tenant | None:
+        return next((t for t in self.tenants if t.id == id), None)
+
+    def key(self, fingerprint: str) -> Key | None:
+        return next((k for k in self.keys if k.fingerprint == fingerprint), None)
+
+    def stops(self) -> tuple[Stop, ...]:
+        return ()
+
+    def approvals(self, tenant: str, principal: str) -> tuple[Approval, ...]:
+        return ()
+
+
+@dataclass
+class Verified:
+    """Tokens that have been verified already: by issuer and text."""
+
+    subjects: Mapping[tuple[str, str], Subject] = field(default_factory=dict)
+
+    def subject(self, issuer: str, token: str) -> Subject | None:
+        return self.subjects.get((issuer, token))
+
+    def why_not(self, issuer: str, token: str) -> str:
+        return "" if (issuer, token) in self.subjects else "expired"
+
+
+BOOK = Book(
+    people=(
+        Person("ada", "default", ("staff",), (("team", "maths"),), ("email:ada@example.com", f"subject:{ISS}|00u1A", "spiffe://x:y", "cn:ada")),
+        Person("bob", "acme", ("boss",), (), ("user:bob", "email:bob@example.com", "spiffe:spiffe://corp/bob", "dns:bob.example.com")),
+        Person("gone", "default", (), (), ("user:gone", "email:gone@example.com"), active=False),
+        Person("kim", "default", ("k",), (), ("user:k", "email:k@example.com")),
+        Person("zoë", "default", (), (), ("user:zoë",)),
+        Person("laptop", "default", ("device",), (), ("dns:laptop.example.com",)),
+        Person("research", "default", ("lab",), ()),
+    ),
+    tenants=(Tenant("acme", "Acme", (("country", "de"),)), Tenant("closed", active=False)),
+    keys=(
+        Key(FINGERPRINT, "k1", "research", roles=("robot",)),
+        Key(OTHER_KEY, "k2", "bob", "acme"),
+    ),
+)  # fmt: skip
+
+HEADERS = """
+  header: {name: X-User, trusted_peers: [10.0.0.0/24], tenant_header: X-Tenant, roles_header: X-Roles}
+"""
+TOKENS = f"""
+  tokens:
+    - id: corp
+      issuer: {ISS}
+      audience: [a]
+      keys: {{file: k}}
+      groups: {{roles: {{ai: [developer]}}}}
+    - {{id: mail, issuer: https://mail.example.com, audience: [a], header: X-Mail-Token, keys: {{file: k}}, claims: {{id: email}}}}
+"""
+CERTIFICATES = """
+  certificates: {ca: ca.pem, kinds: [spiffe, email, dns, cn]}
+"""
+NETWORKS = """
+  networks:
+    - {cidr: 10.0.0.0/8, principal: office, roles: [visitor]}
+    - {cidr: 10.9.0.0/16, principal: kitchen}
+    - {cidr: 10.9.0.0/16, principal: peer, modes: [wireguard]}
+    - {cidr: "fd00::/8", principal: six}
+"""
+ALL = HEADERS + TOKENS + CERTIFICATES + NETWORKS
+
+
+def section(text: str) -> Identity:
+    return parse_policy("version: 1\nidentity:\n" + text if text.strip() else "version: 1\n").identity
+
+
+def token(issuer: str = "corp", name: str = "00u1A", **more: object) -> dict[tuple[str, str], Subject]:
+    iss = ISS if issuer == "corp" else "https://mail.example.com"
+    return {(issuer, "T" if issuer == "corp" else "M"): Subject(iss, name, **more)}  # type: ignore[arg-type]
+
+
+def certificate(**names: object) -> Certificate:
+    return Certificate("ab" * 32, **names)  # type: ignore[arg-type]
+
+
+async def ask(
+    text: str,
+    client: Client,
+    tokens: Mapping[tuple[str, str], Subject] | None = None,
+    book: Book = BOOK,
+    **of: object,
+) -> Decision:
+    ports = replace(Desk().ports(), directory=book, tokens=Verified(tokens or {}))
+    asked: Exchange = exchange(client=client)
+    if of:
+        asked = replace(asked, request=replace(asked.request, **of))  # type: ignore[arg-type]
+    return await IdentityStage().decide(asked, section(text), ports)
+
+
+def at(address: str = "192.0.2.1", *headers: tuple[str, str], **more: object) -> Client:
+    return Client(address, "explicit", headers=headers, **more)  # type: ignore[arg-type]
+
+
+def who(decision: Decision) -> str:
+    """Tenant, id and source of who is allowed; the reason where nobody is."""
+    if decision.action is Action.DENY:
+        return decision.reason
+    assert decision.principal is not None
+    p = decision.principal
+    return f"{p.tenant}/{p.id} {p.source}"
+
+
+def facts(decision: Decision) -> dict[str, str]:
+    assert decision.principal is not None
+    return dict(decision.principal.attributes)
+
+
+# -- one proof --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client", "tokens", "expected"),
+    [
+        (at("10.0.0.9", ("x-user", "eve")), {}, "default/eve header"),
+        (at("::ffff:10.0.0.9", ("x-user", "eve")), {}, "default/eve header"),
+        (at("10.0.0.9", ("x-user", "BOB")), {}, "acme/bob header"),
+        (at("10.0.0.9", ("x-user", "Bob@Example.com")), {}, "acme/bob header"),
+        (at("10.0.0.9", ("x-user", "zoë")), {}, "default/zoë header"),
+        (at("10.0.0.9", ("x-user", "eve"), ("x-tenant", "bank")), {}, "bank/eve header"),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), token(), "default/ada token"),
+        (at("192.0.2.1", ("x-sallyport-token", "Bearer T")), token(), "default/ada token"),
+        (at("192.0.2.1", ("x-sallyport-token", "bearer T")), token(), "default/ada token"),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), token(name="00u1a"), "default/corp|00u1a token"),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), token(name="new"), "default/corp|new token"),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), token(name="new", tenant="acme"), "acme/corp|new token"),
+        (at("192.0.2.1", ("x-mail-token", "M")), token("mail", "BOB@example.com"), "acme/bob token"),
+        (at(certificate=certificate(uris=("spiffe://corp/bob",))), {}, "acme/bob certificate"),
+        (at(certificate=certificate(names=("bob.example.com",))), {}, "acme/bob certificate"),
+        (at(certificate=certificate(emails=("ADA@example.com",))), {}, "default/ada certificate"),
+        (at(certificate=certificate(common_name="ada")), {}, "default/ada certificate"),
+        (at(proxy_user="bob"), {}, "acme/bob proxy"),
+        (at(proxy_user="Carol"), {}, "default/carol proxy"),
+        (at(credential=FINGERPRINT), {}, "default/research key"),
+        (at("10.1.2.3"), {}, "default/office network"),
+        (at("10.9.2.3"), {}, "default/kitchen network"),
+        (Client("10.9.2.3", "wireguard"), {}, "default/peer tunnel"),
+        (at("fd00::1%eth0"), {}, "default/six network"),
+        (at("not an address"), {}, "identity.unknown"),
+        (at(), {}, "identity.unknown"),
+        (at("10.0.0.9"), {}, "default/office network"),
+    ],
+)  # fmt: skip
+async def test_each_source_names_its_caller(
+    client: Client, tokens: dict[tuple[str, str], Subject], expected: str
+) -> None:
+    assert who(await ask(ALL, client, tokens)) == expected
+
+
+@pytest.mark.parametrize(
+    ("client", "tokens", "reason"),
+    [
+        (at("10.1.0.1", ("x-user", "mallory")), {}, "header_untrusted"),
+        (at("10.1.0.1", ("x-roles", "admin")), {}, "header_untrusted"),
+        (at("10.0.0.9", ("x-user", "mallory"), ("x-user", "mallory")), {}, "header_repeated"),
+        (at("10.0.0.9", ("x-user", "mallory"), ("x-tenant", "a"), ("x-tenant", "b")), {}, "header_repeated"),
+        (at("10.0.0.9", ("x-user", "")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-user", "  ")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-user", "mallory, root")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-user", "mallory"), ("x-tenant", "")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-user", "mallory"), ("x-roles", "a\x00b")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-tenant", "bank")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-user", "аda")), {}, "header_name"),
+        (at("10.0.0.9", ("x-user", "\u212a")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-user", "zoe\u0308")), {}, "header_bad"),
+        (at("10.0.0.9", ("x-sallyport-token", "X")), {}, "token_expired"),
+        (at("10.0.0.9", ("x-sallyport-token", "T"), ("x-sallyport-token", "T")), token(), "header_repeated"),
+        (at("10.0.0.9", ("x-sallyport-token", "Bearer  T")), token(), "token_expired"),
+        (at("10.0.0.9", ("x-sallyport-token", "T")), token(name="ada "), "token_name"),
+        (at("10.0.0.9", ("x-sallyport-token", "T")), token(name=" ada"), "token_name"),
+        (at("10.0.0.9", ("x-sallyport-token", "T")), token(name="a" * 300), "token_name"),
+        (at("10.0.0.9", ("x-sallyport-token", "T")), token(name="x", tenant="b\u200bank"), "token_tenant"),
+        (at("10.0.0.9", certificate=certificate()), {}, "certificate_nameless"),
+        (at("10.0.0.9", certificate=certificate(names=("*.example.com",))), {}, "certificate_nameless"),
+        (at("10.0.0.9", certificate=certificate(names=("new.example.com",))), {}, "certificate_unlisted"),
+        (at("10.0.0.9", certificate=certificate(uris=("spiffe://corp/BOB",))), {}, "certificate_unlisted"),
+        (at("10.0.0.9", certificate=certificate(uris=("spiffe://corp/../bob/",))), {}, "certificate_nameless"),
+        (at("10.0.0.9", proxy_user="gone"), {}, "inactive_person"),
+    ],
+)  # fmt: skip
+async def test_a_proof_that_does_not_hold_is_refused_and_no_weaker_one_takes_its_place(
+    client: Client, tokens: dict[tuple[str, str], Subject], reason: str
+) -> None:
+    decision = await ask(ALL, client, tokens)
+    assert who(decision) == f"identity.{reason}"
+    assert decision.principal is None or decision.action is Action.DENY
+    for _, value in client.headers:
+        assert not value.strip() or value not in decision.message or len(value) < 2
+
+
+async def test_an_untrusted_header_may_be_ignored_by_policy_and_then_proves_nothing() -> None:
+    text = ALL.replace("roles_header: X-Roles", "roles_header: X-Roles, elsewhere: ignore")
+    client = at("10.1.0.1", ("x-user", "eve"), ("x-roles", "admin"), ("x-tenant", "bank"))
+    decision = await ask(text, client)
+    assert who(decision) == "default/office network"
+    assert decision.principal is not None
+    assert decision.principal.roles == ("visitor",)
+
+
+@given(st.text(max_size=30))
+async def test_no_name_in_a_header_raises_and_none_is_another_s(name: str) -> None:
+    decision = await ask(HEADERS, at("10.0.0.9", ("x-user", name)))
+    if decision.action is Action.ALLOW:
+        assert decision.principal is not None
+        assert decision.principal.id in (name.lower(), *(p.id for p in BOOK.people))
+
+
+@given(st.from_regex(r"[0-9a-f.:%]{0,40}", fullmatch=True))
+async def test_no_spelling_of_an_address_raises(address: str) -> None:
+    await ask("  networks: [{cidr: 0.0.0.0/0, principal: all}]\n", at(address))
+
+
+# -- several proofs ---------------------------------------------------------------------------------------
+
+CERT_BOB = certificate(uris=("spiffe://corp/bob",))
+CERT_LAPTOP = certificate(names=("laptop.example.com",))
+
+
+@pytest.mark.parametrize(
+    ("client", "tokens", "expected"),
+    [
+        (at("10.0.0.9", ("x-user", "bob"), certificate=CERT_BOB), {}, "acme/bob certificate"),
+        (at("10.0.0.9", ("x-user", "bob"), certificate=CERT_BOB, proxy_user="bob"), {}, "acme/bob certificate"),
+        (at("10.0.0.9", ("x-user", "ada"), certificate=CERT_BOB), {}, "identity.conflict"),
+        (at("10.0.0.9", ("x-user", "eve"), certificate=CERT_BOB), {}, "identity.conflict"),
+        (at("10.0.0.9", ("x-user", "bob"), ("x-tenant", "default")), {}, "identity.conflict"),
+        (at(proxy_user="ada", certificate=CERT_BOB), {}, "identity.conflict"),
+        (at("192.0.2.1", ("x-sallyport-token", "T"), certificate=CERT_BOB), token(), "identity.conflict"),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), token(tenant="acme"), "identity.conflict"),
+        (at("192.0.2.1", ("x-sallyport-token", "T"), ("x-mail-token", "M")), token() | token("mail", "bob@example.com"), "identity.conflict"),
+        (at("192.0.2.1", ("x-sallyport-token", "T"), ("x-mail-token", "M")), token() | token("mail", "ada@example.com"), "default/ada token"),
+        (at("192.0.2.1", ("x-sallyport-token", "T"), ("x-mail-token", "stolen")), token(), "identity.token_expired"),
+        # whose network or shared key it is, is no claim to be somebody
+        (at("10.1.2.3", ("x-sallyport-token", "T"), credential=FINGERPRINT), token(), "default/ada token"),
+        (at("10.1.2.3", credential=FINGERPRINT), {}, "default/research key"),
+        # but a key is its tenant's
+        (at("192.0.2.1", ("x-sallyport-token", "T"), credential=OTHER_KEY), token(), "identity.conflict"),
+        (at(certificate=CERT_BOB, credential=OTHER_KEY), {}, "acme/bob certificate"),
+        (at(certificate=CERT_LAPTOP, proxy_user="bob"), {}, "identity.conflict"),
+    ],
+)  # fmt: skip
+async def test_the_strongest_wins_and_contradictions_are_refused(
+    client: Client, tokens: dict[tuple[str, str], Subject], expected: str
+) -> None:
+    assert who(await ask(ALL, client, tokens)) == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, "default/ada token"),
+        ({"personal": True}, "identity.conflict"),
+        ({"kind": KeyKind.GATEWAY}, "identity.conflict"),
+        ({"kind": KeyKind.GATEWAY, "owner": "ada"}, "default/ada token"),
+        ({"tenant": "acme"}, "identity.conflict"),
+        ({"retired": True}, "identity.key_retired"),
+        ({"expires_at": datetime(2026, 11, 21, 9, 30, tzinfo=UTC)}, "identity.key_expired"),
+        ({"expires_at": datetime(2026, 11, 21, 9, 31, tzinfo=UTC)}, "default/ada token"),
+        ({"owner": ""}, "default/ada token"),
+    ],
+)
+async def test_a_key_beside_a_token(change: dict[str, object], expected: str) -> None:
+    key = replace(BOOK.keys[0], **change)  # type: ignore[arg-type]
+    book = replace(BOOK, keys=(key,))
+    client = at("192.0.2.1", ("x-sallyport-token", "T"), credential=FINGERPRINT)
+    assert who(await ask(TOKENS, client, token(), book)) == expected
+
+
+async def test_a_key_of_the_policy_is_shared_unless_it_says_otherwise() -> None:
+    client = at("192.0.2.1", ("x-sallyport-token", "T"), credential=FINGERPRINT)
+    text = TOKENS + f"  keys: [{{fingerprint: {FINGERPRINT}, owner: eve}}]\n"
+    book = replace(BOOK, keys=())
+    assert who(await ask(text, client, token(), book)) == "default/ada token"
+    own = text.replace("owner: eve", "owner: eve, shared: false")
+    assert who(await ask(own, client, token(), book)) == "identity.conflict"
+
+
+async def test_a_conflict_says_which_sources_differ_and_the_policy_may_take_the_strongest() -> None:
+    client = at("10.0.0.9", ("x-user", "ada"), ("x-roles", "admin"), certificate=CERT_BOB)
+    refused = await ask(ALL, client)
+    assert "certificate" in refused.message
+    assert "header" in refused.message
+    assert facts(refused)["conflict"] == "header"
+    taken = await ask(ALL + "  conflicts: strongest\n", client)
+    assert (who(taken), taken.reason) == ("acme/bob certificate", "identity.conflict_strongest")
+    assert taken.principal is not None
+    assert taken.principal.roles == ("boss",)
+    assert facts(taken)["conflict"] == "header"
+    assert "proof.header" not in facts(taken)
+
+
+async def test_a_certificate_may_name_the_device_and_the_token_the_person() -> None:
+    text = ALL + "  certificate_owners: {proves: device}\n"
+    client = at("192.0.2.1", ("x-sallyport-token", "T"), certificate=CERT_LAPTOP)
+    both = await ask(text, client, token())
+    assert who(both) == "default/ada token"
+    assert both.principal is not None
+    assert "device" not in both.principal.roles
+    assert facts(both)["proof.certificate"] == "laptop"
+    assert who(await ask(text, at(certificate=CERT_LAPTOP))) == "default/laptop certificate"
+
+
+async def test_roles_and_attributes_of_proofs_directory_and_tenant_come_together() -> None:
+    client = at(
+        "10.0.0.9",
+        ("x-sallyport-token", "T"),
+        ("x-user", "ada@example.com"),
+        ("x-roles", "ops, staff,,"),
+        credential=FINGERPRINT,
+    )
+    decision = await ask(
+        ALL, client, token(groups=("ai", "unknown"), claims=(("team", "physics"), ("office", "b4")))
+    )
+    assert decision.principal is not None
+    assert decision.principal.roles == ("developer", "ops", "staff")
+    assert decision.principal.confidence == 0.95
+    assert facts(decision) == {
+        "office": "b4",
+        "team": "maths",
+        "token.issuer": "corp",
+        "sources": "token header key network",
+        "proof.token": "ada",
+        "proof.header": "ada",
+        "proof.key": "research",
+        "proof.network": "office",
+    }
+    bob = await ask(ALL, at(certificate=CERT_BOB))
+    assert facts(bob)["tenant.country"] == "de"
+    assert facts(bob)["certificate"] == "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("require", "client", "tokens", "expected"),
+    [
+        ("token", at("10.1.2.3"), {}, "identity.required"),
+        ("token", at("10.1.2.3", ("x-sallyport-token", "T")), token(), "default/ada token"),
+        ("certificate+token", at("10.1.2.3", ("x-sallyport-token", "T")), token(), "identity.required"),
+        ("token+network", at("10.1.2.3", ("x-sallyport-token", "T")), token(), "default/ada token"),
+        ("token+network", at("192.0.2.1", ("x-sallyport-token", "T")), token(), "identity.required"),
+        ("proxy, certificate", at(proxy_user="bob"), {}, "acme/bob proxy"),
+        ("proxy", at(), {}, "identity.required"),
+    ],
+)
+async def test_a_policy_may_ask_for_sources(
+    require: str, client: Client, tokens: dict[tuple[str, str], Subject], expected: str
+) -> None:
+    assert who(await ask(f"{ALL}  require: [{require}]\n", client, tokens)) == expected
+
+
+async def test_anonymous_is_nobody_s_proof_where_sources_are_required() -> None:
+    assert who(await ask("  unknown: anonymous\n", at())) == "default/anonymous anonymous"
+    assert who(await ask("  unknown: anonymous\n  require: [token]\n", at())) == "identity.required"
+
+
+@pytest.mark.parametrize(
+    ("text", "client", "reason"),
+    [
+        ("  networks: [{cidr: 10.0.0.0/8, principal: gone}]\n", at("10.0.0.1"), "inactive_person"),
+        (
+            "  networks: [{cidr: 10.0.0.0/8, principal: x, tenant: closed}]\n",
+            at("10.0.0.1"),
+            "inactive_tenant",
+        ),
+        (HEADERS, at("10.0.0.9", ("x-user", "GONE")), "inactive_person"),
+        (HEADERS, at("10.0.0.9", ("x-user", "gone@EXAMPLE.com")), "inactive_person"),
+        (HEADERS, at("10.0.0.9", ("x-user", "x"), ("x-tenant", "closed")), "inactive_tenant"),
+        (
+            HEADERS + "  conflicts: strongest\n",
+            at("10.0.0.9", ("x-user", "gone"), proxy_user="ada"),
+            "inactive_person",
+        ),
+    ],
+)
+async def test_who_is_inactive_is_refused(text: str, client: Client, reason: str) -> None:
+    assert who(await ask(text, client)) == f"identity.{reason}"
+
+
+@pytest.mark.parametrize(
+    ("text", "client", "tokens", "reason"),
+    [
+        (HEADERS.replace("X-Roles", "X-Roles, unlisted: deny"), at("10.0.0.9", ("x-user", "eve")), {}, "header_unlisted"),
+        (HEADERS + "  proxy_users: {unlisted: deny}\n", at(proxy_user="eve"), {}, "proxy_unlisted"),
+        (TOKENS.replace("audience: [a]\n", "audience: [a]\n      unlisted: deny\n"), at("1.1.1.1", ("x-sallyport-token", "T")), token(name="n"), "token_unlisted"),
+    ],
+)  # fmt: skip
+async def test_a_policy_may_ask_that_everybody_is_listed(
+    text: str, client: Client, tokens: dict[tuple[str, str], Subject], reason: str
+) -> None:
+    assert who(await ask(text, client, tokens)) == f"identity.{reason}"
+
+
+async def test_an_unlisted_certificate_is_its_name_where_the_policy_says_so() -> None:
+    text = CERTIFICATES + "  certificate_owners: {unlisted: allow, tenant: machines, roles: [agent]}\n"
+    found = await ask(text, at(certificate=certificate(uris=("spiffe://corp/New",))))
+    assert who(found) == "machines/spiffe://corp/New certificate"
+    assert found.principal is not None
+    assert found.principal.roles == ("agent",)
+    two = certificate(uris=("spiffe://corp/a", "spiffe://corp/b"))
+    assert who(await ask(text, at(certificate=two))) == "identity.certificate_nameless"
+
+
+# -- hints ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            (("user-agent", "claude-cli/2.1.0 (external, cli)"), ("x-claude-code-session-id", "s-1"), ("x-claude-code-parent-agent-id", "p-1")),
+            {"hint.agent": "claude_code", "hint.session": "s-1", "hint.parent": "p-1"},
+        ),
+        (
+            (("originator", "codex_cli_rs"), ("session-id", "s-2"), ("chatgpt-account-id", "acc"), ("x-openai-subagent", "review")),
+            {"hint.agent": "codex", "hint.session": "s-2", "unproved.chatgpt_account": "acc", "hint.subagent": "review"},
+        ),
+        (
+            (("copilot-integration-id", "vscode-chat"), ("editor-version", "vscode/1.9"), ("x-initiator", "agent")),
+            {"hint.agent": "copilot", "hint.editor": "vscode/1.9", "hint.initiator": "agent"},
+        ),
+        ((("openai-organization", "org-1"), ("openai-project", "p")), {"unproved.openai_organization": "org-1", "unproved.openai_project": "p"}),
+        ((("session-id", "a"), ("session-id", "b")), {}),
+        ((("session-id", "x" * 201),), {}),
+        ((("session-id", "x\x00"),), {}),
+        ((("user-agent", "python-httpx/0.28"),), {}),
+    ],
+)  # fmt: skip
+async def test_what_agents_say_of_themselves_is_an_attribute_and_no_more(
+    headers: tuple[tuple[str, str], ...], expected: dict[str, str]
+) -> None:
+    named = await ask(NETWORKS, at("10.1.2.3", *headers))
+    assert who(named) == "default/office network"
+    said = {k: v for k, v in facts(named).items() if k.startswith(("hint.", "unproved."))}
+    assert said == expected
+    assert who(await ask("", at("10.1.2.3", *headers))) == "identity.unknown"
+    nobody = await ask("  unknown: anonymous\n", at("10.1.2.3", *headers))
+    assert nobody.principal == Principal("anonymous", "default", attributes=tuple(facts(nobody).items()))
+
+
+@pytest.mark.parametrize(
+    "user_id",
+    [
+        f"user_{'0' * 64}_account_{'a' * 36}_session_{'b' * 36}",
+        '{"device_id":"x","account_uuid":"' + "a" * 36 + '","session_id":"' + "b" * 36 + '"}',
+    ],
+)
+async def test_the_metadata_of_claude_code_gives_account_and_session(user_id: str) -> None:
+    client = at("10.1.2.3", ("user-agent", "claude-cli/1.0"))
+    segments = (Segment("/metadata/user_id", Surface.DOCUMENT, user_id),)
+    found = facts(await ask(NETWORKS, client, segments=segments))
+    assert (found["unproved.anthropic_account"], found["hint.session"]) == ("a" * 36, "b" * 36)
+
+
+async def test_a_claim_cannot_pose_as_a_fact_of_the_gateway() -> None:
+    with pytest.raises(PolicyError):
+        section(TOKENS.replace("claims: {id: email}", "claims: {attributes: {hint.agent: x}}"))
+
+
+@pytest.mark.parametrize("require", ["anonymous", "token+", "token,network", "Token"])
+def test_a_requirement_that_is_no_source_does_not_load(require: str) -> None:
+    with pytest.raises(PolicyError, match="no source of identity"):
+        section(f'  require: ["{require}"]\n')
+
+
+def test_a_token_and_a_trusted_header_cannot_share_a_header() -> None:
+    with pytest.raises(PolicyError, match="cannot share"):
+        section(HEADERS + TOKENS.replace("X-Mail-Token", "x-user"))
+
+
+def test_no_header_of_a_provider_s_credential_can_become_a_token_s_by_mistake() -> None:
+    used = {name for provider in make_catalogue() for name in provider.credentials.headers}
+    assert len(used) >= 4
+    assert used <= CREDENTIAL_HEADERS
+
+
+# -- the page ---------------------------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "identity.md").read_text()
+
+
+def test_the_entries_of_the_page_are_those_that_read_the_products_tokens() -> None:
+    entries, worked = (parse_policy(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+    for product, (_, text) in examples(0).items():
+        tested = f"id: {product}\nkeys: {{file: k}}\n{text}".replace("\n", "\n      ")
+        (issuer,) = parse_policy(f"version: 1\nidentity:\n  tokens:\n    - {tested}\n").identity.tokens
+        shown = next(i for i in entries.identity.tokens if i.id == product)
+        assert shown.model_copy(update={"keys": issuer.keys}) == issuer
+    assert worked.access.rules
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_every_source_has_its_row_and_its_confidence(source: str) -> None:
+    confidence = f"{CONFIDENCE[source]:g}"
+    assert re.search(rf"^\| `{source}` \|.*\| {confidence} \|", PAGE, re.MULTILINE)
+    assert f"{confidence} (" in INPUTS["principal.confidence"][1]
+
+
+@pytest.mark.parametrize(
+    ("client", "tokens", "expected"),
+    [
+        (at(certificate=certificate(names=("laptop.example.com",))), {}, "default/laptop certificate"),
+        (
+            at(
+                "192.0.2.1",
+                ("x-sallyport-token", "T"),
+                certificate=certificate(names=("laptop.example.com",)),
+            ),
+            {"T": "00u1A"},
+            "default/ada token",
+        ),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), {"T": "00u1A"}, "default/ada token"),
+        (at("192.0.2.1", ("x-sallyport-token", "T")), {"T": "new"}, "identity.token_unlisted"),
+        (at("10.20.0.17", ("x-sallyport-token", "old")), {}, "identity.token_expired"),
+        (at("10.20.0.17"), {}, "default/old-build-server network"),
+        (at("10.20.0.18"), {}, "identity.required"),
+    ],
+)
+async def test_the_worked_policy_does_what_its_table_says(
+    client: Client, tokens: dict[str, str], expected: str
+) -> None:
+    block = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
+    text = block[block.index("identity:\n") + 10 : block.index("access:")]
+    subjects = {("okta", t): Subject(ISS, name) for t, name in tokens.items()}
+    assert who(await ask(text, client, subjects)) == expected
