@@ -231,7 +231,8 @@ def test_every_preset_loads_without_problems_within_100_ms(name: str) -> None:
 
 
 def test_the_presets_say_what_they_are_for() -> None:
-    assert {p.stem for p in policies_dir().glob("*.yaml")} == set(PRESETS)
+    assert {p.name.removesuffix(".test.yaml") for p in policies_dir().glob("*.test.yaml")} == set(PRESETS)
+    assert {p.stem for p in policies_dir().glob("*.yaml") if "." not in p.stem} == set(PRESETS)
     assert load_preset("observe").audit_required is False
     assert load_preset("strict").identity.unknown == "deny"
     assert load_preset("strict").access.attachments.allows("image/png") is False

@@ -57,14 +57,14 @@ def doubts(policy: Policy, catalogue: Catalogue, source: Source) -> Iterator[Dou
     """Yield what is doubtful in a company's policy. source: its file."""
     known = _known(policy, policy.access, catalogue)
     used = [*_in_access(policy.access), *_in_limits(policy)]
-    yield from _unknown(used, known, source)
+    yield from _unknown(used, known, _open(policy), source)
     yield from _unused(policy.access, used, source)
 
 
 def tenant_doubts(policy: Policy, own: Access, catalogue: Catalogue, source: Source) -> Iterator[Doubt]:
     """Yield what is doubtful in the access section of a tenant's file. policy: the company's."""
     used = list(_in_access(own))
-    yield from _unknown(used, _known(policy, own, catalogue), source)
+    yield from _unknown(used, _known(policy, own, catalogue), _open(policy), source)
     yield from _unused(own, used, source)
 
 
@@ -93,29 +93,39 @@ def _known(policy: Policy, access: Access, catalogue: Catalogue) -> Mapping[str,
     }
 
 
-_ELSEWHERE = {
-    "role": "a directory, token or header has to give it",
-    "tenant": "a directory, token or header has to give it",
-}
+def _open(policy: Policy) -> frozenset[str]:
+    """Return the kinds of names that callers' proofs bring, so that no file can list them."""
+    header, tokens = policy.identity.header, policy.identity.tokens
+    found = set()
+    if header is not None and header.roles_header is not None:
+        found.add("role")
+    if (header is not None and header.tenant_header is not None) or any(t.claims.tenant for t in tokens):
+        found.add("tenant")
+    return frozenset(found)
 
 
-def _unknown(used: list[_Named], known: Mapping[str, frozenset[str]], source: Source) -> Iterator[Doubt]:
+_ELSEWHERE = frozenset(("role", "tenant"))
+"""Kinds of names that the directory may give."""
+
+
+def _unknown(
+    used: list[_Named], known: Mapping[str, frozenset[str]], opened: frozenset[str], source: Source
+) -> Iterator[Doubt]:
     told: set[tuple[str, str]] = set()
     for each in used:
         names = known[each.kind]
-        if (each.kind, each.name) in told or each.name in names:
-            continue
-        if any(c in each.name for c in "*?[") and not names.isdisjoint(
-            n for n in names if n in Globs((each.name,))
-        ):
+        is_glob = any(c in each.name for c in "*?[")
+        fits = any(name in Globs((each.name,)) for name in names) if is_glob else each.name in names
+        if fits or (each.kind, each.name) in told:
             continue
         told.add((each.kind, each.name))
         near = nearest(each.name, names)
-        if near is None and each.kind in _ELSEWHERE and any(c in each.name for c in "*?["):
+        elsewhere = each.kind in _ELSEWHERE
+        if near is None and (each.kind in opened or (elsewhere and is_glob)):
             continue
-        cure = f"did you mean `{near}`?" if near else _ELSEWHERE.get(each.kind, "nothing defines it.")
-        says = f"no {each.kind} of this name is known here ({each.name}); {cure.removesuffix('.')}"
-        yield Doubt(source.where(each.at), dotted(each.at), says if says.endswith("?") else f"{says}.")
+        cure = f"did you mean `{near}`?" if near else "the directory has to." if elsewhere else "define it."
+        says = f"nothing here gives the {each.kind} {each.name}; {cure}"
+        yield Doubt(source.where(each.at), dotted(each.at), says)
 
 
 def _unused(access: Access, used: list[_Named], source: Source) -> Iterator[Doubt]:

@@ -10,7 +10,6 @@ from typing import Any
 import httpx
 import openai
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from e2e.counters import HEADER
@@ -44,7 +43,7 @@ def sallyport(*words: str, by: str = "bob") -> str:
     with pytest.MonkeyPatch.context() as patch:
         for module in ("approvals", "stop", "acts", "telling"):
             patch.setattr(f"sallyport.cli.{module}.operator", lambda: by)
-        done = CliRunner().invoke(typer.main.get_command(app), words)  # type: ignore[arg-type]
+        done = CliRunner().invoke(app, words)
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     assert done.exit_code == 0, done.output

@@ -101,18 +101,12 @@ def test_the_first_call_is_refused_with_what_to_do_and_the_next_one_passes_every
     assert events[0].exchange == events[1].exchange != ""
 
 
-@pytest.mark.parametrize(
-    ("user", "model"),
-    [("eve", "apv-big-mine"), ("ANN2", "apv-big-mine"), ("ann2", "apv-big-other")],
-    ids=["principal", "principal in capitals", "resource"],
-)
-def test_replay_of_an_approval_by_another_principal_or_for_another_resource(
-    place: Place, user: str, model: str
-) -> None:
+def test_replay_of_an_approval_by_another_principal_or_for_another_resource(place: Place) -> None:
     id = place.asked("ann2", "apv-big-mine")
     place.do("approvals", "approve", id, "--reason", "r")
     place.eventually_says("", "ann2", "apv-big-mine")
-    assert [said(gateway, user, model) for gateway in place.gateways] == ["access.big"] * 2
+    for user, model in (("eve", "apv-big-mine"), ("ANN2", "apv-big-mine"), ("ann2", "apv-big-other")):
+        assert [said(gateway, user, model) for gateway in place.gateways] == ["access.big"] * 2
 
 
 @pytest.mark.parametrize(

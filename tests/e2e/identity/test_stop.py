@@ -1,0 +1,207 @@
+"""Kill switches through two gateways of one store: what is stopped, what goes on, and answers in flight."""
+
+import json
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import openai
+import pytest
+
+import rawclient
+from audit.conftest import postgres, postgres_url, sqlite_url, url  # noqa: F401
+from e2e.counters import HEADER
+from e2e.identity.commanding import WITHIN_S, client, pair, said, sallyport
+from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, hang, of_kind, recorded, running, villain
+from gateways import OTHER_HOST, GatewayProcess
+from rawclient import post
+from sallyport.audit.events import EventKind
+from sallyport.errors import OperatorError
+from sallyport.lab.authority import LabCa
+from sallyport.lab.server import Lab
+
+POLICY = f"""
+version: 1
+mode: observe
+identity: {{header: {{name: {HEADER}, trusted_peers: [127.0.0.1/32]}}}}
+access: {{unknown_endpoint: opaque}}
+"""
+
+HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+type Pair = list[GatewayProcess]
+
+
+@pytest.fixture
+def gateways(lab: Lab, tmp_path: Path, url: str) -> Iterator[Pair]:  # noqa: F811
+    with pair(tmp_path, lab, url, POLICY) as running_pair:
+        yield running_pair
+
+
+@pytest.fixture
+def do(gateways: Pair, url: str) -> Callable[..., str]:  # noqa: F811
+    where = ("--store", url, "--confdir", str(gateways[0].confdir))
+    return lambda *words: sallyport(*words, *where)
+
+
+def everywhere(gateways: Pair, expected: str, user: str, model: str) -> None:
+    for gateway in gateways:
+        eventually(lambda g=gateway: said(g, user, model) == expected, WITHIN_S, expected or "it passes")
+
+
+def test_each_kind_stops_what_it_names_on_every_gateway_although_the_policy_observes(
+    gateways: Pair,
+    do: Callable[..., str],
+    url: str,  # noqa: F811
+) -> None:
+    assert said(gateways[0], "ann", "stp-one") == ""
+    key = next(e.credential for e in recorded(url) if e.credential)
+    for words, others in (
+        (("principal", "ANN"), [("bob", "stp-one")]),
+        (("model", "STP-One"), [("ann", "stp-two")]),
+        (("key", key), []),
+        (("tenant", "default"), []),
+        (("provider", "openai"), []),
+        (("everything",), []),
+    ):
+        id = do("stop", *words, "--reason", "drill").splitlines()[-1]
+        everywhere(gateways, "access.stopped", "ann", "stp-one")
+        assert [said(gateways[0], *other) for other in others] == [""] * len(others)
+        assert id in do("stops")
+        do("resume", id)
+        everywhere(gateways, "", "ann", "stp-one")
+    acts = [e.detail.partition(":")[0] for e in of_kind(recorded(url), EventKind.KILL_SWITCH)]
+    assert sorted(acts) == ["resumed"] * 6 + ["stopped"] * 6
+
+
+def test_the_sdk_is_told_not_to_try_again(
+    gateways: Pair,
+    do: Callable[..., str],
+    url: str,  # noqa: F811
+) -> None:
+    do("stop", "everything", "--reason", "drill")
+    everywhere(gateways, "access.stopped", "ann", "stp-sdk")
+    with pytest.raises(openai.PermissionDeniedError) as error:
+        client(gateways[0], "ann").chat.completions.create(
+            model="stp-sdk-last", messages=[{"role": "user", "content": "x"}]
+        )
+    assert error.value.response.headers["x-should-retry"] == "false"
+
+    def ends() -> list[EventKind]:
+        return [e.kind for e in recorded(url) if e.model == "stp-sdk-last"]
+
+    eventually(ends, WITHIN_S, "the refusal is recorded")
+    assert ends() == [EventKind.REFUSED]
+
+
+def test_bodies_and_endpoints_that_nobody_reads_are_stopped_too(
+    gateways: Pair, do: Callable[..., str], lab: Lab
+) -> None:
+    unreadable = post(CHAT, b'{"model": "stp-garbage", ', OPENAI, f"{HEADER}: ann")
+    unknown = post("/v1/stp/unheard/of", b'{"x": "stp-unknown"}', OPENAI, f"{HEADER}: ann")
+    ca = gateways[0].confdir / "ca-cert.pem"
+
+    def statuses() -> list[int]:
+        return [
+            rawclient.ask(gateways[0].port, ca, OPENAI, data, timeout=10).status
+            for data in (unreadable, unknown)
+        ]
+
+    before = statuses()
+    assert 403 not in before
+    for words in (("model", "some-other-model"), ("principal", "ann"), ("everything",)):
+        id = do("stop", *words, "--reason", "drill").splitlines()[-1]
+        eventually(lambda: statuses() == [403, 403], WITHIN_S, "both are stopped")
+        do("resume", id)
+        eventually(lambda: statuses() == before, WITHIN_S, "both pass")
+
+
+@pytest.mark.parametrize("began", [True, False], ids=["in the middle", "before it began"])
+def test_an_answer_in_flight_ends_in_the_words_of_its_dialect(tmp_path: Path, began: bool) -> None:
+    ca = LabCa(tmp_path / "ca")
+    event = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [
+        {"index": 0, "delta": {"content": "one"}, "finish_reason": None}]}  # fmt: skip
+    piece = b"data: " + json.dumps(event).encode() + b"\n\n"
+    silent = hang(HEAD, b"%x\r\n%s\r\n" % (len(piece), piece)) if began else hang()
+    url = f"sqlite:///{tmp_path / 'shared.db'}"  # noqa: F811
+    deeds = {"stp-silent": silent, "stp-other": hang(HEAD, b"%x\r\n%s\r\n" % (len(piece), piece))}
+    with villain(ca, deeds) as provider:
+        extra = ["--upstream-ca", str(ca.certificate)]
+        with pair(tmp_path, None, url, POLICY, extra=extra, to={OPENAI: provider.port}) as gateways:
+            other = Wire.open(gateways[0])
+            other.send(post(CHAT, chat("stp-other", stream=True), OPENAI, f"{HEADER}: ann"))
+            other.read_until(b"one")
+            wire = Wire.open(gateways[1])
+            wire.send(post(CHAT, chat("stp-silent", stream=True), OPENAI, f"{HEADER}: ann"))
+            if began:
+                wire.read_until(b"one")
+            else:
+                eventually(lambda: any(e.model == "stp-silent" for e in recorded(url)), WITHIN_S, "it left")
+            where = ("--store", url, "--confdir", str(gateways[0].confdir))
+            sallyport("stop", "model", "stp-sil*", "--reason", "drill", *where)
+            wire.read_all()
+            assert b"access.stopped" in wire.data
+            assert b"[DONE]" not in wire.data
+            eventually(lambda: "stp-silent" in provider.gone, WITHIN_S, "the provider is let go")
+            assert "stp-other" not in provider.gone
+
+            def ends() -> list[str]:
+                return [e.detail for e in recorded(url) if e.is_end and e.model == "stp-silent"]
+
+            eventually(lambda: ends() == ["access.stopped"], WITHIN_S, "the end is recorded once")
+
+
+def test_a_kill_switch_survives_a_restart_with_the_store_down(lab: Lab, tmp_path: Path) -> None:
+    store = tmp_path / "shared.db"
+    url = f"sqlite:///{store}"  # noqa: F811
+    policy = POLICY + "audit: {required: false}\n"
+    with running(tmp_path / "one", lab, policy=policy, extra=["--store", url]) as gateway:
+        where = ("--store", url, "--confdir", str(gateway.confdir))
+        sallyport("stop", "everything", "--reason", "drill", *where)
+        everywhere([gateway], "access.stopped", "ann", "stp-restart")
+    for file in tmp_path.glob("shared.db*"):
+        file.unlink()
+    store.mkdir()  # nothing can be opened there
+    with running(tmp_path / "one", lab, policy=policy, extra=["--store", url]) as gateway:
+        assert said(gateway, "ann", "stp-restart-again") == "access.stopped"
+    assert not [r for r in lab.requests if b"stp-restart-again" in r.decoded]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("provider", "opnai"),
+        ("model",),
+        ("everything", "x"),
+        ("principal", ""),
+        ("model", "x", "--reason", ""),
+    ],
+)
+def test_a_command_that_would_stop_nothing_is_an_error(tmp_path: Path, words: tuple[str, ...]) -> None:
+    more = () if "--reason" in words else ("--reason", "r")
+    with pytest.raises(OperatorError):
+        sallyport("stop", *words, *more, "--store", str(tmp_path / "a.db"), "--confdir", str(tmp_path))
+
+
+def test_sign_in_to_ai_is_stopped_with_everything_and_other_hosts_go_on(
+    gateways: Pair,
+    do: Callable[..., str],
+    url: str,  # noqa: F811
+) -> None:
+    do("stop", "everything", "--reason", "drill")
+    everywhere(gateways, "access.stopped", "ann", "stp-sign-in")
+    with pytest.raises(OSError):
+        shake_hands(gateways[0], "auth.openai.com")
+    with pytest.raises(ssl.SSLCertVerificationError):  # the lab's own certificate: it was tunnelled
+        shake_hands(gateways[0], OTHER_HOST)
+
+    def refused() -> list[tuple[str, str]]:
+        return [(e.host, e.detail) for e in of_kind(recorded(url), EventKind.CONNECTION_REFUSED)]
+
+    eventually(lambda: ("auth.openai.com", "stopped") in refused(), WITHIN_S, "it is recorded")
+    assert OTHER_HOST not in {host for host, _ in refused()}
+
+
+def shake_hands(gateway: GatewayProcess, host: str) -> None:
+    tunnel = rawclient.tunnel(gateway.port, host, timeout=5)
+    rawclient.tls(tunnel, host, gateway.confdir / "ca-cert.pem").close()
