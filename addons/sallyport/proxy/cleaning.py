@@ -26,7 +26,6 @@ class Cleaner:
         spellings = {raw, quote(credential, safe="").encode(), raw.replace(b"/", b"\\/")}
         self._raw = raw
         self._spellings = tuple(sorted(spellings, key=len, reverse=True))
-        self._firsts = frozenset(s[:1] for s in spellings)
         self._held = b""
         self.found = 0
 
@@ -67,13 +66,15 @@ class Cleaner:
 
     def _beginning(self, data: bytes) -> int:
         """Return how many bytes at the end of the data a spelling begins with."""
-        longest = len(self._spellings[0]) - 1
-        for at in range(max(0, len(data) - longest), len(data)):
-            if data[at : at + 1] in self._firsts:
-                tail = data[at:]
-                if any(len(tail) < len(s) and s.startswith(tail) for s in self._spellings):
-                    return len(tail)
-        return 0
+        kept = 0
+        for spelling in self._spellings:
+            at = data.find(spelling[:1], max(0, len(data) - len(spelling) + 1))
+            while at >= 0:
+                if spelling.startswith(data[at:]):
+                    kept = max(kept, len(data) - at)
+                    break
+                at = data.find(spelling[:1], at + 1)
+        return kept
 
 
 class CleanTap:

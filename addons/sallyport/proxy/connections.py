@@ -292,8 +292,9 @@ class Connections:
         if not await gateway.recorded(event, required=gateway.live.policy.audit_required):
             return False
         request.data.host, request.data.port, request.data.authority = name, port, b""
-        for hop in ("proxy-authorization", "proxy-connection", *gateway.live.identity_headers):
-            request.headers.pop(hop, None)
+        live = gateway.live
+        fields = intake.relayed_fields(request.headers.fields, live.identity_headers)
+        request.headers.fields = ((b"Host", hosts[0].encode()), *live.restricted.apply(name, fields))
         request.stream = True
         self.passes_unread(flow)
         gate.admit(flow)

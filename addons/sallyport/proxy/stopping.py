@@ -1,4 +1,6 @@
-"""Ending exchanges in flight that a kill switch stops: within a second, in the client's own dialect.
+"""Ending exchanges in flight: by a kill switch, or since what their client had proved was taken away.
+
+It takes less than a second, and the client is told in its own dialect.
 
 A streamed answer ends at its next piece; the connection to the provider is cut at once where nothing else
 uses it, and after a moment in any case, so that a provider that says nothing is stopped as well.
@@ -6,16 +8,16 @@ uses it, and after a moment in any case, so that a provider that says nothing is
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from mitmproxy import http
 
-from sallyport.decision import Refusal
+from sallyport.decision import Decision, Refusal
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage
 from sallyport.stages.directory import Directory
-from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
+from sallyport.stages.stops import refusal_of, stopped_by
 
 logger = logging.getLogger("sallyport.stops")
 
@@ -27,11 +29,23 @@ type Flights = Callable[[], Iterable[tuple[http.HTTPFlow, Passage]]]
 
 
 class Stopping:
-    """Looks at what is in flight whenever the directory has changed. Belongs to the event loop."""
+    """Looks at what is in flight, ten times a second. Belongs to the event loop.
 
-    def __init__(self, directory: Callable[[], Directory], flights: Flights) -> None:
+    withdrawn: returns why the proof behind an exchange was taken away, None if it was not. refresh: reads what
+    that is judged by.
+    """
+
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        flights: Flights,
+        withdrawn: Callable[[http.HTTPFlow], Decision | None],
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
         self._directory = directory
         self._flights = flights
+        self._withdrawn = withdrawn
+        self._refresh = refresh
         self._seen: Directory | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -45,6 +59,8 @@ class Stopping:
     async def _run(self) -> None:
         while True:
             try:
+                if self._flying():
+                    await self._refresh()
                 self.look()
             except Exception as error:
                 # The border of the task: without it no stream would be stopped any more.
@@ -52,15 +68,18 @@ class Stopping:
             await asyncio.sleep(LOOK_S)
 
     def look(self) -> None:
-        """Cut what is stopped, if the directory is another one than at the last look."""
+        """Cut what a kill switch stops, if the directory is another one than before, and whose proof is gone."""
         directory = self._directory()
-        if directory is self._seen:
-            return
-        self._seen = directory
-        if not directory.stops():
-            return
-        flying = [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
-        stopped = [(flow, p) for flow, p in flying if not p.cut and self._stop(p, directory)]
+        changed, self._seen = directory is not self._seen, directory
+        stops = changed and bool(directory.stops())
+        flying = self._flying()
+        stopped = []
+        for flow, passage in flying:
+            stop = stopped_by(passage.exchange, directory) if stops else None
+            cause = refusal_of(stop) if stop is not None else self._withdrawn(flow)
+            if cause is not None and not passage.cut:
+                self._end(passage, cause)
+                stopped.append((flow, passage))
         for flow, passage in stopped:
             if _is_shared(flow, flying):
                 loop = asyncio.get_running_loop()
@@ -68,17 +87,15 @@ class Stopping:
             else:
                 self._cut(flow, passage)
 
+    def _flying(self) -> list[tuple[http.HTTPFlow, Passage]]:
+        return [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
+
     @staticmethod
-    def _stop(passage: Passage, directory: Directory) -> bool:
+    def _end(passage: Passage, cause: Decision) -> None:
         """Mark an exchange that is stopped: whatever comes of it now ends it."""
-        stop = stopped_by(passage.exchange, directory)
-        if stop is None:
-            return False
-        cause = refusal_of(stop)
-        passage.cut, passage.cut_message = STOPPED, cause.message
+        passage.cut, passage.cut_message = cause.reason, cause.message
         if passage.tap is not None:
-            passage.tap.stop(Refusal(STOPPED, cause.message, passage.id, cause.status))
-        return True
+            passage.tap.stop(Refusal(cause.reason, cause.message, passage.id, cause.status))
 
     @staticmethod
     def _cut(flow: http.HTTPFlow, passage: Passage) -> None:

@@ -1,0 +1,217 @@
+"""Attacks on identity, tenants and tenant restrictions through the running gateway, each by somebody with an aim."""
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import h2.config
+import h2.connection
+import pytest
+
+import rawclient
+from e2e.identity.speaking import Speaker
+from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, model_of, of_kind, recorded, running, settled
+from gateways import OPEN_POLICY, GatewayProcess
+from issuing import AUDIENCE, ISSUER, Idp
+from rawclient import post
+from sallyport.audit.events import EventKind
+from sallyport.lab.authority import LabCa
+from sallyport.lab.server import Lab
+
+OURS = "0a1b2c3d-0000-4000-8000-00000000abcd"
+SIGN_IN = "login.microsoftonline.com"
+HEADER = b"sec-restrict-tenant-access-policy"
+IDP = Idp()
+
+
+# -- whoever wants to sign in with a private account --------------------------------------------------------
+
+RESTRICTED = (
+    OPEN_POLICY.replace("connect_ports: [443]", "")
+    + f"""
+restrictions:
+  microsoft_tenant_policy: ['{OURS}:{OURS}']
+"""
+)
+
+
+@dataclass
+class SignIn:
+    """A host where people sign in: keeps what came, byte by byte, and answers with an advertisement of HTTP/3."""
+
+    ca: LabCa
+    plain: bool = False
+    came: bytearray = field(default_factory=bytearray)
+
+    def __post_init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = int(self._listener.getsockname()[1])
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                raw, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+
+    def _serve(self, raw: socket.socket) -> None:
+        context = self.ca.server_context(SIGN_IN)
+        with (
+            contextlib.suppress(OSError),
+            raw if self.plain else context.wrap_socket(raw, server_side=True) as sock,
+        ):
+            own = bytearray()
+            while piece := sock.recv(65536):
+                own += piece
+                self.came += piece
+                if _is_over(bytes(own)):
+                    own.clear()
+                    answer = b"HTTP/1.1 200 OK\r\nalt-svc: h3=\":443\"; ma=86400\r\ncontent-length: 2\r\n\r\nok"
+                    sock.sendall(answer)
+
+
+def _is_over(data: bytes) -> bool:
+    head, found, body = data.partition(b"\r\n\r\n")
+    if b"transfer-encoding: chunked" in head.lower():
+        return body.startswith(b"0\r\n") or b"\r\n0\r\n" in body and body.endswith(b"\r\n\r\n")
+    return bool(found)
+
+
+@pytest.fixture(scope="module")
+def sign_in(lab: Lab) -> Iterator[SignIn]:
+    server = SignIn(lab.ca)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def plain_sign_in(lab: Lab) -> Iterator[SignIn]:
+    server = SignIn(lab.ca, plain=True)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="module")
+def restricted(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory, sign_in: SignIn, plain_sign_in: SignIn
+) -> Iterator[GatewayProcess]:
+    folder = tmp_path_factory.mktemp("restricted")
+    policy = RESTRICTED.replace("hosts:", "hosts:", 1)
+    extra = ["--connect-to", f"{SIGN_IN}:80:127.0.0.1:{plain_sign_in.port}"]
+    if "hosts:" not in policy:
+        policy += "hosts: {connect_ports: [443, 80]}\n"
+    with running(folder, lab, policy=policy, extra=extra, to={SIGN_IN: sign_in.port}) as up:
+        yield up
+
+
+def lines_of(came: bytes) -> list[bytes]:
+    return [line.strip().lower() for line in came.split(b"\r\n")]
+
+
+def restricts(came: bytes) -> bool:
+    """Say whether the vendor would read our value, once, and nothing takes it out on the way."""
+    lines = lines_of(came)
+    ours = f"{HEADER.decode()}: {OURS}:{OURS}".encode()
+    named = [line for line in lines if line.replace(b"_", b"-").startswith(HEADER)]
+    hops = [line for line in lines if line.startswith(b"connection:") and HEADER in line]
+    return named == [ours] and not hops
+
+
+def signed_in(gateway: GatewayProcess, sign_in: SignIn, request: bytes) -> bytes:
+    """Send a request inside the intercepted connection; what the host got of it."""
+    before = len(sign_in.came)
+    wire = Wire.open(gateway, SIGN_IN)
+    wire.send(request)
+    wire.read_all()
+    return bytes(sign_in.came[before:])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Connection: {HEADER.decode()}",
+        f"Connection: keep-alive, {HEADER.decode()}",
+        f"Connection: Sec-Restrict-Tenant-Access-Policy\r\nConnection: close",
+        f"sec_restrict_tenant_access_policy: {'f' * 8}",
+        f"Sec-Restrict-Tenant_Access-Policy: {'f' * 8}",
+        f"{HEADER.decode()}: {'f' * 8}\r\n{HEADER.decode().upper()}: {'e' * 8}",
+    ],
+)
+def test_no_header_line_takes_a_restriction_out_on_its_way(
+    restricted: GatewayProcess, sign_in: SignIn, line: str
+) -> None:
+    came = signed_in(restricted, sign_in, post("/signin", b"x=1", SIGN_IN, line))
+    assert restricts(came), came[:600]
+
+
+@pytest.mark.parametrize("name", [HEADER.decode(), "sec_restrict_tenant_access_policy"])
+def test_trailers_of_a_sign_in_bring_no_restriction_of_the_client_s(
+    restricted: GatewayProcess, sign_in: SignIn, name: str
+) -> None:
+    head = post("/signin", b"", SIGN_IN, "Transfer-Encoding: chunked", f"Trailer: {name}")
+    came = signed_in(restricted, sign_in, head + b"3\r\nx=1\r\n0\r\n" + f"{name}: ffff\r\n\r\n".encode())
+    assert not came or restricts(came), came[:600]
+
+
+def test_trailers_over_http2_neither(restricted: GatewayProcess, sign_in: SignIn) -> None:
+    before = len(sign_in.came)
+    raw = rawclient.tunnel(restricted.port, SIGN_IN, timeout=10)
+    with rawclient.tls(raw, SIGN_IN, restricted.confdir / "ca-cert.pem", alpn=["h2"]) as sock:
+        conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        conn.initiate_connection()
+        pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", SIGN_IN), (":path", "/signin")]
+        conn.send_headers(1, pseudo)
+        conn.send_data(1, b"x=1")
+        conn.send_headers(1, [(HEADER.decode(), "ffff"), ("x-other", "1")], end_stream=True)
+        sock.sendall(conn.data_to_send())
+        sock.settimeout(10)
+        while b"0\r\n\r\n" not in bytes(sign_in.came[before:]):
+            if not sock.recv(65536):
+                break
+    assert restricts(bytes(sign_in.came[before:]))
+
+
+def test_a_sign_in_host_cannot_send_browsers_off_to_a_protocol_that_is_not_opened(
+    restricted: GatewayProcess, sign_in: SignIn
+) -> None:
+    wire = Wire.open(restricted, SIGN_IN)
+    wire.send(post("/signin", b"x=1", SIGN_IN))
+    wire.read_all()
+    assert wire.status == 200
+    assert b"alt-svc" not in bytes(wire.data).lower()
+
+
+def test_plain_http_to_a_sign_in_host_is_restricted_too(
+    restricted: GatewayProcess, plain_sign_in: SignIn
+) -> None:
+    before = len(plain_sign_in.came)
+    with socket.create_connection(("127.0.0.1", restricted.port), timeout=10) as raw:
+        line = f"Connection: {HEADER.decode()}\r\n{HEADER.decode()}: ffff"
+        request = post(f"http://{SIGN_IN}/signin", b"x=1", SIGN_IN, line)
+        raw.sendall(request)
+        talk = rawclient.read_answer(raw, timeout=10)
+    came = bytes(plain_sign_in.came[before:])
+    assert not came or restricts(came), (talk.head, came[:600])
+
+
+@pytest.mark.parametrize("connect", ["{}.:443", "{}..:443", "{upper}:443"])
+def test_no_spelling_of_a_sign_in_host_makes_a_tunnel_of_it(
+    restricted: GatewayProcess, sign_in: SignIn, connect: str
+) -> None:
+    before = len(settled(restricted.confdir))
+    target = connect.format(SIGN_IN, upper=SIGN_IN.upper())
+    for sni in (SIGN_IN, None):
+        with contextlib.suppress(OSError):
+            raw = rawclient.tunnel(restricted.port, SIGN_IN, connect=target, timeout=10)
+            with rawclient.tls(raw, sni, restricted.confdir / "ca-cert.pem") as sock:
+                sock.sendall(post("/spelt", b"x=1", SIGN_IN))
+                rawclient.read_answer(sock)
+    events = recorded(restricted.confdir)[before:]
+    assert all(e.detail == "restricted" for e in of_kind(events, EventKind.TUNNELLED)), events
