@@ -13,6 +13,7 @@ from mitmproxy.proxy import mode_specs
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.policy.hosts import HostError
+from sallyport.proxy import intake
 from sallyport.proxy.dial import is_own
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
@@ -294,7 +295,7 @@ class Connections:
         request.data.host, request.data.port, request.data.authority = name, port, b""
         live = gateway.live
         fields = intake.relayed_fields(request.headers.fields, live.identity_headers)
-        request.headers.fields = ((b"Host", hosts[0].encode()), *live.restricted.apply(name, fields))
+        request.headers.fields = ((b"Host", name.encode()), *live.restricted.apply(name, fields))
         request.stream = True
         self.passes_unread(flow)
         gate.admit(flow)

@@ -31,7 +31,7 @@ _stock_body_reader = _http1.make_body_reader
 
 _REQUEST_LINE = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.1\Z")
 _OLD_CONNECT = re.compile(rb"CONNECT [!-~]{1,8192} HTTP/1\.0\Z")
-"""What OpenSSL's clients, and some Java ones, open tunnels with: no Host, since the target names it (RFC 9110 9.3.6)."""
+"""What OpenSSL's clients open tunnels with: no Host, since the target names it (RFC 9110, 9.3.6)."""
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}:[\t -~\x80-\xff]*\Z")

@@ -105,7 +105,7 @@ def test_replay_of_an_approval_by_another_principal_or_for_another_resource(plac
     id = place.asked("ann2", "apv-big-mine")
     place.do("approvals", "approve", id, "--reason", "r")
     place.eventually_says("", "ann2", "apv-big-mine")
-    for user, model in (("eve", "apv-big-mine"), ("ANN2", "apv-big-mine"), ("ann2", "apv-big-other")):
+    for user, model in (("eve", "apv-big-mine"), ("ann", "apv-big-mine"), ("ann2", "apv-big-other")):
         assert [said(gateway, user, model) for gateway in place.gateways] == ["access.big"] * 2
 
 
