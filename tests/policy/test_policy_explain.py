@@ -168,3 +168,17 @@ def test_wrong_use_names_the_option(policy: Path, options: list[str], where: str
         RUNNER.invoke(app, ["explain", str(policy), *options], catch_exceptions=False)
     assert caught.value.where == where
     assert "oops" not in str(caught.value)
+
+
+def test_what_a_tenants_own_section_refuses_is_found_in_its_file(policy: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text(
+        "version: 1\nmasking: {unlisted: deny}\naccess:\n  operations: [embedding]\n"
+    )
+    policy.write_text(POLICY + "tenants: {files: {t: t.yaml}}\n")
+    _, said = ask(policy, *ANN, "--tenant", "t")
+    assert said["cause"] == "access.operation"
+    assert said["stages"][-1]["where"] == f"{tmp_path / 't.yaml'}:4:3"
+    (tmp_path / "t.yaml").write_text("version: 1\nmasking: {unlisted: deny}\n")
+    _, said = ask(policy, *ANN, "--tenant", "t", "--text", "Mail bob.miller@example.com")
+    assert said["cause"] == "masking.denied"
+    assert said["stages"][-1]["where"] == f"{tmp_path / 't.yaml'}:2:11"

@@ -383,10 +383,12 @@ class Policy(Section):
 
     @property
     def uses_names(self) -> bool:
-        """Whether names are looked for and some stage does something with them."""
+        """Whether names are looked for and some stage does something with them, for some tenant at least."""
         ner = self.detection.ner
         masked = any(self.masking.operator(entity) is not MaskOperator.ALLOW for entity in ner.entities)
-        return ner.is_on and (masked or self.access.reads_findings)
+        own = self._tenant_access
+        reads = self.access.reads_findings or (own is not None and own.reads_findings)
+        return ner.is_on and (masked or reads or any(theirs.uses_names for theirs in self._own.values()))
 
     def located(self, folder: Path) -> Self:
         """Return this policy as read from a folder."""

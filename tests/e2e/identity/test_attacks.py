@@ -235,3 +235,45 @@ def test_no_spelling_of_a_sign_in_host_makes_a_tunnel_of_it(
                 rawclient.read_answer(sock)
     events = recorded(restricted.confdir)[before:]
     assert all(e.detail == "restricted" for e in of_kind(events, EventKind.TUNNELLED)), events
+
+
+# -- a tenant that caps what the company caps ----------------------------------------------------------------
+
+ACME = """
+version: 1
+access: {parameters: {max_output_tokens: {max: 50, action: cap}}}
+"""
+CAPPED = """
+version: 1
+identity:
+  header: {name: X-User, tenant_header: X-Tenant, trusted_peers: [127.0.0.0/8]}
+  tokens:
+    - id: corp
+      issuer: ISSUER
+      audience: [AUDIENCE]
+      keys: {file: keys.json}
+  conflicts: deny
+tenants: {files: {acme: acme.yaml}}
+access: {parameters: {max_output_tokens: {max: 100, action: cap}}}
+""".replace("ISSUER", ISSUER).replace("AUDIENCE", AUDIENCE)
+
+
+@pytest.fixture(scope="module")
+def gateway(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
+    folder = tmp_path_factory.mktemp("attacked")
+    (folder / "keys.json").write_text(json.dumps(IDP.jwks()))
+    (folder / "acme.yaml").write_text(ACME)
+    with running(folder, lab, policy=CAPPED) as up:
+        yield up
+
+
+@pytest.mark.parametrize(("tenant", "leaves"), [("acme", 50), ("other", 100)])
+def test_of_two_caps_the_tenant_s_lower_one_leaves(
+    gateway: GatewayProcess, lab: Lab, tenant: str, leaves: int
+) -> None:
+    model = f"attack-cap-{tenant}"
+    asked = post(CHAT, chat(model, max_tokens=5000), OPENAI, "X-User: ann", f"X-Tenant: {tenant}")
+    assert rawclient.ask(gateway.port, gateway.confdir / "ca-cert.pem", OPENAI, asked).status == 200
+    (sent,) = [r.json() for r in lab.requests if model_of(r) == model]
+    assert isinstance(sent, dict)
+    assert sent["max_tokens"] == leaves
