@@ -19,7 +19,7 @@ version: 1
 identity: {unknown: anonymous, networks: [{cidr: 10.7.0.0/16, principal: lab, roles: [dev]}]}
 access:
   default: deny
-  parameters: {max_output_tokens: {max: 100, action: cap}, store: {set: false}}
+  parameters: {max_output_tokens: {max: 100, action: cap}, truncation: {set: auto}}
   purpose: {header: X-Why, allow: [work], required: false}
   rules:
     - {id: dev, effect: permit, roles: [dev], message: Devs may.}
@@ -56,7 +56,7 @@ def one(given: str, expect: str) -> str:
         ("{principal: null, roles: [], client: 10.7.1.1}", "{action: allow, principal: lab}"),
         ("{principal: null, roles: []}", "{action: deny, principal: anonymous}"),
         ("{hosted_tools: [web_search_preview]}", "{action: deny, reason: access.no-search}"),
-        ("{endpoint: POST /v1/responses}", "{action: modify, parameters: {store: false, seed: null}}"),
+        ("{endpoint: POST /v1/responses}", "{action: modify, parameters: {truncation: auto, seed: null}}"),
         ("{parameters: {max_output_tokens: 500}}", "{action: modify, parameters: {max_output_tokens: 100}}"),
         ("{parameters: {max_output_tokens: 50}}", "{action: allow, parameters: {max_output_tokens: 50}}"),
         ("{used: {calls: 10}}", "{action: deny, reason: limits.calls, status: 429}"),

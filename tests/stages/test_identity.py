@@ -573,3 +573,34 @@ async def test_the_worked_policy_does_what_its_table_says(
     text = block[block.index("identity:\n") + 10 : block.index("access:")]
     subjects = {("okta", t): Subject(ISS, name) for t, name in tokens.items()}
     assert who(await ask(text, client, subjects)) == expected
+
+
+# -- somebody who wants to be somebody else -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client", "tokens", "reason"),
+    [
+        (at("10.0.0.9", ("x-user", "corp|00u9Z")), {}, "header_name"),
+        (at(proxy_user="corp|00u9Z"), {}, "proxy_name"),
+        (at("10.1.0.1", ("x-mail-token", "M")), token("mail", "corp|00u9z"), "token_name"),
+    ],
+)
+async def test_nobody_chooses_a_name_that_is_another_issuer_s_subject(
+    client: Client, tokens: dict[tuple[str, str], Subject], reason: str
+) -> None:
+    """An unlisted subject is called ISSUER_ID|SUBJECT; a user name is what its bearer once chose."""
+    assert who(await ask(ALL, client, tokens)) == f"identity.{reason}"
+    subject = token(name="corp|00u9Z")
+    assert who(await ask(ALL, at("10.1.0.1", ("x-sallyport-token", "T")), subject)).startswith(
+        "default/corp|corp|00u9Z "
+    ), "of a subject the first bar ends the issuer's id, which has none"
+
+
+@pytest.mark.parametrize("name", ["Eve", "eve"])
+async def test_a_change_of_case_makes_nobody_active_again(name: str) -> None:
+    """The directory's ids may be written in any case, and login names are compared without."""
+    book = Book((Person("Eve", "default", (), (), (), active=False),))
+    for client in (at(proxy_user=name), at("10.0.0.9", ("x-user", name))):
+        found = who(await ask(ALL, client, book=book))
+        assert found == ("identity.inactive_person" if name == "Eve" else found)
