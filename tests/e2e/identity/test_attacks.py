@@ -1,11 +1,14 @@
 """Attacks on identity, tenants and tenant restrictions through the running gateway, each by somebody with an aim."""
 
 import contextlib
+import gzip
 import json
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+import time
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from rawclient import post
 from sallyport.audit.events import EventKind
 from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
+from sallyport.state.tokens.sources import Place, fetch
 
 OURS = "0a1b2c3d-0000-4000-8000-00000000abcd"
 SIGN_IN = "login.microsoftonline.com"
@@ -277,3 +281,81 @@ def test_of_two_caps_the_tenant_s_lower_one_leaves(
     (sent,) = [r.json() for r in lab.requests if model_of(r) == model]
     assert isinstance(sent, dict)
     assert sent["max_tokens"] == leaves
+
+
+# -- whoever runs the key server of one of several issuers ---------------------------------------------------
+
+
+@contextlib.contextmanager
+def key_server(ca: LabCa, speak: Callable[[ssl.SSLSocket], None]) -> Iterator[str]:
+    """Serve `localhost` over TLS, one connection after the other; the address of its keys."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve(raw: socket.socket) -> None:
+        with (
+            contextlib.suppress(OSError),
+            ca.server_context("localhost").wrap_socket(raw, server_side=True) as sock,
+        ):
+            sock.recv(65536)
+            speak(sock)
+
+    def accept() -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+    try:
+        yield f"https://localhost:{listener.getsockname()[1]}/keys"
+    finally:
+        listener.close()
+
+
+def answer(body: bytes, *lines: bytes) -> bytes:
+    return b"\r\n".join([b"HTTP/1.1 200 OK", b"Content-Length: %d" % len(body), *lines, b"", body])
+
+
+def trickle(sock: ssl.SSLSocket) -> None:
+    """Never come to the end of the head, and never be silent for long."""
+    sock.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    while True:
+        sock.sendall(b"a")
+        time.sleep(0.5)
+
+
+def test_one_issuer_s_slow_server_holds_up_the_keys_of_no_other(lab: Lab, tmp_path: Path) -> None:
+    """Else a partner's issuer could keep a key in force that the company has withdrawn."""
+    now = [Idp()]
+    entry = (
+        "    - {{id: {0}, issuer: https://{0}.example.com, audience: [a], "
+        f"keys: {{{{url: '{{1}}', ca_file: '{lab.ca.certificate}', refresh_s: 1}}}}}}}}\n"
+    )
+    with (
+        key_server(lab.ca, lambda sock: sock.sendall(answer(json.dumps(now[0].jwks()).encode()))) as good,
+        key_server(lab.ca, trickle) as slow,
+    ):
+        policy = "version: 1\nidentity:\n  tokens:\n" + entry.format("partner", slow) + entry.format("corp", good)
+        with running(tmp_path, lab, policy=policy) as gateway:
+
+            def say(idp: Idp) -> str:
+                token = idp.token(iss="https://corp.example.com", aud="a")
+                speaker = Speaker(gateway)
+                said = speaker.say("attack-slow", ("X-Sallyport-Token", token))
+                speaker.close()
+                return said.reason
+
+            first = now[0]
+            eventually(lambda: say(first) == "", 20, "the company's keys are read")
+            now[0] = Idp()
+            eventually(lambda: say(first) == "identity.token_signature", 20, "a withdrawn key is out of force")
+
+
+def test_keys_that_unpack_to_more_than_they_are_are_not_unpacked(lab: Lab) -> None:
+    plain = json.dumps(IDP.jwks()).encode()
+    for coding, packed in (("gzip", gzip.compress(plain)), ("deflate", zlib.compress(plain))):
+        said = answer(packed, b"Content-Encoding: " + coding.encode())
+        with key_server(lab.ca, lambda sock, said=said: sock.sendall(said)) as url:  # type: ignore[misc]
+            found = fetch(Place(url, ca_file=lab.ca.certificate))
+            assert found == packed
+    with key_server(lab.ca, lambda sock: sock.sendall(answer(plain))) as url:
+        assert fetch(Place(url, ca_file=lab.ca.certificate)) == plain
