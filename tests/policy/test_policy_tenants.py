@@ -200,3 +200,15 @@ def test_a_file_that_never_ends_does_not_hold_up_a_reload(tmp_path: Path) -> Non
     os.mkfifo(tmp_path / "acme.yaml")
     with pytest.raises(PolicyError, match=r"acme\.yaml"):
         load_policy(tmp_path / "policy.yaml")
+
+
+@pytest.mark.parametrize("spelt", ["acme", "Acme", "ACME"])
+async def test_no_spelling_of_a_tenant_escapes_its_file(tmp_path: Path, spelt: str) -> None:
+    """Issuers and the directory write tenants in any case; keys of `tenants.files` are in lower case."""
+    text = "masking: {unlisted: deny}\nlimits: {rules: [{id: few, limit: 1, per: day, by: []}]}"
+    policy = laid(tmp_path, "", acme=text)
+    assert policy.for_tenant(spelt).masking.unlisted is MaskOperator.DENY
+    assert policy.for_tenant("acmee").masking.unlisted is MaskOperator.PLACEHOLDER
+    (few,) = policy.limits.rules
+    assert few.is_for(spelt)
+    assert not few.is_for("acmee")
