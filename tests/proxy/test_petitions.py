@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from audit.conftest import postgres, postgres_url  # noqa: F401
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.decision import Need
 from sallyport.errors import OperatorError
 from sallyport.proxy import petitions
 from sallyport.proxy.petitions import Petition, Petitions
-from sallyport.state.directory.approvals import load_requests
+from sallyport.state.directory.approvals import MAX_OPEN, load_requests
 from sallyport.state.directory.store import DirectoryStore
 
 NEED = Need("apr-aaaaaaaaaa", "default", "ada", "big", "model:gpt-5")
@@ -108,3 +109,46 @@ async def test_what_waits_is_bounded_and_a_gateway_without_a_store_keeps_nothing
     assert not none._waiting
     await asyncio.to_thread(one.close)
     assert 1 <= opens < 5
+
+
+async def test_one_that_the_store_will_never_take_holds_up_nobody(postgres_url: str) -> None:  # noqa: F811
+    Store.open(postgres_url).close()
+    DirectoryStore.open(postgres_url).close()
+    told: list[str] = []
+    one = Petitions(
+        lambda: DirectoryStore.open(postgres_url, create=False), lambda p: told.append(p.need.principal)
+    )
+    one.ask(petition(replace(NEED, id="apr-nul", principal="https://idp|a\x00b")))
+    one.ask(petition(replace(NEED, id="apr-collides", principal="ada")))
+    one.ask(petition(replace(NEED, id="apr-after", principal="bob")))
+    await settled(lambda: told == ["ada", "bob"])
+    assert not one._waiting
+    await asyncio.to_thread(one.close)
+
+
+async def test_two_requests_whose_ids_collide_hold_up_nobody_else(
+    opened: Callable[[], DirectoryStore], tmp_path: Path
+) -> None:
+    told: list[str] = []
+    one = Petitions(opened, lambda p: told.append(p.need.principal))
+    one.ask(petition())
+    await settled(lambda: told == ["ada"])
+    other = Petitions(opened, lambda p: told.append(p.need.principal))
+    other.ask(petition(replace(NEED, principal="eve")))
+    other.ask(petition(replace(NEED, id="apr-bbbbbbbbbb", principal="bob")))
+    await settled(lambda: told == ["ada", "bob"])
+    for each in (one, other):
+        await asyncio.to_thread(each.close)
+
+
+async def test_a_principal_who_asks_for_much_keeps_nobody_else_out() -> None:
+    def down() -> DirectoryStore:
+        raise OperatorError("store", "is down", "wait")
+
+    one = Petitions(down, lambda p: None)
+    for number in range(2 * petitions.MAX_WAITING):
+        one.ask(petition(replace(NEED, id=f"apr-{number}", resource=f"model:{number}")))
+    one.ask(petition(replace(NEED, id="apr-other", principal="bob")))
+    assert len(one._waiting) == MAX_OPEN + 1
+    assert one._waiting[-1].need.principal == "bob"
+    await asyncio.to_thread(one.close)

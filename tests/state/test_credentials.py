@@ -1,5 +1,6 @@
 """Real credentials: where they come from, when they change, and that nothing shows them."""
 
+import asyncio
 import base64
 import logging
 import os
@@ -7,6 +8,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 

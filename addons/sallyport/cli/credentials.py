@@ -172,7 +172,9 @@ def reseal(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
                 value = masters.open(each.sealed, *each.about)
             except NotOpened as problem:
                 raise OperatorError(
-                    each.name, str(problem), "Add the master key it was sealed under"
+                    each.name,
+                    str(problem).rstrip("."),
+                    "Add the master key it was sealed under, or rotate it",
                 ) from None
             anew = masters.seal(value, *each.about)
             put_credential(connection, replace(each, sealed=anew, changed_at=now()))

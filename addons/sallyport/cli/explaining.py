@@ -56,7 +56,7 @@ class Explained:
         found = []
         for rule in self.question.policy.limits.rules:
             why = "" if rule.id in self.answered.counted else "when"
-            if rule.tenants is not None and tenant not in rule.tenants:
+            if not rule.is_for(tenant):
                 why = "tenants"
             found.append((rule, why if asked else "not asked"))
         return tuple(found)

@@ -41,7 +41,9 @@ def ancestors(model: str) -> tuple[str, ...]:
 def _spellings(model: str) -> tuple[str, ...]:
     found = {model.strip().casefold(): None}
     if any(_PRESET in name for name in found):
-        return tuple(found)  # what a preset of OpenRouter asks, its owner alone knows: it goes by its own name
+        return tuple(
+            found
+        )  # what a preset of OpenRouter asks, its owner alone knows: it goes by its own name
     for part in (_PATH, _PROFILE, _VENDOR, _BUILD, _DATE):
         found |= dict.fromkeys([shorter for name in found if (shorter := part.sub("", name, count=1))])
     return tuple(found)

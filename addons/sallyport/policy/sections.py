@@ -313,8 +313,8 @@ class Policy(Section):
         return self._tenant_access
 
     def for_tenant(self, tenant: str) -> "Policy":
-        """Return the policy of a tenant with a file of its own, else this one."""
-        return self._own.get(tenant, self)
+        """Return the policy of a tenant with a file of its own, however it spells the name, else this one."""
+        return self._own.get(tenant) or self._own.get(tenant.lower(), self)
 
     def with_tenants(self, own: "Mapping[str, Policy]") -> Self:
         """Return this policy with those of its tenants, by their names."""

@@ -65,6 +65,7 @@ class GatewayAddon:
         self.stopping = Stopping(
             lambda: gateway.directory(),
             lambda: list(self._passages.items()),
+            self.connections.cut_stopped,
             lambda flow: withdrawn(flow.client_conn, gateway.live),
             self.proving.refresh,
         )

@@ -59,6 +59,9 @@ _FORBIDDEN_OPTIONS = ("emudhra", "emudhra_old")
 CUT_S = 1.0
 """Time for errors to reach clients and ends to reach the audit after the drain time is over."""
 
+TUNNEL_LINGER_S = 0.5
+"""Time for the last bytes in a tunnel: how many of them wait there is not told."""
+
 
 @dataclass(frozen=True, slots=True)
 class HostSettings:
@@ -243,6 +246,8 @@ class GatewayMaster(master.Master):
         else:
             self.options.update(server=False)
         await self._finished(self.gateway.live.policy.transport.drain_s)
+        if kept:
+            await asyncio.sleep(TUNNEL_LINGER_S)
         if self.addon.in_flight:
             self.addon.cut()
             await self._finished(CUT_S)

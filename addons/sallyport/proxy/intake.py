@@ -140,14 +140,14 @@ _fixed: WeakKeyDictionary[Routes, dict[tuple[str, str], Target]] = WeakKeyDictio
 
 
 def credentials_of(request: Request, where: Credentials) -> frozenset[str]:
-    """Return the distinct credentials a request carries, without their scheme word."""
+    """Return the distinct credentials a request carries, without their scheme word, whichever that is."""
     found: set[str] = set()
     for name in where.headers:
         for value in request.headers.get_all(name):
-            scheme, _, rest = value.strip().partition(" ")
-            key = rest if scheme.lower() in {"bearer", "token", "basic"} and rest else value
-            if key.strip():
-                found.add(key.strip())
+            words = value.split()
+            key = words[1] if len(words) == 2 else value.strip()
+            if key:
+                found.add(key)
     for name in where.query:
         found.update(value for value in request.query.get_all(name) if value)
     return frozenset(found)

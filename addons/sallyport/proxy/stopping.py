@@ -31,61 +31,74 @@ type Flights = Callable[[], Iterable[tuple[http.HTTPFlow, Passage]]]
 class Stopping:
     """Looks at what is in flight, ten times a second. Belongs to the event loop.
 
-    withdrawn: returns why the proof behind an exchange was taken away, None if it was not. refresh: reads what
-    that is judged by.
+    unread: cuts the connections whose bytes nobody reads and a kill switch stops. withdrawn: returns why the
+    proof behind an exchange was taken away, None if it was not. refresh: reads what that is judged by; kill
+    switches do not wait for it.
     """
 
     def __init__(
         self,
         directory: Callable[[], Directory],
         flights: Flights,
+        unread: Callable[[], None],
         withdrawn: Callable[[http.HTTPFlow], Decision | None],
         refresh: Callable[[], Awaitable[None]],
     ) -> None:
         self._directory = directory
         self._flights = flights
+        self._unread = unread
         self._withdrawn = withdrawn
         self._refresh = refresh
         self._seen: Directory | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = (
+            loop.create_task(_repeat(self.look_at_stops)),
+            loop.create_task(_repeat(self.look_at_proofs)),
+        )
 
     def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                if self._flying():
-                    await self._refresh()
-                self.look()
-            except Exception as error:
-                # The border of the task: without it no stream would be stopped any more.
-                logger.warning("streams in flight could not be stopped (%s)", type(error).__name__)
-            await asyncio.sleep(LOOK_S)
-
-    def look(self) -> None:
-        """Cut what a kill switch stops, if the directory is another one than before, and whose proof is gone."""
+    async def look_at_stops(self) -> None:
+        """Cut what a kill switch stops, if the directory is another one than before."""
         directory = self._directory()
-        changed, self._seen = directory is not self._seen, directory
-        stops = changed and bool(directory.stops())
+        if directory is self._seen:
+            return
+        if directory.stops():
+
+            def stopped(_: http.HTTPFlow, passage: Passage) -> Decision | None:
+                stop = stopped_by(passage.exchange, directory)
+                return None if stop is None else refusal_of(stop)
+
+            self._end_where(stopped)
+            self._unread()
+        self._seen = directory  # not before: what raised is looked at again
+
+    async def look_at_proofs(self) -> None:
+        """Cut those whose proof is gone."""
+        if self._flying():
+            await self._refresh()
+        self._end_where(lambda flow, _: self._withdrawn(flow))
+
+    def _end_where(self, cause_of: Callable[[http.HTTPFlow, Passage], Decision | None]) -> None:
         flying = self._flying()
-        stopped = []
-        for flow, passage in flying:
-            stop = stopped_by(passage.exchange, directory) if stops else None
-            cause = refusal_of(stop) if stop is not None else self._withdrawn(flow)
-            if cause is not None and not passage.cut:
-                self._end(passage, cause)
-                stopped.append((flow, passage))
-        for flow, passage in stopped:
-            if _is_shared(flow, flying):
-                loop = asyncio.get_running_loop()
-                loop.call_later(PATIENCE_S, self._cut, flow, passage)
-            else:
-                self._cut(flow, passage)
+        ended = []
+        try:
+            for flow, passage in flying:
+                cause = None if passage.cut else cause_of(flow, passage)
+                if cause is not None:
+                    ended.append((flow, passage))
+                    self._end(passage, cause)
+        finally:
+            for flow, passage in ended:
+                if _is_shared(flow, flying):
+                    asyncio.get_running_loop().call_later(PATIENCE_S, self._cut, flow, passage)
+                else:
+                    self._cut(flow, passage)
 
     def _flying(self) -> list[tuple[http.HTTPFlow, Passage]]:
         return [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
@@ -101,6 +114,16 @@ class Stopping:
     def _cut(flow: http.HTTPFlow, passage: Passage) -> None:
         if not passage.ended and not abort_connection(flow.client_conn, flow.server_conn):
             abort_connection(flow.client_conn)
+
+
+async def _repeat(look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await look()
+        except Exception as error:
+            # The border of the task: without it no stream would be stopped any more.
+            logger.warning("streams in flight could not be stopped (%s)", type(error).__name__)
+        await asyncio.sleep(LOOK_S)
 
 
 def _is_shared(flow: http.HTTPFlow, flying: Iterable[tuple[http.HTTPFlow, Any]]) -> bool:

@@ -5,19 +5,69 @@ all UDP, QUIC and DNS among it. The keys of WireGuard lie in confdir; mitmproxy,
 where everybody can read them. It knows one peer and does not look at the addresses that this peer uses.
 """
 
+import asyncio
 import base64
 import binascii
 import json
 from pathlib import Path
+from typing import Any
 
 import mitmproxy_rs
-from mitmproxy.proxy import mode_specs
+from mitmproxy.proxy import mode_servers, mode_specs
 
 from sallyport.errors import OperatorError
 from sallyport.pki.files import PRIVATE, locked_folder, write_file
 
 CLIENT_ADDRESS = "10.0.0.1/32"
 _KEY_BYTES = 32
+_stock_handle_stream = mode_servers.ServerInstance.handle_stream
+
+
+class TunnelStream:
+    """A stream of a tunnel that can be aborted like any other connection; it is its own transport.
+
+    Stock's has no transport, and one that is closed here goes on reading what the client sends.
+    """
+
+    def __init__(self, stream: mitmproxy_rs.Stream) -> None:
+        self._stream = stream
+        self._aborted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.transport = self
+
+    async def read(self, n: int) -> bytes:
+        if self._aborted.done():
+            return b""
+        reading: asyncio.Future[Any] = asyncio.ensure_future(self._stream.read(n))
+        try:
+            await asyncio.wait({reading, self._aborted}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            if not reading.done():
+                reading.cancel()
+        return b"" if self._aborted.done() else bytes(reading.result())
+
+    def write(self, data: bytes) -> None:
+        if not self._aborted.done():
+            self._stream.write(data)
+
+    def abort(self) -> None:
+        """End the connection now: nothing that still comes is read, nothing more is written."""
+        if not self._aborted.done():
+            self._aborted.set_result(None)
+            self._stream.close()  # type: ignore[no-untyped-call]
+
+    def get_write_buffer_size(self) -> int:
+        """Return 0: what waits in the tunnel's own TCP is not told."""
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+async def handle_stream(self: mode_servers.ServerInstance[Any], reader: Any, writer: Any = None) -> None:
+    """Replace ServerInstance.handle_stream: what comes without a writer is a stream of a tunnel."""
+    if writer is None:
+        reader = writer = TunnelStream(reader)
+    await _stock_handle_stream(self, reader, writer)
 
 
 def is_tunnel(spec: str) -> bool:

@@ -56,7 +56,9 @@ def refused_gateway_key(exchange: Exchange, directory: Directory) -> KeyRefusal 
         return KeyRefusal("identity.key_tenant", f"This key ({key.id}) belongs to another tenant. {_ASK}")
     person, tenant = directory.person(key.tenant, key.owner), directory.tenant(key.tenant)
     if (person is not None and not person.active) or (tenant is not None and not tenant.active):
-        return KeyRefusal("identity.inactive_person", f"The owner of this key ({key.id}) is not active any more.")
+        return KeyRefusal(
+            "identity.inactive_person", f"The owner of this key ({key.id}) is not active any more."
+        )
     return None
 
 

@@ -119,7 +119,7 @@ class MasterKeys:
         try:
             return box.decrypt(nonce, rest, _bound(about)).decode()
         except (InvalidTag, ValueError):
-            raise NotOpened("It was changed in the store, or belongs to another name.") from None
+            raise NotOpened("It, or what it is bound to, was changed in the store.") from None
 
     def is_under_first(self, sealed: str) -> bool:
         """Say whether a value is sealed under the key that seals now. Raises OperatorError."""

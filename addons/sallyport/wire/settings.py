@@ -61,7 +61,9 @@ KNOWN = frozenset(
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _DIGITS = re.compile(r"[0-9]{1,15}")
-_QUOTED = re.compile(r"\s*(?:[+-]?(?:[0-9_]+\.?[0-9_]*|\.[0-9_]+)(?:e[+-]?[0-9]+)?|true|false)\s*", re.IGNORECASE)
+_QUOTED = re.compile(
+    r"\s*(?:[+-]?(?:[0-9_]+\.?[0-9_]*|\.[0-9_]+)(?:e[+-]?[0-9]+)?|true|false)\s*", re.IGNORECASE
+)
 _MAX_QUOTED_CHARS = 40
 
 type Path = tuple[str, ...]

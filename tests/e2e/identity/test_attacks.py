@@ -19,7 +19,19 @@ import pytest
 
 import rawclient
 from e2e.identity.speaking import Speaker
-from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, model_of, of_kind, recorded, running, settled
+from e2e.traffic import (
+    CHAT,
+    OPENAI,
+    Wire,
+    chat,
+    eventually,
+    model_of,
+    models_seen,
+    of_kind,
+    recorded,
+    running,
+    settled,
+)
 from gateways import OPEN_POLICY, GatewayProcess
 from issuing import AUDIENCE, ISSUER, Idp
 from rawclient import post
@@ -84,7 +96,7 @@ class SignIn:
                 self.came += piece
                 if _is_over(bytes(own)):
                     own.clear()
-                    answer = b"HTTP/1.1 200 OK\r\nalt-svc: h3=\":443\"; ma=86400\r\ncontent-length: 2\r\n\r\nok"
+                    answer = b'HTTP/1.1 200 OK\r\nalt-svc: h3=":443"; ma=86400\r\ncontent-length: 2\r\n\r\nok'
                     sock.sendall(answer)
 
     def _speak_h2(self, sock: ssl.SSLSocket) -> None:
@@ -104,7 +116,7 @@ class SignIn:
 def _is_over(data: bytes) -> bool:
     head, found, body = data.partition(b"\r\n\r\n")
     if b"transfer-encoding: chunked" in head.lower():
-        return body.startswith(b"0\r\n") or b"\r\n0\r\n" in body and body.endswith(b"\r\n\r\n")
+        return body.startswith(b"0\r\n") or (b"\r\n0\r\n" in body and body.endswith(b"\r\n\r\n"))
     return bool(found)
 
 
@@ -159,7 +171,7 @@ def signed_in(gateway: GatewayProcess, sign_in: SignIn, request: bytes) -> bytes
     [
         f"Connection: {HEADER.decode()}",
         f"Connection: keep-alive, {HEADER.decode()}",
-        f"Connection: Sec-Restrict-Tenant-Access-Policy\r\nConnection: close",
+        "Connection: Sec-Restrict-Tenant-Access-Policy\r\nConnection: close",
         f"sec_restrict_tenant_access_policy: {'f' * 8}",
         f"Sec-Restrict-Tenant_Access-Policy: {'f' * 8}",
         f"{HEADER.decode()}: {'f' * 8}\r\n{HEADER.decode().upper()}: {'e' * 8}",
@@ -334,7 +346,9 @@ def test_one_issuer_s_slow_server_holds_up_the_keys_of_no_other(lab: Lab, tmp_pa
         key_server(lab.ca, lambda sock: sock.sendall(answer(json.dumps(now[0].jwks()).encode()))) as good,
         key_server(lab.ca, trickle) as slow,
     ):
-        policy = "version: 1\nidentity:\n  tokens:\n" + entry.format("partner", slow) + entry.format("corp", good)
+        policy = (
+            "version: 1\nidentity:\n  tokens:\n" + entry.format("partner", slow) + entry.format("corp", good)
+        )
         with running(tmp_path, lab, policy=policy) as gateway:
 
             def say(idp: Idp) -> str:
@@ -347,7 +361,9 @@ def test_one_issuer_s_slow_server_holds_up_the_keys_of_no_other(lab: Lab, tmp_pa
             first = now[0]
             eventually(lambda: say(first) == "", 20, "the company's keys are read")
             now[0] = Idp()
-            eventually(lambda: say(first) == "identity.token_signature", 20, "a withdrawn key is out of force")
+            eventually(
+                lambda: say(first) == "identity.token_signature", 20, "a withdrawn key is out of force"
+            )
 
 
 def test_keys_that_unpack_to_more_than_they_are_are_not_unpacked(lab: Lab) -> None:
@@ -359,3 +375,110 @@ def test_keys_that_unpack_to_more_than_they_are_are_not_unpacked(lab: Lab) -> No
             assert found == packed
     with key_server(lab.ca, lambda sock: sock.sendall(answer(plain))) as url:
         assert fetch(Place(url, ca_file=lab.ca.certificate)) == plain
+
+
+# -- several people on one connection ------------------------------------------------------------------------
+
+
+def people_of(gateway: GatewayProcess, prefix: str) -> dict[str, tuple[str, str]]:
+    """Principal and tenant of each exchange that ended, by model."""
+    ends = [e for e in recorded(gateway.confdir) if e.is_end and e.model.startswith(prefix)]
+    return {e.model: (e.principal, e.tenant) for e in ends}
+
+
+def test_each_of_many_requests_sent_at_once_is_its_own_caller_s(gateway: GatewayProcess, lab: Lab) -> None:
+    """Written in one go on one HTTP/1.1 connection, as a client does that shares it among people."""
+    callers = [
+        "X-User: ann",
+        "X-User: bob\r\nX-Tenant: acme",
+        f"X-Sallyport-Token: {IDP.token()}",
+        "X-User: eve",
+    ]
+    names = ["attack-pipe-a", "attack-pipe-b", "attack-pipe-c", "attack-pipe-d", "attack-pipe-e"]
+    wire = Wire.open(gateway)
+    wire.send(b"".join(post(CHAT, chat(n), OPENAI, c) for n, c in zip(names, callers, strict=False)))
+    wire.send(post(CHAT, chat(names[4]), OPENAI, "Connection: close"))
+    with contextlib.suppress(OSError):
+        while piece := wire.sock.recv(65536):
+            wire.data += piece
+    eventually(lambda: len(people_of(gateway, "attack-pipe")) == 5, 5, "all are recorded")
+    assert people_of(gateway, "attack-pipe") == {
+        "attack-pipe-a": ("ann", "default"),
+        "attack-pipe-b": ("bob", "acme"),
+        "attack-pipe-c": ("corp|ada", "default"),
+        "attack-pipe-d": ("eve", "default"),
+        "attack-pipe-e": ("", ""),
+    }
+    assert models_seen(lab, "attack-pipe-e") == {}, "who says nothing is not who spoke before"
+
+
+def test_each_stream_of_a_connection_is_its_own_caller_s(gateway: GatewayProcess, lab: Lab) -> None:
+    said = {
+        "attack-mux-a": [("x-user", "ann")],
+        "attack-mux-b": [("x-sallyport-token", IDP.token("ES256"))],
+        "attack-mux-c": [("x-user", "bob"), ("x-tenant", "acme")],
+        "attack-mux-d": [],
+    }
+    raw = rawclient.tunnel(gateway.port, OPENAI, timeout=10)
+    with rawclient.tls(raw, OPENAI, gateway.confdir / "ca-cert.pem", alpn=["h2"]) as sock:
+        conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+        conn.initiate_connection()
+        pseudo = [(":method", "POST"), (":scheme", "https"), (":authority", OPENAI), (":path", CHAT)]
+        fixed = [("authorization", "Bearer sk-test-EXAMPLE"), ("content-type", "application/json")]
+        # All heads before any body: whoever mixes streams up does so here.
+        for stream, lines in zip((1, 3, 5, 7), said.values(), strict=True):
+            conn.send_headers(stream, [*pseudo, *fixed, *lines])
+        for stream, model in zip((7, 5, 3, 1), reversed(said), strict=True):
+            conn.send_data(stream, chat(model), end_stream=True)
+        sock.sendall(conn.data_to_send())
+        sock.settimeout(10)
+        ended = 0
+        while ended < len(said) and (piece := sock.recv(65536)):
+            ended += sum(isinstance(e, h2.events.StreamEnded) for e in conn.receive_data(piece))
+            sock.sendall(conn.data_to_send())
+    eventually(lambda: len(people_of(gateway, "attack-mux")) == 4, 5, "all are recorded")
+    assert people_of(gateway, "attack-mux") == {
+        "attack-mux-a": ("ann", "default"),
+        "attack-mux-b": ("corp|ada", "default"),
+        "attack-mux-c": ("bob", "acme"),
+        "attack-mux-d": ("", ""),
+    }
+    assert set(models_seen(lab, "attack-mux")) == {"attack-mux-a", "attack-mux-b", "attack-mux-c"}
+
+
+@pytest.mark.parametrize("target", [f"{OPENAI}:443", "evil.example:443", OPENAI])
+def test_a_connect_inside_the_connection_opens_nothing(
+    gateway: GatewayProcess, lab: Lab, target: str
+) -> None:
+    before = len(lab.requests)
+    wire = Wire.open(gateway)
+    wire.send(f"CONNECT {target} HTTP/1.1\r\nHost: {target}\r\nX-User: ann\r\n\r\n".encode())
+    with contextlib.suppress(OSError):
+        wire.sock.settimeout(3)
+        wire.data += wire.sock.recv(65536)
+    assert wire.status != 200, bytes(wire.data)
+    with contextlib.suppress(OSError):
+        wire.send(post(CHAT, chat("attack-nested"), OPENAI))
+        wire.read_all()
+    assert len(lab.requests) == before
+
+
+def test_a_refused_host_is_refused_under_its_other_spelling(lab: Lab, tmp_path: Path) -> None:
+    policy = OPEN_POLICY + "hosts: {refuse: ['b\u00fccher.example']}\n"
+    with running(tmp_path, lab, policy=policy, to={"xn--bcher-kva.example": lab.port}) as gateway:
+        with pytest.raises(ConnectionError, match="403"):
+            rawclient.tunnel(gateway.port, "xn--bcher-kva.example")
+        eventually(
+            lambda: "host_refused" in [e.detail for e in recorded(gateway.confdir)], 5, "it is recorded"
+        )
+
+
+def test_a_host_with_other_letters_is_reached_under_its_name(lab: Lab, tmp_path: Path) -> None:
+    with running(tmp_path, lab, to={"xn--bcher-kva.example": lab.port}) as gateway:
+        raw = rawclient.tunnel(gateway.port, "xn--bcher-kva.example")
+        with ssl._create_unverified_context().wrap_socket(
+            raw, server_hostname="xn--bcher-kva.example"
+        ) as sock:
+            assert sock.version()
+        (event,) = of_kind(settled(gateway.confdir), EventKind.TUNNELLED)
+        assert event.host == "xn--bcher-kva.example"

@@ -15,13 +15,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-import rawclient
 from e2e.identity.badges import Authority, Badge
 from e2e.identity.test_connections_transparent import HEAD, ends, site, status  # noqa: F401
 from e2e.traffic import CHAT, OPENAI, chat, eventually
 from proxy.crossing import Site, sallyport, until
 from rawclient import post
 from sallyport.choke import namespaces
+from sallyport.errors import OperatorError
+from sallyport.proxy.tunnels import ensure_keys
 
 DEVICE = "gate0"
 PORT = 51820
@@ -184,7 +185,7 @@ def test_a_caller_whom_the_policy_does_not_know_gets_nothing_out_of_a_tunnel(
 ) -> None:
     policy = "version: 1\nidentity:\n  networks:\n    - {cidr: 0.0.0.0/0, modes: [transparent], principal: office}\n"
     with WAYS[mode](site, policy):
-        assert status(site, f"tnl-{mode}-stranger") == 401
+        assert status(site, f"tnl-{mode}-stranger") == 403
         assert site.told(0, "identity.unknown")
         assert site.arrivals() == []
 
@@ -218,8 +219,10 @@ def test_the_keys_of_wireguard_are_for_the_gateways_user_alone(site: Site) -> No
         log = (site.folder / "gateway.log").read_text()
         assert not [key for key in json.loads(keys.read_text()).values() if key in log]
     keys.chmod(0o644)
-    with (
-        pytest.raises(RuntimeError, match=r"wireguard\.conf: other users may read"),
-        sallyport(site, HEAD, listen=f"wireguard@{PORT}"),
-    ):
-        pass
+    with pytest.raises(OperatorError, match="other users may read"):
+        ensure_keys(keys.parent, f"wireguard@{PORT}")
+    keys.chmod(0o600)
+    keys.write_text('{"server_key": "c2hvcnQ="}')
+    with pytest.raises(OperatorError, match="32 bytes") as error:
+        ensure_keys(keys.parent, f"wireguard@{PORT}")
+    assert "c2hvcnQ" not in str(error.value)
