@@ -71,10 +71,7 @@ def main() -> None:
     bags += bags_of([*augmented(known, SEED)], settings, meant)
     network = fit(bags, replace(settings, seed=SEED), meant, lambda line: print(line, flush=True))
     one, other = seen[::2], seen[1::2]
-    calibrations = {
-        name: calibrate([s for s in one if s.surface == name])
-        for name in (USER, CONTENT, TOOLS)
-    }
+    calibrations = {name: calibrate([s for s in one if s.surface == name]) for name in (USER, CONTENT, TOOLS)}
     about = {
         "seed": SEED, "scale": given.scale, "texts": len(bags), "python": platform.python_version(),
         "numpy": np.__version__, "scipy": scipy.__version__,

@@ -55,8 +55,14 @@ def bag(text: Text, limit: int, concepts: Concepts) -> Bag | None:
         middle = int(np.flatnonzero(planted).mean()) if planted is not None and planted.any() else limit // 2
         low = max(0, min(middle - limit // 2, count - limit))
         high = low + limit
-    blocks = ((read.buckets, read.sentences), (read.runs, read.first_runs), (read.concepts, read.first_concepts))
-    pieces = [np.split(b, np.append(firsts, b.shape[1])[low : high + 1], axis=1)[1:-1] for b, firsts in blocks]
+    blocks = (
+        (read.buckets, read.sentences),
+        (read.runs, read.first_runs),
+        (read.concepts, read.first_concepts),
+    )
+    pieces = [
+        np.split(b, np.append(firsts, b.shape[1])[low : high + 1], axis=1)[1:-1] for b, firsts in blocks
+    ]
     flat = [np.concatenate([p.ravel() for p in parts]) for parts in zip(*pieces, strict=True)]
     return Bag(
         np.concatenate(flat).astype(np.int32),

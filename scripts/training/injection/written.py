@@ -80,7 +80,9 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
     for number in range(900):
         said = " ".join(rng.sample(words, rng.choice([1, 1, 2, 3])))
         again = rng.choice([" ", "\n", ", ", ". "]).join([said] * rng.choice([3, 8, 20, 60]))
-        yield replace(honest[0], text=again, surface=(USER, CONTENT)[number % 2], source="repeated", weight=0.5)
+        yield replace(
+            honest[0], text=again, surface=(USER, CONTENT)[number % 2], source="repeated", weight=0.5
+        )
 
 
 def _planted(rng: random.Random, text: Text, carrier: Text, surface: str, weight: float) -> Text:

@@ -238,10 +238,11 @@ def test_a_credential_whose_hosts_were_changed_in_the_store_goes_to_nobody(bank:
             bank.gateway, "keyx-moved", {"api-key": key}, host="evil.openai.azure.com", path=path
         ),
         lambda said: said.code not in ("identity.key_unknown", "identity.key_host"),
+        within_s=20,
     )
+    bank.office.run("credentials", "remove", name, "--force")
     assert (said.status, said.code) == (503, "credentials.not_opened")
     assert arrived(lab, "keyx-moved") == []
-    bank.office.run("credentials", "remove", name, "--force")
 
 
 def test_a_gateway_key_opens_no_endpoint_that_nobody_reads(lab: Lab, tmp_path: Path) -> None:
