@@ -66,7 +66,7 @@ def test_a_text_reads_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = words(text)
     monkeypatch.setattr(features, "BLOCK", 700)
     pieces = words(text)
-    assert len(list(features.blocks(text))) > 20
+    assert len(list(features.blocks(text, shipped().network.concepts))) > 20
     np.testing.assert_array_equal(whole.starts, pieces.starts)
     np.testing.assert_array_equal(whole.sentences, pieces.sentences)
     for name in ("buckets", "runs", "first_runs", "concepts", "first_concepts"):
