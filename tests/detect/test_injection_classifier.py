@@ -51,6 +51,13 @@ def words(text: str) -> Words:
     return features.words(text, shipped().network.concepts)
 
 
+@pytest.fixture(scope="module")
+def loose() -> Detector:
+    """The classifier without any rule, at a rate that long texts need."""
+    settings = DetectionSettings(frozenset({Kind.INJECTION}), deadline_s=60.0, injection_false_alarms=0.05)
+    return Detector(settings, Packs((), "none"))
+
+
 def refused(detector: Detector, text: str, surface: Surface) -> bool:
     return injection_score(detector.scan([Segment("/t", surface, text)])).get("/t", 0.0) >= 1.0
 
@@ -126,10 +133,10 @@ def test_what_nobody_outside_wrote_is_not_judged(judge: Detector, surface: Surfa
 
 @pytest.mark.parametrize("sentences", [10, 50, 200])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
-def test_a_planted_sentence_is_found_in_a_long_text(bare: Detector, sentences: int, place: float) -> None:
+def test_a_planted_sentence_is_found_in_a_long_text(loose: Detector, sentences: int, place: float) -> None:
     before = int(sentences * place)
     text = NEUTRAL * before + PLANTED + "\n" + NEUTRAL * (sentences - before)
-    findings = bare.scan([Segment("/t", Surface.DOCUMENT, text)])
+    findings = loose.scan([Segment("/t", Surface.DOCUMENT, text)])
     assert [f.entity for f in findings] == ["INSTRUCTION"]
     low = text.index(PLANTED)
     assert findings[0].start < low + len(PLANTED)
