@@ -106,7 +106,7 @@ def command(url: str, confdir: Path) -> None:
 
 def resume(store: DirectoryStore, askers: list[Asker]) -> None:
     with store.change() as connection:
-        let_go(connection, None)
+        let_go(connection, None, "bench", datetime.now(UTC))
     for asker in askers:
         asker.wait_for(False)
 

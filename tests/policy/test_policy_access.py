@@ -31,7 +31,7 @@ R = "id: a, effect: forbid, message: m"
         (f"rules: [{{{R}, operations: [chta]}}]", 3, "access.rules[0].operations[0]", "Use `chat`"),
         (f"rules: [{{{R}, regions: [EU]}}]", 3, "access.rules[0].regions[0]", "match"),
         (f"rules: [{{{R}, hours: {{zone: Mars/Olympus}}}}]", 3, "access.rules[0].hours.zone", "no such time zone"),
-        (f"rules: [{{{R}, hours: {{since: '25:00'}}}}]", 3, "access.rules[0].hours.since", "match"),
+        (f"rules: [{{{R}, hours: {{since: '25:00'}}}}]", 3, "access.rules[0].hours.since", "no time of day"),
         (f"rules: [{{{R}, hours: {{since: '08:00', until: '08:00'}}}}]", 3, "access.rules[0].hours.until", "empty"),
         (f"rules: [{{{R}, models: [x], when: 'request.modle'}}]", 3, "access.rules[0].when", "request.model"),
         ("parameters: {temperature: {}}", 3, "access.parameters.temperature", "says nothing of the setting"),

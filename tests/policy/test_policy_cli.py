@@ -92,3 +92,15 @@ def test_a_file_that_may_not_be_read_gets_the_message_of_the_house(
     result = RUNNER.invoke(app, ["check", str(file)])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"{file}: cannot be read (Permission denied). ")
+
+
+def test_a_file_of_cases_that_cannot_be_used_is_told_before_the_summary(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("version: 1\nidentity: {unknown: anonymous}\n")
+    (tmp_path / "a.test.yaml").write_text(
+        "policy: a.yaml\ncases: [{name: n, given: {provider: openai, model: gpt-5}, expect: {action: allow}}]\n"
+    )
+    (tmp_path / "b.test.yaml").write_text("policy: a.yaml\ncases: 3\n")
+    result = RUNNER.invoke(app, ["test", str(tmp_path)])
+    assert result.exit_code == 2
+    assert result.output.startswith(f"{tmp_path / 'b.test.yaml'}:2:1: cases: ")
+    assert "1 cases, 0 failed" in result.output.splitlines()[-1]

@@ -1,16 +1,26 @@
 """`sallyport policy explain`: may somebody do something, and why; and nothing of a prompt in the answer."""
 
+import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from sallyport.cli.policy import app
+from sallyport.cli.rehearsing import make_rehearsal
+from sallyport.decision import Action
 from sallyport.errors import OperatorError
-from sallyport.stages.directory import Person, Tenant
+from sallyport.policy.load import load_policy
+from sallyport.rehearsal.given import Given
+from sallyport.stages.approvals import request_id
+from sallyport.stages.directory import Approval, Person, Tenant
+from sallyport.stages.stage import Ports
 from sallyport.state.directory.people import put_person, put_tenant
+from sallyport.state.directory.snapshot import People, Snapshot
 from sallyport.state.directory.store import DirectoryStore
+from sallyport.state.keyed import digest
 
 RUNNER = CliRunner()
 POLICY = """version: 1
@@ -182,3 +192,60 @@ def test_what_a_tenants_own_section_refuses_is_found_in_its_file(policy: Path, t
     _, said = ask(policy, *ANN, "--tenant", "t", "--text", "Mail bob.miller@example.com")
     assert said["cause"] == "masking.denied"
     assert said["stages"][-1]["where"] == f"{tmp_path / 't.yaml'}:2:11"
+
+
+ASKING = """version: 1
+approvals: {approvers: [ada, bob], min_approvers: 2}
+identity: {unknown: deny}
+access:
+  rules: [{id: new, effect: approve, models: [gpt-9], resource: model, message: New model.}]
+"""
+NINE = ("--principal", "ann", "--source", "key", "--model", "gpt-9")
+
+
+def test_a_request_for_approval_is_not_said_to_be_registered(policy: Path) -> None:
+    policy.write_text(ASKING)
+    code, said = ask(policy, *NINE)
+    (stage,) = (s for s in said["stages"] if s["stage"] == "access")
+    assert code == 1
+    assert "apr-" not in json.dumps(said)
+    assert " ID" in stage["message"]
+    assert said["needs"][0]["would_be_id"] is None
+    text = RUNNER.invoke(app, ["explain", str(policy), *NINE]).stdout
+    assert "apr-" not in text
+    assert "nothing is registered" in text
+
+
+def test_with_the_folder_of_a_gateway_the_id_is_the_one_it_would_give(policy: Path, tmp_path: Path) -> None:
+    policy.write_text(ASKING)
+    DirectoryStore.open(str(tmp_path / "audit.db")).close()
+    key = bytes(range(32))
+    (tmp_path / "gateway.key").write_bytes(key)
+    _, said = ask(policy, *NINE, "--confdir", str(tmp_path))
+    real = Ports(None, None, digest=lambda *parts: digest(key, "approval", *parts))  # type: ignore[arg-type]
+    id = request_id(real, "default", "ann", "new", "model:gpt-9")
+    assert said["needs"][0]["would_be_id"] == id
+    text = RUNNER.invoke(app, ["explain", str(policy), *NINE, "--confdir", str(tmp_path)]).stdout
+    assert f"would be registered as {id}" in text
+
+
+def test_asking_makes_no_key_in_the_folder(policy: Path, tmp_path: Path) -> None:
+    policy.write_text(ASKING)
+    DirectoryStore.open(str(tmp_path / "audit.db")).close()
+    ask(policy, *NINE, "--confdir", str(tmp_path))
+    assert not (tmp_path / "gateway.key").exists()
+
+
+@pytest.mark.parametrize(
+    ("approvers", "code"), [(("ada", "bob"), 0), (("ada",), 1), (("ada", "eve"), 1), (("Ada", "BOB"), 0)]
+)
+def test_only_approvals_that_the_policy_counts_let_a_call_pass(
+    policy: Path, tmp_path: Path, approvers: tuple[str, ...], code: int
+) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+    approval = Approval("a", "default", "ann", "new", "model:gpt-9", end, approvers=approvers)
+    known = Snapshot.of({}, People.of((), ()), approvals=(approval,))
+    given = Given.model_validate({"principal": "ann", "source": "key", "model": "gpt-9"})
+    policy.write_text(ASKING)
+    answered = asyncio.run(make_rehearsal().ask(load_policy(policy), given, known))
+    assert (answered.verdict.action is Action.DENY) == bool(code)

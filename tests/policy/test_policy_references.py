@@ -92,3 +92,35 @@ def test_a_recogniser_file_is_read_as_the_detector_will(tmp_path: Path) -> None:
     code, out = check(tmp_path, "detection: {recognisers: [r.yaml]}\n")
     assert code == 2
     assert "r.yaml:" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("max_output_token", "no setting is known by this name; did you mean `max_output_tokens`?"),
+        ("max_tokens", "this is a provider's name of `max_output_tokens`"),
+        ("zigzag_quota", "it counts only where a provider has one of this name."),
+        ("max_output_tokens", ""),
+        ("temperature", ""),
+    ],
+)
+def test_a_setting_that_goes_by_no_normal_name_is_doubted(tmp_path: Path, name: str, told: str) -> None:
+    code, out = check(tmp_path, f"access:\n  parameters:\n    {name}: {{max: 5}}\n")
+    assert code == 0
+    assert told in out
+    assert (f"p.yaml:5:5: note: access.parameters.{name}: " in out) == bool(told)
+
+
+def test_a_setting_is_doubted_in_a_tenants_file_as_well(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("version: 1\naccess:\n  parameters: {temperatur: {max: 1}}\n")
+    _, out = check(tmp_path, "tenants: {files: {t: t.yaml}}\n")
+    assert "t.yaml:3:16: note: access.parameters.temperatur: " in out
+
+
+@pytest.mark.parametrize("clock", ["25:00", "8:00", "noon"])
+def test_a_time_of_day_that_is_none_is_told_in_words(tmp_path: Path, clock: str) -> None:
+    code, out = check(tmp_path, rule(f"hours: {{since: '{clock}'}}"))
+    assert code == 2
+    assert (
+        ".hours.since: this is no time of day. Write hour and minute as `08:00`, from 00:00 to 23:59." in out
+    )

@@ -107,6 +107,21 @@ def test_what_a_vendor_would_not_understand_is_an_error_at_load(
     assert what in raised.value.what
 
 
+def test_every_restriction_that_is_none_is_told_at_once() -> None:
+    with pytest.raises(PolicyError) as raised:
+        made(
+            anthropic_organisations=["x"],
+            github_enterprises=["a b", "ours", "c d"],
+            microsoft_tenants=["a.example"],
+        )
+    assert [problem.where for problem in raised.value.problems] == [
+        "restrictions.anthropic_organisations",
+        "restrictions.github_enterprises[0]",
+        "restrictions.github_enterprises[2]",
+        "restrictions.microsoft_tenants",
+    ]
+
+
 def test_a_restriction_without_values_would_restrict_nobody() -> None:
     with pytest.raises(PolicyError, match="without values"):
         made(github_enterprises=[])

@@ -211,3 +211,16 @@ def test_every_key_and_every_sample_is_documented() -> None:
     text = (Path(__file__).parents[2] / "docs" / "policy-testing.md").read_text(encoding="utf-8")
     names = [*Given.model_fields, *Expect.model_fields, *SAMPLES]
     assert [name for name in names if f"`{name}`" not in text] == []
+
+
+@pytest.mark.parametrize("approvals", ["{approvers: [ada, bob], min_approvers: 2}", "{min_approvers: 3}"])
+def test_a_stated_approval_was_given_by_those_whom_the_policy_wants(tmp_path: Path, approvals: str) -> None:
+    given = '{model: gpt-9, approvals: [{rule: ask-first, resource: "model:gpt-9"}]}'
+    policy = f"{POLICY}approvals: {approvals}\n"
+    assert run(tmp_path, one(given, "{action: allow}"), policy=policy)[0] == 0
+
+
+def test_where_only_the_principal_may_approve_a_stated_approval_counts_for_nothing(tmp_path: Path) -> None:
+    given = '{model: gpt-9, approvals: [{rule: ask-first, resource: "model:gpt-9"}]}'
+    policy = f"{POLICY}approvals: {{approvers: [ann]}}\n"
+    assert run(tmp_path, one(given, "{action: deny}"), policy=policy)[0] == 0

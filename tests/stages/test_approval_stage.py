@@ -75,7 +75,7 @@ async def test_a_call_that_needs_an_approval_is_refused_with_the_id_of_a_request
     (need,) = first.needs
     assert (first.action, first.reason, first.status) == (Action.DENY, "access.big", 403)
     assert first == again
-    assert f"sallyport approvals approve {need.id}" in first.message
+    assert f'sallyport approvals approve {need.id} --reason "..."' in first.message
     assert "Costly." in first.message
     assert "gpt-5" in first.message
     assert (need.tenant, need.principal, need.rule, need.resource) == ("default", "ada", "big", "model:gpt-5")

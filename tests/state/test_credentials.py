@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import logging
 import os
 import sys
@@ -11,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from sallyport.cli.main import app
 from sallyport.errors import OperatorError
 from sallyport.state.credentials import Credentials, CredentialUnavailable, Secret, checked_value, read_file
 from sallyport.state.directory.credentials import (
@@ -273,3 +276,69 @@ def test_credentials_are_kept_with_the_directory_and_its_copy(tmp_path: Path) ->
     assert again.credential("one") is None
     assert again.keys is snapshot.keys
     store.close()
+
+
+# -- what is told --------------------------------------------------------------------------------------
+
+
+def test_the_log_names_a_credential_that_cannot_be_had_once_and_again_when_it_is_there(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    variables: dict[str, str] = {}
+    clock = Clock()
+    stored = StoredCredential("work", "openai", "env:REAL", AT)
+    held = Credentials({"work": stored}.get, MasterKeys(tmp_path), variables, clock)
+
+    async def asked(times: int) -> None:
+        for _ in range(times):
+            clock.at_s += 2
+            with contextlib.suppress(CredentialUnavailable):
+                await held.secret(stored)
+
+    with caplog.at_level(logging.WARNING, "sallyport.credentials"):
+        asyncio.run(asked(3))
+        variables["REAL"] = "short"
+        asyncio.run(asked(2))
+        variables["REAL"] = secret = value()
+        asyncio.run(asked(2))
+        assert held.stored("gone") is None
+    assert [record.getMessage() for record in caplog.records] == [
+        "credential 'work' cannot be had (variable_missing): its calls are refused",
+        "credential 'work' cannot be had (malformed): its calls are refused",
+        "credential 'work' can be had again",
+        "credential 'gone' cannot be had (missing): its calls are refused",
+    ]
+    assert secret not in caplog.text
+    held.close()
+
+
+def command(folder: Path, *words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["credentials", *words, "--confdir", str(folder)])
+    return done.exit_code, f"{done.output}{done.exception or ''}"
+
+
+def test_a_variable_has_to_be_in_the_gateways_process_and_the_command_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("REAL_KEY", raising=False)
+    code, said = command(tmp_path, "add", "a", "--provider", "openai", "--from-env", "REAL_KEY")
+    assert code == 0
+    assert "the gateway reads REAL_KEY from the environment its own process was started with" in said
+    assert "is not set here" in said
+    monkeypatch.setenv("REAL_KEY", secret := value())
+    code, said = command(tmp_path, "rotate", "a", "--from-env", "REAL_KEY")
+    assert code == 0
+    assert "is set here, which does not count" in said
+    assert secret not in said
+
+
+@pytest.mark.parametrize("wrong", ["", "shrt7", "two words of a credential"])
+def test_a_variable_that_is_set_here_and_holds_no_credential_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    monkeypatch.setenv("REAL_KEY", wrong)
+    code, said = command(tmp_path, "add", "a", "--provider", "openai", "--from-env", "REAL_KEY")
+    assert code != 0
+    assert "the variable is set here" in said
+    assert not wrong or wrong not in said
+    assert "There is no credential." in command(tmp_path, "list")[1]

@@ -53,8 +53,8 @@ def policy_if_known(confdir: Path | None) -> "Policy | None":
 
 @contextmanager
 def changing(store: str | None, confdir: Path | None) -> Iterator[Connection]:
-    """Open one change of the directory. Raises OperatorError."""
-    with opened_for_change(store, confdir) as opened, opened.change() as connection:
+    """Open one change of the directory of a gateway that was started. Raises OperatorError."""
+    with opened_for_change(store, confdir, before_start=False) as opened, opened.change() as connection:
         yield connection
 
 

@@ -109,12 +109,18 @@ def list_requests(
 def show(
     id: IdArgument, as_json: JsonOption = False, store: StoreOption = None, confdir: ConfdirOption = None
 ) -> None:
-    """Show one request: who asks, for what, after which call, and who has decided what."""
+    """Show one request, or broken glass: who asks, for what, after which call, who has decided what, and why."""
+    at = now()
     with reading(store, confdir) as connection:
-        request = registry.find_request(connection, id, now())
-    if request is None:
-        raise OperatorError("REQUEST", "there is no such request", "List them with: sallyport approvals list")
-    shown = _plain(request)
+        request = registry.find_request(connection, id, at)
+        glass = registry.find_glass(connection, id) if request is None else None
+    if request is not None:
+        shown = _plain(request)
+    elif glass is not None:
+        shown = {**_plain_given(glass), "holds": glass.holds(at), "revoked": glass.revoked}
+    else:
+        what = "there is no such request, nor such broken glass"
+        raise OperatorError("REQUEST", what, "List them with: sallyport approvals list --all")
     if as_json:
         typer.echo(json.dumps(shown))
         return

@@ -13,33 +13,29 @@ from pathlib import Path
 from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
-from sallyport.cli.detection import make_detector, ner_settings, read_policy
+from sallyport.cli.detection import make_detector, ner_settings, places_of, read_policy
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
+from sallyport.cli.parts import make_parts, make_restricted
 from sallyport.cli.recorded import RecordedUse
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
 from sallyport.detect.ner.service import Pools
 from sallyport.errors import OperatorError
-from sallyport.metering.prices import ContractPrice, PriceList
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
 from sallyport.policy.catalogue import Catalogue, load_catalogue
-from sallyport.policy.restrictions import Restricted, restricted
-from sallyport.policy.sections import Policy
-from sallyport.proxy.clientcerts import ClientTrust
 from sallyport.proxy.gateway import Gateway, Live
-from sallyport.proxy.proxyauth import KnownUsers
 from sallyport.sql.engines import Unreachable
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.masterkey import MasterKeys
-from sallyport.state.meter import Metering, Tariff
-from sallyport.state.tokens.desk import TokenDesk, believed
+from sallyport.state.meter import Metering
+from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources
 from sallyport.state.vault import MemoryVault
 
@@ -86,54 +82,28 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
     pools: keeps the engines for names that run already; one that is new is warm when this returns.
     issuer_keys: keeps the keys of token issuers fresh; those of a new one are there, or asked for.
     """
-    policy = read_policy(policy_name, mode)
-    catalogue, detector = make_catalogue(), make_detector(policy)
+    policy, catalogue = read_policy(policy_name, mode), make_catalogue()
+    parts = make_parts(policy, catalogue, places_of(policy_name))
+    detector = make_detector(policy)
     names = pools.scanner(ner_settings(policy) if policy.uses_names else None)
     return Live(
         policy=policy,
         catalogue=catalogue,
         detector=detector,
         names=names,
-        tariff=make_tariff(policy),
-        restricted=make_restricted(policy, catalogue),
-        client_trust=make_client_trust(policy),
-        proxy_users=make_proxy_users(policy),
-        tokens=make_tokens(policy, issuer_keys),
+        tariff=parts.tariff,
+        restricted=parts.restricted,
+        client_trust=parts.client_trust,
+        proxy_users=parts.proxy_users,
+        tokens=TokenDesk(parts.believed, issuer_keys),
     )
-
-
-def make_tokens(policy: Policy, issuer_keys: KeySources) -> TokenDesk:
-    """Return the tokens a policy believes, and keep the keys of their issuers fresh. Raises OperatorError."""
-    return TokenDesk(believed(policy.identity.tokens, policy.beside), issuer_keys)
-
-
-def make_client_trust(policy: Policy) -> ClientTrust | None:
-    """Return the client authorities of a policy, None where it asks for no certificates. Raises OperatorError."""
-    section = policy.identity.certificates
-    if section is None:
-        return None
-    return ClientTrust(section, policy.beside(section.ca), [policy.beside(name) for name in section.crl])
-
-
-def make_proxy_users(policy: Policy) -> KnownUsers | None:
-    """Return the users of the explicit proxy, None where it asks for no password. Raises OperatorError."""
-    section = policy.identity.proxy_auth
-    if section is None:
-        return None
-    passwords, tokens = (None if f is None else policy.beside(f) for f in (section.passwords, section.tokens))
-    return KnownUsers(section, passwords, tokens)
-
-
-def make_restricted(policy: Policy, catalogue: Catalogue) -> Restricted:
-    """Return the tenant restrictions of a policy; a policy that observes changes nothing, so it has none."""
-    chosen = restricted(catalogue.restrictions, policy.restrictions)
-    return chosen if policy.mode is Mode.ENFORCE else Restricted()
 
 
 def vouched_hosts(policy_name: str, mode: Mode | None) -> tuple[str, ...]:
     """Return the hosts that the authority must vouch for under a policy. Raises OperatorError."""
     catalogue = make_catalogue()
-    return (*catalogue.host_patterns, *make_restricted(read_policy(policy_name, mode), catalogue).hosts)
+    policy = read_policy(policy_name, mode)
+    return (*catalogue.host_patterns, *make_restricted(policy, catalogue, places_of(policy_name)).hosts)
 
 
 def _check_vouched(live: Live, confdir: Path) -> Live:
@@ -147,24 +117,6 @@ def _check_vouched(live: Live, confdir: Path) -> Live:
                 "Make one that may: sallyport ca init --force --policy FILE; clients must trust the new one",
             )
     return live
-
-
-def make_tariff(policy: Policy) -> Tariff:
-    """Return the prices a policy asks for."""
-    contract = (
-        ContractPrice(
-            c.provider,
-            c.model,
-            c.input_usd,
-            c.output_usd,
-            cache_read=c.cache_read_usd,
-            cache_write=c.cache_write_usd,
-            request=c.request_usd,
-        )
-        for c in policy.prices.contract
-    )
-    free = policy.prices.unknown_model == "pass"
-    return Tariff(PriceList(tuple(contract)), policy.prices.credit_usd, unknown_is_free=free)
 
 
 def parse_connect_to(values: Sequence[str]) -> ConnectTo:

@@ -104,9 +104,9 @@ def init(
 def _restricted_hosts(policy: str | None, catalogue: Catalogue) -> tuple[str, ...]:
     if policy is None:
         return ()
-    from sallyport.cli.detection import read_policy
+    from sallyport.cli.detection import places_of, read_policy
 
-    return restricted(catalogue.restrictions, read_policy(policy).restrictions).hosts
+    return restricted(catalogue.restrictions, read_policy(policy).restrictions, places_of(policy)).hosts
 
 
 @app.command()

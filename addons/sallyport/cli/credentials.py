@@ -2,6 +2,7 @@
 
 import getpass
 import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,10 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="What you call it.")]
 FromEnvOption = Annotated[
-    str | None, typer.Option("--from-env", metavar="VAR", help="The gateway reads it from this variable.")
+    str | None,
+    typer.Option(
+        "--from-env", metavar="VAR", help="The gateway reads it from this variable of its own process."
+    ),
 ]
 FromFileOption = Annotated[
     Path | None, typer.Option("--from-file", metavar="PATH", help="The gateway reads it from this file.")
@@ -90,6 +94,7 @@ def add(
         put_credential(connection, _filled(draft, connection, confdir, from_env, from_file, sealed))
         note(connection, f"credentials.{name}", "added", provider=provider)
     typer.echo("added")
+    _tell_of_variable(from_env)
 
 
 @app.command("list")
@@ -155,6 +160,7 @@ def rotate(
         put_credential(connection, _filled(stored, connection, confdir, from_env, from_file, sealed))
         note(connection, f"credentials.{name}", "rotated", provider=stored.provider)
     typer.echo("rotated")
+    _tell_of_variable(from_env)
 
 
 @app.command()
@@ -211,6 +217,7 @@ def _filled(
             raise OperatorError(
                 "--from-env", "it is no name of a variable", "Give the name, not the credential"
             )
+        _check_variable(from_env, confdir)
         return replace(draft, source=f"env:{from_env}")
     if from_file is not None:
         path = from_file.expanduser().absolute()
@@ -225,6 +232,38 @@ def _filled(
         typer.echo(f"made a master key: {masters.make()}; keep a copy of it elsewhere", err=True)
     value = _asked(confdir)
     return replace(draft, source=SEALED, sealed=masters.seal(value, *draft.about))
+
+
+def _check_variable(name: str, confdir: Path | None) -> None:
+    """Look at a variable that is set here, too. Raises OperatorError where it could be nobody's credential."""
+    if name not in os.environ:
+        return
+    try:
+        value = checked_value(os.environ[name])
+    except ValueError as problem:
+        raise OperatorError(
+            "--from-env",
+            f"the variable is set here, and {problem}",
+            "Set it to the credential alone, or unset it",
+        ) from None
+    _check_real(value, confdir)
+
+
+def _tell_of_variable(name: str | None) -> None:
+    """Say who has to have the variable: not the shell in which this was typed."""
+    if name is None:
+        return
+    here = (
+        "is set here, which does not count"
+        if name in os.environ
+        else "is not set here, which need not matter"
+    )
+    typer.echo(
+        f"note: the gateway reads {name} from the environment its own process was started with; it {here}. Where the "
+        "gateway lacks it, calls get 503 credentials.variable_missing: set it in its unit or container, and restart "
+        "it. A file (--from-file) needs no restart.",
+        err=True,
+    )
 
 
 def _asked(confdir: Path | None) -> str:

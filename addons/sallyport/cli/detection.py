@@ -1,12 +1,16 @@
 """The detector that a policy asks for: the same in `sallyport run` and in `sallyport scan`. No proxy is imported."""
 
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+from sallyport.data import policies_dir
 from sallyport.decision import Mode
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.detect.ner.service import NerSettings
 from sallyport.policy.load import PRESETS, load_policy, load_preset
 from sallyport.policy.sections import Policy
+from sallyport.policy.source import At, read_source
 
 
 def read_policy(name: str, mode: Mode | None = None) -> Policy:
@@ -14,6 +18,13 @@ def read_policy(name: str, mode: Mode | None = None) -> Policy:
     if name in PRESETS and not Path(name).exists():
         return load_preset(name, mode=mode)
     return load_policy(Path(name), mode=mode)
+
+
+def places_of(name: str) -> Callable[[At], str]:
+    """Return what gives file:line:column of a key of that policy; reads the file when it is first asked."""
+    path = policies_dir() / f"{name}.yaml" if name in PRESETS and not Path(name).exists() else Path(name)
+    source = cache(lambda: read_source(path, name))
+    return lambda at: source().where(at)
 
 
 def detection_settings(policy: Policy) -> DetectionSettings:

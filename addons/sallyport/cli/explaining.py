@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from sallyport.audit.text import printable
-from sallyport.decision import Action, Decision
+from sallyport.decision import Action, Decision, Need
 from sallyport.policy.limits import Limit
 from sallyport.policy.sections import Policy, mode_of
 from sallyport.rehearsal.asking import Answered, Rehearsal
@@ -16,13 +16,17 @@ from sallyport.state.directory.snapshot import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked. store: name of the store the directory is from, "" for none."""
+    """What is asked. store: name of the store the directory is from, "" for none.
+
+    knows_ids: whether the ids of requests for approvals are those that the gateway would give them.
+    """
 
     policy: Policy
     places: Places
     given: Given
     store: str = ""
     directory: Snapshot | None = None
+    knows_ids: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +120,7 @@ def as_text(found: Explained) -> str:
     rows = [_row(found, d) for d in verdict.decisions]
     lines += _aligned(rows)
     messages = [d for d in verdict.decisions if d.action is Action.DENY and d.message]
-    lines += [f"  {d.stage} says: {printable(d.message)}" for d in messages]
+    lines += [f"  {d.stage} would say: {printable(_message(found, d))}" for d in messages]
     if found.rules:
         lines += ["", "access rules"]
         lines += _aligned(
@@ -129,9 +133,34 @@ def as_text(found: Explained) -> str:
         lines += ["", "changes", *(f"  {printable(line)}" for line in found.changes)]
     if found.answered.needs:
         needed = [need for d in verdict.decisions for need in d.needs]
-        lines += ["", "approvals that are lacking"]
-        lines += [f"  {need.rule} {printable(need.resource)}".rstrip() for need in needed]
+        lines += ["", "approvals that are lacking: this was only asked, so nothing is registered"]
+        lines += [
+            "  "
+            + " ".join(
+                part for part in (need.rule, printable(need.resource), _registered(found, need)) if part
+            )
+            for need in needed
+        ]
     return "\n".join(lines)
+
+
+def _message(found: Explained, decision: Decision) -> str:
+    """Return what a refused caller would read, without ids that no gateway would give."""
+    message = decision.message
+    if not found.question.knows_ids:
+        for need in decision.needs:
+            message = message.replace(need.id, _NO_ID)
+    return message
+
+
+_NO_ID = "ID"
+
+
+def _registered(found: Explained, need: Need) -> str:
+    """Say what the call itself would do."""
+    if found.question.knows_ids:
+        return f"(would be registered as {need.id})"
+    return "(would be registered under an ID that the gateway makes; --confdir of the gateway tells it)"
 
 
 def _headline(found: Explained) -> str:
@@ -251,7 +280,13 @@ def as_object(found: Explained) -> dict[str, object]:
         "masked": list(answered.masked),
         "changes": list(found.changes),
         "needs": [
-            {"rule": need.rule, "resource": need.resource, "principal": need.principal, "tenant": need.tenant}
+            {
+                "rule": need.rule,
+                "resource": need.resource,
+                "principal": need.principal,
+                "tenant": need.tenant,
+                "would_be_id": need.id if question.knows_ids else None,
+            }
             for decision in verdict.decisions
             for need in decision.needs
         ],
@@ -265,7 +300,7 @@ def _stage(found: Explained, decision: Decision) -> dict[str, object]:
         "action": decision.action.name.lower(),
         "mode": decision.mode.value,
         "reason": decision.reason,
-        "message": decision.message or None,
+        "message": _message(found, decision) or None,
         "status": decision.status if decision.action is Action.DENY else None,
         "where": place.where if place.written else None,
         "key": place.key,

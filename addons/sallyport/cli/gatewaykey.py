@@ -7,6 +7,15 @@ from pathlib import Path
 from sallyport.errors import OperatorError
 
 
+def key_of(confdir: Path) -> bytes | None:
+    """Return the secret of a gateway that has one which this user can read, else None. Makes nothing."""
+    try:
+        key = (confdir / "gateway.key").read_bytes()
+    except OSError:
+        return None
+    return key if len(key) == 32 else None
+
+
 def gateway_key(confdir: Path) -> bytes:
     """Return the gateway's secret, made at first use: 32 bytes in a file only its user can read.
 

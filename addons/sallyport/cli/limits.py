@@ -138,7 +138,7 @@ def reconcile(
     Exchanges under way are in neither. Limits by role, or with a condition, cannot be compared: events hold
     neither roles nor what a condition was asked about.
     """
-    from sallyport.cli.assembly import make_tariff
+    from sallyport.cli.parts import make_tariff
 
     rules = _rules(policy, confdir)
     prices = make_tariff(_policy(policy, confdir)).prices

@@ -7,18 +7,20 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.detection import places_of, read_policy
 from sallyport.cli.policyexplain import explain
 from sallyport.cli.policytest import run_cases
 from sallyport.data import policies_dir, rules_dir
 from sallyport.errors import OperatorError
 from sallyport.policy.catalogue import Catalogue, load_catalogue
 from sallyport.policy.layering import TenantFile
-from sallyport.policy.load import PRESETS, load_policy, load_preset, validate
-from sallyport.policy.references import Doubt, doubts, tenant_doubts
+from sallyport.policy.load import PRESETS, validate
+from sallyport.policy.references import Doubt, doubts, parameter_doubts, tenant_doubts, unseen
 from sallyport.policy.review import review
 from sallyport.policy.schema import schema_text
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import read_source
+from sallyport.wire.settings import ALIASES, KNOWN
 
 app = typer.Typer(
     help="Check and test policy files, ask what they say of a call, print their schema.",
@@ -39,15 +41,20 @@ def check(
         ),
     ],
 ) -> None:
-    """Say whether policy files can be used; print every problem. Exit 0 if all can, 2 if not."""
+    """Say whether policy files can be used; print every problem. Exit 0 if all can, 2 if not.
+
+    Reads every file that a policy names, as a gateway does before it starts; asks no network and loads no engine.
+    """
+    from sallyport.cli.parts import make_parts  # with the proxy's parts, which the other commands do not need
+
     catalogue = load_catalogue(rules_dir() / "providers")
     today = datetime.now(UTC).date()
     exit_code = 0
     for file in files:
         try:
-            policy = _read(file)
+            policy = read_policy(str(file))
+            make_parts(policy, catalogue, places_of(str(file)))
             noted = [*_doubts(file, policy, catalogue)]
-            _check_recognisers(policy)
         except OperatorError as error:
             typer.echo(str(error), err=True)
             exit_code = max(exit_code, error.exit_code)
@@ -60,34 +67,19 @@ def check(
     raise typer.Exit(exit_code)
 
 
-def _read(file: Path) -> Policy:
-    """Read a policy as `sallyport run --policy` does: a preset unless a file has its name."""
-    if str(file) in PRESETS and not file.exists():
-        return load_preset(str(file))
-    return load_policy(file)
-
-
 def _doubts(file: Path, policy: Policy, catalogue: Catalogue) -> Iterator[Doubt]:
-    """Yield names that nothing knows, in the policy and in the files of its tenants."""
+    """Yield what is not known here: names in the policy and in its tenants' files, and what was not looked at."""
     preset = str(file) in PRESETS and not file.exists()
-    yield from doubts(
-        policy, catalogue, read_source(policies_dir() / f"{file}.yaml" if preset else file, str(file))
-    )
+    source = read_source(policies_dir() / f"{file}.yaml" if preset else file, str(file))
+    yield from doubts(policy, catalogue, source)
+    yield from parameter_doubts(policy.access, KNOWN, ALIASES, source)
+    yield from unseen(policy, source)
     for name in policy.tenants.files.values():
         source = read_source(policy.beside(name), name)
         own = validate(TenantFile, source).access
         if own is not None:
             yield from tenant_doubts(policy, own, catalogue, source)
-
-
-def _check_recognisers(policy: Policy) -> None:
-    """Read the operator's recognisers as the detector will. Raises OperatorError with file and line."""
-    if policy.recogniser_files:
-        from sallyport.detect.recogniser_files import read
-
-        for path in policy.recogniser_files:
-            for _ in read(path):
-                pass
+            yield from parameter_doubts(own, KNOWN, ALIASES, source)
 
 
 @app.command()

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import pairs
 from sallyport.cli.explaining import Question, as_object, as_text, explained
+from sallyport.cli.gatewaykey import key_of
 from sallyport.cli.options import store_address
 from sallyport.cli.rehearsing import make_rehearsal
 from sallyport.data import policies_dir
@@ -21,6 +22,7 @@ from sallyport.decision import Action
 from sallyport.errors import OperatorError
 from sallyport.exchange import Operation, Scalar
 from sallyport.metering.tokens import TokenCounter
+from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.load import PRESETS, load_policy
 from sallyport.policy.problems import Wrong
 from sallyport.rehearsal.given import Given
@@ -94,7 +96,7 @@ def explain(
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
-    """Say whether somebody may do something, and why. Nothing is sent and nothing is recorded.
+    """Say whether somebody may do something, and why. Nothing is sent, recorded or registered.
 
     The stages of the gateway decide over the facts given here, and over people, keys, approvals and kill switches
     of the store, if there is one; counters begin at zero. Exit code 0: allowed, as it is or changed; 1: refused;
@@ -113,9 +115,12 @@ def explain(
     tokens = TokenCounter()
     if policy.limits.rules and (text or body):
         tokens.load()
-    question = Question(policy, Places.read(path, policy), _given(said), known.name, known.snapshot)
+    # The folder nobody named is of the gateway that is asked about only where its store is, too.
+    own = key_of(confdir or default_confdir()) if store is None or confdir is not None else None
+    places = Places.read(path, policy)
+    question = Question(policy, places, _given(said), known.name, known.snapshot, knows_ids=own is not None)
     try:
-        found = asyncio.run(explained(make_rehearsal(tokens), question))
+        found = asyncio.run(explained(make_rehearsal(tokens, own), question))
     except Wrong as wrong:
         raise _told(wrong) from None
     typer.echo(json.dumps(as_object(found)) if as_json else as_text(found))

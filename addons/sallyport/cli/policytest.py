@@ -43,6 +43,8 @@ def run_cases(
     runs, unusable = asyncio.run(_run(suite, [*found(paths or [Path(".")], policies_dir())]))
     if not unusable and not any(run.outcomes for run in runs):
         raise OperatorError("-k", "no case has this in its name", "Give another part of a name")
+    for error in unusable:
+        typer.echo(str(error), err=True)
     for run in runs:
         typer.echo(json.dumps(_object(run)) if as_json else _text(run))
     silent = [rule for tested in suite.tested.values() if tested.whole for rule in tested.silent]
@@ -54,8 +56,6 @@ def run_cases(
         typer.echo(summary)
     if junit is not None:
         _write(junit, runs)
-    for error in unusable:
-        typer.echo(str(error), err=True)
     if unusable:
         raise typer.Exit(max(error.exit_code for error in unusable))
     if any(run.failed for run in runs) or (fail_uncovered and silent):

@@ -24,14 +24,18 @@ DEADLINE_S = 60.0
 """Seconds for one text: a command shares its cores with others, so a policy's deadline is not applied."""
 
 
-def make_rehearsal(tokens: TokenCounter | None = None) -> Rehearsal:
-    """Return what questions to policies share. tokens: counts; None estimates, which loads nothing."""
-    return Rehearsal(
+def make_rehearsal(tokens: TokenCounter | None = None, key: bytes | None = None) -> Rehearsal:
+    """Return what questions to policies share. tokens: counts; None estimates, which loads nothing.
+
+    key: of the gateway that is asked about, None for no gateway.
+    """
+    made = Rehearsal(
         catalogue=load_catalogue(rules_dir() / "providers"),
         detection=Detectors().of,
         tariff=_Tariffs().of,
         tokens=tokens or TokenCounter(),
     )
+    return made if key is None else replace(made, key=key)
 
 
 @dataclass(slots=True)
@@ -44,7 +48,7 @@ class _Tariffs:
         if not policy.limits.rules:
             return Tariff()
         if policy.revision not in self._made:
-            from sallyport.cli.assembly import make_tariff
+            from sallyport.cli.parts import make_tariff
 
             self._made[policy.revision] = make_tariff(policy)
         return self._made[policy.revision]

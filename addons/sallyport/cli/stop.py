@@ -1,6 +1,8 @@
 """`sallyport stop`, `resume` and `stops`: kill switches, in force within a second on every gateway of a store."""
 
 import json
+import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,12 +15,11 @@ from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, now, po
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.operator import operator
+from sallyport.cli.seen import warning_of
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
 from sallyport.policy.problems import choices, nearest
 from sallyport.stages.directory import Stop, StopKind
-from sallyport.state.directory.keys import find_key
-from sallyport.state.directory.people import find_person
 from sallyport.state.directory.stops import let_go, load_pulled, pull
 
 if TYPE_CHECKING:
@@ -36,19 +37,22 @@ def stop(
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
-    """Refuse new calls at once, in whatever mode the policy is, and end answers in flight."""
+    """Refuse new calls at once, in whatever mode the policy is, and end answers in flight.
+
+    Standard output is the id alone; what is stopped, and how to undo it, is said on standard error.
+    """
     at, whose = now(), tenant if kind is StopKind.PRINCIPAL else ""
     if kind is StopKind.PROVIDER:
         _check_provider(value)
     with changing(store, confdir) as connection:
-        unknown = (
-            kind is StopKind.PRINCIPAL and value and find_person(connection, tenant, value) is None
-        ) or (kind is StopKind.KEY and value and find_key(connection, value) is None)
         pulled = pull(connection, kind, value, whose, operator(), reason, at)
         _note(connection, pulled, "stopped")
-    if unknown:
-        typer.echo(f"The directory does not know this {kind}: it is stopped under this very name.", err=True)
+    undo = f"sallyport resume {pulled.id}{_where(store, confdir)}"
+    typer.echo(printable(f"stopped {_named(pulled)} ({pulled.id}). Undo: {undo}"), err=True)
     _notify(confdir, pulled, "kill_switch.stopped")
+    with suppress(OperatorError), reading(store, confdir) as connection:  # it is stopped all the same
+        if warning := warning_of(connection, pulled, at):
+            typer.echo(warning, err=True)
     typer.echo(pulled.id)
 
 
@@ -62,18 +66,24 @@ def resume(
     if bool(id) is every:
         raise OperatorError("ID", "give one id, or --all", "List them with: sallyport stops")
     with changing(store, confdir) as connection:
-        gone = let_go(connection, None if every else id)
+        gone = let_go(connection, None if every else id, operator(), now())
         for each in gone:
             _note(connection, each, "resumed")
     for each in gone:
         _notify(confdir, each, "kill_switch.resumed")
-    typer.echo(f"resumed: {', '.join(each.id for each in gone)}" if gone else "Nothing was stopped.")
+    shown = ", ".join(f"{each.id} ({_named(each)})" for each in gone)
+    typer.echo(printable(f"resumed: {shown}") if gone else "Nothing was stopped.")
 
 
-def stops(as_json: JsonOption = False, store: StoreOption = None, confdir: ConfdirOption = None) -> None:
+def stops(
+    every: Annotated[bool, typer.Option("--all", help="Also what was let go.")] = False,
+    as_json: JsonOption = False,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
     """List what is stopped, since when, by whom and why."""
     with reading(store, confdir) as connection:
-        found = load_pulled(connection)
+        found = load_pulled(connection, every=every)
     for each in found:
         own = each.stop
         if as_json:
@@ -82,15 +92,27 @@ def stops(as_json: JsonOption = False, store: StoreOption = None, confdir: Confd
                 "reason": own.reason,
                 "by": each.by,
                 "since": each.since.isoformat(),
+                "resumed_by": each.resumed_by,
+                "resumed_at": each.resumed_at.isoformat() if each.resumed_at else None,
             }
             typer.echo(json.dumps(plain))
             continue
-        what = f"{own.kind} {own.tenant + '/' if own.tenant else ''}{own.value}".strip()
-        typer.echo(
-            printable(f"{own.id}  {what}  since {each.since:%Y-%m-%d %H:%M}Z by {each.by}: {own.reason}")
-        )
+        line = f"{own.id}  {_named(own)}  since {each.since:%Y-%m-%d %H:%M}Z by {each.by}"
+        if each.resumed_at:
+            line += f", resumed {each.resumed_at:%Y-%m-%d %H:%M}Z by {each.resumed_by}"
+        typer.echo(printable(f"{line}: {own.reason}"))
     if not found and not as_json:
         typer.echo("Nothing is stopped.")
+
+
+def _named(stop: Stop) -> str:
+    """Return what is stopped in words: `model gpt-5*`."""
+    return f"{stop.kind} {stop.tenant + '/' if stop.tenant else ''}{stop.value}".strip()
+
+
+def _where(store: str | None, confdir: Path | None) -> str:
+    """Return the options that name the same gateway; a store is not repeated, its URL may hold a password."""
+    return " --store ..." if store else f" --confdir {shlex.quote(str(confdir))}" if confdir else ""
 
 
 def _check_provider(value: str) -> None:
@@ -112,7 +134,7 @@ def _note(connection: Connection, stop: Stop, act: str) -> None:
     note(
         connection,
         EventKind.KILL_SWITCH,
-        f"access.stopped.{stop.kind}",
+        f"access.{act}.{stop.kind}",
         detail,
         tenant=tenant,
         model=stop.value if stop.kind is StopKind.MODEL else "",

@@ -1,11 +1,12 @@
 """A window of the week, as the clocks of one place show it."""
 
+import re
 from datetime import datetime, time
 from functools import cached_property, lru_cache
 from typing import Annotated, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from sallyport.policy.problems import Wrong
 from sallyport.policy.vocabulary import Section
@@ -28,7 +29,16 @@ def _known_zone(name: str) -> str:
 
 
 Zone = Annotated[str, Field(min_length=1, max_length=64), AfterValidator(_known_zone)]
-Clock = Annotated[str, Field(pattern=r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$")]
+_CLOCK = r"^(?:[01][0-9]|2[0-3]):[0-5][0-9]$"
+
+
+def _time_of_day(text: str) -> str:
+    if not re.fullmatch(_CLOCK, text):
+        raise Wrong("this is no time of day", "Write hour and minute as `08:00`, from 00:00 to 23:59")
+    return text
+
+
+Clock = Annotated[str, AfterValidator(_time_of_day), WithJsonSchema({"type": "string", "pattern": _CLOCK})]
 
 
 class Hours(Section):

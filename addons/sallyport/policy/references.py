@@ -68,6 +68,43 @@ def tenant_doubts(policy: Policy, own: Access, catalogue: Catalogue, source: Sou
     yield from _unused(own, used, source)
 
 
+def parameter_doubts(
+    access: Access, known: frozenset[str], aliases: Mapping[str, str], source: Source
+) -> Iterator[Doubt]:
+    """Yield settings of requests that go by no normal name.
+
+    A provider may have one of its own by that name, so it is no error. known: normal names; aliases: those of
+    providers -> normal ones.
+    """
+    for name in access.parameters:
+        if name in known:
+            continue
+        at: At = ("access", "parameters", name)
+        if name in aliases:
+            says = f"this is a provider's name of `{aliases[name]}`, and no request has it; write `{aliases[name]}`."
+        else:
+            near = nearest(name, known)
+            cure = (
+                f"did you mean `{near}`?" if near else "it counts only where a provider has one of this name."
+            )
+            says = f"no setting is known by this name; {cure}"
+        yield Doubt(source.where(at), dotted(at), says)
+
+
+def unseen(policy: Policy, source: Source) -> Iterator[Doubt]:
+    """Yield what only a gateway that starts can find out: keys at an address, an engine that must load."""
+    for index, issuer in enumerate(policy.identity.tokens):
+        if issuer.keys.url is not None:
+            at: At = ("identity", "tokens", index, "keys", "url")
+            says = "not asked for keys here; the gateway asks when it starts, and starts without them."
+            yield Doubt(source.where(at), dotted(at), says)
+    if policy.uses_names and policy.detection.ner.engine != "builtin":
+        at = ("detection", "ner", "engine")
+        yield Doubt(
+            source.where(at), dotted(at), "it is there, and was not loaded here; the gateway loads it."
+        )
+
+
 def _known(policy: Policy, access: Access, catalogue: Catalogue) -> Mapping[str, frozenset[str]]:
     """Return by kind the names that are defined; of roles and tenants those that the files speak of."""
     identity = policy.identity

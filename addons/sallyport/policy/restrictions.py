@@ -6,16 +6,16 @@ The catalogue (rules/providers/_restrictions.yaml) knows names, hosts and spelli
 import base64
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, RootModel, model_validator
 
-from sallyport.errors import OperatorError
 from sallyport.policy.hosts import HostMap
-from sallyport.policy.problems import Wrong, choices, nearest
+from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
+from sallyport.policy.source import At, dotted
 from sallyport.policy.vocabulary import Header, HostPattern, Id, Name, Section
 
 Values = tuple[Annotated[str, Field(min_length=1, max_length=512)], ...]
@@ -102,31 +102,46 @@ class Restricted:
         return tuple(header for header in self._headers if header.hosts.get(host))
 
 
-def restricted(entries: Sequence[RestrictionEntry], policy: Restrictions) -> Restricted:
-    """Return a policy's restrictions. Raises OperatorError for a name or a value that is none."""
+def restricted(
+    entries: Sequence[RestrictionEntry], policy: Restrictions, where: Callable[[At], str] | None = None
+) -> Restricted:
+    """Return a policy's restrictions. Raises PolicyError with every name and value that is none.
+
+    where: gives file:line:column of a path in the policy file; None says the path alone.
+    """
+    found = [
+        Problem(dotted(at), "", what, todo) if where is None else Problem(where(at), dotted(at), what, todo)
+        for at, what, todo in _faults(entries, policy)
+    ]
+    if found:
+        raise PolicyError(found)
+    return Restricted(entries, policy.root)
+
+
+def _faults(entries: Sequence[RestrictionEntry], policy: Restrictions) -> Iterator[tuple[At, str, str]]:
+    """Yield where, what and todo of everything that the catalogue does not allow."""
     known = {entry.id: entry for entry in entries}
     for name, values in policy.root.items():
-        entry, where = known.get(name), f"restrictions.{name}"
+        entry = known.get(name)
+        at: At = ("restrictions", name)
         if entry is None:
             near = nearest(name, known)
             todo = f"Did you mean `{near}`?" if near else f"Use {choices(known)}."
-            raise OperatorError(where, "there is no such restriction", todo)
+            yield at, "there is no such restriction", todo
+            continue
         most = 1 if entry.form == "one" else entry.max_values
         if len(values) > most:
-            raise OperatorError(
-                where, f"it takes {most} value(s) and there are {len(values)}", "Leave some out."
-            )
+            yield at, f"it takes {most} value(s) and there are {len(values)}", "Leave some out."
         for place, value in enumerate(values):
             if not re.fullmatch(entry.value, value):
                 what = "the value is not spelt as this vendor wants it"
-                raise OperatorError(f"{where}[{place}]", what, f"It must match {entry.value}")
+                yield (*at, place), what, f"It must match {entry.value}"
         for other in entry.needs:
             if other not in policy.root:
-                raise OperatorError(where, f"it has no effect without {other}", f"Set {other} too.")
+                yield at, f"it has no effect without {other}", f"Set {other} too."
         for other in entry.excludes:
             if other in policy.root:
-                raise OperatorError(where, f"it cannot be set beside {other}", "Keep one of the two.")
-    return Restricted(entries, policy.root)
+                yield at, f"it cannot be set beside {other}", "Keep one of the two."
 
 
 def _header(entry: RestrictionEntry, values: Values) -> _Header:

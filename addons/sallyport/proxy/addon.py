@@ -28,7 +28,7 @@ from sallyport.proxy.answers import (
     finish_buffered,
     refusal,
 )
-from sallyport.proxy.broker import Exchanged, exchange_key, put_real
+from sallyport.proxy.broker import Exchanged, Lacking, exchange_key, put_real
 from sallyport.proxy.cleaning import Cleaner, CleanTap, clean_head
 from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.gate import gate
@@ -347,15 +347,16 @@ class GatewayAddon:
             return
         live = passage.live
         provider = passage.provider
-        exchanged: Exchanged | Decision | None = None
+        exchanged: Exchanged | Decision | Lacking | None = None
         if provider is not None and passage.exchange.client.key_form is not KeyForm.PROVIDER:
             where = provider.credentials.without(live.identity_headers)
             exchanged = await exchange_key(
                 self.gateway, live.catalogue, passage.exchange, request, body, where, passage.gateway_key
             )
-        if isinstance(exchanged, Decision):
+        if isinstance(exchanged, Decision | Lacking):
+            lacking = exchanged if isinstance(exchanged, Lacking) else Lacking(exchanged)
             said = passage.verdict.decisions if passage.verdict is not None else ()
-            await self._refuse(flow, passage, Verdict((*said, exchanged)))
+            await self._refuse(flow, passage, Verdict((*said, lacking.decision)), lacking.detail)
             return
         admitted = event_of(self.gateway, EventKind.ADMITTED, passage)
         if not await self.gateway.recorded(admitted, required=live.policy.audit_required):
@@ -391,7 +392,9 @@ class GatewayAddon:
         await self._refuse(flow, passage, Verdict((*said, replace(refusal_of(stop), mode=Mode.ENFORCE))))
         return True
 
-    async def _refuse(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict) -> None:
+    async def _refuse(
+        self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, detail: str = ""
+    ) -> None:
         passage.verdict = verdict
         cause = verdict.cause
         assert cause is not None
@@ -400,7 +403,8 @@ class GatewayAddon:
         passage.ended = True
         passage.give_back()
         flow.response = refusal(passage, cause, retry=cause.retry_after_s is not None)
-        await self.gateway.recorded(event_of(self.gateway, EventKind.REFUSED, passage), required=False)
+        event = event_of(self.gateway, EventKind.REFUSED, passage, detail)
+        await self.gateway.recorded(event, required=False)
 
     # -- answer --------------------------------------------------------------------------------------
 

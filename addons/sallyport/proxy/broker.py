@@ -43,6 +43,19 @@ class Exchanged:
     real: Secret
 
 
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A refusal. credential: the name, which is no secret, of a real one that cannot be had; "" for another reason."""
+
+    decision: Decision
+    credential: str = ""
+
+    @property
+    def detail(self) -> str:
+        """What the event of the refusal says: which credential, as events of `sallyport credentials` name it."""
+        return f"credentials.{self.credential}" if self.credential else ""
+
+
 def presented(request: Request, where: Credentials, key: bytes) -> Presented:
     """Say which credentials a request carries, and what they look like. key: the gateway's."""
     found = credentials_of(request, where)
@@ -85,8 +98,8 @@ async def exchange_key(
     body: bytes,
     where: Credentials,
     gateway_key: str,
-) -> Exchanged | Decision | None:
-    """Fetch the real credential of a call, None where it needs none; a decision that refuses where it gets none.
+) -> Exchanged | Decision | Lacking | None:
+    """Fetch the real credential of a call, None where it needs none; what refuses the call where it gets none.
 
     body: what leaves. where: the places of credentials. gateway_key: of Presented.
     """
@@ -99,14 +112,14 @@ async def exchange_key(
         return _refused(refusal or KeyRefusal("identity.key_unknown", "This gateway key is not valid."))
     stored = gateway.credentials.stored(key.credential) if gateway.credentials is not None else None
     if stored is None or gateway.credentials is None:
-        return _unavailable("missing")
+        return Lacking(_unavailable("missing"), key.credential)
     misdirected = _misdirected(catalogue, exchange, stored)
     if misdirected is not None:
         return _refused(misdirected)
     try:
         exchanged = Exchanged(gateway_key, await gateway.credentials.secret(stored))
     except CredentialUnavailable as problem:
-        return _unavailable(problem.reason)
+        return Lacking(_unavailable(problem.reason), stored.name)
     if gateway_key.encode() in body or _remains(request, where, exchanged):
         return _refused(
             KeyRefusal(

@@ -72,12 +72,16 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What all questions share. detection: loads the detectors of a policy. tariff: gives its prices."""
+    """What all questions share. detection: loads the detectors of a policy. tariff: gives its prices.
+
+    key: of the gateway whose ids of requests for approvals are to be told; without it they are nobody's.
+    """
 
     catalogue: Catalogue
     detection: Detection
     tariff: Callable[[Policy], Tariff]
     tokens: TokenCounter = field(default_factory=TokenCounter)
+    key: bytes = field(default=_KEY, repr=False)
 
     async def ask(self, policy: Policy, given: Given, known: Snapshot | None = None) -> Answered:
         """Ask a policy. known: a directory beside the given one.
@@ -86,7 +90,7 @@ class Rehearsal:
         cannot be loaded.
         """
         given.check()
-        directory = directory_of(given, known)
+        directory = directory_of(given, known, policy.approvals)
         tokens = StatedTokens(given.tokens, policy)
         call = called(given, policy, self.catalogue, directory, tokens.headers)
         _check_used(given, policy)
@@ -113,7 +117,9 @@ class Rehearsal:
         def ports(exchange: Exchange) -> Ports:
             who = exchange.principal
             scope = vault.scope(who.tenant if who else "", who.id if who else "", exchange.conversation)
-            return Ports(scan, scope, meter, lambda: around, directory, tokens, _digest)
+            return Ports(
+                scan, scope, meter, lambda: around, directory, tokens, self._digest, policy.approvals
+            )
 
         identity = IdentityStage(stated(given))
         stages = [replace(s, stage=identity) if isinstance(s.stage, IdentityStage) else s for s in STAGES]
@@ -121,9 +127,8 @@ class Rehearsal:
         tenant = exchange.principal.tenant if exchange.principal is not None else ""
         return Answered(exchange, verdict, policy.for_tenant(tenant), ports(exchange), meter.touched)
 
-
-def _digest(*parts: str) -> str:
-    return digest(_KEY, "approval", *parts)
+    def _digest(self, *parts: str) -> str:
+        return digest(self.key, "approval", *parts)
 
 
 def _check_used(given: Given, policy: Policy) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from sallyport.exchange import Exchange
+from sallyport.policy.approvals import Approvals
 from sallyport.policy.identity import Identity
 from sallyport.policy.problems import Wrong, nearest
 from sallyport.policy.sections import Policy
@@ -13,11 +14,15 @@ from sallyport.stages.proofs import CONFIDENCE, Proof, proofs
 from sallyport.stages.stage import Ports, Subject
 from sallyport.state.directory.snapshot import People, Snapshot
 
+_ANYBODY = Approvals()
 _TOKEN = "rehearsal-"  # a name in place of a token, which proves nothing anywhere else
 
 
-def directory_of(given: Given, known: Snapshot | None = None) -> Snapshot:
-    """Return the directory of a case. known: that of a store, beside which the given entries stand."""
+def directory_of(given: Given, known: Snapshot | None = None, rules: Approvals = _ANYBODY) -> Snapshot:
+    """Return the directory of a case. known: that of a store, beside which the given entries stand.
+
+    rules: the policy's; a stated approval was given by as many as these want, of those whom they name.
+    """
     before = known or Snapshot()
     said = given.directory
     people = tuple(
@@ -40,7 +45,7 @@ def directory_of(given: Given, known: Snapshot | None = None) -> Snapshot:
             a.resource,
             a.expires_at or given.at + timedelta(hours=1),
             a.break_glass,
-            approvers=("stated",),
+            approvers=_approvers(rules, break_glass=a.break_glass),
         )
         for n, a in enumerate(given.approvals)
     )
@@ -51,6 +56,12 @@ def directory_of(given: Given, known: Snapshot | None = None) -> Snapshot:
         (*before.pulled, *stops),
         (*before.approved, *approvals),
     )
+
+
+def _approvers(rules: Approvals, *, break_glass: bool) -> tuple[str, ...]:
+    """Return who gave a stated approval: everybody whom the policy names, else as many as it wants."""
+    named = rules.break_glass_by if break_glass else rules.approvers
+    return named or tuple(f"stated-{number}" for number in range(1 if break_glass else rules.min_approvers))
 
 
 def whose(given: Given, directory: Directory) -> tuple[str, str]:

@@ -92,7 +92,7 @@ def told(refused: Refused) -> str:
     who = rule.approval.who if rule.approval is not None else "your security team"
     return (
         f"{rule.message} {what} needs an approval{more}. The request is {first.id}; unless it was denied, ask {who} "
-        f"to run: sallyport approvals approve {ids}"
+        f'to run: sallyport approvals approve {ids} --reason "..."'
     )
 
 

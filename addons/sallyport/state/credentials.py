@@ -5,6 +5,7 @@ used without a restart; what is sealed is opened again when the store holds anot
 """
 
 import asyncio
+import logging
 import os
 import re
 import threading
@@ -17,6 +18,8 @@ from pathlib import Path
 from sallyport.errors import OperatorError
 from sallyport.state.directory.credentials import SEALED, StoredCredential
 from sallyport.state.masterkey import MasterKeys, NotOpened, read_private
+
+logger = logging.getLogger("sallyport.credentials")
 
 FRESH_S = 1.0
 PATIENCE_S = 5.0
@@ -80,11 +83,15 @@ class Credentials:
         self._now_s = now_s
         self._held: dict[str, _Held] = {}
         self._locks: dict[str, threading.Lock] = {}
+        self._told: dict[str, str] = {}
         self._threads = ThreadPoolExecutor(4, "sallyport-credentials")
 
     def stored(self, name: str) -> StoredCredential | None:
         """Return what the directory says of a credential."""
-        return self._find(name)
+        found = self._find(name)
+        if found is None:
+            self._tell(name, "missing")
+        return found
 
     async def secret(self, stored: StoredCredential) -> Secret:
         """Return a credential. Raises CredentialUnavailable."""
@@ -94,7 +101,9 @@ class Credentials:
             try:
                 held = await asyncio.wait_for(waiting, PATIENCE_S)
             except TimeoutError:
+                self._tell(stored.name, "slow")
                 raise CredentialUnavailable("slow") from None
+        self._tell(stored.name, held.reason)
         if held.secret is None:
             raise CredentialUnavailable(held.reason)
         return held.secret
@@ -103,6 +112,16 @@ class Credentials:
         """Forget everything."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._held.clear()
+
+    def _tell(self, name: str, reason: str) -> None:
+        """Write to the gateway's log when a credential cannot be had, and when it can again: once, not per call."""
+        if self._told.get(name, "") == reason:
+            return
+        self._told[name] = reason
+        if reason:
+            logger.error("credential %a cannot be had (%s): its calls are refused", name, reason)
+        else:
+            logger.warning("credential %a can be had again", name)
 
     def _fresh(self, stored: StoredCredential) -> _Held | None:
         held = self._held.get(stored.name)

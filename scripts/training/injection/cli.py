@@ -47,7 +47,7 @@ SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with injection/ and pii/")
-    parser.add_argument("--scale", type=float, default=1.0, help="how many texts are generated")
+    parser.add_argument("--scale", type=float, default=0.3, help="how many texts are generated")
     parser.add_argument(
         "--seen", type=Path, help="keep (or, if there, use) the predictions on left-out texts"
     )

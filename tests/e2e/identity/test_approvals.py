@@ -87,7 +87,12 @@ def test_the_first_call_is_refused_with_what_to_do_and_the_next_one_passes_every
     error = refusal(place.gateways[0], "ann", "apv-big-one")
     id = id_in(str(error))
     assert error.code == "access.big"
-    for part in ("costly", "apv-big-one", "Bob of the platform team", f"sallyport approvals approve {id}"):
+    for part in (
+        "costly",
+        "apv-big-one",
+        "Bob of the platform team",
+        f"sallyport approvals approve {id} --reason",
+    ):
         assert part in str(error)
     assert id_in(str(refusal(place.gateways[1], "ann", "apv-big-one"))) == id
     assert place.asked("ann", "apv-big-one") == id
@@ -237,7 +242,13 @@ def test_broken_glass_is_loud_and_sets_aside_only_what_may_be(place: Place) -> N
     admitted = [e for e in recorded(place.url) if e.kind is EventKind.ADMITTED and e.principal == "gil"]
     reasons = {d.reason for e in admitted for d in e.decisions if d.stage == "access"}
     assert reasons == {"access.break_glass"}
+    shown = place.do("approvals", "show", taken)
+    assert "outage" in shown
+    assert '"holds": true' in place.do("approvals", "show", taken, "--json")
     place.do("approvals", "revoke", taken, "--reason", "over")
+    shown = place.do("approvals", "show", taken, "--json")
+    assert '"reason": "outage / revoked by bob: over"' in shown
+    assert '"holds": false, "revoked": true' in shown
     place.eventually_says("access.freeze", "gil", "apv-freeze-a")
 
 

@@ -494,6 +494,7 @@ def test_where_the_credential_cannot_be_had_nothing_leaves(bank: Bank, lab: Lab,
         5,
         "it is recorded",
     )
+    assert {e.detail for e in recorded(bank.gateway.confdir) if e.model == gone} == {f"credentials.{name}"}
 
 
 # -- what providers answer -----------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, hang, of_kind, rec
 from gateways import OTHER_HOST, GatewayProcess
 from rawclient import post
 from sallyport.audit.events import Event, EventKind
+from sallyport.cli.last_run import remember
 from sallyport.errors import OperatorError
 from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
@@ -75,8 +76,75 @@ def test_each_kind_stops_what_it_names_on_every_gateway_although_the_policy_obse
         assert id in do("stops")
         do("resume", id)
         everywhere(gateways, "", "ann", "stp-one")
-    acts = [e.detail.partition(":")[0] for e in of_kind(recorded(url), EventKind.KILL_SWITCH)]
+    done = of_kind(recorded(url), EventKind.KILL_SWITCH)
+    acts = [e.detail.partition(":")[0] for e in done]
     assert sorted(acts) == ["resumed"] * 6 + ["stopped"] * 6
+    assert {e.reason for e in done if e.model} == {"access.stopped.model", "access.resumed.model"}
+    assert "Nothing is stopped" in do("stops")
+    kept = [json.loads(line) for line in do("stops", "--all", "--json").splitlines()]
+    assert [(each["reason"], each["by"], each["resumed_by"]) for each in kept] == [
+        ("drill", "bob", "bob")
+    ] * 6
+    assert do("stops", "--all").count(", resumed ") == 6
+
+
+def test_a_name_that_nobody_knows_is_stopped_with_a_warning_and_a_known_one_without(
+    gateways: Pair,
+    do: Callable[..., str],
+    url: str,  # noqa: F811
+) -> None:
+    assert said(gateways[0], "ann", "stp-known-2026-01-01") == ""
+    eventually(lambda: any(e.model for e in recorded(url)), WITHIN_S, "the call is recorded")
+    key = next(e.credential for e in recorded(url) if e.credential)
+    known = (("model", "stp-KNOWN*"), ("principal", "Ann"), ("tenant", "default"), ("key", key))
+    unknown = (("model", "stp-konwn"), ("principal", "anm"), ("tenant", "defalt"), ("key", "key_" + "0" * 24))
+    for words in (*known, *unknown, unknown[0]):  # an earlier stop of the same name is no sighting of it
+        shown = do("stop", *words, "--reason", "drill")
+        id = shown.splitlines()[-1]
+        assert shown.startswith(f"stopped {words[0]} ")
+        assert f"({id}). Undo: sallyport resume {id}" in shown
+        assert ("Never seen" in shown) is (words in unknown), shown
+    assert "Did you mean default?" in do("stop", "tenant", "defaul", "--reason", "drill")
+
+
+def test_a_folder_that_no_gateway_was_started_with_is_refused_and_left_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SALLYPORT_CONFDIR", raising=False)
+    key = "key_0123456789abcdef01234567"
+    acts = (
+        ("stop", "everything", "--reason", "drill"),
+        ("resume", "--all"),
+        ("keys", "retire", key),
+        ("keys", "claim", key, "--owner", "ann"),
+        ("approvals", "revoke", "apr-x", "--reason", "r"),
+    )
+    preparing = (
+        ("keys", "issue", "--provider", "openai", "--owner", "ann"),
+        ("directory", "tenants", "add", "acme"),
+        ("credentials", "add", "prod", "--provider", "openai", "--from-env", "X"),
+    )
+    for words in (*acts, *preparing):
+        with pytest.raises(OperatorError, match="no gateway was started with this folder"):
+            sallyport(*words)
+    wrong = tmp_path / "wrong"
+    for words in acts:
+        with pytest.raises(OperatorError, match="no gateway was started with this folder"):
+            sallyport(*words, "--confdir", str(wrong))
+    assert not wrong.exists()
+    assert not (tmp_path / "home").exists()
+    for words in reversed(preparing):
+        said_so = sallyport(*words, "--confdir", str(wrong))
+        assert "Written to" in said_so
+        assert str(wrong / "audit.db") in said_so
+
+
+def test_a_gateway_whose_store_is_elsewhere_is_not_stopped_in_its_folder(tmp_path: Path) -> None:
+    remember(tmp_path, "balanced")
+    with pytest.raises(OperatorError, match="has its store elsewhere"):
+        sallyport("stop", "everything", "--reason", "drill", "--confdir", str(tmp_path))
+    assert not (tmp_path / "audit.db").exists()
 
 
 def test_the_sdk_is_told_not_to_try_again(

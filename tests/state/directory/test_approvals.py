@@ -22,7 +22,7 @@ from sallyport.state.directory.approvals import (
     revoke,
 )
 from sallyport.state.directory.people import put_person
-from sallyport.state.directory.stops import let_go, load_stops, pull
+from sallyport.state.directory.stops import let_go, load_pulled, load_stops, pull
 from sallyport.state.directory.store import DirectoryStore
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -169,11 +169,18 @@ def test_a_kill_switch_is_pulled_once_and_let_go(store: DirectoryStore) -> None:
         two = pull(connection, StopKind.EVERYTHING, "", "", "bob", "r", NOW)
     with store.change() as connection:
         assert set(load_stops(connection)) == {one, two}
-        assert let_go(connection, one.id) == (one,)
+        assert let_go(connection, one.id, "eve", NOW) == (one,)
         assert load_stops(connection) == (two,)
-        assert let_go(connection, None) == (two,)
+        assert let_go(connection, None, "eve", NOW) == (two,)
+        again = pull(connection, StopKind.MODEL, "gpt-*", "", "bob", "r", NOW)
+        assert again.id != one.id
+        assert load_stops(connection) == (again,)
+        kept = {
+            each.stop.id: (each.resumed_by, each.resumed_at) for each in load_pulled(connection, every=True)
+        }
+        assert kept == {one.id: ("eve", NOW), two.id: ("eve", NOW), again.id: ("", None)}
     for kind, value in ((StopKind.EVERYTHING, "x"), (StopKind.MODEL, "")):
         with pytest.raises(OperatorError), store.change() as connection:
             pull(connection, kind, value, "", "bob", "r", NOW)
     with pytest.raises(OperatorError), store.change() as connection:
-        let_go(connection, one.id)
+        let_go(connection, one.id, "eve", NOW)

@@ -79,11 +79,39 @@ def test_people_by_hand_and_every_change_is_in_the_audit(url: str) -> None:
     assert run("people", "remove", "ada", "--tenant", "acme", *where)[0] == 0
     assert told(url) == [
         ("directory.tenants", "add"),
-        ("directory.people", "add"),
-        ("directory.people", "change"),
+        ("directory.people", "add:ada"),
+        ("directory.people", "change:ada"),
         ("directory.tenants", "change"),
-        ("directory.people", "remove"),
+        ("directory.people", "remove:ada"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("id", "spelt"),
+    [
+        ("ada@example.com", "ada_x40_example.com"),
+        ("https://idp|sub 1", "https://idp_x7c_sub_x20_1"),
+        ("\u00e9mile", "_xe9_mile"),
+    ],
+)
+def test_the_event_says_whom_whatever_the_id_is_made_of(url: str, id: str, spelt: str) -> None:
+    assert run("people", "add", id, "--store", url)[0] == 0
+    assert told(url) == [("directory.people", f"add:{spelt}")]
+
+
+def test_ids_too_long_for_an_event_remain_two(url: str) -> None:
+    for last in "ab":
+        assert run("people", "add", "x" * 119 + last, "--store", url)[0] == 0
+    (_, one), (_, two) = told(url)
+    assert one.startswith("add:xxxx")
+    assert one != two
+
+
+@pytest.mark.parametrize(("id", "noted"), [("ada lovelace", True), ("ada@example.com", False)])
+def test_an_odd_id_is_taken_with_a_note(url: str, id: str, noted: bool) -> None:
+    code, said = run("people", "add", id, "--store", url)
+    assert code == 0
+    assert ("note: the id" in said) is noted
 
 
 @pytest.mark.parametrize(

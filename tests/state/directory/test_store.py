@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from sallyport.audit.store import Store
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Unreachable
-from sallyport.stages.directory import Person, Tenant
+from sallyport.stages.directory import Person, StopKind, Tenant
 from sallyport.state.directory import migrations
 from sallyport.state.directory import schema as tables
 from sallyport.state.directory import store as stores
 from sallyport.state.directory.people import find_person, load_people, put_person, put_tenant, remove_person
 from sallyport.state.directory.snapshot import Snapshot
+from sallyport.state.directory.stops import let_go, load_pulled, load_stops, pull
 from sallyport.state.directory.store import DirectoryStore
 from servers import Postgres
 
@@ -222,17 +224,36 @@ def test_an_earlier_version_is_brought_up_with_what_it_holds(
     def step(operations: object) -> None:
         operations.add_column("directory_people", Column("manager", Text))  # type: ignore[attr-defined]
 
+    present = tables.SCHEMA_VERSION
     for module in (tables, migrations, stores):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", 2)
-    monkeypatch.setitem(migrations.STEPS, 1, step)
-    with pytest.raises(OperatorError, match="schema version 1") as caught:
+        monkeypatch.setattr(module, "SCHEMA_VERSION", present + 1)
+    monkeypatch.setitem(migrations.STEPS, present, step)
+    with pytest.raises(OperatorError, match=f"schema version {present}") as caught:
         DirectoryStore.open(url, create=False)
     assert "Start the gateway once" in caught.value.todo
     store = DirectoryStore.open(url)
     with store.read() as connection:
         assert connection.execute(text("SELECT manager FROM directory_people")).all() == [(None,)]
-        assert set(connection.execute(text("SELECT version FROM directory_state")).scalars()) == {2}
+        assert set(connection.execute(text("SELECT version FROM directory_state")).scalars()) == {present + 1}
         assert load_people(connection) == (ADA,)
+    store.close()
+
+
+def test_a_store_of_the_first_version_keeps_what_it_stopped(url: str) -> None:
+    store = DirectoryStore.open(url)
+    with store.change() as connection:
+        stop = pull(connection, StopKind.MODEL, "gpt-5", "", "bob", "INC-1", datetime.now(UTC))
+        for column in ("resumed_by", "resumed_us"):
+            connection.execute(text(f"ALTER TABLE directory_stops DROP COLUMN {column}"))
+        connection.execute(update(tables.state).values(version=1))
+    store.close()
+    store = DirectoryStore.open(url)
+    with store.change() as connection:
+        assert load_stops(connection) == (stop,)
+        assert let_go(connection, stop.id, "eve", datetime.now(UTC)) == (stop,)
+        assert load_stops(connection) == ()
+        (gone,) = load_pulled(connection, every=True)
+        assert (gone.by, gone.stop.reason, gone.resumed_by) == ("bob", "INC-1", "eve")
     store.close()
 
 

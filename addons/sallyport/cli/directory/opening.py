@@ -1,17 +1,25 @@
 """The directory of a gateway, opened for a command; each change carries its audit event in its transaction."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import blake2s
 from pathlib import Path
 
+import typer
 from sqlalchemy import Connection
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store, add_within
+from sallyport.cli.last_run import was_run
 from sallyport.cli.operator import operator
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
 from sallyport.state.directory.store import DirectoryStore
+
+_MAX_ID_CHARS = 100
+"""Of an id in the detail of an event: with the act before it still a code."""
 
 
 @contextmanager
@@ -26,31 +34,63 @@ def reading(store: str | None, confdir: Path | None) -> Iterator[Connection]:
 
 
 @contextmanager
-def opened_for_change(store: str | None, confdir: Path | None) -> Iterator[DirectoryStore]:
+def opened_for_change(
+    store: str | None, confdir: Path | None, *, before_start: bool = True
+) -> Iterator[DirectoryStore]:
     """Open the directory to change it; make it, and the audit beside it, where there is none.
 
-    Raises OperatorError.
+    before_start: whether the change makes sense before a gateway was ever started: with a folder or a store that
+    was named, it does. Raises OperatorError, for one that does not as soon as no gateway was started with the folder.
     """
+    check_is_used(store, confdir, before_start=before_start)
     url = store_address(store, confdir)
     Store.open(url).close()
     opened = DirectoryStore.open(url)
     try:
         yield opened
+        if store is None and not was_run(confdir):
+            typer.echo(f"Written to {opened.name}; no gateway was started with this folder yet.", err=True)
     finally:
         opened.close()
 
 
+def check_is_used(store: str | None, confdir: Path | None, *, before_start: bool) -> None:
+    """Refuse a folder that was forgotten or mistyped: what is written there, no gateway reads.
+
+    Raises OperatorError where no store is named, and the folder is not a gateway's or its store is elsewhere.
+    """
+    if store is not None:
+        return
+    folder = confdir or default_confdir()
+    if not was_run(confdir):
+        if before_start and confdir is not None:
+            return
+        raise OperatorError(
+            str(folder),
+            "no gateway was started with this folder, so nothing that is written here would act",
+            "Give the folder of a gateway with --confdir or SALLYPORT_CONFDIR, or its store with --store",
+            exit_code=3,
+        )
+    if not Path(store_address(None, confdir)).exists():
+        raise OperatorError(
+            str(folder),
+            "the gateway of this folder has its store elsewhere",
+            "Give it with --store, as the gateway was started with",
+            exit_code=3,
+        )
+
+
 @contextmanager
 def changing(
-    store: str | None, confdir: Path | None, *, part: str, detail: str, tenant: str = ""
+    store: str | None, confdir: Path | None, *, part: str, detail: str, tenant: str = "", id: str = ""
 ) -> Iterator[Connection]:
     """Open one change of the directory, and put its event into the audit with it. Raises OperatorError.
 
-    part: what is changed, `people`. detail: how, as a short code, `add`.
+    part: what is changed, `people`. detail: how, as a short code, `add`. id: whom or what, as the directory has it.
     """
     with opened_for_change(store, confdir) as opened, opened.change() as connection:
         yield connection
-        note(connection, part=part, detail=detail, tenant=tenant)
+        note(connection, part=part, detail=f"{detail}:{coded(id)}" if id else detail, tenant=tenant)
 
 
 def note(connection: Connection, *, part: str, detail: str, tenant: str = "") -> None:
@@ -66,6 +106,18 @@ def note(connection: Connection, *, part: str, detail: str, tenant: str = "") ->
         detail=detail,
     )
     add_within(connection, [event])
+
+
+def coded(id: str) -> str:
+    """Return an id as events can hold it: letters, digits, `_.:/-`, and any other character as `_x40_`.
+
+    Of a longer one than an event takes, the beginning and a digest, so that two ids never become the same one.
+    """
+    spelt = re.sub(r"[^A-Za-z0-9_.:/-]", lambda found: f"_x{ord(found[0]):x}_", id)
+    if len(spelt) <= _MAX_ID_CHARS:
+        return spelt
+    digest = blake2s(id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{spelt[: _MAX_ID_CHARS - 20]}.{digest}"
 
 
 def pairs(option: str, texts: list[str] | None) -> dict[str, str]:

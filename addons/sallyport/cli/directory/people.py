@@ -1,6 +1,7 @@
 """`sallyport directory people`: who may be proved, under which names, with which roles."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated
@@ -113,13 +114,14 @@ def add(
     person = Person(
         id, tenant, tuple(role or ()), tuple(pairs("--attribute", attribute).items()), tuple(name or ())
     )
-    with changing(store, confdir, part="people", detail="add", tenant=tenant) as connection:
+    with changing(store, confdir, part="people", detail="add", tenant=tenant, id=id) as connection:
         if find_person(connection, tenant, id) is not None:
             raise OperatorError(
                 "ID", "there is such a person already", "Use: sallyport directory people change"
             )
         put_person(connection, person)
     typer.echo("added")
+    _note_odd(id, tenant)
 
 
 @app.command()
@@ -142,7 +144,7 @@ def change(
 
     What an import brought, its next run brings again; change that at its source.
     """
-    with changing(store, confdir, part="people", detail="change", tenant=tenant) as connection:
+    with changing(store, confdir, part="people", detail="change", tenant=tenant, id=id) as connection:
         entry = find_person(connection, tenant, id)
         if entry is None:
             raise _unknown(tenant)
@@ -163,8 +165,9 @@ def change(
         put_person(connection, changed, entry.origin)
     if entry.origin != CLI_ORIGIN:
         typer.echo(f"changed; the next import of {printable(entry.origin)} sets it back", err=True)
-        return
-    typer.echo("changed")
+    else:
+        typer.echo("changed")
+    _note_odd(id, tenant)
 
 
 @app.command()
@@ -175,7 +178,7 @@ def remove(
     confdir: ConfdirOption = None,
 ) -> None:
     """Remove a person and its names. Recorded in the audit."""
-    with changing(store, confdir, part="people", detail="remove", tenant=tenant) as connection:
+    with changing(store, confdir, part="people", detail="remove", tenant=tenant, id=id) as connection:
         if not remove_person(connection, tenant, id):
             raise _unknown(tenant)
     typer.echo("removed")
@@ -193,6 +196,18 @@ def plain(entry: Entry) -> dict[str, object]:
         "active": person.active,
         "origin": entry.origin,
     }
+
+
+def _note_odd(id: str, tenant: str) -> None:
+    """Tell of an id with a blank in it: perhaps a full name where an id was meant, and rules must spell it so."""
+    if any(char.isspace() for char in id):
+        typer.echo(
+            "note: the id has a blank in it; rules, events and other commands must name the person just so. If it is "
+            f"not meant: sallyport directory people remove {shlex.quote(printable(id))} --tenant "
+            f"{shlex.quote(printable(tenant))}, then add the person with another id (a full name can be an "
+            "--attribute)",
+            err=True,
+        )
 
 
 def _changed(before: Iterable[str], more: Iterable[str], less: Iterable[str]) -> tuple[str, ...]:

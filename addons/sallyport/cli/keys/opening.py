@@ -17,9 +17,14 @@ from sallyport.state.directory.keys import KeyRecord, find_key
 
 
 @contextmanager
-def changing_keys(store: str | None, confdir: Path | None) -> Iterator[Connection]:
-    """Open one change of the directory. Raises OperatorError."""
-    with opened_for_change(store, confdir) as opened, opened.change() as connection:
+def changing_keys(
+    store: str | None, confdir: Path | None, *, before_start: bool = True
+) -> Iterator[Connection]:
+    """Open one change of the directory. Raises OperatorError. before_start: see opened_for_change."""
+    with (
+        opened_for_change(store, confdir, before_start=before_start) as opened,
+        opened.change() as connection,
+    ):
         yield connection
 
 

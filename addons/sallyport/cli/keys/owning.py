@@ -37,7 +37,7 @@ def claim(
     """Say whose a credential is. Recorded in the audit."""
     if not owner.strip():
         raise OperatorError("--owner", "it is empty", "Name the principal")
-    with changing_keys(store, confdir) as connection:
+    with changing_keys(store, confdir, before_start=False) as connection:
         known = find_key(connection, key) or _new(key)
         if known.key.kind is KeyKind.GATEWAY:
             raise OperatorError(
@@ -80,7 +80,7 @@ def personal(
 
 
 def _set(store: str | None, confdir: Path | None, named: str, done: str, **to: bool) -> None:
-    with changing_keys(store, confdir) as connection:
+    with changing_keys(store, confdir, before_start=False) as connection:
         known = find_key(connection, named) or _new(named)
         if known.key.kind is KeyKind.GATEWAY and done != "retired":
             raise OperatorError("KEY", "it is a gateway key", "Issue a new one: sallyport keys issue")

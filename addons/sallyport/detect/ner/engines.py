@@ -22,6 +22,20 @@ def load(name: str) -> Engine:
     return loader(place)
 
 
+def find(name: str) -> None:
+    """Raise OperatorError as load does where an engine or its libraries are not there; loads nothing."""
+    from sallyport.detect.ner import spacyengine, tokenclass
+
+    kind, _, place = name.partition(":")
+    match kind:
+        case "spacy":
+            spacyengine.find(place)
+        case "onnx":
+            tokenclass.find_onnx(Path(place))
+        case "transformers":
+            tokenclass.find_transformers(Path(place))
+
+
 def _builtin(_: str) -> Engine:
     try:
         from sallyport.detect.ner import builtin

@@ -33,12 +33,18 @@ class SpacyEngine:
         return [_spans(doc) for doc in self._language.pipe(texts)]
 
 
-def load(place: str) -> Engine:
-    """Load an installed package, or a pipeline saved to a folder (a path has a slash). Raises OperatorError."""
+def find(place: str) -> Path:
+    """Return the folder of an installed package or saved pipeline. Loads nothing. Raises OperatorError."""
     where = f"spacy:{place}"
     if find_spec("spacy") is None:
         raise OperatorError(where, "spaCy is not installed", "Install it: pip install spacy")
-    folder = _folder(where, place)
+    return _folder(where, place)
+
+
+def load(place: str) -> Engine:
+    """Load an installed package, or a pipeline saved to a folder (a path has a slash). Raises OperatorError."""
+    where = f"spacy:{place}"
+    folder = find(place)
     import spacy
 
     try:

@@ -72,14 +72,20 @@ class TokenClassifier:
             yield Span(start, end, entity, total / count)
 
 
-def load_onnx(folder: Path) -> Engine:
-    """Load model.onnx (or onnx/model.onnx) with ONNX Runtime. Raises OperatorError."""
+def find_onnx(folder: Path) -> tuple[Path, list[str], int]:
+    """Return the model's file, its labels and the most tokens it takes. Loads nothing. Raises OperatorError."""
     where = f"onnx:{folder}"
     _need(where, ("onnxruntime", "tokenizers", "numpy"))
     model = next((p for p in (folder / "model.onnx", folder / "onnx" / "model.onnx") if p.is_file()), None)
     if model is None:
         raise OperatorError(where, "there is no model.onnx in this folder", "Export the model to ONNX there")
-    labels, longest = _config(where, folder)
+    return model, *_config(where, folder)
+
+
+def load_onnx(folder: Path) -> Engine:
+    """Load model.onnx (or onnx/model.onnx) with ONNX Runtime. Raises OperatorError."""
+    where = f"onnx:{folder}"
+    model, labels, longest = find_onnx(folder)
     tokenizer = _tokenizer(where, folder, longest)
     np, onnxruntime = import_module("numpy"), import_module("onnxruntime")
 
@@ -103,8 +109,8 @@ def load_onnx(folder: Path) -> Engine:
     return TokenClassifier(where, revision, tokenizer, labels, run)
 
 
-def load_transformers(folder: Path) -> Engine:
-    """Load model.safetensors with transformers and PyTorch. Raises OperatorError."""
+def find_transformers(folder: Path) -> tuple[list[str], int]:
+    """Return a model's labels and the most tokens it takes. Loads nothing. Raises OperatorError."""
     where = f"transformers:{folder}"
     _need(where, ("transformers", "torch", "tokenizers"))
     if not any(folder.glob("model*.safetensors")):
@@ -112,7 +118,13 @@ def load_transformers(folder: Path) -> Engine:
         raise OperatorError(
             where, what, "Save the model with save_pretrained(FOLDER, safe_serialization=True)"
         )
-    labels, longest = _config(where, folder)
+    return _config(where, folder)
+
+
+def load_transformers(folder: Path) -> Engine:
+    """Load model.safetensors with transformers and PyTorch. Raises OperatorError."""
+    where = f"transformers:{folder}"
+    labels, longest = find_transformers(folder)
     tokenizer = _tokenizer(where, folder, longest)
     torch, transformers = import_module("torch"), import_module("transformers")
 

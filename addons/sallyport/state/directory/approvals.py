@@ -118,6 +118,12 @@ def load_requests(connection: Connection, now: datetime, tenant: str | None = No
     )
 
 
+def find_glass(connection: Connection, id: str) -> Given | None:
+    """Return the broken glass of an id, also one that is over."""
+    found = load_given(connection, approvals.c.id == id, approvals.c.break_glass.is_(True))
+    return next(iter(found), None)
+
+
 def find_request(connection: Connection, id: str, now: datetime) -> Request | None:
     """Return the request of an id."""
     row = connection.execute(select(requests).where(requests.c.id == id)).first()
@@ -244,7 +250,10 @@ def revoke(connection: Connection, id: str, by: str, reason: str, now: datetime)
         )
     approval = given.approval
     _revoke(connection, (approvals.c.id == approval.id,))
-    if not approval.break_glass:
+    if approval.break_glass:
+        both = f"{given.reason} / revoked by {by}: {reason}"
+        connection.execute(update(approvals).where(approvals.c.id == approval.id).values(reason=both))
+    else:
         where = tuple(requests.c[name] == getattr(approval, name) for name in _KEY)
         found = connection.scalar(select(requests.c.id).where(*where))
         if found is not None:

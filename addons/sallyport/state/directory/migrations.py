@@ -3,15 +3,22 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, update
+from sqlalchemy import BigInteger, Column, Connection, Text, update
 
-from sallyport.state.directory.schema import SCHEMA_VERSION, state
+from sallyport.state.directory.schema import SCHEMA_VERSION, state, stops
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
 
-STEPS: "dict[int, Callable[[Operations], None]]" = {}
-"""By the version a step starts from. Version 1 is the first, so there is none yet."""
+
+def _resumed(operations: "Operations") -> None:
+    """1 to 2: kill switches stay when they are let go, with who did it and when."""
+    operations.add_column(stops.name, Column("resumed_by", Text, nullable=False, server_default=""))
+    operations.add_column(stops.name, Column("resumed_us", BigInteger))
+
+
+STEPS: "dict[int, Callable[[Operations], None]]" = {1: _resumed}
+"""By the version a step starts from."""
 
 
 def can_migrate(version: int) -> bool:

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class Part(StrEnum):
@@ -161,6 +161,8 @@ stops = Table(
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("since_us", BigInteger, nullable=False),
+    Column("resumed_by", Text, nullable=False, server_default=""),
+    Column("resumed_us", BigInteger, doc="when it was let go; NULL while it stops"),
 )
 
 readers = Table(

@@ -4,21 +4,25 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, insert, select, update
 
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Stop, StopKind
 from sallyport.state.directory.schema import stops
-from sallyport.state.directory.times import microseconds, moment
+from sallyport.state.directory.times import microseconds, moment, moment_or_none
+
+_PULLED = stops.c.resumed_us.is_(None)
 
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A kill switch with what only people ask of it."""
+    """A kill switch with what only people ask of it. resumed_at: when it was let go, None while it stops."""
 
     stop: Stop
     by: str
     since: datetime
+    resumed_by: str = ""
+    resumed_at: datetime | None = None
 
 
 def load_stops(connection: Connection) -> tuple[Stop, ...]:
@@ -26,13 +30,18 @@ def load_stops(connection: Connection) -> tuple[Stop, ...]:
     return tuple(pulled.stop for pulled in load_pulled(connection))
 
 
-def load_pulled(connection: Connection) -> tuple[Pulled, ...]:
-    """Return every kill switch that is pulled and who pulled it, by id."""
+def load_pulled(connection: Connection, *, every: bool = False) -> tuple[Pulled, ...]:
+    """Return every kill switch that is pulled and who pulled it, by id; with every also what was let go."""
+    query = select(stops).order_by(stops.c.id)
     return tuple(
         Pulled(
-            Stop(row.id, StopKind(row.kind), row.value, row.tenant, row.reason), row.by, moment(row.since_us)
+            Stop(row.id, StopKind(row.kind), row.value, row.tenant, row.reason),
+            row.by,
+            moment(row.since_us),
+            row.resumed_by,
+            moment_or_none(row.resumed_us),
         )
-        for row in connection.execute(select(stops).order_by(stops.c.id))
+        for row in connection.execute(query if every else query.where(_PULLED))
     )
 
 
@@ -51,7 +60,7 @@ def pull(
         what = "it is empty, too long or not plain text"
         raise OperatorError("--reason", what, "Write one line for the auditor")
     same = (stops.c.kind == kind.value, stops.c.value == value, stops.c.tenant == tenant)
-    there = connection.execute(select(stops).where(*same)).first()
+    there = connection.execute(select(stops).where(*same, _PULLED)).first()
     if there is not None:
         return Stop(there.id, kind, value, tenant, there.reason)
     stop = Stop(f"stop-{secrets.token_hex(4)}", kind, value, tenant, reason)
@@ -69,11 +78,15 @@ def pull(
     return stop
 
 
-def let_go(connection: Connection, id: str | None) -> tuple[Stop, ...]:
-    """Let go what one kill switch stops, or all of them where id is None. Raises OperatorError for an unknown id."""
+def let_go(connection: Connection, id: str | None, by: str, now: datetime) -> tuple[Stop, ...]:
+    """Let go what one kill switch stops, or all of them where id is None; its row stays, for who asks later.
+
+    Raises OperatorError for the id of none that is pulled.
+    """
     found = tuple(stop for stop in load_stops(connection) if id is None or stop.id == id)
     if id is not None and not found:
-        raise OperatorError("ID", "no kill switch has this id", "List them with: sallyport stops")
+        raise OperatorError("ID", "nothing is stopped under this id", "List them with: sallyport stops --all")
+    gone = {"resumed_by": by, "resumed_us": microseconds(now)}
     for stop in found:
-        connection.execute(delete(stops).where(stops.c.id == stop.id))
+        connection.execute(update(stops).where(stops.c.id == stop.id).values(gone))
     return found

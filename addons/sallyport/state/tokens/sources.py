@@ -81,6 +81,28 @@ def fetch(place: Place) -> bytes:
     return bytes(data)
 
 
+def local_keys(place: Place, read: Fetch = fetch) -> KeySet | None:
+    """Return the keys of a place that is a file; None for an address, which is not asked.
+
+    Raises OperatorError where the file holds no keys, or the `ca_file` of an address is not there.
+    """
+    if place.file is None:
+        if place.ca_file is not None and not place.ca_file.is_file():
+            raise OperatorError(
+                str(place.ca_file), "there is no such file", "Correct `ca_file` of the issuer's keys"
+            )
+        return None
+    try:
+        keys = read_key_set(read(place))
+        if not keys:
+            raise ValueError("it has no public key for signatures with a kid of its own")
+    except (OSError, ValueError) as error:
+        what = error.strerror if isinstance(error, OSError) else str(error)
+        todo = "Put the issuer's JWK set there (jwks_uri in its metadata)"
+        raise OperatorError(str(place.file), f"no keys of the issuer can be read: {what}", todo) from None
+    return keys
+
+
 @dataclass(slots=True, weakref_slot=True, eq=False)
 class Held:
     """A key set as it is known now; kept fresh as long as somebody holds it.
@@ -236,24 +258,11 @@ class KeySources:
     # -- copies --------------------------------------------------------------------------------------
 
     def _begin(self, place: Place) -> Held:
-        if place.file is not None:
-            stamp = _stamp(place.file)
-            try:
-                keys = read_key_set(self._read(place))
-                if not keys:
-                    raise ValueError("it has no public key for signatures with a kid of its own")
-            except (OSError, ValueError) as error:
-                what = error.strerror if isinstance(error, OSError) else str(error)
-                todo = "Put the issuer's JWK set there (jwks_uri in its metadata)"
-                raise OperatorError(
-                    str(place.file), f"no keys of the issuer can be read: {what}", todo
-                ) from None
+        stamp = None if place.file is None else _stamp(place.file)
+        keys = local_keys(place, self._read)
+        if keys is not None:
             return Held(
                 place, keys, self._ticks(), self._ticks(), self._ticks() + FILE_LOOK_S, stamp, tried=True
-            )
-        if place.ca_file is not None and not place.ca_file.is_file():
-            raise OperatorError(
-                str(place.ca_file), "there is no such file", "Correct `ca_file` of the issuer's keys"
             )
         copied = self._copied(place)
         if copied is None:
