@@ -4,7 +4,8 @@ All calls block: the writer thread of AuditLog and the command line call them, n
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -355,6 +356,23 @@ class Store:
     def booked(self, since: datetime, until: datetime) -> tuple[Booked, ...]:
         """Return what exchanges admitted in [since, until) used, as far as they have ended."""
         return booked_of(self._rows(booked_query(since, until)))
+
+    @contextmanager
+    def whole(self) -> Iterator[Connection]:
+        """Open one state of all that is stored, for who verifies or exports it. Raises OperatorError."""
+        if self._tenant is not None:
+            raise self._error(
+                "is open to you for one tenant only", "Ask the operator for a token of all tenants."
+            )
+        try:
+            with self._at.reader.connect() as connection:
+                if not self._is_sqlite:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                yield connection
+        except SQLAlchemyError as error:
+            raise self._error(
+                f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
+            ) from None
 
     def _read(self, query: Select[Any]) -> list[Event]:
         return [from_row(row) for row in self._rows(query)]
