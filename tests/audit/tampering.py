@@ -39,7 +39,8 @@ class Place:
 
     def is_found_by(self, finding: Finding) -> bool:
         if self.checkpoint is not None and not self.writer:
-            return finding.before == self.checkpoint
+            after, before = finding.after, finding.before
+            return after is not None and before is not None and after < self.checkpoint <= before
         if finding.writer != self.writer:
             return False
         if self.checkpoint is not None and finding.before != self.checkpoint:
@@ -220,7 +221,7 @@ class Tamperer:
     def delete_checkpoint(self) -> Place:
         chosen = self.random.choice(self.made[:-1])
         self.hands.run("DELETE FROM audit_checkpoints WHERE number = :number", number=chosen.number)
-        return Place(checkpoint=chosen.number + 1)
+        return Place(checkpoint=chosen.number)
 
     def forge_checkpoint(self) -> Place:
         """Change an event, chain anew, and sign anew with another key."""

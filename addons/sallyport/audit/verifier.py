@@ -515,6 +515,8 @@ def _merged(
             report.add(Finding("checkpoint", "the copy has this checkpoint, and the log has not", **place))
         elif stored[number].body != signed.body:
             report.add(Finding("fork", "the log and the copy hold different checkpoints", **place))
+        elif stored[number].signature != signed.signature:
+            _check_one(stored[number], trusted, report)
         chain[number] = signed
     return chain
 
