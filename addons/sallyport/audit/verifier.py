@@ -401,7 +401,8 @@ class _Check:
         line = getattr(row, "line", None)
         if line is None:
             return False
-        is_out, self.line = line < self.line, line
+        is_out: bool = line < self.line
+        self.line = line
         return is_out
 
 

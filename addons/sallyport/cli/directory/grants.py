@@ -124,7 +124,12 @@ def _revoked(who: str, schema: str) -> tuple[str, ...]:
 
 
 def _everything(schema: str) -> list[str]:
-    names = (events.name, checkpoints.name, schema_versions.name, *(t.name for t in directory.metadata.sorted_tables))
+    names = (
+        events.name,
+        checkpoints.name,
+        schema_versions.name,
+        *(t.name for t in directory.metadata.sorted_tables),
+    )
     return [_table(name, schema) for name in names]
 
 
