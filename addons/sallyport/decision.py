@@ -157,8 +157,9 @@ class Verdict:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Changes of the enforced decisions."""
-        return tuple(c for d in self.decisions if d.mode is Mode.ENFORCE for c in d.changes)
+        """Changes of the enforced decisions, one for each place: a later stage has narrowed what an earlier one set."""
+        enforced = (change for d in self.decisions if d.mode is Mode.ENFORCE for change in d.changes)
+        return tuple({change.at: change for change in enforced}.values())
 
 
 @dataclass(frozen=True, slots=True)

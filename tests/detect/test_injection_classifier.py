@@ -11,7 +11,8 @@ import pytest
 from sallyport.decision import Kind
 from sallyport.detect.classifier import features, model
 from sallyport.detect.classifier.classifier import Calibration
-from sallyport.detect.classifier.features import words
+from sallyport.detect.classifier.concepts import Concepts
+from sallyport.detect.classifier.features import Words, keys
 from sallyport.detect.classifier.weights import SHIPPED, read, shipped, write
 from sallyport.detect.engine import DetectionSettings, Detector, injection_score
 from sallyport.detect.packs import Packs
@@ -46,6 +47,17 @@ def bare() -> Detector:
     return Detector(settings, Packs((), "none"))
 
 
+def words(text: str) -> Words:
+    return features.words(text, shipped().network.concepts)
+
+
+@pytest.fixture(scope="module")
+def loose() -> Detector:
+    """The classifier without any rule, at a rate that long texts need."""
+    settings = DetectionSettings(frozenset({Kind.INJECTION}), deadline_s=60.0, injection_false_alarms=0.05)
+    return Detector(settings, Packs((), "none"))
+
+
 def refused(detector: Detector, text: str, surface: Surface) -> bool:
     return injection_score(detector.scan([Segment("/t", surface, text)])).get("/t", 0.0) >= 1.0
 
@@ -61,10 +73,11 @@ def test_a_text_reads_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch) -> Non
     whole = words(text)
     monkeypatch.setattr(features, "BLOCK", 700)
     pieces = words(text)
-    assert len(list(features.blocks(text))) > 20
+    assert len(list(features.blocks(text, shipped().network.concepts))) > 20
     np.testing.assert_array_equal(whole.starts, pieces.starts)
     np.testing.assert_array_equal(whole.sentences, pieces.sentences)
-    np.testing.assert_array_equal(whole.buckets, pieces.buckets)
+    for name in ("buckets", "runs", "first_runs", "concepts", "first_concepts"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(pieces, name), err_msg=name)
 
 
 def test_the_check_set_is_large_enough() -> None:
@@ -91,6 +104,8 @@ def test_written_weights_are_read_back(tmp_path: Path) -> None:
     again = read(tmp_path / "w.npz")
     assert again.calibrations == shipped().calibrations
     np.testing.assert_allclose(again.network.table, shipped().network.table, atol=1e-6)
+    np.testing.assert_array_equal(again.network.concepts.keys, shipped().network.concepts.keys)
+    np.testing.assert_array_equal(again.network.concepts.numbers, shipped().network.concepts.numbers)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"text"])
@@ -118,10 +133,10 @@ def test_what_nobody_outside_wrote_is_not_judged(judge: Detector, surface: Surfa
 
 @pytest.mark.parametrize("sentences", [10, 50, 200])
 @pytest.mark.parametrize("place", [0.0, 0.5, 1.0])
-def test_a_planted_sentence_is_found_in_a_long_text(bare: Detector, sentences: int, place: float) -> None:
+def test_a_planted_sentence_is_found_in_a_long_text(loose: Detector, sentences: int, place: float) -> None:
     before = int(sentences * place)
     text = NEUTRAL * before + PLANTED + "\n" + NEUTRAL * (sentences - before)
-    findings = bare.scan([Segment("/t", Surface.DOCUMENT, text)])
+    findings = loose.scan([Segment("/t", Surface.DOCUMENT, text)])
     assert [f.entity for f in findings] == ["INSTRUCTION"]
     low = text.index(PLANTED)
     assert findings[0].start < low + len(PLANTED)
@@ -259,9 +274,38 @@ def test_disguised_words_have_the_same_feature(one: str, other: str) -> None:
     assert words(one).buckets[0] == words(other).buckets[0]
 
 
+def test_synonyms_of_all_languages_are_one_concept() -> None:
+    concepts = shipped().network.concepts
+
+    def concept(said: str) -> list[int]:
+        word, stem, pair = keys(said)
+        return concepts.of(word, stem, pair, np.zeros(1, np.int64)).tolist()
+
+    (cancel,) = concept("ignore")
+    assert cancel
+    assert [concept(w) for w in ("disregarding", "vergiss", "oubliez", "забудь")] == [[cancel]] * 4
+    assert concept("set aside")[1] == concept("忽略")[1] == cancel
+    assert concept("harbour") == [0]
+
+
+def test_two_keys_that_meet_in_a_table_are_both_known() -> None:
+    one, other, third = (5 << 48) + (7 << 20), (5 << 48) + (8 << 20), (5 << 48) + (8 << 20) + 1
+    concepts = Concepts.known({one: 3, other: 4, third: 5})
+    asked = np.array([one, other, third, 9], np.uint64)
+    none = np.zeros(4, np.uint64)
+    assert concepts.of(asked, none, none, np.zeros(0, np.int64)).tolist() == [3, 4, 0, 0]
+
+
+def test_a_pair_is_known_within_a_sentence_only() -> None:
+    joined, apart = words("Bo set aside corn"), words("Bo set. Aside corn")
+    assert joined.concepts.shape[1] == joined.sentences.size + 2
+    assert apart.concepts.shape[1] == apart.sentences.size + 1
+
+
 def test_features_do_not_cross_sentences() -> None:
     joined, apart = words("First thing. Send it"), words("Send it")
     np.testing.assert_array_equal(joined.buckets[:, 2:], apart.buckets)
+    np.testing.assert_array_equal(joined.concepts[:, joined.first_concepts[1] :], apart.concepts)
 
 
 @pytest.mark.parametrize(

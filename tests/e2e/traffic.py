@@ -124,10 +124,11 @@ def running(
     extra: Sequence[str] = (),
     to: Mapping[str, int] | None = None,
     env: dict[str, str] | None = None,
+    reverse: str = "",
 ) -> Iterator[GatewayProcess]:
     """Start `sallyport run` from a warm interpreter, and stop it again, whatever happens.
 
-    to: port of this machine that takes a host's place, besides the lab's.
+    to: port of this machine that takes a host's place, besides the lab's. reverse: host to listen for as well.
     """
     folder.mkdir(parents=True, exist_ok=True)
     policy_file, ready, log = folder / "policy.yaml", folder / "ready.json", folder / "gateway.log"
@@ -143,6 +144,8 @@ def running(
         str(ready),
     ]
     words += ["--listen", f"explicit@127.0.0.1:{free_port()}"]
+    if reverse:
+        words += ["--listen", f"reverse:https://{reverse}@127.0.0.1:{free_port()}"]
     targets = connect_to(lab.port) if lab is not None else []
     targets += [f"{host}:443:127.0.0.1:{port}" for host, port in (to or {}).items()]
     words += [word for target in targets for word in ("--connect-to", target)]
@@ -155,8 +158,11 @@ def running(
             if process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the gateway did not start: {log.read_text()[-2000:]}")
             time.sleep(0.02)
-        (port,) = json.loads(ready.read_text()).values()
-        yield GatewayProcess(cast(Any, process), {"explicit": port}, folder / "conf", log)
+        ports = {
+            name.partition("@")[0].partition(":")[0]: port
+            for name, port in json.loads(ready.read_text()).items()
+        }
+        yield GatewayProcess(cast(Any, process), ports, folder / "conf", log)
     finally:
         process.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -98,6 +98,13 @@ def test_a_price_is_rounded_up_so_that_nothing_is_free() -> None:
     assert PriceList().price("openai", OPENAI, "gpt-5-nano", Usage(input=1, output=0), AT).micro_usd == 1
 
 
+def test_a_regional_host_that_the_list_does_not_name_costs_what_its_provider_costs() -> None:
+    regional = PriceList().price("openai", "eu.api.openai.com", "gpt-5", PLAIN, AT)
+    assert regional == PriceList().price("openai", OPENAI, "gpt-5", PLAIN, AT)
+    with pytest.raises(UnknownPrice):
+        PriceList().price("nobody", "eu.api.example.com", "gpt-5", PLAIN, AT)
+
+
 def test_known_rates_give_what_the_price_table_itself_calculates() -> None:
     chosen = random.Random(7)
     for host, model in {(host, model) for host, model, _, _ in BY_HAND}:
@@ -111,8 +118,8 @@ def test_known_rates_give_what_the_price_table_itself_calculates() -> None:
                 output=size + chosen.randrange(size),
                 reasoning=chosen.randrange(size),
             )
-            calculated = prices._calculated(host, model, usage, AT)
-            assert prices._listed(host, model, usage, AT) == calculated, (model, usage)
+            calculated = prices._calculated("", host, model, usage, AT)
+            assert prices._listed("", host, model, usage, AT) == calculated, (model, usage)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from sallyport.rehearsal.asking import Rehearsal
 from sallyport.rehearsal.cases import CaseFile, policy_of, read_cases
 from sallyport.rehearsal.judging import differences
 from sallyport.rehearsal.places import Places
-from sallyport.rehearsal.suite import Run, Suite, Tested
+from sallyport.rehearsal.suite import Run, Suite, UnderTest
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 FILES = [
@@ -72,7 +72,7 @@ async def _notices(rehearsal: Rehearsal, path: Path, file: CaseFile, policy: Pol
 def test_without_any_one_rule_some_case_fails(path: Path, rehearsal: Rehearsal) -> None:
     file, _ = read_cases(path)
     policy = load_policy(policy_of(path, file))
-    tested = Tested(path, policy, Places.read(policy_of(path, file), policy))
+    tested = UnderTest(path, policy, Places.read(policy_of(path, file), policy))
     unnoticed = []
     for rule in tested.rules:
         section, _, id = rule.id.partition(".")

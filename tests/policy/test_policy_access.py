@@ -92,6 +92,13 @@ def test_a_window_is_of_the_clocks_of_its_zone(hours: Hours, holds: bool) -> Non
         ("claude-sonnet-4@20250514", "claude-sonnet-4"),
         ("claude-3-5-sonnet-latest", "claude-3-5-sonnet"),
         (" GPT-4o ", "gpt-4o"),
+        ("gpt-4-0613", "gpt-4"),
+        ("openai/gpt-oss-120b:fireworks-ai", "gpt-oss-120b"),
+        ("openai/gpt-4o:free:online", "gpt-4o"),
+        ("command-r-08-2024", "command-r"),
+        ("mistral-large-2411", "mistral-large"),
+        ("gemini-1.5-pro-002", "gemini-1.5-pro"),
+        ("gemini-2.5-flash-preview-05-20", "gemini-2.5-flash-preview"),
     ],
 )
 def test_a_model_goes_by_its_plain_name_too(model: str, also: str) -> None:
@@ -133,6 +140,7 @@ CATALOGUE = load_catalogue(rules_dir() / "providers")
         ("aws-external-anthropic.us-east-1.api.aws", {}, None, "us-east-1"),
         ("bedrock-runtime.eu-central-1.amazonaws.com", {}, "anthropic.claude-3-haiku-20240307-v1:0", "eu-central-1"),
         ("bedrock-runtime.eu-central-1.amazonaws.com", {}, "us.anthropic.claude-sonnet-4-20250514-v1:0", "us"),
+        ("bedrock-runtime.eu-central-1.amazonaws.com", {}, "US.Anthropic.claude-sonnet-4-20250514-v1:0", "us"),
         ("bedrock-runtime.eu-central-1.amazonaws.com", {}, "mars.anthropic.claude-x", ""),
         ("bedrock-runtime.eu-west-1.amazonaws.com", {}, "arn:aws:bedrock:eu-west-1:1:inference-profile/global.amazon.nova-x", "global"),
         ("bedrock-runtime.eu-west-1.amazonaws.com", {}, "arn:aws:bedrock:eu-west-1:1:application-inference-profile/abc", ""),

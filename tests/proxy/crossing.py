@@ -111,11 +111,11 @@ def network(folder: Path) -> Iterator[Site]:
 
 
 @contextmanager
-def sallyport(site: Site, policy: str, *, port: int = LISTENER) -> Iterator[None]:
-    """Run the gateway in transparent mode in the middle."""
+def sallyport(site: Site, policy: str, *, listen: str = f"transparent@{LISTENER}") -> Iterator[None]:
+    """Run the gateway in the middle."""
     (site.folder / "policy.yaml").write_text(policy)
     ready = site.folder / "ready.json"
-    command = [sys.executable, "-m", "sallyport", "run", "--listen", f"transparent@{port}"]
+    command = [sys.executable, "-m", "sallyport", "run", "--listen", listen]
     command += ["--policy", str(site.folder / "policy.yaml"), "--confdir", str(site.folder / "conf")]
     command += ["--ready-file", str(ready), "--upstream-ca", str(site.lab_ca)]
     command += ["--connect-to", f"{ELSEWHERE}:443:{namespaces.ELSEWHERE_V4}:443"]

@@ -30,12 +30,21 @@ class Passing:
         return Step([b"error"], finish=True)
 
 
-@pytest.mark.parametrize("spelling", ["plain", "percent", "json_slash"])
+SPELLINGS = {
+    "plain": lambda value: value,
+    "percent": lambda value: quote(value, safe=""),
+    "percent_lower": lambda value: value.replace("/", "%2f").replace("+", "%2b").replace("=", "%3d"),
+    "json_slash": lambda value: value.replace("/", "\\/"),
+    "json_java": lambda value: value.replace("=", "\\u003d"),
+    "json_net": lambda value: value.replace("+", "\\u002B"),
+    "json_all": lambda value: value.replace("/", "\\u002f").replace("+", "\\u002b").replace("=", "\\u003d"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
 def test_every_spelling_is_starred_out_in_its_own_length(spelling: str) -> None:
     value = real("/+=")
-    spelt = {"plain": value, "percent": quote(value, safe=""), "json_slash": value.replace("/", "\\/")}[
-        spelling
-    ]
+    spelt = SPELLINGS[spelling](value)
     data = f'{{"a":"{spelt}","b":"{spelt}"}}'.encode()
     cleaner = Cleaner(value)
     clean = cleaner.whole(data)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from proxy.conftest import inner_gateway_in_thread
 from rawclient import Talk, ask, post
 from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision
-from sallyport.pipeline import STAGES, Step
+from sallyport.pipeline import STAGES
 
 HOST = "api.openai.com"
 POLICY = OPEN_POLICY + "detection:\n  deadline_s: 0.2\n"
@@ -134,7 +135,7 @@ def wrapped(hook: str, inner: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def gateway(folder: Path) -> Iterator[InnerGateway]:
-    stages = tuple(Step(BrokenStage(s.stage), s.section) for s in STAGES)
+    stages = tuple(replace(step, stage=BrokenStage(step.stage)) for step in STAGES)
     with inner_gateway_in_thread(
         folder, policy=POLICY, stages=stages, detector=BrokenDetector(), change=put_in_place
     ) as running:
@@ -153,7 +154,7 @@ def send(gateway: InnerGateway, kind: str, timeout: float = 5) -> Talk:
     return ask(gateway.port, ca, HOST, post("/v1/chat/completions", body(kind), HOST), timeout=timeout)
 
 
-STAGE_PLACES = [f"stage:{s.stage.name}" for s in STAGES] + ["port:scanner"]
+STAGE_PLACES = [*dict.fromkeys(f"stage:{step.stage.name}" for step in STAGES), "port:scanner"]
 BEFORE_LEAVING = ("client_connected", "http_connect", "tls_clienthello", "requestheaders", "request")
 EARLY = STAGE_PLACES + [f"{p}:{h}" for p, h in product(("before", "own", "behind"), BEFORE_LEAVING)]
 EARLY += ["before:server_connect", "behind:server_connect"]

@@ -1,7 +1,10 @@
 """Proxy authentication without a network: what headers hold, how failures and right credentials are remembered."""
 
+import asyncio
 import base64
 import hashlib
+import secrets
+import threading
 from pathlib import Path
 
 import argon2
@@ -60,8 +63,6 @@ async def test_right_credentials_are_hashed_once_and_remembered_for_a_while(
     stock = ProxyUsers.by_password
     monkeypatch.setattr(ProxyUsers, "by_password", lambda s, u, p: hashed.append(u) or stock(s, u, p))
     users, authenticator = known(tmp_path, cache_s=60.0), Authenticator(clock)
-    import asyncio
-
     answers = await asyncio.gather(
         *(authenticator.prove(users, "10.0.0.1", basic("anna", "right")) for _ in range(20))
     )
@@ -142,3 +143,47 @@ def test_mistakes_in_a_file_are_told_by_line_and_without_their_content(tmp_path:
         with pytest.raises(OperatorError, match=r"passwords:2: ") as told:
             ProxyUsers(tmp_path / "passwords", None)
         assert line.partition(":")[2] not in str(told.value) or ":" not in line
+
+
+async def test_who_has_a_whole_ipv6_network_guesses_no_more_often(tmp_path: Path) -> None:
+    users, authenticator = known(tmp_path, max_failures=2), Authenticator(Clock())
+    for n in range(2):
+        assert await authenticator.prove(users, f"2001:db8::{n}", basic("anna", "no")) is Outcome.WRONG
+    assert await authenticator.prove(users, "2001:db8::99", basic("anna", "right")) is Outcome.LIMITED
+    neighbour = await authenticator.prove(users, "2001:db8:0:1::1", basic("anna", "right"))
+    assert getattr(neighbour, "user", neighbour) == "anna"
+
+
+async def test_who_guesses_behind_an_address_locks_no_program_with_a_token_out(tmp_path: Path) -> None:
+    """A token cannot be guessed, so that to take it tells a guesser nothing."""
+    token = secrets.token_hex(32)
+    (tmp_path / "passwords").write_text(f"anna:{CHEAP.hash('right')}\n")
+    (tmp_path / "tokens").write_text(f"robot:{hashlib.sha256(token.encode()).hexdigest()}\n")
+    section = ProxyAuth(passwords="passwords", tokens="tokens", max_failures=1)
+    users = KnownUsers(section, tmp_path / "passwords", tmp_path / "tokens")
+    authenticator = Authenticator(Clock())
+    assert await authenticator.prove(users, "10.0.0.1", basic("anna", "wrong")) is Outcome.WRONG
+    for values in ([f"Bearer {token}"], basic("robot", token)):
+        found = await authenticator.prove(users, "10.0.0.1", values)
+        assert getattr(found, "user", found) == "robot"
+    for values in (basic("anna", "right"), basic("anna", token), [f"Bearer {token}x"]):
+        assert await authenticator.prove(users, "10.0.0.1", values) is Outcome.LIMITED
+
+
+async def test_one_address_cannot_keep_everybody_else_s_passwords_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+    monkeypatch.setattr(ProxyUsers, "by_password", lambda s, u, p: held.wait(20) and None)
+    users, authenticator = known(tmp_path, max_failures=1000), Authenticator(Clock())
+    flood = [
+        asyncio.create_task(authenticator.prove(users, "10.0.0.1", basic("anna", f"guess-{n}")))
+        for n in range(200)
+    ]
+    await asyncio.sleep(0.05)
+    other = asyncio.create_task(authenticator.prove(users, "10.0.0.2", basic("anna", "mine")))
+    await asyncio.sleep(0.05)
+    held.set()
+    assert await other is Outcome.WRONG, "it was looked at"
+    assert (await asyncio.gather(*flood)).count(Outcome.BUSY) >= 100
+    assert not authenticator._hashing

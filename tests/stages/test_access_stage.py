@@ -46,6 +46,13 @@ def by(who: Principal, **more: object) -> Exchange:
         ("{forbid: [gpt-5]}", "ft:gpt-5-2026-08-07:acme::abc", False),
         ("{forbid: [gpt-5]}", "gpt-5-mini", True),
         ("{allow: ['gpt-*'], forbid: ['*-mini']}", "gpt-5-mini", False),
+        ("{forbid: [gpt-5]}", "gpt-5-0613", False),
+        ("{forbid: [gpt-5]}", "openai/gpt-5:fireworks-ai", False),
+        ("{forbid: [gpt-5]}", "openai/gpt-5:free:online", False),
+        ("{forbid: [gpt-5]}", "openai/gpt-5@preset/mine", False),
+        ("{allow: [gpt-5]}", "@preset/gpt-5", False),
+        ("{allow: [gpt-5]}", "openai/gpt-5@preset/mine", False),
+        ("{allow: ['@preset/mine']}", "@preset/mine", True),
     ],
 )
 async def test_a_model_is_known_by_all_its_names(models: str, model: str, passes: bool) -> None:
@@ -55,7 +62,13 @@ async def test_a_model_is_known_by_all_its_names(models: str, model: str, passes
 
 async def test_a_call_without_a_model_is_on_no_list_of_allowed_ones() -> None:
     assert (await access("  models: {allow: ['*']}", model=None)).reason == "access.model"
-    assert (await access("  models: {forbid: [x]}", model=None)).action is Action.ALLOW
+
+
+async def test_a_call_that_leaves_its_model_to_the_provider_may_reach_a_forbidden_one() -> None:
+    forbid = "  models: {forbid: [x]}"
+    assert (await access(forbid, model=None)).reason == "access.model"
+    moderation = await access(forbid, model=None, operation=Operation.MODERATION)
+    assert moderation.action is Action.ALLOW
 
 
 async def test_a_model_that_may_stand_in_is_judged_like_the_one_that_is_named() -> None:
@@ -116,6 +129,17 @@ def setting(name: str, value: object, at: str = "") -> dict:
             setting("temperature", "(no single value)"),
             "parameter.temperature",
         ),
+        (
+            "max_output_tokens: {max: 64, action: cap}",
+            setting("max_output_tokens", -1),
+            Change("/max_output_tokens", 64),
+        ),
+        ("max_output_tokens: {max: 64}", setting("max_output_tokens", -2), "parameter.max_output_tokens"),
+        ("max_output_tokens: {max: 64}", setting("max_output_tokens", -1.0), "parameter.max_output_tokens"),
+        ("thinking_budget: {max: 64}", setting("thinking_budget", -1), "parameter.thinking_budget"),
+        ("thinking_budget: {allow: [-1]}", setting("thinking_budget", -1), "permitted"),
+        ("thinking_budget: {max: 64}", setting("thinking_budget", 0), "permitted"),
+        ("seed: {max: 64}", setting("seed", -1), "permitted"),
         ("store: {allow: [false]}", setting("store", False), "permitted"),
         ("store: {allow: [false]}", setting("store", True), "parameter.store"),
         ("store: {allow: [false]}", setting("store", 0), "parameter.store"),

@@ -23,6 +23,7 @@ from sallyport.stages.directory import Approval, Key, KeyKind, Person, Stop, Ten
 from sallyport.stages.identity import IdentityStage
 from sallyport.stages.proofs import CONFIDENCE
 from sallyport.stages.stage import Subject
+from sallyport.state.directory.snapshot import People, Snapshot
 from samples import Desk, exchange
 
 FINGERPRINT = "key_" + "0a1b2c3d" * 3
@@ -573,3 +574,38 @@ async def test_the_worked_policy_does_what_its_table_says(
     text = block[block.index("identity:\n") + 10 : block.index("access:")]
     subjects = {("okta", t): Subject(ISS, name) for t, name in tokens.items()}
     assert who(await ask(text, client, subjects)) == expected
+
+
+# -- somebody who wants to be somebody else -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("client", "tokens", "reason"),
+    [
+        (at("10.0.0.9", ("x-user", "corp|00u9Z")), {}, "header_name"),
+        (at(proxy_user="corp|00u9Z"), {}, "proxy_name"),
+        (at("10.1.0.1", ("x-mail-token", "M")), token("mail", "corp|00u9z"), "token_name"),
+    ],
+)
+async def test_nobody_chooses_a_name_that_is_another_issuer_s_subject(
+    client: Client, tokens: dict[tuple[str, str], Subject], reason: str
+) -> None:
+    """An unlisted subject is called ISSUER_ID|SUBJECT; a user name is what its bearer once chose."""
+    assert who(await ask(ALL, client, tokens)) == f"identity.{reason}"
+    subject = token(name="corp|00u9Z")
+    assert who(await ask(ALL, at("10.1.0.1", ("x-sallyport-token", "T")), subject)).startswith(
+        "default/corp|corp|00u9Z "
+    ), "of a subject the first bar ends the issuer's id, which has none"
+
+
+@pytest.mark.parametrize("name", ["Eve", "eve", "EVE"])
+async def test_a_change_of_case_makes_nobody_active_again(name: str) -> None:
+    """The directory's ids may be written in any case, and whoever logs in chooses one."""
+    people = (Person("Eve", active=False), Person("corp|aB"), Person("ZOE", "acme"))
+    book = Snapshot.of({}, People.of(people, ()))
+    ports = replace(Desk().ports(), directory=book)
+    for client in (at(proxy_user=name), at("10.0.0.9", ("x-user", name))):
+        decision = await IdentityStage().decide(exchange(client=client), section(HEADERS), ports)
+        assert who(decision) == "identity.inactive_person"
+    assert book.person("default", "corp|ab") is None, "two subjects may differ in case alone"
+    assert book.person("default", "zoe") is None

@@ -1,5 +1,6 @@
 """Real credentials: where they come from, when they change, and that nothing shows them."""
 
+import asyncio
 import base64
 import logging
 import os
@@ -7,6 +8,7 @@ import sys
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,6 +110,39 @@ async def test_a_file_that_others_may_read_is_not_used(desk: Desk, mode: int) ->
         await desk.credentials.secret(StoredCredential("c", "openai", f"file:{path}", AT))
 
 
+@pytest.mark.parametrize("kind", ["pipe", "directory", "device", "loop"])
+async def test_what_is_no_file_is_not_used_and_keeps_no_other_waiting(desk: Desk, kind: str) -> None:
+    path = desk.folder / "key"
+    match kind:
+        case "pipe":
+            os.mkfifo(path, 0o600)
+        case "directory":
+            path.mkdir(0o700)
+        case "device":
+            path.symlink_to("/dev/zero")
+        case "loop":
+            path.symlink_to(path)
+    stored = [StoredCredential(f"c{i}", "openai", f"file:{path}", AT) for i in range(8)]
+    sound = StoredCredential("sound", "openai", f"file:{private(desk.folder / 'sound', value())}", AT)
+    asked = [asyncio.ensure_future(desk.credentials.secret(each)) for each in stored]
+    assert (await asyncio.wait_for(desk.credentials.secret(sound), 4)).value
+    for each in asked:
+        with pytest.raises(CredentialUnavailable, match="unreadable"):
+            await each
+
+
+async def test_a_file_changed_behind_its_date_is_read_again(desk: Desk) -> None:
+    first, second = value(), value()
+    path = private(desk.folder / "key", first)
+    stored = StoredCredential("c", "openai", f"file:{path}", AT)
+    assert (await desk.credentials.secret(stored)).value == first
+    dates = path.stat()
+    path.write_text(second)
+    os.utime(path, ns=(dates.st_atime_ns, dates.st_mtime_ns))
+    desk.clock.at_s += 2
+    assert (await desk.credentials.secret(stored)).value == second
+
+
 @pytest.mark.parametrize(
     "text", ["", "short", "two words here", "line\nline-of-another", "é" * 20, "x" * 9000]
 )
@@ -129,7 +164,7 @@ async def test_a_sealed_credential_is_opened_by_its_master_key_only(desk: Desk, 
         await other.credentials.secret(stored)
 
 
-@pytest.mark.parametrize("swap", ["name", "provider", "bytes"])
+@pytest.mark.parametrize("swap", ["name", "provider", "hosts", "bytes"])
 async def test_a_sealed_credential_cannot_be_put_in_anothers_place(desk: Desk, swap: str) -> None:
     desk.variables[VARIABLE] = master()
     stored = desk.sealed("c", value())
@@ -138,7 +173,8 @@ async def test_a_sealed_credential_cannot_be_put_in_anothers_place(desk: Desk, s
         data[-1] ^= 1
         stored = replace(stored, sealed=base64.b64encode(data).decode())
     else:
-        stored = replace(stored, name="d") if swap == "name" else replace(stored, provider="groq")
+        other: dict[str, Any] = {"name": "d", "provider": "groq", "hosts": ("evil.openai.azure.com",)}
+        stored = replace(stored, **{swap: other[swap]})
     with pytest.raises(CredentialUnavailable, match="not_opened"):
         await desk.credentials.secret(stored)
 

@@ -1,7 +1,7 @@
 """From each earlier schema to the next, with the data that is there."""
 
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
+from typing import TYPE_CHECKING
+
 from sqlalchemy import BigInteger, Column, Connection, Text, text, update
 
 from sallyport.audit.chain import START, Head, linked
@@ -9,8 +9,11 @@ from sallyport.audit.schema import SCHEMA_VERSION, checkpoints, events, schema_v
 
 _ROWS_AT_ONCE = 1000
 
+if TYPE_CHECKING:
+    from alembic.operations import Operations
 
-def _usage_and_cost(operations: Operations) -> None:
+
+def _usage_and_cost(operations: "Operations") -> None:
     """1 to 2: all that a price depends on, and the price."""
     for name in ("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "searches"):
         operations.add_column(events.name, Column(name, BigInteger))
@@ -19,13 +22,13 @@ def _usage_and_cost(operations: Operations) -> None:
     operations.add_column(events.name, Column("cost_micro_usd", BigInteger))
 
 
-def _key_use(operations: Operations) -> None:
+def _key_use(operations: "Operations") -> None:
     """2 to 3: the index that answers what each credential was used for."""
     index = next(index for index in events.indexes if index.name == "audit_key_use")
     index.create(operations.get_bind())
 
 
-def _chain(operations: Operations) -> None:
+def _chain(operations: "Operations") -> None:
     """3 to 4: every writer's events are chained as they lie there, in the order of their ids.
 
     That proves nothing about the time before, and everything from now on.
@@ -60,6 +63,10 @@ def can_migrate(version: int) -> bool:
 
 def migrate(connection: Connection, version: int) -> None:
     """Bring the store to the present schema, inside the caller's transaction."""
+    # Half a second to load, and hardly ever needed: commands must not wait for it.
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
     operations = Operations(MigrationContext.configure(connection))
     for step in range(version, SCHEMA_VERSION):
         _STEPS[step](operations)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Connection
@@ -12,12 +12,13 @@ from sqlalchemy import Connection
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import add_within
 from sallyport.cli.audit import moment
-from sallyport.cli.detection import read_policy
 from sallyport.cli.directory.opening import opened_for_change
 from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.operator import operator
 from sallyport.errors import OperatorError
-from sallyport.policy.sections import Policy
+
+if TYPE_CHECKING:
+    from sallyport.policy.sections import Policy
 
 PolicyOption = Annotated[
     str | None,
@@ -27,7 +28,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audito
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one a line.")]
 
 
-def binding_policy(named: str | None, confdir: Path | None) -> Policy:
+def binding_policy(named: str | None, confdir: Path | None) -> "Policy":
     """Return the policy that says who may approve. Raises OperatorError where nobody knows which that is."""
     if named is None and not was_run(confdir):
         raise OperatorError(
@@ -35,11 +36,15 @@ def binding_policy(named: str | None, confdir: Path | None) -> Policy:
             "no gateway was started with this folder, so nobody knows who may approve",
             "Give the folder of a gateway with --confdir, or the policy in force with --policy",
         )
+    from sallyport.cli.detection import read_policy
+
     return read_policy(policy_in_use(named, confdir))
 
 
-def policy_if_known(confdir: Path | None) -> Policy | None:
+def policy_if_known(confdir: Path | None) -> "Policy | None":
     """Return the policy of the gateway of a folder, None where there is none or it cannot be read."""
+    from sallyport.cli.detection import read_policy  # takes longer to load than to pull a kill switch
+
     try:
         return read_policy(policy_in_use(None, confdir)) if was_run(confdir) else None
     except OperatorError:

@@ -169,12 +169,14 @@ def reseal(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
         ]
         for each in stale:
             try:
-                value = masters.open(each.sealed, each.name, each.provider)
+                value = masters.open(each.sealed, *each.about)
             except NotOpened as problem:
                 raise OperatorError(
-                    each.name, str(problem), "Add the master key it was sealed under"
+                    each.name,
+                    str(problem).rstrip("."),
+                    "Add the master key it was sealed under, or rotate it",
                 ) from None
-            anew = masters.seal(value, each.name, each.provider)
+            anew = masters.seal(value, *each.about)
             put_credential(connection, replace(each, sealed=anew, changed_at=now()))
             note(connection, f"credentials.{each.name}", "resealed", provider=each.provider)
     typer.echo(f"{len(stale)} sealed anew")
@@ -222,7 +224,7 @@ def _filled(
             )
         typer.echo(f"made a master key: {masters.make()}; keep a copy of it elsewhere", err=True)
     value = _asked(confdir)
-    return replace(draft, source=SEALED, sealed=masters.seal(value, draft.name, draft.provider))
+    return replace(draft, source=SEALED, sealed=masters.seal(value, *draft.about))
 
 
 def _asked(confdir: Path | None) -> str:

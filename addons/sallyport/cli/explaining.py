@@ -39,6 +39,14 @@ class Explained:
         who = self.answered.exchange.principal
         return self.question.policy.tenants.files.get(who.tenant, "") if who is not None else ""
 
+    def place(self, decision: Decision) -> Place:
+        """Return where the word stands by which a stage decided."""
+        who = self.answered.exchange.principal
+        asked = self.answered.asked("access")
+        replaced = "access" in self.question.policy.tenants.may_loosen and bool(self.tenant_file)
+        by_tenant = decision in asked[1:] or (replaced and decision in asked)
+        return self.question.places.of(decision, who.tenant if who is not None else "", by_tenant=by_tenant)
+
     @property
     def limits(self) -> tuple[tuple[Limit, str], ...]:
         """Every limit, with why the call was not counted on it, "" where it was."""
@@ -48,7 +56,7 @@ class Explained:
         found = []
         for rule in self.question.policy.limits.rules:
             why = "" if rule.id in self.answered.counted else "when"
-            if rule.tenants is not None and tenant not in rule.tenants:
+            if not rule.is_for(tenant):
                 why = "tenants"
             found.append((rule, why if asked else "not asked"))
         return tuple(found)
@@ -134,7 +142,7 @@ def _headline(found: Explained) -> str:
     cause = verdict.cause
     why = "nothing in force objects"
     if cause is not None:
-        why = f"{cause.reason}, {_shown(found.question.places.of(cause))}"
+        why = f"{cause.reason}, {_shown(found.place(cause))}"
     would = next((d for d in verdict.decisions if d.action is verdict.would_be), None)
     if verdict.would_be is not verdict.action and would is not None:
         why += f"; were all enforced: {_WORDS[verdict.would_be]} by {would.reason}"
@@ -145,7 +153,7 @@ _WORDS = {Action.ALLOW: "allowed", Action.MODIFY: "changed", Action.DENY: "refus
 
 
 def _row(found: Explained, decision: Decision) -> tuple[str, ...]:
-    place = found.question.places.of(decision)
+    place = found.place(decision)
     observed = " (only observed)" if decision.mode.value == "observe" and decision.action else ""
     return decision.stage, _WORDS[decision.action] + observed, decision.reason, _shown(place)
 
@@ -251,7 +259,7 @@ def as_object(found: Explained) -> dict[str, object]:
 
 
 def _stage(found: Explained, decision: Decision) -> dict[str, object]:
-    place = found.question.places.of(decision)
+    place = found.place(decision)
     return {
         "stage": decision.stage,
         "action": decision.action.name.lower(),

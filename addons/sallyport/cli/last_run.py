@@ -3,13 +3,14 @@
 from pathlib import Path
 
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.policy.load import PRESETS
 
 _FILE = "policy.in-use"
 
 
 def remember(confdir: Path, policy: str) -> None:
     """Note a policy file, or the name of a preset, beside the gateway's key."""
+    from sallyport.policy.load import PRESETS  # loads the rule engine, which other commands do without
+
     preset = policy in PRESETS and not Path(policy).exists()
     (confdir / _FILE).write_text(policy if preset else str(Path(policy).resolve()), encoding="utf-8")
 

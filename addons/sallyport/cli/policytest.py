@@ -14,7 +14,7 @@ from sallyport.cli.rehearsing import make_rehearsal
 from sallyport.data import policies_dir
 from sallyport.errors import OperatorError
 from sallyport.rehearsal.cases import SUFFIX, found
-from sallyport.rehearsal.suite import Outcome, Rule, Run, Suite, Tested
+from sallyport.rehearsal.suite import Outcome, Rule, Run, Suite, UnderTest
 
 
 def run_cases(
@@ -93,7 +93,7 @@ def _tell_silent(silent: Sequence[Rule]) -> None:
         typer.echo(f"{rule.where}: no case made {rule.id} speak")
 
 
-def _summary(runs: Sequence[Run], tested: Sequence[Tested]) -> str:
+def _summary(runs: Sequence[Run], tested: Sequence[UnderTest]) -> str:
     outcomes = [o for run in runs for o in run.outcomes]
     failed = sum(len(run.failed) for run in runs)
     whole = [t for t in tested if t.whole]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import resource
 import signal
 import sys
@@ -17,6 +18,8 @@ from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 
+_TUN = re.compile(r"tun:[A-Za-z][A-Za-z0-9-]{0,14}")
+
 
 def run(
     policy: Annotated[str, typer.Option(help="Policy file, or observe, balanced, strict.")] = "balanced",
@@ -26,8 +29,8 @@ def run(
         typer.Option(
             "--listen",
             metavar="MODE@PORT",
-            help="explicit@3128, transparent@8080, reverse:https://HOST@8443; an address may stand before "
-            "the port (explicit@127.0.0.1:3128). Repeatable.",
+            help="explicit@3128, transparent@8080, reverse:https://HOST@8443, tun:NAME, wireguard@51820; an "
+            "address may stand before the port (explicit@127.0.0.1:3128). Repeatable.",
         ),
     ] = None,
     confdir: Annotated[
@@ -59,6 +62,7 @@ def run(
     from sallyport.pki.paths import ca_paths
     from sallyport.pki.paths import confdir as default_confdir
     from sallyport.proxy.host import GatewayMaster, HostSettings
+    from sallyport.proxy.tunnels import ensure_keys
 
     home = confdir or default_confdir()
     if upstream_ca is not None:
@@ -76,6 +80,9 @@ def run(
     assembled = assemble(
         policy=policy, mode=mode, confdir=home, store_url=store, ledger_url=ledger, connect_to=overrides
     )
+    for spec in modes:
+        if spec.startswith("wireguard"):
+            typer.echo(f"the configuration of WireGuard's one client: {ensure_keys(home, spec)}", err=True)
     remember(home, policy)
     settings = HostSettings(
         modes=modes,
@@ -89,7 +96,9 @@ def run(
         def started() -> None:
             live = assembled.gateway.live
             ports = master.ports
-            where = ", ".join(f"{_name(spec)} on port {port}" for spec, port in ports.items())
+            where = ", ".join(
+                f"{_name(spec)} on port {port}" if port else _name(spec) for spec, port in ports.items()
+            )
             typer.echo(
                 f"sallyport listens: {where}. Policy {live.policy.revision}, mode {live.policy.mode}. "
                 f"{len(live.catalogue)} providers.",
@@ -137,12 +146,15 @@ def _mode(spec: str) -> str:
     name, at, rest = spec.partition("@")
     if name == "explicit":
         return f"regular{at}{rest}"
-    if name == "transparent" or name.startswith("reverse:https://"):
+    if name in ("transparent", "wireguard") or name.startswith("reverse:https://"):
+        return spec
+    if _TUN.fullmatch(spec):
         return spec
     raise OperatorError(
         "--listen",
-        f"{name[:40]!r} is no mode of the gateway",
-        "Use explicit@PORT, transparent@PORT or reverse:https://HOST@PORT",
+        f"{spec[:60]!r} is no mode of the gateway",
+        "Use explicit@PORT, transparent@PORT, reverse:https://HOST@PORT, wireguard@PORT, or tun:NAME with a name "
+        "of at most 15 letters, digits and hyphens",
     )
 
 

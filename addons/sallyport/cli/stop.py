@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Connection
@@ -20,7 +20,9 @@ from sallyport.stages.directory import Stop, StopKind
 from sallyport.state.directory.keys import find_key
 from sallyport.state.directory.people import find_person
 from sallyport.state.directory.stops import let_go, load_pulled, pull
-from sallyport.state.webhook import Fact
+
+if TYPE_CHECKING:
+    from sallyport.state.webhook import Fact
 
 
 def stop(
@@ -126,5 +128,5 @@ def _notify(confdir: Path | None, stop: Stop, kind: str) -> None:
         notify(policy.limits, kind, {**_facts(stop), "reason": stop.reason})
 
 
-def _facts(stop: Stop) -> dict[str, Fact]:
+def _facts(stop: Stop) -> "dict[str, Fact]":
     return {"id": stop.id, "stop": stop.kind.value, "value": stop.value, "tenant": stop.tenant}

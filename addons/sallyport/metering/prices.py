@@ -78,11 +78,11 @@ class PriceList:
         own = self._own(provider, host, model or "")
         if own is not None:
             return Price(_micro(own.of(usage)), "contract")
-        return Price(_micro(_listed(host, model or "", usage, at)), "list")
+        return Price(_micro(_listed(provider, host, model or "", usage, at)), "list")
 
     def known_as(self, provider: str, host: str, model: str | None) -> str | None:
         """Return the name of a model in the price list, one for all its aliases; None for an unknown one."""
-        found = _known(host, model or "")
+        found = _known(provider, host, model or "")
         if found is not None:
             return str(found[1].id)
         own = self._own(provider, host, model or "")
@@ -93,25 +93,25 @@ class PriceList:
         found = next((c for c in self._contract if c.model != "*" and c.covers(provider, model)), None)
         if found is not None:
             return found
-        if _known(host, model) is not None:
+        if _known(provider, host, model) is not None:
             return None
         return next((c for c in self._contract if c.covers(provider, model)), None)
 
 
-def _listed(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
+def _listed(provider: str, host: str, model: str, usage: Usage, at: datetime) -> Decimal:
     """Return the list price. Ordinary usage of a model with one price is a sum over known rates."""
     if not (usage.cache_write_1h or usage.audio_input or usage.audio_output or usage.searches):
-        rates = _rates(host, model, usage.tier, at.replace(minute=0, second=0, microsecond=0))
+        rates = _rates(provider, host, model, usage.tier, at.replace(minute=0, second=0, microsecond=0))
         if rates is not None:
             read, written = usage.cache_read or 0, usage.cache_write or 0
             fresh = max(0, (usage.input or 0) - read - written)
             counts = (fresh, read, written, usage.output or 0)
             return sum((rate * count for rate, count in zip(rates, counts, strict=True)), Decimal(0)) / MICRO
-    return _calculated(host, model, usage, at)
+    return _calculated(provider, host, model, usage, at)
 
 
 @lru_cache(maxsize=1024)
-def _rates(host: str, model: str, tier: str, hour: datetime) -> tuple[Decimal, ...] | None:
+def _rates(provider: str, host: str, model: str, tier: str, hour: datetime) -> tuple[Decimal, ...] | None:
     """Return the prices of a million fresh, cached, written and answered tokens; None where they are not fixed.
 
     Within an hour no price changes its date or its time of day.
@@ -125,17 +125,17 @@ def _rates(host: str, model: str, tier: str, hour: datetime) -> tuple[Decimal, .
     )
     few = Usage(input=1000, cache_read=200, cache_write=300, output=100, reasoning=40, tier=tier)
     try:
-        rates = tuple(_calculated(host, model, usage, hour) for usage in one_each)
-        price = _calculated(host, model, few, hour) * MICRO
+        rates = tuple(_calculated(provider, host, model, usage, hour) for usage in one_each)
+        price = _calculated(provider, host, model, few, hour) * MICRO
     except UnknownPrice:
         return None
     return rates if price == 500 * rates[0] + 200 * rates[1] + 300 * rates[2] + 100 * rates[3] else None
 
 
-def _calculated(host: str, model: str, usage: Usage, at: datetime) -> Decimal:
+def _calculated(name: str, host: str, model: str, usage: Usage, at: datetime) -> Decimal:
     import genai_prices
 
-    provider, found = _find(host, model)
+    provider, found = _find(name, host, model)
     usage = _coherent(usage)
     heard_of_read, heard_of_written = _cached_audio(usage)
     tokens = genai_prices.Usage(
@@ -181,22 +181,29 @@ def _cached_audio(usage: Usage) -> tuple[int | None, int | None]:
     return of_read if heard and read else None, both - of_read if heard and written else None
 
 
-def _find(host: str, model: str) -> tuple[Any, Any]:
+def _find(provider: str, host: str, model: str) -> tuple[Any, Any]:
     """Return provider and model of the price list. Raises UnknownPrice."""
-    found = _known(host, model)
+    found = _known(provider, host, model)
     if found is None:
         raise UnknownPrice("no list price")
     return found
 
 
 @lru_cache(maxsize=1024)
-def _known(host: str, model: str) -> tuple[Any, Any] | None:
+def _known(provider: str, host: str, model: str) -> tuple[Any, Any] | None:
+    """Return provider and model of the price list: by the host, else by the catalogue's name for whose it is.
+
+    The list knows api.openai.com, and not every regional host beside it.
+    """
     from genai_prices import data_snapshot
 
-    try:
-        return data_snapshot.get_snapshot().find_provider_model(model, None, None, f"https://{host}/")
-    except LookupError:
-        return None
+    snapshot = data_snapshot.get_snapshot()
+    for name, url in ((None, f"https://{host}/"), (provider, None)):
+        try:
+            return snapshot.find_provider_model(model, None, name, url)
+        except LookupError:
+            continue
+    return None
 
 
 def _micro(usd: Decimal) -> int:

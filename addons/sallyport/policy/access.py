@@ -97,7 +97,7 @@ class AccessRule(Section):
     @model_validator(mode="after")
     def _fits_its_effect(self) -> Self:
         for key in ("resource", "approval"):
-            if self.effect != "approve" and key in self.model_fields_set:
+            if self.effect != "approve" and getattr(self, key) != type(self).model_fields[key].get_default():
                 raise Wrong("only a rule with `effect: approve` asks for approvals", "Leave it out", (key,))
         if self.break_glass and self.effect != "forbid":
             what = "this is for a forbid; break-glass sets every `approve` aside, and no permit"

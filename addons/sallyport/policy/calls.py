@@ -1,5 +1,6 @@
 """The parts of the access section that speak of a call itself: its model, endpoint, tools and settings."""
 
+import math
 from collections.abc import Mapping
 from enum import Enum
 from functools import cached_property
@@ -8,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sallyport.decision import Change
-from sallyport.exchange import Request, Scalar, ToolKind
+from sallyport.exchange import Parameter, Request, Scalar, ToolKind
 from sallyport.policy.globs import Globs
 from sallyport.policy.models import ancestors, spellings
 from sallyport.policy.problems import Wrong
@@ -175,6 +176,18 @@ def same(one: Scalar, other: Scalar) -> bool:
     return one == other and isinstance(one, bool) is isinstance(other, bool)
 
 
+_NO_BOUND_BELOW_0 = frozenset(("max_output_tokens", "thinking_budget"))
+"""Settings of which a negative number says "as much as you like": -1 of Ollama's num_predict, of Gemini's budget."""
+
+
+def _asked(parameter: Parameter) -> Scalar:
+    """Return what a parameter asks for: infinity where a negative number is no bound at all."""
+    value = parameter.value
+    if parameter.name in _NO_BOUND_BELOW_0 and not isinstance(value, (bool, str)) and value < 0:
+        return math.inf
+    return value
+
+
 def applied(rules: Mapping[str, ParameterRule], request: Request) -> tuple[tuple[Change, ...], str | None]:
     """Return the changes that bring a request's settings within bounds, and the setting that refuses it, if any."""
     changes: dict[str, Change] = {}
@@ -184,7 +197,7 @@ def applied(rules: Mapping[str, ParameterRule], request: Request) -> tuple[tuple
         if rule is None:
             continue
         given.add(parameter.name)
-        instead = rule.judge(parameter.value)
+        instead = rule.judge(_asked(parameter) if rule.allow is None else parameter.value)
         if instead is Judgement.KEEP:
             continue
         if instead is Judgement.REFUSE:

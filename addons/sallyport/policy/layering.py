@@ -14,6 +14,7 @@ from pydantic import Field
 
 from sallyport.decision import Mode, Severity
 from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.calls import Judgement
 from sallyport.policy.limits import Limit
 from sallyport.policy.problems import Problem
 from sallyport.policy.sections import Injection, Masking, MaskOperator, Policy, Secrets, mode_of
@@ -63,12 +64,32 @@ def layer(company: Policy, tenant: str, file: TenantFile, source: Source) -> tup
                 what, todo = _why(key, order)
                 problems.append(Problem(source.where(at), dotted(at), what, todo))
         sections[name] = _laid_over(ours, theirs)
+    if file.access is not None and "access" not in loosened:
+        problems += _raised(company.access, file.access, source)
     limits = () if file.limits is None else file.limits.rules
     access = None if file.access is None else _own_access(tenant, file.access)
     if access is not None and "access" in loosened:
         # Asked instead of the company's, not after it.
         sections["access"], access = access, None
     return Layer(access, tuple(_own_limit(tenant, rule) for rule in limits), sections), problems
+
+
+def _raised(ours: Access, theirs: Access, source: Source) -> Iterator[Problem]:
+    """Yield the settings into which a tenant's file would put what the company has not allowed.
+
+    The company's bounds and conditions have judged the call before, and do not see what is put in later. To cap
+    from above is no more than to ask for less.
+    """
+    for name, rule in theirs.parameters.items():
+        company = ours.parameters.get(name)
+        put_in = [rule.set, rule.min if rule.action == "cap" else None]
+        if company is not None and rule.action == "cap":
+            put_in.append(rule.max)
+        if any(v is not None and (company is None or company.judge(v) is not Judgement.KEEP) for v in put_in):
+            at: At = ("access", "parameters", name)
+            what = "this puts a value in that the company's policy does not allow itself"
+            todo = "Refuse instead of putting in, or have the company's `access.parameters` allow the value."
+            yield Problem(source.where(at), dotted(at), what, todo)
 
 
 def _own_access(tenant: str, access: Access) -> Access:

@@ -198,6 +198,10 @@ class Limit(Section):
         assert self.per is not None
         return "calendar" if self.per in (Period.DAY, Period.WEEK, Period.MONTH) else "bucket"
 
+    def is_for(self, tenant: str) -> bool:
+        """Say whether the limit holds for principals of a tenant, however its name is spelt."""
+        return self.tenants is None or tenant.lower() in map(str.lower, self.tenants)
+
     @property
     def unit(self) -> int:
         """Return how many counted units one unit of `limit` is: money and credits are counted in millionths."""

@@ -6,7 +6,7 @@ A reload reads whole and then swaps; where reading raises, the caller keeps the 
 import json
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -79,20 +79,17 @@ def _with_tenants(policy: Policy, source: Source) -> Policy:
     layers: dict[str, Layer] = {}
     problems: list[Problem] = []
     for tenant, name in policy.tenants.files.items():
+        if not policy.beside(name).is_file():
+            todo = "Paths are relative to the policy file."
+            problems.append(Problem(name, "", "there is no such file", todo))
+            continue
         try:
             theirs = read_source(policy.beside(name), name)
             layers[tenant], found = layer(policy, tenant, validate(TenantFile, theirs), theirs)
         except PolicyError as error:
             found = list(error.problems)
         problems += found
-    taken = {rule.id for rule in policy.limits.rules}
-    for each in layers.values():
-        for rule in each.limits:
-            if rule.id in taken:
-                what = f"a tenant's limit and one of this file are both called {rule.id}"
-                problems.append(
-                    Problem(source.where(("limits", "rules")), "limits.rules", what, "Rename one.")
-                )
+    problems += _same_names(policy, layers.values(), source)
     if problems:
         raise PolicyError(problems)
     rules = (*policy.limits.rules, *(rule for each in layers.values() for rule in each.limits))
@@ -100,6 +97,22 @@ def _with_tenants(policy: Policy, source: Source) -> Policy:
     return whole.with_tenants(
         {name: whole.laid_over(each.sections, each.access) for name, each in layers.items()}
     )
+
+
+def _same_names(policy: Policy, layers: Iterable[Layer], source: Source) -> Iterator[Problem]:
+    """Yield the rules of tenants that go by the name of another: counters and approvals are kept by name."""
+    limits = {rule.id for rule in policy.limits.rules}
+    rules = {rule.id for rule in policy.access.rules}
+    for each in layers:
+        for limit in each.limits:
+            if limit.id in limits:
+                what = f"a tenant's limit and another one are both called {limit.id}"
+                yield Problem(source.where(("limits", "rules")), "limits.rules", what, "Rename one.")
+            limits.add(limit.id)
+        for rule in each.access.rules if each.access is not None else ():
+            if rule.id in rules:
+                what = f"a tenant's rule and one of this file are both called {rule.id}"
+                yield Problem(source.where(("access", "rules")), "access.rules", what, "Rename one.")
 
 
 def _check_files(policy: Policy, source: Source) -> None:

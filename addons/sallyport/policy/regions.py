@@ -37,7 +37,7 @@ class Regions:
         """
         found = {self._of_host(host), captured.get("location", "")} - {""}
         region = found.pop() if len(found) == 1 else ""
-        return _of_model(model or "", region) if self._in_model else region
+        return _of_model((model or "").lower(), region) if self._in_model else region
 
     def _of_host(self, host: str) -> str:
         said = self._said.get(host)

@@ -109,7 +109,7 @@ class ResidencyRule(Section):
 
     def refuses(self, tenant: str, classes: Sequence[str], region: str) -> bool:
         """Say whether a call may not go to a region; an unknown one ("") is never allowed."""
-        bound = self.tenants is None or tenant in self.tenants
+        bound = self.tenants is None or tenant.lower() in map(str.lower, self.tenants)
         if self.data_classes is not None:
             bound = bound and any(name in classes for name in self.data_classes)
         return bound and (not region or region not in self._regions)

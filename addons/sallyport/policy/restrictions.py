@@ -94,7 +94,8 @@ class Restricted:
         if not headers:
             return fields
         gone = frozenset[bytes]().union(*(h.gone for h in headers))
-        kept = (field for field in fields if field[0].lower() not in gone)
+        # Behind some servers the two spellings are one header.
+        kept = (field for field in fields if field[0].lower().replace(b"_", b"-") not in gone)
         return (*kept, *((h.name, h.value) for h in headers))
 
     def _find(self, host: str) -> tuple[_Header, ...]:

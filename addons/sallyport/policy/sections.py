@@ -336,8 +336,8 @@ class Policy(Section):
         return self._tenant_access
 
     def for_tenant(self, tenant: str) -> "Policy":
-        """Return the policy of a tenant with a file of its own, else this one."""
-        return self._own.get(tenant, self)
+        """Return the policy of a tenant with a file of its own, however it spells the name, else this one."""
+        return self._own.get(tenant) or self._own.get(tenant.lower(), self)
 
     def with_tenants(self, own: "Mapping[str, Policy]") -> Self:
         """Return this policy with those of its tenants, by their names."""
@@ -406,10 +406,12 @@ class Policy(Section):
 
     @property
     def uses_names(self) -> bool:
-        """Whether names are looked for and some stage does something with them."""
+        """Whether names are looked for and some stage does something with them, for some tenant at least."""
         ner = self.detection.ner
         masked = any(self.masking.operator(entity) is not MaskOperator.ALLOW for entity in ner.entities)
-        return ner.is_on and (masked or self.access.reads_findings)
+        own = self._tenant_access
+        reads = self.access.reads_findings or (own is not None and own.reads_findings)
+        return ner.is_on and (masked or reads or any(theirs.uses_names for theirs in self._own.values()))
 
     def located(self, folder: Path) -> Self:
         """Return this policy as read from a folder."""

@@ -30,12 +30,12 @@ from sallyport.proxy.answers import (
 )
 from sallyport.proxy.broker import Exchanged, exchange_key, put_real
 from sallyport.proxy.cleaning import Cleaner, CleanTap, clean_head
-from sallyport.proxy.connections import Connections, mode_name
+from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage, arrive, event_of
-from sallyport.proxy.proved import proved_by
+from sallyport.proxy.proved import proved_by, standing, withdrawn
 from sallyport.proxy.proving import Proving
 from sallyport.proxy.relay import is_relayed, relay
 from sallyport.proxy.stopping import Stopping
@@ -62,7 +62,13 @@ class GatewayAddon:
         self._challenged: WeakSet[http.HTTPFlow] = WeakSet()
         self._stages = stages
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
-        self.stopping = Stopping(lambda: gateway.directory(), lambda: list(self._passages.items()))
+        self.stopping = Stopping(
+            lambda: gateway.directory(),
+            lambda: list(self._passages.items()),
+            self.connections.cut_stopped,
+            lambda flow: withdrawn(flow.client_conn, gateway.live),
+            self.proving.refresh,
+        )
         stream.settings.answer = self._answer
         layers.on_closed = self.connections.refused
         http1.on_head_started = self._head_started
@@ -150,7 +156,12 @@ class GatewayAddon:
             return
         if client.tls and is_relayed(live, host := normalise_name(client.sni)) and host is not None:
             self.connections.passes_unread(flow)
-            if self.connections.is_stopped(client, host):
+            holds = standing(client, live, address_of(client), mode_name(client))
+            if holds.refused is not None:
+                flow.response = stream.plain_answer(flow, 403, holds.refused.reason)
+                self.connections.refused(client, holds.refused.reason.removeprefix("identity."), host)
+                stream.leaving.add(client)
+            elif self.connections.is_stopped(client, host):
                 flow.response = stream.plain_answer(flow, 403, STOPPED)
             else:
                 relay(live, flow, host)
@@ -169,7 +180,10 @@ class GatewayAddon:
 
     async def request(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn, flow.id)
-        if self.connections.is_plain(flow) or flow in self._challenged:
+        if self.connections.is_plain(flow):
+            flow.request.trailers = None  # a header among them would be set after the restrictions
+            return
+        if flow in self._challenged:
             return
         passage = self._passages[flow]
         passage.request_bytes = len(flow.request.raw_content or b"")
@@ -393,15 +407,18 @@ class GatewayAddon:
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
         response = flow.response
-        if response is not None and self.connections.draining and not flow.request.is_http2:
+        last = self.connections.draining or flow.client_conn in stream.leaving
+        if response is not None and last and not flow.request.is_http2:
             response.headers["connection"] = "close"  # a kept connection would bring the next request
+        if response is not None:
+            # A client sent to another protocol or port would speak there, past all of this.
+            for name in ("alt-svc", "alternate-protocol"):
+                response.headers.pop(name, None)
         if response is not None and self.connections.is_plain(flow):
             response.stream = response.status_code != 101
             return
         if passage is None or response is None or passage.admitted is None:
             return
-        for name in ("alt-svc", "alternate-protocol"):
-            response.headers.pop(name, None)
         if passage.cleaner is not None:
             clean_head(response, passage.cleaner)
         if passage.verdict is not None and (warning := passage.verdict.warning):

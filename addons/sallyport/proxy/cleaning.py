@@ -1,10 +1,11 @@
 """Answers without the real credential: what a provider quotes of it is starred out before the client reads it.
 
-Looked for is the credential itself, however it is spelt: as it is, percent-encoded, with slashes escaped as in
-JSON; in errors also any eight characters of it in a row. Replacements are as long as what they replace, so that
+Looked for is the credential itself, however it is spelt: as it is, percent-encoded, escaped as in JSON; in
+errors also any eight characters of it in a row. Replacements are as long as what they replace, so that
 no length and no frame changes.
 """
 
+import re
 from urllib.parse import quote
 
 from mitmproxy import http
@@ -18,15 +19,37 @@ FRAGMENT_CHARS = 8
 MAX_FRAGMENT_BYTES = 64 * 1024
 
 
+_JSON_ESCAPES = (
+    str.maketrans({"/": "\\/"}),
+    str.maketrans({"=": "\\u003d"}),
+    str.maketrans({"=": "\\u003d", "/": "\\/"}),
+    str.maketrans({"+": "\\u002B"}),
+    str.maketrans({"+": "\\u002b"}),
+    str.maketrans({"+": "\\u002B", "=": "\\u003D", "/": "\\u002F"}),
+    str.maketrans({"+": "\\u002b", "=": "\\u003d", "/": "\\u002f"}),
+)
+"""What common writers of JSON make of the characters of base64: of PHP, of Java, of .NET; then everything."""
+
+
+def _escaped(credential: str) -> set[bytes]:
+    return {credential.translate(escapes).encode() for escapes in _JSON_ESCAPES}
+
+
+def _percent_encoded(credential: str) -> set[bytes]:
+    upper = quote(credential, safe="")
+    lower = re.sub("%..", lambda found: found[0].lower(), upper)
+    return {upper.encode(), lower.encode()}
+
+
 class Cleaner:
     """Takes one credential out of one answer, given whole or in pieces."""
 
     def __init__(self, credential: str) -> None:
         raw = credential.encode("ascii")
-        spellings = {raw, quote(credential, safe="").encode(), raw.replace(b"/", b"\\/")}
-        self._raw = raw
+        spellings = {raw, *_percent_encoded(credential), *_escaped(credential)}
         self._spellings = tuple(sorted(spellings, key=len, reverse=True))
-        self._firsts = frozenset(s[:1] for s in spellings)
+        starts = range(len(raw) - FRAGMENT_CHARS + 1)
+        self._pieces = frozenset(raw[start : start + FRAGMENT_CHARS] for start in starts)
         self._held = b""
         self.found = 0
 
@@ -44,8 +67,7 @@ class Cleaner:
         if len(data) > MAX_FRAGMENT_BYTES:
             return data
         covered = bytearray(data)
-        for start in range(len(self._raw) - FRAGMENT_CHARS + 1):
-            piece = self._raw[start : start + FRAGMENT_CHARS]
+        for piece in self._pieces:
             at = data.find(piece)
             while at >= 0:
                 self.found += 1
@@ -67,13 +89,15 @@ class Cleaner:
 
     def _beginning(self, data: bytes) -> int:
         """Return how many bytes at the end of the data a spelling begins with."""
-        longest = len(self._spellings[0]) - 1
-        for at in range(max(0, len(data) - longest), len(data)):
-            if data[at : at + 1] in self._firsts:
-                tail = data[at:]
-                if any(len(tail) < len(s) and s.startswith(tail) for s in self._spellings):
-                    return len(tail)
-        return 0
+        kept = 0
+        for spelling in self._spellings:
+            at = data.find(spelling[:1], max(0, len(data) - len(spelling) + 1))
+            while at >= 0:
+                if spelling.startswith(data[at:]):
+                    kept = max(kept, len(data) - at)
+                    break
+                at = data.find(spelling[:1], at + 1)
+        return kept
 
 
 class CleanTap:

@@ -4,7 +4,7 @@ import asyncio
 import ipaddress
 from collections import Counter, defaultdict
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from mitmproxy import ctx, tls
 from mitmproxy.connection import Client, Server
@@ -13,6 +13,7 @@ from mitmproxy.proxy import mode_specs
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.policy.hosts import HostError
+from sallyport.proxy import intake
 from sallyport.proxy.dial import is_own
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
@@ -51,6 +52,7 @@ class Connections:
         self._counted: set[str] = set()
         self._timers: dict[str, dict[str, asyncio.TimerHandle]] = {}
         self._plain: WeakSet[HTTPFlow] = WeakSet()
+        self._unread: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
         self._was_cut: WeakSet[Client] = WeakSet()
         self._handshakes: dict[str, asyncio.TimerHandle] = {}
         self.draining = False
@@ -81,6 +83,7 @@ class Connections:
 
     def disconnected(self, client: Client) -> None:
         self._forget_timers(client)
+        self._unread.pop(client, None)
         if client.id in self._counted:
             self._counted.discard(client.id)
             address = address_of(client)
@@ -236,6 +239,13 @@ class Connections:
             return False
         return catalogue.sign_in(name) or is_relayed(self._gateway.live, name)
 
+    def cut_stopped(self) -> None:
+        """Cut the open connections that nobody reads and that would not be opened now."""
+        for client, name in tuple(self._unread.items()):
+            if self.is_stopped(client, name):
+                del self._unread[client]
+                self._cut(client, "stopped", name)
+
     async def _record_tunnel(self, client: Client, name: str, detail: str) -> bool:
         """Record that what goes to a host is not read; cut the connection where that cannot be recorded."""
         gateway = self._gateway
@@ -251,6 +261,7 @@ class Connections:
         data.context.server.address = (name, port)
         gate.open(client, (name, port))
         data.ignore_connection = True
+        self._unread[client] = name
         self.progressed(client)
 
     def handshake_failed(self, client: Client, reason: str) -> None:
@@ -285,6 +296,7 @@ class Connections:
         if (
             self._unreachable(name, port) is not None
             or self._gateway.live.catalogue.provider(name) is not None
+            or self.is_stopped(client, name)
         ):
             return False
         gateway = self._gateway
@@ -292,8 +304,9 @@ class Connections:
         if not await gateway.recorded(event, required=gateway.live.policy.audit_required):
             return False
         request.data.host, request.data.port, request.data.authority = name, port, b""
-        for hop in ("proxy-authorization", "proxy-connection", *gateway.live.identity_headers):
-            request.headers.pop(hop, None)
+        live = gateway.live
+        fields = intake.relayed_fields(request.headers.fields, live.identity_headers)
+        request.headers.fields = ((b"Host", name.encode()), *live.restricted.apply(name, fields))
         request.stream = True
         self.passes_unread(flow)
         gate.admit(flow)
@@ -302,6 +315,9 @@ class Connections:
     def passes_unread(self, flow: HTTPFlow) -> None:
         """Leave all later hooks of a flow out: it is relayed as it is."""
         self._plain.add(flow)
+        host = normalise_name(flow.client_conn.sni)
+        if host is not None:
+            self._unread[flow.client_conn] = host
 
     def is_plain(self, flow: HTTPFlow) -> bool:
         return flow in self._plain

@@ -18,7 +18,7 @@ from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers.http import _http1, _http2
 
 from sallyport.errors import OperatorError
-from sallyport.proxy import dial, http1, http2, layers, lean, logs, manager, stream, tls
+from sallyport.proxy import dial, http1, http2, layers, lean, logs, manager, stream, tls, tunnels
 
 MITMPROXY_VERSION = "12.2.3"
 
@@ -76,6 +76,12 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     ),
     Replacement(
         mode_servers.ProxyConnectionHandler, "handle_hook", lean.handle_hook, "four coroutines per hook"
+    ),
+    Replacement(
+        mode_servers.ServerInstance,
+        "handle_stream",
+        tunnels.handle_stream,
+        "tunnels whose connections cannot be aborted",
     ),
     Replacement(messages.Headers, "get_all", lean.get_all, "four calls for every name of a message"),
     Replacement(messages.Headers, "__getitem__", lean.get_item, "likewise"),

@@ -280,9 +280,7 @@ class Gateway:
                 if live.shown_model(need.resource.partition(":")[2]) != need.resource.partition(":")[2]:
                     continue  # what stands in the place of a name is no name, and is written down nowhere
                 detail = f"{'observed' if observed else 'requested'}:{need.id}"
-                event = self._approval_event(
-                    live, exchange, EventKind.APPROVAL_REQUESTED, need.rule, detail
-                )
+                event = self._approval_event(live, exchange, EventKind.APPROVAL_REQUESTED, need.rule, detail)
                 self.petitions.ask(Petition(need, event))
             for rule in decision.overridden:
                 self.record(self._approval_event(live, exchange, EventKind.BREAK_GLASS, rule, "used"))
@@ -390,6 +388,7 @@ def ports_for(
             directory,
             live.tokens,
             gateway.approval_digest,
+            live.policy.approvals,
         )
 
     return ports

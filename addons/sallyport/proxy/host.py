@@ -18,7 +18,7 @@ from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pipeline import STAGES, Step
 from sallyport.policy.sections import mode_of
-from sallyport.proxy import core, dial, logs, stream, tls
+from sallyport.proxy import core, dial, logs, stream, tls, tunnels
 from sallyport.proxy.addon import GatewayAddon
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.manager import CachedManager
@@ -58,6 +58,9 @@ _FORBIDDEN_OPTIONS = ("emudhra", "emudhra_old")
 
 CUT_S = 1.0
 """Time for errors to reach clients and ends to reach the audit after the drain time is over."""
+
+TUNNEL_LINGER_S = 0.5
+"""Time for the last bytes in a tunnel: how many of them wait there is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,9 @@ def set_options(opts: options.Options, settings: HostSettings, live: Live) -> No
             opts.update(mode=list(settings.modes))
         except exceptions.OptionsError as error:
             raise OperatorError(
-                "--listen", str(error), "Write explicit@3128, transparent@8080 or reverse:https://HOST@8443"
+                "--listen",
+                str(error),
+                "Write explicit@3128, transparent@8080, reverse:https://HOST@8443, tun:NAME or wireguard@51820",
             ) from None
 
 
@@ -175,11 +180,14 @@ class GatewayMaster(master.Master):
 
     @property
     def ports(self) -> dict[str, int]:
-        """Listening port by mode specification, for callers that asked for port 0."""
+        """Port of each listener in place by mode specification, for callers that asked for port 0.
+
+        0 for a tun device, which has none.
+        """
         return {
-            server.mode.full_spec: server.listen_addrs[0][1]
+            server.mode.full_spec: server.listen_addrs[0][1] if server.listen_addrs else 0
             for server in self.proxyserver.servers
-            if server.listen_addrs
+            if server.is_running
         }
 
     async def serve(self, started: Callable[[], None] = lambda: None) -> None:
@@ -220,7 +228,10 @@ class GatewayMaster(master.Master):
                 reason = str(failed[0].last_exception) if failed else "the host stopped while starting"
                 self.shutdown()
                 raise OperatorError(
-                    "--listen", reason, "Choose a free port, or stop what uses it", exit_code=3
+                    "--listen",
+                    reason,
+                    "Choose a free port, or stop what uses it; a tun device needs CAP_NET_ADMIN and /dev/net/tun",
+                    exit_code=3,
                 )
             await asyncio.sleep(0.01)
 
@@ -228,8 +239,15 @@ class GatewayMaster(master.Master):
         """Take no new connections, let exchanges in flight finish within the policy's time, cut the rest."""
         self.addon.connections.draining = True
         stream.settings.draining = True
-        self.options.update(server=False)
+        # What is in flight through a tunnel would end with its listener.
+        kept = [spec for spec in self.options.mode if tunnels.is_tunnel(spec)]
+        if kept:
+            self.options.update(mode=kept)
+        else:
+            self.options.update(server=False)
         await self._finished(self.gateway.live.policy.transport.drain_s)
+        if kept:
+            await asyncio.sleep(TUNNEL_LINGER_S)
         if self.addon.in_flight:
             self.addon.cut()
             await self._finished(CUT_S)

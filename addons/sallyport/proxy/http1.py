@@ -30,6 +30,9 @@ StockClient = _http1.Http1Client
 _stock_body_reader = _http1.make_body_reader
 
 _REQUEST_LINE = re.compile(rb"[A-Z]{3,20} [!-~]{1,8192} HTTP/1\.1\Z")
+_OLD_CONNECT = re.compile(rb"CONNECT [!-~]{1,8192} HTTP/1\.0\Z")
+"""What OpenSSL's clients open tunnels with: no Host, since the target names it (RFC 9110, 9.3.6)."""
+
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _HEADER_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}:[\t -~\x80-\xff]*\Z")
 
@@ -41,10 +44,11 @@ def framing_error(head: bytes, max_headers: int) -> str | None:
     """Return why a request head (without its final blank line) is refused, None if it is clean.
 
     RFC 9112: no bare LF or CR, no folded lines, no control bytes, chunked as the only transfer coding,
-    at most one length, at most one Host.
+    at most one length, exactly one Host. HTTP/1.0 may open a tunnel, without a Host and without a body; nothing else.
     """
     lines = head.split(b"\r\n")
-    if not _REQUEST_LINE.match(lines[0]):
+    old = _OLD_CONNECT.match(lines[0]) is not None
+    if not old and not _REQUEST_LINE.match(lines[0]):
         return "request_line"
     if len(lines) - 1 > max_headers:
         return "too_many_headers"
@@ -64,6 +68,8 @@ def framing_error(head: bytes, max_headers: int) -> str | None:
                 return "content_length"
     if {b"transfer-encoding", b"content-length"} <= seen:
         return "two_lengths"
+    if old:
+        return "connect_body" if seen & {b"transfer-encoding", b"content-length"} else None
     if b"host" not in seen:
         return "no_host"
     return None

@@ -16,7 +16,7 @@ from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers.http import ResponseData, ResponseEndOfMessage, _http2
 
 from sallyport.proxy import http1
-from sallyport.proxy.stream import settings
+from sallyport.proxy.stream import leaving, settings
 
 StockServer = _http2.Http2Server
 
@@ -85,18 +85,31 @@ class GuardedHttp2Server(StockServer):
                     yield from self.protocol_error(
                         "unread", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, reason="http2_unread"
                     )
-        elif isinstance(event, ResponseEndOfMessage) and settings.draining:
-            yield from self._say_goodbye()
+        elif isinstance(event, ResponseEndOfMessage):
+            if self.context.client in leaving:
+                yield from self._leave()
+            elif settings.draining:
+                yield from self._say_goodbye()
 
     def _unread_bytes(self) -> int:
         return sum(len(piece.data) for pieces in self.h2_conn.stream_buffers.values() for piece in pieces)
 
+    @property
+    def _busy(self) -> bool:
+        return bool(self.h2_conn.open_inbound_streams or any(self.h2_conn.stream_buffers.values()))
+
     def _say_goodbye(self) -> layer.CommandGenerator[None]:
         """Tell the client to open no more streams. Not while one is open: some clients drop it then."""
-        busy = self.h2_conn.open_inbound_streams or any(self.h2_conn.stream_buffers.values())
-        if not busy and not self._said_goodbye:
+        if not self._busy and not self._said_goodbye:
             self._said_goodbye = True
             yield commands.SendData(self.conn, GoAwayFrame(last_stream_id=_LAST_STREAM).serialize())
+
+    def _leave(self) -> layer.CommandGenerator[None]:
+        """Close the connection once every answer is out."""
+        if not self._busy:
+            self.h2_conn.close_connection()
+            yield commands.SendData(self.conn, self.h2_conn.data_to_send())
+            yield from self.close_connection("nothing more is taken here")
 
     def protocol_error(
         self,

@@ -140,14 +140,14 @@ _fixed: WeakKeyDictionary[Routes, dict[tuple[str, str], Target]] = WeakKeyDictio
 
 
 def credentials_of(request: Request, where: Credentials) -> frozenset[str]:
-    """Return the distinct credentials a request carries, without their scheme word."""
+    """Return the distinct credentials a request carries, without their scheme word, whichever that is."""
     found: set[str] = set()
     for name in where.headers:
         for value in request.headers.get_all(name):
-            scheme, _, rest = value.strip().partition(" ")
-            key = rest if scheme.lower() in {"bearer", "token", "basic"} and rest else value
-            if key.strip():
-                found.add(key.strip())
+            words = value.split()
+            key = words[1] if len(words) == 2 else value.strip()
+            if key:
+                found.add(key)
     for name in where.query:
         found.update(value for value in request.query.get_all(name) if value)
     return frozenset(found)
@@ -214,10 +214,7 @@ def outgoing_fields(
             if key in wanted:
                 left.append((name, wanted.pop(key)))
             continue
-        if key == b"connection":
-            # A header named in it would be taken out at the next hop; whether the connection ends may go on.
-            value = b"close" if b"close" in value.lower() else b"keep-alive"
-        left.append((name, value))
+        left.append((name, _of_this_hop(value) if key == b"connection" else value))
     if not length:
         wanted.pop(b"content-length", None)
     return (*left, *wanted.items())
@@ -228,7 +225,19 @@ def relayed_fields(
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Return the header lines of a request that passes unread, without the host and what speaks of identity."""
     dropped = {b"host", b"proxy-authorization", b"proxy-connection", *(name.encode() for name in own)}
-    return tuple(field for field in fields if field[0].lower() not in dropped)
+    return tuple(
+        (name, _of_this_hop(value) if name.lower() == b"connection" else value)
+        for name, value in fields
+        if name.lower() not in dropped
+    )
+
+
+def _of_this_hop(value: bytes) -> bytes:
+    """Return what may go on of a Connection header: whether the connection ends.
+
+    A header named in it would be taken out at the next hop.
+    """
+    return b"close" if b"close" in value.lower() else b"keep-alive"
 
 
 def readdress(request: Request, host: str) -> None:

@@ -17,6 +17,7 @@ from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.proved import proved_by, standing
+from sallyport.proxy.stream import leaving
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
 from sallyport.state.meter import ExchangeMeter
@@ -82,6 +83,8 @@ def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
     if provider is not None and host in live.policy.hosts.refused_hosts:
         refused = intake.refuse("host_refused", "The policy does not allow this provider.", 403)
     holds = standing(client, live, address_of(client), mode)
+    if holds.refused is not None:
+        leaving.add(client)
     refused = refused or holds.refused
     dialect = DIALECTS[target.endpoint.dialect if target else "opaque"]
     where = provider.credentials.without(live.identity_headers) if provider else None

@@ -1,8 +1,9 @@
 """Registering what people are to approve, in the directory and off the event loop.
 
-What waits is bounded, and asked for once however often a client tries. While the store fails it is tried
-again, later and later. A request and its APPROVAL_REQUESTED event are written in one transaction, by
-whichever gateway comes first: the event is there exactly once.
+What waits is bounded, for each principal as well, and asked for once however often a client tries. While the
+store fails it is tried again, later and later; what the store will not take is dropped. A request and its
+APPROVAL_REQUESTED event are written in one transaction, by whichever gateway comes first: the event is there
+exactly once.
 """
 
 import asyncio
@@ -16,8 +17,8 @@ from dataclasses import dataclass
 from sallyport.audit.events import Event
 from sallyport.audit.store import add_within
 from sallyport.decision import Need
-from sallyport.errors import OperatorError
-from sallyport.state.directory.approvals import Registered, register, standing
+from sallyport.sql.engines import Unreachable
+from sallyport.state.directory.approvals import MAX_OPEN, Registered, register, standing
 from sallyport.state.directory.store import DirectoryStore
 
 logger = logging.getLogger("sallyport.approvals")
@@ -66,13 +67,21 @@ class Petitions:
         self._asked.move_to_end(id)
         if len(self._asked) > MAX_REMEMBERED:
             self._asked.popitem(last=False)
-        if all(waiting.need.id != id for waiting in self._waiting):
+        own = self._waiting_of(petition.need)
+        if id not in own and len(own) < MAX_OPEN:
             self._waiting.append(petition)
         self._wake.set()
         if self._thread is None:
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="sallyport-approvals", daemon=True)
             self._thread.start()
+
+    def _waiting_of(self, need: Need) -> set[str]:
+        """Return the ids that wait for the same principal: one who asks for much keeps nobody else out."""
+        waiting = tuple(self._waiting)  # the thread takes from it meanwhile
+        return {
+            p.need.id for p in waiting if (p.need.tenant, p.need.principal) == (need.tenant, need.principal)
+        }
 
     def close(self) -> None:
         """Register what waits if that is quick. Blocks; not for the event loop."""
@@ -89,8 +98,10 @@ class Petitions:
                 self._wake.wait()
                 self._wake.clear()
                 continue
+            opening = store is None
             try:
                 store = store or self._open()
+                opening = False
                 self._register(store, self._waiting[0])
                 self._waiting.popleft()
                 failures = 0
@@ -104,7 +115,7 @@ class Petitions:
                     store = None
                 if self._closing.is_set():
                     break
-                if not isinstance(error, OperatorError):
+                if not opening and not isinstance(error, Unreachable):
                     self._waiting.popleft()  # one that can never be written must not hold up the rest
                 self._closing.wait(min(LONGEST_PAUSE_S, 0.25 * 2.0 ** min(failures, 8)))
         if store is not None:

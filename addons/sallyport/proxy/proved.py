@@ -64,6 +64,27 @@ def standing(client: Client, live: Live, address: str, mode: str) -> Standing:
     return Standing(certificate, user, cause)
 
 
+def withdrawn(client: Client, live: Live) -> Decision | None:
+    """Return why a proof was taken away since it was made; None if it stands, or has only run out.
+
+    By it a stream under way is ended. What began in time may end in time; what was revoked may not go on.
+    """
+    proved = proved_by(client)
+    if mode_of(live.policy, live.policy.identity) is not Mode.ENFORCE:
+        return None
+    if proved.certificate is not None and live.client_trust is not None:
+        found = live.client_trust.standing(proved.certificate)
+        if isinstance(found, Fault) and found not in _RUN_OUT:
+            return _certificate_refused(found)
+    users = live.proxy_users
+    if proved.user is not None and users is not None and not users.holds(proved.user):
+        return _user_refused(gone=True)
+    return None
+
+
+_RUN_OUT = (Fault.EXPIRED, Fault.NOT_YET_VALID, Fault.CRL_EXPIRED, Fault.CRL_MISSING)
+
+
 def _certificate(proved: Proved, live: Live, address: str) -> tuple[Certificate | None, Decision | None]:
     trust = live.client_trust
     if trust is None:
@@ -103,14 +124,18 @@ def _user(proved: Proved, live: Live, mode: str) -> tuple[str, Decision | None]:
         return entry.user, None
     if entry is None and not section.required:
         return "", None
+    return "", _user_refused(gone=entry is not None)
+
+
+def _user_refused(*, gone: bool) -> Decision:
     what = (
-        "The proxy needs a user name and password."
-        if entry is None
-        else "The proxy user of this connection is not accepted any more."
+        "The proxy user of this connection is not accepted any more."
+        if gone
+        else "The proxy needs a user name and password."
     )
-    return "", Decision(
+    return Decision(
         "identity",
         Action.DENY,
-        "identity.proxy_auth_missing" if entry is None else "identity.proxy_user_gone",
+        "identity.proxy_user_gone" if gone else "identity.proxy_auth_missing",
         message=f"{what} Connect again with credentials for the proxy, or ask your security team.",
     )

@@ -1,8 +1,9 @@
 """Proxy authentication in explicit mode: who a Proxy-Authorization header proves, at what cost, and how often.
 
 Hashing is slow on purpose, so it happens in threads, once for credentials that come at the same time, and is
-remembered for a short while under a keyed digest. Wrong credentials are counted per address; one that has had
-too many waits, also with right ones: an answer that differs would go on telling which are right.
+remembered for a short while under a keyed digest. Wrong credentials are counted per address (of IPv6 its /64);
+one that has had too many waits, also with right passwords: an answer that differs would go on telling which are
+right. Tokens pass all the same: nobody guesses one.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ import hmac
 import logging
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from sallyport.errors import OperatorError
 from sallyport.pki.watched import WatchedFiles
 from sallyport.policy.connections import ProxyAuth
 from sallyport.proxy.clientcerts import LOOK_EVERY_S
+from sallyport.stages.limits import network_of
 from sallyport.state.proxyusers import Entry, ProxyUsers
 
 logger = logging.getLogger("sallyport.proxy")
@@ -32,6 +34,9 @@ MAX_ADDRESSES = 50_000
 MAX_REMEMBERED = 10_000
 MAX_WAITING = 64
 """Hashes that may wait for a thread; more are refused, so that guessing cannot fill memory and time."""
+
+MAX_WAITING_OF_ONE = MAX_WAITING // 2
+"""Those of one address, so that it cannot keep all others waiting."""
 
 _pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="proxy-auth")
 
@@ -110,6 +115,7 @@ class Authenticator:
         self._key = secrets.token_bytes(32)
         self._known: OrderedDict[bytes, tuple[Entry, float]] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Future[Entry | None]] = {}
+        self._hashing: Counter[str] = Counter()
         self._failures: OrderedDict[str, deque[float]] = OrderedDict()
 
     def digest(self, values: Sequence[str]) -> bytes:
@@ -121,13 +127,19 @@ class Authenticator:
         section = known.section
         if not values:
             return Outcome.MISSING
+        address = network_of(address)
+        given = read_credentials(values)
+        by_token = None if given is None else known.users.by_token(given.user, given.secret)
+        if by_token is not None:
+            return by_token
         if self._must_wait(address, section):
             return Outcome.LIMITED
-        given = read_credentials(values)
         if given is None:
             self._failed(address, section)
             return Outcome.MALFORMED
-        found = await self._find(known, given)
+        found = (
+            None if given.user is None else await self._by_password(known, address, given.user, given.secret)
+        )
         if self._must_wait(address, section):
             # Of guesses made all at once, too, no more are answered than max_failures.
             return Outcome.LIMITED
@@ -136,23 +148,23 @@ class Authenticator:
             return Outcome.WRONG
         return found
 
-    async def _find(self, known: KnownUsers, given: Credentials) -> Entry | Outcome | None:
+    async def _by_password(
+        self, known: KnownUsers, address: str, user: str, password: bytes
+    ) -> Entry | Outcome | None:
         users = known.users
-        by_token = users.by_token(given.user, given.secret)
-        if by_token is not None or given.user is None:
-            return by_token
-        digest = hmac.digest(self._key, given.user.encode() + b"\0" + given.secret, hashlib.sha256)
+        digest = hmac.digest(self._key, user.encode() + b"\0" + password, hashlib.sha256)
         remembered = self._known.get(digest)
         if remembered is not None and remembered[1] > self._clock() and users.holds(remembered[0]):
             return remembered[0]
         waiting = self._under_way.get(digest)
         if waiting is None:
-            if len(self._under_way) >= MAX_WAITING:
+            if len(self._under_way) >= MAX_WAITING or self._hashing[address] >= MAX_WAITING_OF_ONE:
                 return Outcome.BUSY
             loop = asyncio.get_running_loop()
-            waiting = loop.run_in_executor(_pool, users.by_password, given.user, given.secret)
+            waiting = loop.run_in_executor(_pool, users.by_password, user, password)
             self._under_way[digest] = waiting
-            waiting.add_done_callback(lambda _: self._under_way.pop(digest, None))
+            self._hashing[address] += 1
+            waiting.add_done_callback(lambda _: self._hashed(digest, address))
         # One client that goes away must not cancel what others wait for.
         entry = await asyncio.shield(waiting)
         if entry is not None and known.section.cache_s:
@@ -160,6 +172,12 @@ class Authenticator:
             if len(self._known) > MAX_REMEMBERED:
                 self._known.popitem(last=False)
         return entry
+
+    def _hashed(self, digest: bytes, address: str) -> None:
+        self._under_way.pop(digest, None)
+        self._hashing[address] -= 1
+        if not self._hashing[address]:
+            del self._hashing[address]
 
     def _must_wait(self, address: str, section: ProxyAuth) -> bool:
         failures = self._failures.get(address)

@@ -1,4 +1,6 @@
-"""Ending exchanges in flight that a kill switch stops: within a second, in the client's own dialect.
+"""Ending exchanges in flight: by a kill switch, or since what their client had proved was taken away.
+
+It takes less than a second, and the client is told in its own dialect.
 
 A streamed answer ends at its next piece; the connection to the provider is cut at once where nothing else
 uses it, and after a moment in any case, so that a provider that says nothing is stopped as well.
@@ -6,16 +8,16 @@ uses it, and after a moment in any case, so that a provider that says nothing is
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from mitmproxy import http
 
-from sallyport.decision import Refusal
+from sallyport.decision import Decision, Refusal
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage
 from sallyport.stages.directory import Directory
-from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
+from sallyport.stages.stops import refusal_of, stopped_by
 
 logger = logging.getLogger("sallyport.stops")
 
@@ -27,63 +29,101 @@ type Flights = Callable[[], Iterable[tuple[http.HTTPFlow, Passage]]]
 
 
 class Stopping:
-    """Looks at what is in flight whenever the directory has changed. Belongs to the event loop."""
+    """Looks at what is in flight, ten times a second. Belongs to the event loop.
 
-    def __init__(self, directory: Callable[[], Directory], flights: Flights) -> None:
+    unread: cuts the connections whose bytes nobody reads and a kill switch stops. withdrawn: returns why the
+    proof behind an exchange was taken away, None if it was not. refresh: reads what that is judged by; kill
+    switches do not wait for it.
+    """
+
+    def __init__(
+        self,
+        directory: Callable[[], Directory],
+        flights: Flights,
+        unread: Callable[[], None],
+        withdrawn: Callable[[http.HTTPFlow], Decision | None],
+        refresh: Callable[[], Awaitable[None]],
+    ) -> None:
         self._directory = directory
         self._flights = flights
+        self._unread = unread
+        self._withdrawn = withdrawn
+        self._refresh = refresh
         self._seen: Directory | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     def start(self) -> None:
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        loop = asyncio.get_running_loop()
+        self._tasks = (
+            loop.create_task(_repeat(self.look_at_stops)),
+            loop.create_task(_repeat(self.look_at_proofs)),
+        )
 
     def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in self._tasks:
+            task.cancel()
 
-    async def _run(self) -> None:
-        while True:
-            try:
-                self.look()
-            except Exception as error:
-                # The border of the task: without it no stream would be stopped any more.
-                logger.warning("streams in flight could not be stopped (%s)", type(error).__name__)
-            await asyncio.sleep(LOOK_S)
-
-    def look(self) -> None:
-        """Cut what is stopped, if the directory is another one than at the last look."""
+    async def look_at_stops(self) -> None:
+        """Cut what a kill switch stops, if the directory is another one than before."""
         directory = self._directory()
         if directory is self._seen:
             return
-        self._seen = directory
-        if not directory.stops():
-            return
-        flying = [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
-        stopped = [(flow, p) for flow, p in flying if not p.cut and self._stop(p, directory)]
-        for flow, passage in stopped:
-            if _is_shared(flow, flying):
-                loop = asyncio.get_running_loop()
-                loop.call_later(PATIENCE_S, self._cut, flow, passage)
-            else:
-                self._cut(flow, passage)
+        if directory.stops():
+
+            def stopped(_: http.HTTPFlow, passage: Passage) -> Decision | None:
+                stop = stopped_by(passage.exchange, directory)
+                return None if stop is None else refusal_of(stop)
+
+            self._end_where(stopped)
+            self._unread()
+        self._seen = directory  # not before: what raised is looked at again
+
+    async def look_at_proofs(self) -> None:
+        """Cut those whose proof is gone."""
+        if self._flying():
+            await self._refresh()
+        self._end_where(lambda flow, _: self._withdrawn(flow))
+
+    def _end_where(self, cause_of: Callable[[http.HTTPFlow, Passage], Decision | None]) -> None:
+        flying = self._flying()
+        ended = []
+        try:
+            for flow, passage in flying:
+                cause = None if passage.cut else cause_of(flow, passage)
+                if cause is not None:
+                    ended.append((flow, passage))
+                    self._end(passage, cause)
+        finally:
+            for flow, passage in ended:
+                if _is_shared(flow, flying):
+                    asyncio.get_running_loop().call_later(PATIENCE_S, self._cut, flow, passage)
+                else:
+                    self._cut(flow, passage)
+
+    def _flying(self) -> list[tuple[http.HTTPFlow, Passage]]:
+        return [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
 
     @staticmethod
-    def _stop(passage: Passage, directory: Directory) -> bool:
+    def _end(passage: Passage, cause: Decision) -> None:
         """Mark an exchange that is stopped: whatever comes of it now ends it."""
-        stop = stopped_by(passage.exchange, directory)
-        if stop is None:
-            return False
-        cause = refusal_of(stop)
-        passage.cut, passage.cut_message = STOPPED, cause.message
+        passage.cut, passage.cut_message = cause.reason, cause.message
         if passage.tap is not None:
-            passage.tap.stop(Refusal(STOPPED, cause.message, passage.id, cause.status))
-        return True
+            passage.tap.stop(Refusal(cause.reason, cause.message, passage.id, cause.status))
 
     @staticmethod
     def _cut(flow: http.HTTPFlow, passage: Passage) -> None:
         if not passage.ended and not abort_connection(flow.client_conn, flow.server_conn):
             abort_connection(flow.client_conn)
+
+
+async def _repeat(look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await look()
+        except Exception as error:
+            # The border of the task: without it no stream would be stopped any more.
+            logger.warning("streams in flight could not be stopped (%s)", type(error).__name__)
+        await asyncio.sleep(LOOK_S)
 
 
 def _is_shared(flow: http.HTTPFlow, flying: Iterable[tuple[http.HTTPFlow, Any]]) -> bool:

@@ -13,6 +13,7 @@ from weakref import WeakSet
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
+from mitmproxy.connection import Client
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, layer
@@ -326,10 +327,13 @@ BROKEN_BODY = "framing_body"
 BUSY = "sallyport.busy"
 """flow.metadata key: the request body was thrown away, since others fill the memory there is for bodies."""
 
+leaving: "WeakSet[Client]" = WeakSet()
+"""Client connections that nothing may follow on: they are closed after the answers that are under way."""
+
 _holding: "WeakSet[GuardedStream]" = WeakSet()
 """Streams whose bodies are large enough to count."""
 
 TOO_LARGE = "sallyport.too_large"
 """flow.metadata key: the request body went over its limit and was thrown away."""
 
-__all__ = ["GuardedStream", "Step", "StreamSettings", "StreamTap", "Tap", "settings"]
+__all__ = ["GuardedStream", "Step", "StreamSettings", "StreamTap", "Tap", "leaving", "settings"]

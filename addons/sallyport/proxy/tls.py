@@ -1,6 +1,7 @@
 """TLS as the gateway speaks it: a leaf for the one name asked, modern suites, verified client CAs."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,15 @@ _stock_start_client = tlsconfig.TlsConfig.tls_start_client
 
 
 def normalise_name(name: str | None) -> str | None:
-    """Lower-case a host name and drop its trailing dot; None stays None, an empty name becomes None."""
-    return (name or "").lower().rstrip(".") or None
+    """Lower-case a host name and drop its trailing dot; None stays None, an empty name becomes None.
+
+    mitmproxy decodes A-labels (xn--...) of a CONNECT: they are put back, as lists and SNI have them.
+    """
+    name = (name or "").lower().rstrip(".")
+    if not name.isascii():
+        with suppress(UnicodeError):
+            name = name.encode("idna").decode("ascii")
+    return name or None
 
 
 def get_cert(self: tlsconfig.TlsConfig, conn_context: Context) -> certs.CertStoreEntry:

@@ -82,7 +82,8 @@ class Rehearsal:
     async def ask(self, policy: Policy, given: Given, known: Snapshot | None = None) -> Answered:
         """Ask a policy. known: a directory beside the given one.
 
-        Raises Wrong, with the fact it is about, for a fact that cannot be.
+        Raises Wrong, with the fact it is about, for a fact that cannot be; OperatorError for detection that
+        cannot be loaded.
         """
         given.check()
         directory = directory_of(given, known)
@@ -99,6 +100,10 @@ class Rehearsal:
             request_bytes=call.request_bytes,
             enforced=mode_of(policy, limits) is Mode.ENFORCE,
         )
+        if call.exchange.request.segments:
+            self.detection(
+                policy
+            )  # what cannot be loaded is an error here, and would be a refusal in a stage
         scan = Scan(policy, call.exchange.request.segments, self.detection)
         vault = MemoryVault(_KEY)
         around = Circumstances(

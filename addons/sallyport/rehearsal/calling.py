@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from sallyport.exchange import (
     Attachment,
@@ -33,7 +32,7 @@ from sallyport.wire.dialects import DIALECTS
 
 _HOLE = re.compile(r"\{([a-z_]+)\}")
 _UNKNOWN = Endpoint("opaque", Operation.OPAQUE, None, None, "(unknown)")
-_SMALL = (b"{}", b'{"model":"m","messages":[]}', b'{"contents":[]}', b'{"model":"m","input":[]}')
+_SMALL: tuple[dict[str, object], ...] = ({}, {"messages": []}, {"contents": []}, {"input": []})
 """Bodies that say next to nothing, one for each shape there is."""
 
 
@@ -194,7 +193,7 @@ def _stated(given: Given, provider: Provider, endpoint: Endpoint) -> tuple[Reque
         parameters=parameters,
         unset=tuple(
             (name, at)
-            for name, at in _unset(endpoint.dialect, endpoint.operation)
+            for name, at in _unset(provider.name, endpoint, given.model)
             if name not in given.parameters
         ),
     )
@@ -216,12 +215,13 @@ def _tools(given: Given) -> Iterator[Tool]:
     yield from (Tool(f"server{n}", ToolKind.MCP, host) for n, host in enumerate(given.mcp_servers))
 
 
-@lru_cache(256)
-def _unset(dialect: str, operation: Operation) -> tuple[tuple[str, str], ...]:
+def _unset(provider: str, endpoint: Endpoint, model: str | None) -> tuple[tuple[str, str], ...]:
     """Return the settings that a dialect can put into a body without any, asked of the dialect itself."""
+    call = Call(provider, endpoint.operation, endpoint.model, endpoint.stream)
     for body in _SMALL:
+        named = body if endpoint.model is not None or model is None else {"model": model, **body}
         try:
-            return DIALECTS[dialect].read_request(body, Call("", operation, "m", False)).unset
+            return DIALECTS[endpoint.dialect].read_request(json.dumps(named).encode(), call).unset
         except WireError:
             continue
     return ()

@@ -33,6 +33,9 @@ def _differences(expect: Expect, answered: Answered) -> Iterator[Difference]:
         reasons = [d.reason for d in verdict.decisions if _may_give(d, expect.action)]
         if expect.reason not in {form for reason in reasons for form in (reason, reason.partition(":")[0])}:
             yield Difference("reason", expect.reason, ", ".join(reasons) or "none of this action")
+    for decision in verdict.decisions:
+        if decision.reason.endswith(".could_not_decide") and decision.reason != expect.reason:
+            yield Difference("decided", "an answer of every stage", decision.reason)
     would_be = verdict.would_be.name.lower()
     if expect.would_be not in (None, would_be):
         yield Difference("would_be", str(expect.would_be), would_be)

@@ -67,22 +67,32 @@ class Places:
         }
         return cls(read_source(path), theirs)
 
-    def of(self, decision: Decision) -> Place:
-        """Return where the word stands by which a stage decided."""
+    def of(self, decision: Decision, tenant: str = "", *, by_tenant: bool = False) -> Place:
+        """Return where the word stands by which a stage decided.
+
+        tenant: the principal's; keys that its own file writes stand there. by_tenant: it was the tenant's
+        access section that decided.
+        """
+        own = self.tenants.get(tenant)
         stage, _, rest = decision.reason.partition(":")[0].partition(".")
+        if stage in ("access", "limits") and (found := self.rule(stage, rest)) is not None:
+            return found
         if stage == "access":
-            return self.rule("access", rest) or self._at(self.company, _access(rest))
-        if stage == "limits":
-            found = self.rule("limits", rest)
-            if found is not None:
-                return found
+            return self._at(own if own is not None and by_tenant else self.company, _access(rest))
         if stage == "masking" and decision.findings:
-            entity = decision.findings[0].entity
-            at: At = ("masking", "entities", entity)
-            return self._at(self.company, at if at in self.company.places else ("masking", "unlisted"))
+            at: At = ("masking", "entities", decision.findings[0].entity)
+            return self._first((at, ("masking", "unlisted")), own)
         if _KEYS.fullmatch(decision.reason):
             return self._at(self.company, ("identity", "key_rules"))
-        return self._at(self.company, _OTHERS.get(decision.reason, (stage,)))
+        return self._first((_OTHERS.get(decision.reason, (stage,)),), own)
+
+    def _first(self, listed: tuple[At, ...], own: Source | None) -> Place:
+        """Return the first of these keys that a file has, the tenant's before the company's."""
+        for at in listed:
+            for source in (own, self.company):
+                if source is not None and at in source.places:
+                    return self._at(source, at)
+        return self._at(self.company, listed[-1])
 
     def rule(self, section: str, id: str) -> Place | None:
         """Return where a rule of access or limits stands; a tenant's goes by `TENANT.ID`."""

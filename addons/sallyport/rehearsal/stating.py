@@ -40,6 +40,7 @@ def directory_of(given: Given, known: Snapshot | None = None) -> Snapshot:
             a.resource,
             a.expires_at or given.at + timedelta(hours=1),
             a.break_glass,
+            approvers=("stated",),
         )
         for n, a in enumerate(given.approvals)
     )

@@ -36,7 +36,7 @@ class Rule:
 
 
 @dataclass(slots=True)
-class Tested:
+class UnderTest:
     """A policy and what its cases made speak."""
 
     path: Path
@@ -83,7 +83,7 @@ class Suite:
 
     rehearsal: Rehearsal
     only: str = ""
-    tested: dict[Path, Tested] = field(default_factory=dict)
+    tested: dict[Path, UnderTest] = field(default_factory=dict)
 
     async def run(self, path: Path) -> Run:
         """Run one file. Raises PolicyError where it, or its policy, cannot be used."""
@@ -103,14 +103,14 @@ class Suite:
             raise PolicyError(problems)
         return Run(path, about, tuple(outcomes))
 
-    def _tested(self, path: Path) -> Tested:
+    def _tested(self, path: Path) -> UnderTest:
         found = self.tested.get(path.resolve())
         if found is None:
             policy = load_policy(path)
-            found = self.tested[path.resolve()] = Tested(path, policy, Places.read(path, policy))
+            found = self.tested[path.resolve()] = UnderTest(path, policy, Places.read(path, policy))
         return found
 
-    async def _outcome(self, tested: Tested, file: CaseFile, case: Case, where: str) -> Outcome:
+    async def _outcome(self, tested: UnderTest, file: CaseFile, case: Case, where: str) -> Outcome:
         started = time.perf_counter()
         answered = await self.rehearsal.ask(tested.policy, case.given.over(file.defaults))
         tested.spoke |= {f"access.{name}" for name in await holding(answered)}

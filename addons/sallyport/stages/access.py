@@ -135,7 +135,7 @@ class AccessStage:
         named = models_of(exchange)
         if named and all(allowed.admits_model(model) for model in named):
             return None
-        if not named and allowed.allow is None:
+        if not named and allowed.allow is None and not exchange.request.operation.generates:
             return None
         return self._deny(
             "model", f"A model that this call names is not allowed here.{_choices(allowed.allow)}"

@@ -1,13 +1,14 @@
 """Approvals that rules ask for: which a call needs, which it has, and which rules break-glass sets aside.
 
 An approval serves one principal of one tenant, one rule and one resource, until it expires. Expiry is judged
-by the moment the call was received.
+by the moment the call was received. Who gave it, and for how long, is judged by the policy of the gateway:
+what an approver's command line was told to go by does not count.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sallyport.decision import Need
 from sallyport.exchange import Exchange, Principal, ToolKind
@@ -90,8 +91,8 @@ def told(refused: Refused) -> str:
     ids = " ".join(need.id for need in refused.needs)
     who = rule.approval.who if rule.approval is not None else "your security team"
     return (
-        f"{rule.message} {what} needs an approval{more}. Request {first.id} is registered; ask {who} to run: "
-        f"sallyport approvals approve {ids}"
+        f"{rule.message} {what} needs an approval{more}. The request is {first.id}; unless it was denied, ask {who} "
+        f"to run: sallyport approvals approve {ids}"
     )
 
 
@@ -103,8 +104,38 @@ def _held(who: Principal | None, at: datetime, ports: Ports) -> tuple[Approval, 
     return tuple(
         a
         for a in found
-        if (a.tenant, a.principal) == (who.tenant, who.id) and a.expires_at is not None and at < a.expires_at
+        if (a.tenant, a.principal) == (who.tenant, who.id) and _holds(a, at, ports) and _counts(a, ports)
     )
+
+
+def _holds(approval: Approval, at: datetime, ports: Ports) -> bool:
+    """Say whether it has not run out, by its own time or by the longest that the policy allows."""
+    rules = ports.approving
+    longest_s = rules.break_glass_longest_s if approval.break_glass else rules.longest_s
+    until, given_at = approval.expires_at, approval.given_at
+    if until is None or at >= until:
+        return False
+    return given_at is None or at < given_at + timedelta(seconds=longest_s + 1)
+
+
+def _counts(approval: Approval, ports: Ports) -> bool:
+    """Say whether enough of those who gave it may, by the policy in force."""
+    rules = ports.approving
+    named = rules.break_glass_by if approval.break_glass else rules.approvers
+    counted = {name.lower() for name in approval.approvers}
+    if named:
+        counted &= {name.lower() for name in named}
+    if rules.not_own and not approval.break_glass:
+        counted = {name for name in counted if not _is_own(approval, name, ports)}
+    return len(counted) >= (1 if approval.break_glass else rules.min_approvers)
+
+
+def _is_own(approval: Approval, approver: str, ports: Ports) -> bool:
+    """Say whether an approver, in lower case, is the principal: by id, or by a name the directory has of both."""
+    if approval.principal.lower() == approver:
+        return True
+    people = (ports.directory.named(f"{kind}:{approver}") for kind in ("user", "email"))
+    return any(p is not None and (p.tenant, p.id) == (approval.tenant, approval.principal) for p in people)
 
 
 def _serves(held: Sequence[Approval], rule: AccessRule, spelt: Sequence[str]) -> bool:

@@ -111,7 +111,7 @@ class Approval:
     """A permission that a person gave, for one principal and one rule that asks for it.
 
     resource: the model, provider or tool it was asked for, "" for all of the rule. break_glass: taken, not
-    given; then rule "*" stands for every rule that asks for approval.
+    given; then rule "*" stands for every rule that asks for approval. approvers: accounts that gave it.
     """
 
     id: str
@@ -121,6 +121,8 @@ class Approval:
     resource: str = ""
     expires_at: datetime | None = None
     break_glass: bool = False
+    approvers: tuple[str, ...] = ()
+    given_at: datetime | None = None
 
 
 class Directory(Protocol):

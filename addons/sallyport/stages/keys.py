@@ -1,12 +1,13 @@
 """Whether the credentials of a call may be used: by the directory, by the policy, by the scope of a gateway key."""
 
-import re
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
-from sallyport.exchange import Client, Exchange, KeyForm
+from sallyport.exchange import Client, Exchange, KeyForm, Operation
+from sallyport.policy.globs import Globs
 from sallyport.policy.identity import Identity
+from sallyport.stages.access_facts import models_of
 from sallyport.stages.directory import Directory, Key, KeyKind
 
 _ASK = "Ask your security team for another."
@@ -48,11 +49,16 @@ def refused_gateway_key(exchange: Exchange, directory: Directory) -> KeyRefusal 
     refusal = _over(exchange, key) or outside_scope(exchange, key)
     if refusal is not None:
         return refusal
+    if exchange.request.operation is Operation.OPAQUE and Operation.OPAQUE.value not in key.operations:
+        # There a provider may make keys of its own, which would be worth something elsewhere.
+        return _not_for("operation", key, "kind of call")
     if exchange.principal is not None and exchange.principal.tenant != key.tenant:
         return KeyRefusal("identity.key_tenant", f"This key ({key.id}) belongs to another tenant. {_ASK}")
     person, tenant = directory.person(key.tenant, key.owner), directory.tenant(key.tenant)
     if (person is not None and not person.active) or (tenant is not None and not tenant.active):
-        return KeyRefusal("identity.inactive_person", f"The owner of this key ({key.id}) is not active any more.")
+        return KeyRefusal(
+            "identity.inactive_person", f"The owner of this key ({key.id}) is not active any more."
+        )
     return None
 
 
@@ -130,7 +136,7 @@ def outside_scope(exchange: Exchange, key: Key) -> KeyRefusal | None:
         return _not_for("provider", key, "provider")
     if key.operations and request.operation.value not in key.operations:
         return _not_for("operation", key, "kind of call")
-    if key.models and not _has_model(request.model, key.models):
+    if key.models and not _has_models(exchange, key.models):
         return _not_for("model", key, "model")
     if key.networks and not _is_in(exchange.client.address, key.networks):
         return _not_for("network", key, "network")
@@ -144,15 +150,15 @@ def _not_for(what: str, key: Key, named: str) -> KeyRefusal:
     )
 
 
-def _has_model(model: str | None, globs: tuple[str, ...]) -> bool:
-    return model is not None and any(_glob(pattern).fullmatch(model) for pattern in globs)
+def _has_models(exchange: Exchange, patterns: tuple[str, ...]) -> bool:
+    """Say whether every model that may answer is in scope: the one that is named, and those behind it."""
+    named = models_of(exchange)
+    return bool(exchange.request.model) and all(model in _globs(patterns) for model in named)
 
 
 @lru_cache(1024)
-def _glob(pattern: str) -> re.Pattern[str]:
-    """Return a glob with `*` and `?` as a pattern, without regard to case."""
-    parts = (".*" if c == "*" else "." if c == "?" else re.escape(c) for c in pattern)
-    return re.compile("".join(parts), re.IGNORECASE | re.DOTALL)
+def _globs(patterns: tuple[str, ...]) -> Globs:
+    return Globs(patterns)
 
 
 def _is_in(address: str, networks: tuple[str, ...]) -> bool:

@@ -74,7 +74,7 @@ class LimitsStage:
         rules = [
             rule
             for rule in section.rules
-            if (rule.tenants is None or tenant in rule.tenants)
+            if rule.is_for(tenant)
             and (rule.when is None or _holds(rule.when, given))
         ]
         if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
@@ -273,7 +273,7 @@ def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> st
     for dimension in rule.by:
         value = values[dimension]
         if dimension is Dimension.NETWORK:
-            value = _network(value)
+            value = network_of(value)
         shown = quote(value, safe=_SAFE)
         if dimension in (Dimension.PRINCIPAL, Dimension.ROLE):
             shown = f"{quote(tenant, safe=_SAFE_TENANT)}:{shown}"
@@ -285,7 +285,7 @@ def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> st
     return f"{key[: MAX_KEY_CHARS - len(digest) - 1]}#{digest}"
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Return whom an address stands for: of IPv6 a /64, in which every host makes up addresses as it likes."""
     if ":" not in address:
         return address

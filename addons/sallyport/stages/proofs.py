@@ -33,6 +33,9 @@ CONFIDENCE: Mapping[str, float] = {
 
 MAX_ROLES = 500
 
+_SUBJECT_MARK = "|"
+"""Stands between issuer and subject; no issuer's id has it."""
+
 _SPIFFE = re.compile(r"spiffe://[a-z0-9._-]{1,255}(?:/[A-Za-z0-9._-]+)+")
 
 
@@ -172,6 +175,7 @@ def _of_subject(issuer: Issuer, subject: Subject, directory: Directory) -> Proof
         directory,
         roles=tuple(roles),
         facts=(*subject.claims, ("token.issuer", issuer.id)),
+        is_subject=kind == "subject",
     )
 
 
@@ -307,13 +311,15 @@ def _proof(
     roles: tuple[str, ...],
     facts: tuple[tuple[str, str], ...] = (),
     names_person: bool = True,
+    is_subject: bool = False,
 ) -> Proof:
     """Return a proof that names a person by the directory, or else by the name itself.
 
-    tenant: as the source states it, "" where it does not.
+    tenant: as the source states it, "" where it does not. is_subject: the name is ISSUER_ID|SUBJECT; no other may
+    look like one, since people choose user names.
     """
     if person is None:
-        if not is_plain(name):
+        if not is_plain(name) or (_SUBJECT_MARK in name and not is_subject):
             raise ProofRefused(
                 f"identity.{source}_name", "The name that was proved is not plain text, and not listed."
             )

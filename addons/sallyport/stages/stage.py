@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sallyport.decision import Decision, Finding
 from sallyport.exchange import Circumstances, Exchange
+from sallyport.policy.approvals import Approvals
 from sallyport.policy.limits import Measure
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.ledger import Claim, Denied, Reserved
@@ -131,6 +132,9 @@ def no_digest(*parts: str) -> str:
     return "0" * 32
 
 
+_ANYBODY = Approvals()
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What a stage may reach beside the exchange and its own policy section.
@@ -139,6 +143,7 @@ class Ports:
     directory, tokens: who is who, from memory.
     circumstances: says what surrounds the exchange, the same whenever it is asked.
     digest: 32 hex digits of values, keyed, the same on every gateway with the same key.
+    approving: whose approvals count, and for how long.
     """
 
     scanner: Scanner
@@ -148,6 +153,7 @@ class Ports:
     directory: Directory = NOBODY
     tokens: Tokens = NO_TOKENS
     digest: Callable[..., str] = no_digest
+    approving: Approvals = _ANYBODY
 
 
 class Stage[Section](Protocol):

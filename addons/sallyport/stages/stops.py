@@ -4,7 +4,7 @@ from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Operation
 from sallyport.policy.access import Access
 from sallyport.policy.globs import Globs
-from sallyport.policy.models import ancestors
+from sallyport.policy.models import ancestors, spellings
 from sallyport.stages.access_facts import models_of
 from sallyport.stages.directory import Directory, Stop, StopKind
 from sallyport.stages.stage import Ports
@@ -69,7 +69,9 @@ def _has_key(value: str, exchange: Exchange, directory: Directory) -> bool:
     shown = (*client.credentials, *((client.credential,) if client.credential else ()))
     for fingerprint in shown:
         key = directory.key(fingerprint)
-        if fingerprint == value or (key is not None and _same(key.id, value)):
+        if _same(fingerprint, value):
+            return True
+        if key is not None and any(_same(name, value) for name in (key.id, key.credential) if name):
             return True
     return False
 
@@ -80,8 +82,25 @@ def _names_model(pattern: str, exchange: Exchange) -> bool:
     if request.operation is Operation.LIST_MODELS:
         return False
     named = models_of(exchange)
-    globs = Globs((pattern,))
-    return not named or any(name in globs for model in named for name in ancestors(model))
+    if not named or any(map(_hides_model, named)):
+        return True
+    globs = Globs(_unrouted(pattern))
+    return any(name in globs for model in named for name in ancestors(model))
+
+
+def _unrouted(pattern: str) -> tuple[str, ...]:
+    """Return a name as it was written, and without what only says where it is reached: models/, openai/, us."""
+    shorter = (name for name in spellings(pattern) if pattern.strip().casefold().endswith(name))
+    return (pattern, *(name for name in shorter if name[:1].isalnum()))
+
+
+def _hides_model(name: str) -> bool:
+    """Say whether a name is that of something of the customer's own in Bedrock, behind which is any model."""
+    folded = name.strip().casefold()
+    return folded.startswith("arn:") and not any(kind in folded for kind in _TELLING_ARNS)
+
+
+_TELLING_ARNS = (":foundation-model/", ":inference-profile/")
 
 
 _WHAT = {

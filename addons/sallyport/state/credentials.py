@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sallyport.errors import OperatorError
 from sallyport.state.directory.credentials import SEALED, StoredCredential
-from sallyport.state.masterkey import MasterKeys, NotOpened, check_private
+from sallyport.state.masterkey import MasterKeys, NotOpened, read_private
 
 FRESH_S = 1.0
 PATIENCE_S = 5.0
@@ -130,7 +130,7 @@ class Credentials:
             elif kind == "env":
                 value = checked_value(self._variables[place])
             else:
-                value = checked_value(self._masters.open(stored.sealed, stored.name, stored.provider))
+                value = checked_value(self._masters.open(stored.sealed, *stored.about))
             return _Held(stored, stamp, self._now_s(), Secret(value))
         except KeyError:
             reason = "variable_missing"
@@ -145,15 +145,8 @@ class Credentials:
 
 def read_file(path: Path) -> str:
     """Return the credential in a file. Raises OperatorError, which holds nothing of it."""
-    check_private(path)
     try:
-        with path.open("rb") as file:
-            text = file.read(MAX_CREDENTIAL_CHARS + 2).decode("ascii")
-        return checked_value(text)
-    except OSError as error:
-        raise OperatorError(
-            str(path), f"it cannot be read ({error.strerror})", "Give a file the gateway's user may read"
-        ) from None
+        return checked_value(read_private(path, MAX_CREDENTIAL_CHARS + 2).decode("ascii"))
     except ValueError:
         raise OperatorError(
             str(path), "what is in it is no credential", "Write the credential alone into it, on one line"
@@ -162,4 +155,4 @@ def read_file(path: Path) -> str:
 
 def _stamp(path: Path) -> tuple[int, ...]:
     found = path.stat()
-    return found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+    return found.st_dev, found.st_ino, found.st_ctime_ns, found.st_mtime_ns, found.st_size

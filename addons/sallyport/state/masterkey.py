@@ -10,6 +10,7 @@ import hashlib
 import os
 import secrets
 import shlex
+import stat
 import subprocess
 import threading
 from collections.abc import Mapping
@@ -30,24 +31,38 @@ KEY_BYTES = 32
 _VERSION = b"\x01"
 _ID_BYTES = 8
 _NONCE_BYTES = 12
+_MAX_KEYS_BYTES = 64 * 1024
 
 
 class NotOpened(Exception):
     """What is sealed cannot be opened. The text is a fixed sentence."""
 
 
-def check_private(path: Path) -> None:
-    """Raise OperatorError where others than the owner and the group may read a file, or change it."""
+def read_private(path: Path, limit_bytes: int) -> bytes:
+    """Return what a file holds, at most limit_bytes of it.
+
+    Raises OperatorError where others than the owner and the group may read it, or change it; and for what is
+    no file, such as a pipe, at which the reader would wait. What is checked is what is read, also behind a link.
+    """
     try:
-        found = path.stat()
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise OperatorError(
-            str(path), f"it cannot be read ({error.strerror})", "Give a file the gateway's user may read"
-        ) from None
-    if found.st_uid not in (0, os.geteuid()):
-        raise OperatorError(str(path), "it belongs to another user", "chown it to the gateway's user")
-    if found.st_mode & 0o027:
-        raise OperatorError(str(path), "others may read or change it", f"chmod 600 {path}")
+        raise OperatorError(str(path), f"it cannot be read ({error.strerror})", _READABLE) from None
+    with os.fdopen(handle, "rb") as file:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise OperatorError(str(path), "it is no plain file", _READABLE)
+        if found.st_uid not in (0, os.geteuid()):
+            raise OperatorError(str(path), "it belongs to another user", "chown it to the gateway's user")
+        if found.st_mode & 0o027:
+            raise OperatorError(str(path), "others may read or change it", f"chmod 600 {path}")
+        try:
+            return file.read(limit_bytes)
+        except OSError as error:
+            raise OperatorError(str(path), f"it cannot be read ({error.strerror})", _READABLE) from None
+
+
+_READABLE = "Give a file the gateway's user may read"
 
 
 class MasterKeys:
@@ -104,7 +119,7 @@ class MasterKeys:
         try:
             return box.decrypt(nonce, rest, _bound(about)).decode()
         except (InvalidTag, ValueError):
-            raise NotOpened("It was changed in the store, or belongs to another name.") from None
+            raise NotOpened("It, or what it is bound to, was changed in the store.") from None
 
     def is_under_first(self, sealed: str) -> bool:
         """Say whether a value is sealed under the key that seals now. Raises OperatorError."""
@@ -128,10 +143,9 @@ class MasterKeys:
         if named == [COMMAND_VARIABLE]:
             return COMMAND_VARIABLE, _run(self._variables[COMMAND_VARIABLE])
         path = Path(self._variables[FILE_VARIABLE]) if named else self.default_file
-        check_private(path)
         try:
-            return str(path), path.read_text(encoding="ascii")
-        except (OSError, UnicodeDecodeError):
+            return str(path), read_private(path, _MAX_KEYS_BYTES).decode("ascii")
+        except UnicodeDecodeError:
             raise OperatorError(str(path), "it cannot be read as text", _HOW) from None
 
 

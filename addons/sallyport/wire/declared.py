@@ -30,6 +30,7 @@ def of_openai(body: dict[str, Json]) -> tuple[Tool, ...]:
     """Return the tools of a body in OpenAI's form, of compatible clouds too: lists, and switches of their own."""
     found = [*_listed(body.get("tools")), *_functions(body.get("functions"))]
     found += (_hosted(name) for name in _SWITCHES if body.get(name) is not None)
+    found += (_hosted("web") for name in (body.get("model"), *_items(body.get("models"))) if _searches(name))
     for member, key in (("plugins", "id"), ("data_sources", "type"), ("connectors", "id")):
         found += (_hosted(_named(item, key)) for item in _items(body.get(member)))
     items = body.get("input")
@@ -39,8 +40,13 @@ def of_openai(body: dict[str, Json]) -> tuple[Tool, ...]:
     return tuple(found)
 
 
-_SWITCHES = ("web_search_options", "search_parameters")
-"""Members whose presence lets the provider search: OpenAI's chat completions, xAI."""
+_SWITCHES = ("web_search_options", "search_parameters", "compound_custom")
+"""Members whose presence lets the provider search: OpenAI's chat completions, xAI; of Groq, also run code."""
+
+
+def _searches(model: Json) -> bool:
+    """Say whether a model's name asks for OpenRouter's plugin `web`, as `openai/gpt-4o:online` does."""
+    return type(model) is str and ":online" in model.casefold()
 
 
 def of_anthropic(body: dict[str, Json]) -> tuple[Tool, ...]:
@@ -131,7 +137,9 @@ def _typed(tool: Json, kind: Json) -> Iterator[Tool]:
             name = holder.get("name") if type(holder) is dict else None
             if type(name) is str and name and name not in found:
                 found.append(name)
-        for name in found or (UNREADABLE,):
+        if kind is None and not found:
+            yield _hosted(UNREADABLE)
+        for name in found or ((UNREADABLE,) if kind is not None else ()):
             yield Tool(name)
     else:
         yield Tool(kind) if _CLIENT_RUN.fullmatch(kind) else _hosted(kind)

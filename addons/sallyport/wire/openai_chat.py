@@ -215,6 +215,22 @@ _OWN_PLACES = {
 
 _OPENAI = frozenset({"openai", "azure_openai"})
 
+_DEEP = {
+    ("reasoning", "effort"): "reasoning_effort",
+    ("thinking", "type"): "thinking",
+    **dict.fromkeys((("thinking", "budget_tokens"), ("reasoning", "max_tokens")), "thinking_budget"),
+    **{
+        (*google, config, name): normal
+        for google in (("google",), ("extra_body", "google"))
+        for config in ("thinking_config", "thinkingConfig")
+        for name, normal in (
+            *(("thinking_budget", "thinking_budget"), ("thinkingBudget", "thinking_budget")),
+            *(("thinking_level", "reasoning_effort"), ("thinkingLevel", "reasoning_effort")),
+        )
+    },
+}
+"""Anthropic's, OpenRouter's and Gemini's own settings, which their chat completions take as well."""
+
 
 class OpenAIChat(JsonDialect):
     """POST /chat/completions."""
@@ -223,7 +239,7 @@ class OpenAIChat(JsonDialect):
     request = REQUEST
     answer = ANSWER
     problem = openai_common.PROBLEM
-    settings = Settings(deep={("reasoning", "effort"): "reasoning_effort", ("thinking", "type"): "thinking"})
+    settings = Settings(deep=_DEEP)
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         fields.require_objects(payload, "messages")

@@ -14,7 +14,10 @@ from sallyport.wire.jsontext import Json, token
 from sallyport.wire.shapes import snake
 
 UNREADABLE = "(no single value)"
-"""Value of a known setting where an object or a list stands in its place: it compares with nothing."""
+"""Value of a known setting where an object or a list stands in its place: it compares with nothing.
+
+Also of any setting that is a number or a boolean in quotes: some servers take it for one, others do not.
+"""
 
 ALIASES: Mapping[str, str] = {
     **dict.fromkeys(
@@ -58,6 +61,10 @@ KNOWN = frozenset(
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _DIGITS = re.compile(r"[0-9]{1,15}")
+_QUOTED = re.compile(
+    r"\s*(?:[+-]?(?:[0-9_]+\.?[0-9_]*|\.[0-9_]+)(?:e[+-]?[0-9]+)?|true|false)\s*", re.IGNORECASE
+)
+_MAX_QUOTED_CHARS = 40
 
 type Path = tuple[str, ...]
 
@@ -93,20 +100,27 @@ class Settings:
             at = prefix + "".join(f"/{part}" for part in path)
             for key, value in holder.items():
                 kind = type(value)
-                if value is None or kind is dict or kind is list or kind is str:
-                    name = self._normal(key)
-                    if value is None or name not in KNOWN or (*path, key) in self._heads:
+                if value is None:
+                    continue
+                name = self._normal(key)
+                if kind is dict or kind is list or kind is str:
+                    if name not in KNOWN:
+                        if name and type(value) is str and _is_quoted(value):
+                            found.append(Parameter(name, UNREADABLE, f"{at}/{token(key)}"))
                         continue
-                else:
-                    name = self._normal(key)
-                    if not name:
+                    if (*path, key) in self._heads:
                         continue
+                elif not name:
+                    continue
                 found.append(Parameter(name, self._scalar(value), f"{at}/{token(key)}"))
         for path, name in self.deep.items():
             value = fields.get(body, *path) if path[0] in body else None
             if value is not None:
                 found.append(Parameter(name, self._scalar(value), prefix + "".join(f"/{p}" for p in path)))
-        found += _fallbacks(body, prefix)
+        for path in self.holders:
+            holder = fields.get(body, *path)
+            if type(holder) is dict:
+                found += _other_models(holder, prefix + "".join(f"/{part}" for part in path))
         return tuple(found)
 
     def _normal(self, key: str) -> str:
@@ -133,14 +147,25 @@ def absent(
     return tuple((name, prefix + at) for name, at in places.items() if name not in given)
 
 
-def _fallbacks(body: dict[str, Json], prefix: str) -> Iterator[Parameter]:
-    """Yield the models that a provider may answer with instead: `fallbacks` of Anthropic, `models` of OpenRouter."""
-    for member in ("fallbacks", "models"):
-        listed = body.get(member)
+def _is_quoted(text: str) -> bool:
+    """Say whether a string is a number or a boolean in quotes."""
+    return len(text) <= _MAX_QUOTED_CHARS and _QUOTED.fullmatch(text) is not None
+
+
+def _other_models(holder: dict[str, Json], at: str) -> Iterator[Parameter]:
+    """Yield the models that a provider may ask besides the one that is named.
+
+    They stand in for it (`fallbacks` of Anthropic, `models` of OpenRouter), or tools and plugins ask them:
+    Anthropic's and OpenRouter's advisors, OpenAI's image generation.
+    """
+    for member in ("fallbacks", "models", "tools", "plugins"):
+        listed = holder.get(member)
         for index, item in enumerate(listed if type(listed) is list else ()):
-            at = f"{prefix}/{member}/{index}"
-            if type(item) is str:
-                yield Parameter(FALLBACK_MODEL, item, at)
-            elif type(item) is dict and "model" in item:
-                model = item["model"]
-                yield Parameter(FALLBACK_MODEL, model if type(model) is str else UNREADABLE, f"{at}/model")
+            if type(item) is str and member in ("fallbacks", "models"):
+                yield Parameter(FALLBACK_MODEL, item, f"{at}/{member}/{index}")
+            elif type(item) is dict:
+                for path in (("model",), ("parameters", "model")):
+                    model = fields.get(item, *path)
+                    if type(model) is str or (model is not None and len(path) == 1):
+                        where = f"{at}/{member}/{index}/{'/'.join(path)}"
+                        yield Parameter(FALLBACK_MODEL, model if type(model) is str else UNREADABLE, where)

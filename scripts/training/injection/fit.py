@@ -10,6 +10,7 @@ import numpy as np
 from scipy import sparse
 from training.injection.texts import Text
 
+from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import BUCKETS, words
 from sallyport.detect.classifier.model import REACH, Head, Network, root, windows
 
@@ -21,7 +22,7 @@ class Settings:
     seed: int = 7
     width: int = 16
     hidden: int = 32
-    epochs: int = 3
+    epochs: int = 4
     batch: int = 256
     rate: float = 0.004
     dropout: float = 0.35
@@ -31,21 +32,20 @@ class Settings:
 
 @dataclass(slots=True)
 class Bag:
-    """One text: csr pieces of its sentences, words in each, and which sentences hold the planted part."""
+    """One text: features of its sentences, how many in each, words in each, which hold the planted part."""
 
     indices: np.ndarray
-    indptr: np.ndarray
+    counts: np.ndarray
     lengths: np.ndarray
     planted: np.ndarray | None
     text: Text
 
 
-def bag(text: Text, limit: int) -> Bag | None:
-    read = words(text.text)
+def bag(text: Text, limit: int, concepts: Concepts) -> Bag | None:
+    read = words(text.text, concepts)
     count = read.sentences.size
     if not count:
         return None
-    bounds = np.append(read.sentences, read.starts.size)
     planted = None
     if text.attack and text.planted is not None:
         starts = np.append(read.starts[read.sentences], len(text.text))
@@ -55,12 +55,19 @@ def bag(text: Text, limit: int) -> Bag | None:
         middle = int(np.flatnonzero(planted).mean()) if planted is not None and planted.any() else limit // 2
         low = max(0, min(middle - limit // 2, count - limit))
         high = low + limit
-    flat = read.buckets[:, bounds[low] : bounds[high]].T.astype(np.int32)
-    inner = bounds[low : high + 1] - bounds[low]
+    blocks = (
+        (read.buckets, read.sentences),
+        (read.runs, read.first_runs),
+        (read.concepts, read.first_concepts),
+    )
+    pieces = [
+        np.split(b, np.append(firsts, b.shape[1])[low : high + 1], axis=1)[1:-1] for b, firsts in blocks
+    ]
+    flat = [np.concatenate([p.ravel() for p in parts]) for parts in zip(*pieces, strict=True)]
     return Bag(
-        flat.ravel(),
-        inner * flat.shape[1],
-        np.diff(inner),
+        np.concatenate(flat).astype(np.int32),
+        np.array([f.size for f in flat]),
+        np.diff(np.append(read.sentences, read.starts.size))[low:high],
         None if planted is None else planted[low:high],
         text,
     )
@@ -84,12 +91,12 @@ class Adam:
             values[key] -= rate * first / (np.sqrt(second) + 1e-8)
 
 
-def bags_of(texts: Sequence[Text], settings: Settings) -> list[Bag]:
+def bags_of(texts: Sequence[Text], settings: Settings, concepts: Concepts) -> list[Bag]:
     """Read every text; those without words are left out."""
-    return [b for b in (bag(t, settings.max_sentences) for t in texts) if b is not None]
+    return [b for b in (bag(t, settings.max_sentences, concepts) for t in texts) if b is not None]
 
 
-def fit(bags: Sequence[Bag], settings: Settings, say=lambda line: None) -> Network:
+def fit(bags: Sequence[Bag], settings: Settings, concepts: Concepts, say=lambda line: None) -> Network:
     rng = np.random.default_rng(settings.seed)
     values = _fresh(rng, settings)
     adam = Adam(values, settings.rate)
@@ -104,10 +111,10 @@ def fit(bags: Sequence[Bag], settings: Settings, say=lambda line: None) -> Netwo
             done = adam.step / steps
             adam.update(values, slopes, max(0.02, 1.0 - done))
         say(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}")
-    return network(values)
+    return network(values, concepts)
 
 
-def network(values: dict[str, np.ndarray]) -> Network:
+def network(values: dict[str, np.ndarray], concepts: Concepts) -> Network:
     heads = {
         name: Head(
             values["inner"][i].astype(np.float32),
@@ -117,7 +124,7 @@ def network(values: dict[str, np.ndarray]) -> Network:
         )
         for i, name in enumerate(SURFACES)
     }
-    return Network(values["table"].astype(np.float32), heads)
+    return Network(values["table"].astype(np.float32), heads, concepts)
 
 
 def _fresh(rng: np.random.Generator, settings: Settings) -> dict[str, np.ndarray]:
@@ -137,7 +144,7 @@ def _step(values, bags, rng, settings):
     indices = np.concatenate([b.indices for b in bags])
     lengths = np.concatenate([b.lengths for b in bags])
     counts = np.array([b.lengths.size for b in bags])
-    indptr = np.concatenate([[0], np.cumsum(lengths * 7)])
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate([b.counts for b in bags]))])
     keep = (rng.random(indices.size, np.float32) >= settings.dropout).astype(np.float32) / (
         1 - settings.dropout
     )

@@ -24,6 +24,8 @@ def report(seen: Sequence[Seen], calibrations: Mapping[str, Calibration], rate: 
         keys = [(label, s.surface, s.source)]
         if s.lang != "en" and s.attack:
             keys.append((label, s.surface, f"language {s.lang}"))
+        if s.family:
+            keys.append((label, s.surface, f"{s.source}: {s.family}"))
         for key in keys:
             rows[key].append((rules, alone, rules or helped))
     lines = [

@@ -16,7 +16,7 @@ USER, CONTENT, TOOLS = "user", "content", "tools"
 class Text:
     """text: normalised. attack: whether it holds an injection. planted: (start, end) of it, None if anywhere.
 
-    group: sources that are left out together. weight: share in the loss.
+    group: sources that are left out together. weight: share in the loss. family: trick, of written texts.
     """
 
     text: str
@@ -27,6 +27,7 @@ class Text:
     lang: str
     planted: tuple[int, int] | None = None
     weight: float = 1.0
+    family: str = ""
 
 
 GROUPS = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from training.injection import machine
 from training.injection.generate import Writer
 from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
+from training.injection.written import written
 
 from sallyport.detect.normalise import normalise
 
@@ -18,6 +19,9 @@ LEFT_OUT = ("uner_en_ewt",)
 
 WEIGHTS = {"deepset_prompt_injections": 0.6, "hh_rlhf_redteam_questions": 0.5, "promptinject": 0.6}
 
+
+MADE = 0.4
+"""Share of a generated text in the loss."""
 
 MOST_PAGES = 3000
 """Descriptions of the standard library that count as documents; the others do as tools."""
@@ -52,7 +56,7 @@ def texts(folder: Path, seed: int, scale: float = 1.0) -> list[Text]:
     made = Writer(seed, real, prompts(rows), docs, code, tools).texts(
         int(12000 * scale), int(10000 * scale), int(3000 * scale), int(700 * scale)
     )
-    return [_weighted(t) for t in rows] + found + [_normal(t) for t in made]
+    return [*map(_weighted, rows), *found, *written(), *(replace(_normal(t), weight=MADE) for t in made)]
 
 
 def installed(rng: random.Random) -> Iterator[Text]:

@@ -22,7 +22,7 @@ version: 1
 identity: {unknown: anonymous}
 masking: {unlisted: allow}
 access:
-  models: {forbid: ["acl-secret*"]}
+  models: {forbid: ["acl-secret*", "acl-vault"]}
   tools:
     hosted: {allow: ["web_search*"]}
     mcp_servers: {allow: ["*.example.com"]}
@@ -95,7 +95,19 @@ def refused(error: pytest.ExceptionInfo[openai.APIStatusError]) -> str:
     return str(error.value.code)
 
 
-@pytest.mark.parametrize("model", ["acl-secret-one", "ACL-Secret-two", "ft:acl-secret-one:acme::x"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        *(
+            "acl-secret-one",
+            "ACL-Secret-two",
+            "ft:acl-secret-one:acme::x",
+            "acl-vault-0613",
+            "m/acl-vault:a-b",
+        ),
+        *("acl-vault:free:online", "m/acl-vault@preset/x"),
+    ],
+)
 def test_a_forbidden_model_is_refused_under_every_name(gateway: GatewayProcess, lab: Lab, model: str) -> None:
     with pytest.raises(openai.PermissionDeniedError) as error:
         gpt(gateway).chat.completions.create(model=model, messages=user())
@@ -104,6 +116,28 @@ def test_a_forbidden_model_is_refused_under_every_name(gateway: GatewayProcess, 
     with pytest.raises(anthropic.PermissionDeniedError):
         claude(gateway).messages.create(model=model, max_tokens=5, messages=user())
     assert seen(lab, model) == []
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"model": "acl-open", "tools": [{"type": "web_search", "model": "acl-secret-one"}]}, "access.model"),
+        ({"prompt": {"id": "pmpt_1"}}, "access.model"),
+        ({"model": "acl-open:online"}, "access.hosted_tool"),
+        ({"model": "acl-open", "tools": [{"google_search": {}}]}, "access.hosted_tool"),
+    ],
+    ids=["behind_a_tool", "in_a_stored_prompt", "search_by_name", "tool_without_a_type"],
+)
+def test_a_model_or_a_tool_that_hides_is_refused(
+    gateway: GatewayProcess, lab: Lab, more: dict, code: str
+) -> None:
+    answer = through(gateway).post(
+        "https://api.openai.com/v1/responses",
+        json={"input": "acl-hidden", **more},
+        headers={"authorization": "Bearer sk-test"},
+    )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, code)
+    assert seen(lab, "acl-hidden") == []
 
 
 def test_a_hosted_tool_that_is_not_allowed_is_refused(gateway: GatewayProcess, lab: Lab) -> None:

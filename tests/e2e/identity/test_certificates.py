@@ -1,6 +1,7 @@
 """Mutual TLS through the running gateway: who is proved, who is refused where, and what the log says of it."""
 
 import datetime
+import json
 import shutil
 import ssl
 import subprocess
@@ -9,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import h2.connection
+import h2.events
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
@@ -30,15 +33,28 @@ from e2e.identity.callers import (
     refused,
     so_far,
 )
-from e2e.traffic import CHAT, OPENAI, assert_clean, chat, eventually, models_seen, recorded, settled
-from gateways import GatewayProcess, gateway_process
+from e2e.traffic import (
+    CHAT,
+    OPENAI,
+    Wire,
+    assert_clean,
+    chat,
+    eventually,
+    hang,
+    models_seen,
+    recorded,
+    settled,
+    villain,
+)
+from e2e.traffic import running as started
+from gateways import GatewayProcess
 from rawclient import post
 from sallyport.audit.events import EventKind
+from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
 from sallyport.pki.clients import Fault
 
 VERSIONS = (TLS12, TLS13)
-LISTEN = ("explicit@127.0.0.1:0", f"reverse:https://{OPENAI}@127.0.0.1:0")
 
 
 def spiffe(path: str) -> x509.UniformResourceIdentifier:
@@ -120,7 +136,7 @@ def strict(
         f"revoked: ['{badges['revoked_by_fingerprint'].fingerprint}']"
     )
     folder = tmp_path_factory.mktemp("strict")
-    with gateway_process(folder, lab, policy=house.policy(more), listen=LISTEN) as running:
+    with started(folder, lab, policy=house.policy(more), reverse=OPENAI) as running:
         yield running
 
 
@@ -252,12 +268,26 @@ def s_client(gateway: GatewayProcess, *options: str) -> bytes:
         return client.communicate(b"", 20)[0]
 
 
+def test_openssls_own_client_comes_through_the_explicit_proxy(
+    strict: GatewayProcess, badges: dict[str, Badge]
+) -> None:
+    """It opens the tunnel with HTTP/1.0 and without a Host."""
+    said = subprocess.run(
+        ["openssl", "s_client", "-proxy", f"127.0.0.1:{strict.ports['explicit']}", "-connect", f"{OPENAI}:443",
+         "-servername", OPENAI, "-CAfile", str(strict.confdir / "ca-cert.pem"), "-verify_return_error",
+         "-quiet", "-cert", str(badges["spiffe"].file)],
+        input=post(CHAT, chat("crt-s-client"), OPENAI, "Connection: close"), capture_output=True, timeout=20,
+    )  # fmt: skip
+    assert said.stdout.startswith(b"HTTP/1.1 200 "), said.stderr[-500:]
+    assert end_of(strict, "crt-s-client").principal == PROVED["spiffe"]
+
+
 @pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
 def test_a_session_that_was_stolen_from_a_proved_client_proves_nothing(
     lab: Lab, strict: GatewayProcess, badges: dict[str, Badge], tmp_path: Path, version: str
 ) -> None:
     file, session = str(badges["spiffe"].file), tmp_path / "session.pem"
-    with gateway_process(tmp_path / "open", lab, listen=LISTEN) as running:
+    with started(tmp_path / "open", lab, reverse=OPENAI) as running:
         s_client(running, version, "-sess_out", str(session))
         assert b"Reused, TLS" in s_client(running, version, "-sess_in", str(session)), "control: it resumes"
     session.unlink()
@@ -277,7 +307,7 @@ def test_a_session_that_was_stolen_from_a_proved_client_proves_nothing(
 def test_where_a_certificate_is_optional_nobody_is_proved_without_one_and_a_bad_one_is_refused(
     lab: Lab, house: House, badges: dict[str, Badge], tmp_path: Path
 ) -> None:
-    with gateway_process(tmp_path, lab, policy=house.policy("required: false")) as running:
+    with started(tmp_path, lab, policy=house.policy("required: false")) as running:
         assert call(running, None, "crt-opt-none").status == 200
         assert end_of(running, "crt-opt-none").principal == "anonymous"
         assert call(running, badges["spiffe"], "crt-opt-good").status == 200
@@ -292,14 +322,14 @@ def test_a_certificate_is_required_of_the_networks_that_are_named(
 ) -> None:
     for networks, status in (("10.0.0.0/8", 200), ("127.0.0.0/8", 0)):
         policy = house.policy(f"required: true, networks: [{networks}]")
-        with gateway_process(tmp_path / str(status), lab, policy=policy) as running:
+        with started(tmp_path / str(status), lab, policy=policy) as running:
             assert call(running, None, "crt-networks").status == status
 
 
 def test_observe_lets_everyone_in_and_proves_no_one_by_a_bad_certificate(
     lab: Lab, house: House, badges: dict[str, Badge], tmp_path: Path
 ) -> None:
-    with gateway_process(tmp_path, lab, policy=house.policy(mode="observe")) as running:
+    with started(tmp_path, lab, policy=house.policy(mode="observe")) as running:
         for kind in ("missing", "foreign", "expired", "any_purpose"):
             assert call(running, badges.get(kind), f"crt-seen-{kind}").status == 200
             assert end_of(running, f"crt-seen-{kind}").principal == "anonymous"
@@ -334,7 +364,7 @@ def test_a_certificate_on_a_new_list_ends_at_the_next_request_of_an_open_connect
     house = build(tmp_path / "house")
     badge = house.root.badge("soon-gone", spiffe("gone"))
     policy = house.policy(f"required: true, crl: ['{house.folder}/root.crl']")
-    with gateway_process(tmp_path / "gw", lab, policy=policy) as running:
+    with started(tmp_path / "gw", lab, policy=policy) as running:
         kept = Kept(running, badge)
         assert kept.ask("crt-kept-before").status == 200
         house.root.crl(house.folder / "root.crl", badge)
@@ -342,12 +372,115 @@ def test_a_certificate_on_a_new_list_ends_at_the_next_request_of_an_open_connect
         talk = kept.ask("crt-kept-after")
         assert talk.status == 403
         assert b"identity.certificate_revoked" in talk.body
+        assert b"connection: close" in talk.head.lower()
+        assert kept.sock.recv(1) == b"", "nothing may follow on this connection"
         assert call(running, badge, "crt-kept-new").status == 0
         assert not models_seen(lab, "crt-kept-after")
         reason = "identity.certificate_revoked"
         eventually(
             lambda: reason in [e.reason for e in recorded(running.confdir)], 5, "the refusal is recorded"
         )
+
+
+def test_an_http2_connection_whose_certificate_is_revoked_is_closed_after_its_answer(
+    lab: Lab, tmp_path: Path
+) -> None:
+    house = build(tmp_path / "house")
+    badge = house.root.badge("soon-gone", spiffe("gone"))
+    policy = house.policy(f"required: true, crl: ['{house.folder}/root.crl']")
+    with started(tmp_path / "gw", lab, policy=policy) as running:
+        made = context(running, badge)
+        made.set_alpn_protocols(["h2"])
+        raw = rawclient.tunnel(running.port, OPENAI)
+        with made.wrap_socket(raw, server_hostname=OPENAI) as sock:
+            spoken = h2.connection.H2Connection()
+            spoken.initiate_connection()
+
+            def ask(model: str) -> list[h2.events.Event]:
+                body, stream = chat(model), spoken.get_next_available_stream_id()
+                head = [(":method", "POST"), (":scheme", "https"), (":authority", OPENAI), (":path", CHAT)]
+                more = [("content-type", "application/json"), ("authorization", "Bearer sk-test-EXAMPLE")]
+                spoken.send_headers(stream, head + more)
+                spoken.send_data(stream, body, end_stream=True)
+                sock.sendall(spoken.data_to_send())
+                seen: list[h2.events.Event] = []
+                while not any(isinstance(e, h2.events.StreamEnded) for e in seen):
+                    data = sock.recv(65536)
+                    assert data, "closed before the answer"
+                    seen += spoken.receive_data(data)
+                return seen
+
+            ask("crt-goaway-before")
+            house.root.crl(house.folder / "root.crl", badge)
+            time.sleep(0.6)  # files are looked at twice a second
+            seen = ask("crt-goaway-after")
+            (answer,) = [e for e in seen if isinstance(e, h2.events.ResponseReceived)]
+            assert dict(answer.headers)[b":status"] == b"403"
+            while data := sock.recv(65536):
+                seen += spoken.receive_data(data)
+            assert any(isinstance(e, h2.events.ConnectionTerminated) for e in seen)
+        assert not models_seen(lab, "crt-goaway-after")
+
+
+def test_an_answer_under_way_ends_when_its_certificate_is_revoked_and_not_when_it_expires(
+    tmp_path: Path,
+) -> None:
+    house, ca = build(tmp_path / "house"), LabCa(tmp_path / "ca")
+    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)
+    badges = {
+        "crt-fly-gone": house.root.badge("gone", spiffe("gone")),
+        "crt-fly-brief": house.root.badge("brief", spiffe("brief"), until=until),
+    }
+    event = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [
+        {"index": 0, "delta": {"content": "one"}, "finish_reason": None}]}  # fmt: skip
+    piece = b"data: " + json.dumps(event).encode() + b"\n\n"
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    deed = hang(head, b"%x\r\n%s\r\n" % (len(piece), piece))
+    policy = house.policy(f"required: true, crl: ['{house.folder}/root.crl']")
+    with villain(ca, dict.fromkeys(badges, deed)) as provider:
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: provider.port}
+        with started(tmp_path / "gw", None, policy=policy, extra=extra, to=to) as running:
+            wires = {}
+            for model, badge in badges.items():
+                raw = rawclient.tunnel(running.port, OPENAI)
+                wires[model] = Wire(context(running, badge).wrap_socket(raw, server_hostname=OPENAI))
+                wires[model].send(post(CHAT, chat(model, stream=True), OPENAI))
+                wires[model].read_until(b"one")
+            house.root.crl(house.folder / "root.crl", badges["crt-fly-gone"])
+            gone = wires["crt-fly-gone"]
+            gone.read_until(b"identity.certificate_revoked")
+            assert end_of(running, "crt-fly-gone").detail == "identity.certificate_revoked"
+            eventually(lambda: "crt-fly-gone" in provider.gone, 5, "the provider is let go")
+            while datetime.datetime.now(datetime.UTC) < until + datetime.timedelta(seconds=1):
+                time.sleep(0.1)
+            assert "crt-fly-brief" not in provider.gone, "what began in time may end in time"
+            assert b"identity." not in wires["crt-fly-brief"].data
+
+
+def test_a_host_where_people_only_sign_in_takes_no_revoked_certificate_either(
+    lab: Lab, tmp_path: Path
+) -> None:
+    house, sign_in = build(tmp_path / "house"), "login.microsoftonline.com"
+    badge = house.root.badge("soon-gone", spiffe("gone"))
+    tenant = "0a1b2c3d-0000-4000-8000-00000000abcd"
+    policy = house.policy(
+        f"required: true, crl: ['{house.folder}/root.crl']",
+        f"restrictions:\n  microsoft_tenant_policy: ['{tenant}:{tenant}']\n",
+    )
+    with started(tmp_path / "gw", lab, policy=policy, to={sign_in: lab.port}) as running:
+        raw = rawclient.tunnel(running.port, sign_in)
+        with context(running, badge).wrap_socket(raw, server_hostname=sign_in) as sock:
+            sock.sendall(post("/crt-sign-in-before", b"x=1", sign_in))
+            rawclient.read_answer(sock)
+            assert [r for r in lab.requests if r.path == "/crt-sign-in-before"]
+            house.root.crl(house.folder / "root.crl", badge)
+            time.sleep(0.6)
+            sock.sendall(post("/crt-sign-in-after", b"x=1", sign_in))
+            talk = rawclient.read_answer(sock)
+            assert (talk.status, b"identity.certificate_revoked" in talk.body) == (403, True)
+            assert sock.recv(1) == b""
+        assert not [r for r in lab.requests if r.path == "/crt-sign-in-after"]
+        await_refusals(running, ["certificate_revoked"])
 
 
 def test_a_list_that_cannot_be_read_leaves_the_old_one_in_force_and_is_reported(
@@ -357,7 +490,7 @@ def test_a_list_that_cannot_be_read_leaves_the_old_one_in_force_and_is_reported(
     good, gone = house.root.badge("stays", spiffe("stays")), house.root.badge("gone", spiffe("gone"))
     crl = house.root.crl(house.folder / "root.crl", gone)
     policy = house.policy(f"required: true, crl: ['{crl}']")
-    with gateway_process(tmp_path / "gw", lab, policy=policy) as running:
+    with started(tmp_path / "gw", lab, policy=policy) as running:
         for broken in (b"", b"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n"):
             crl.write_bytes(broken)
             time.sleep(0.6)
@@ -382,7 +515,7 @@ def test_an_old_list_denies_unless_the_policy_accepts_it(
     badge, gone = house.root.badge("someone", spiffe("someone")), house.root.badge("gone", spiffe("gone"))
     crl = house.root.crl(house.folder / "root.crl", gone, until=NOW - DAY)
     policy = house.policy(f"required: true, crl: ['{crl}'], crl_expired: {expired}")
-    with gateway_process(tmp_path / "gw", lab, policy=policy) as running:
+    with started(tmp_path / "gw", lab, policy=policy) as running:
         assert call(running, badge, "crt-old").status == status
         assert call(running, gone, "crt-old").status == 0, "what an old list names stays revoked"
         office = house.office.badge("nolist", spiffe("nolist"))
@@ -398,12 +531,14 @@ def test_an_old_list_denies_unless_the_policy_accepts_it(
 def test_a_reload_takes_effect_on_open_connections(lab: Lab, tmp_path: Path) -> None:
     house, other = build(tmp_path / "house"), build(tmp_path / "other")
     badge, file = house.office.badge("anna", spiffe("anna")), tmp_path / "gw" / "policy.yaml"
-    with gateway_process(tmp_path / "gw", lab, policy=house.policy()) as running:
+    with started(tmp_path / "gw", lab, policy=house.policy()) as running:
         kept = Kept(running, badge)
         assert kept.ask("crt-reload-first").status == 200
         hup(running, house.policy(f"required: true, revoked: ['{badge.fingerprint}']"), file)
         assert b"identity.certificate_revoked" in kept.ask("crt-reload-listed").body
         hup(running, house.policy(), file)
+        kept = Kept(running, badge)
+        hup(running, house.policy("required: true, trust_domain: corp.example"), file)
         assert kept.ask("crt-reload-again").status == 200, "the same proof, judged by the same authorities"
         hup(running, other.policy(), file)
         assert b'"identity.certificate_' in kept.ask("crt-reload-other").body
@@ -416,7 +551,7 @@ def test_a_reload_takes_effect_on_open_connections(lab: Lab, tmp_path: Path) -> 
 
 def test_a_certificate_that_expires_while_connected_is_good_no_more(lab: Lab, tmp_path: Path) -> None:
     house = build(tmp_path / "house")
-    with gateway_process(tmp_path / "gw", lab, policy=house.policy()) as running:
+    with started(tmp_path / "gw", lab, policy=house.policy()) as running:
         until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
         badge = house.root.badge("brief", spiffe("brief"), until=until)
         kept = Kept(running, badge)
@@ -433,7 +568,7 @@ def test_the_gateways_own_authority_and_its_chain_vouch_for_no_client(
 ) -> None:
     """Stock puts the chain that goes with our leaves into the very store that clients would be verified with."""
     file = tmp_path / "conf" / "mitmproxy-ca.pem"
-    with gateway_process(tmp_path, lab, policy=house.policy()):
+    with started(tmp_path, lab, policy=house.policy()):
         pass  # makes the authority
     file.write_bytes(file.read_bytes() + house.stranger.file.read_bytes())
     own, key = x509.load_pem_x509_certificates(file.read_bytes())[0], file.read_bytes()
@@ -449,7 +584,7 @@ def test_the_gateways_own_authority_and_its_chain_vouch_for_no_client(
         .sign(signer, template.certificate.signature_hash_algorithm)  # type: ignore[arg-type]
     )  # fmt: skip
     forged = write_badge(tmp_path / "by-us.pem", issued, template.key, ())
-    with gateway_process(tmp_path, lab, policy=house.policy(), listen=LISTEN) as running:
+    with started(tmp_path, lab, policy=house.policy(), reverse=OPENAI) as running:
         said = s_client(running, "-showcerts", "-cert", str(badges["spiffe"].file))
         assert said.count(b"BEGIN CERTIFICATE") == 3, (
             "clients still get the chain: the leaf, ours, the one above"
@@ -480,7 +615,7 @@ def test_what_the_page_makes_with_openssl_is_what_the_gateway_takes(lab: Lab, tm
         "version: 1\nidentity:\n  certificate_owners: {unlisted: allow}\n"
         f"  certificates: {{ca: '{clients}/ca.pem', required: true, crl: ['{clients}/clients.crl']}}\n"
     )
-    with gateway_process(tmp_path / "gw", lab, policy=policy) as running:
+    with started(tmp_path / "gw", lab, policy=policy) as running:
         assert call(running, anna, "crt-page").status == 200
         assert end_of(running, "crt-page").principal == "anna@corp.example"
         shell("#" + second, clients)

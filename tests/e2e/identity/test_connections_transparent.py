@@ -1,10 +1,10 @@
-"""Client certificates behind a real redirect, and behind a tun device: what the connection proves there."""
+"""Client certificates behind a real redirect: what the connection proves there."""
 
 import os
 import ssl
 import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,13 +13,11 @@ from cryptography import x509
 import rawclient
 from e2e.identity.badges import Authority, Badge
 from e2e.traffic import CHAT, OPENAI, chat, eventually
-from proxy.crossing import Site, network, sallyport, until
-from proxy.stock import MITMDUMP
+from proxy.crossing import Site, network, sallyport
 from rawclient import post
 from sallyport.audit.events import Event
 from sallyport.choke import namespaces
 
-GATEWAY = Path(__file__).parents[3] / "addons" / "gateway.py"
 HEAD = "version: 1\nidentity:\n  unknown: anonymous\n  certificate_owners: {unlisted: allow}\n"
 
 
@@ -68,57 +66,3 @@ def test_transparent_clients_are_asked_for_certificates(site: Site, tmp_path: Pa
         assert status(site, "crt-transparent-foreign", foreign) == 0
         assert site.told(0, "certificate_missing")
         assert site.told(0, "certificate_foreign")
-
-
-@contextmanager
-def behind_tun(site: Site, policy: str) -> Iterator[None]:
-    """Run the gateway in mitmdump on a tun device, and route what clients send to port 443 into it."""
-    (site.folder / "policy.yaml").write_text(policy)
-    confdir = site.folder / "conf"
-    command = [str(MITMDUMP), "-q", "-s", str(GATEWAY), "--mode", "tun:gate0"]
-    env = {
-        "SALLYPORT_POLICY": str(site.folder / "policy.yaml"),
-        "SALLYPORT_CONFDIR": str(confdir),
-        "SALLYPORT_UPSTREAM_CA": str(site.lab_ca),
-        "HOME": str(site.folder),
-    }
-    process = site.run(command, "tun.log", **env)
-    lab = site.net.lab
-
-    def within(*argv: str) -> str:
-        return lab.run(lab.gateway, argv).stdout
-
-    def is_up() -> bool:
-        with suppress(Exception):
-            return "gate0:" in within("ip", "-o", "link", "show", "gate0") and (confdir / "audit.db").exists()
-        return False
-
-    site.ca = confdir / "ca-cert.pem"
-    try:
-        until(is_up, site, "tun.log")
-        for where in ("all", "gate0", "clients"):
-            within("sysctl", "-qw", f"net.ipv4.conf.{where}.rp_filter=0")
-        within("ip", "rule", "add", "iif", "clients", "ipproto", "tcp", "dport", "443", "lookup", "77")
-        within("ip", "route", "add", "default", "dev", "gate0", "table", "77")
-        yield
-    finally:
-        lab.stop(process)
-
-
-@pytest.mark.root
-@pytest.mark.skipif(not Path("/dev/net/tun").exists(), reason="there is no tun device here")
-def test_a_tun_device_is_a_mode_of_its_own_and_asks_for_certificates_too(site: Site, tmp_path: Path) -> None:
-    root = Authority(tmp_path / "ca", "root")
-    good = root.badge("anna", x509.RFC822Name("anna@corp.example"))
-    policy = f"{HEAD}  certificates: {{ca: '{root.file}'}}\n  networks:\n"
-    policy += "    - {cidr: 0.0.0.0/0, modes: [tun], principal: lab-bench}\n"
-    policy += "    - {cidr: 0.0.0.0/0, modes: [transparent], principal: office}\n"
-    with behind_tun(site, policy):
-        for model, badge, who in (
-            ("crt-tun-none", None, "lab-bench"),
-            ("crt-tun-anna", good, "anna@corp.example"),
-        ):
-            assert status(site, model, badge) == 200
-            eventually(lambda model=model: ends(site, model), 5, "it has ended")  # type: ignore[misc]
-            (event,) = ends(site, model)
-            assert (event.principal, event.client_mode) == (who, "tun")

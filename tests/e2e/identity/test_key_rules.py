@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,7 +51,12 @@ def test_an_unlisted_credential_is_refused_until_it_is_claimed(strict: GatewayPr
     mark = print_of(strict, credential)
     assert mark.encode() in said.body
     assert arrived(lab, "keyk-claim") == []
-    (row,) = [row for row in office.listed("--unclaimed") if row["fingerprint"] == mark]
+
+    def listed() -> list[dict[str, Any]]:
+        return [row for row in office.listed("--unclaimed") if row["fingerprint"] == mark]
+
+    eventually(listed, 5, "the refusal is recorded")
+    (row,) = listed()
     assert (row["state"], row["refusals"]) == ("new", row["calls"])
     office.run("keys", "claim", mark, "--owner", "ada", "--roles", "research", "--id", "ada-main")
     becomes(strict, credential, "keyk-claim", "")

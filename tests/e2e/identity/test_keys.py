@@ -1,5 +1,6 @@
 """Gateway keys through the running gateway: exchanged for the real credential, and worth nothing anywhere else."""
 
+import sqlite3
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -200,6 +201,69 @@ def test_a_gateway_key_for_another_model_is_refused(bank: Bank, lab: Lab) -> Non
     assert said.code == "identity.key_model"
     assert bank.ask("one-model", "keyx-small-two").status == 200
     assert arrived(lab, "keyx-large") == []
+
+
+@pytest.mark.parametrize("where", ["models", "fallbacks", "advisor"])
+def test_a_gateway_key_is_for_every_model_that_may_answer(bank: Bank, lab: Lab, where: str) -> None:
+    scope = ("--models", "keyx-small*")
+    assert bank.ask("one-model", "keyx-small-one", *scope).status == 200
+    body: dict[str, object] = {
+        "models": {"models": ["keyx-small-two", "keyx-behind"]},
+        "fallbacks": {"fallbacks": [{"model": "keyx-behind"}]},
+        "advisor": {"tools": [{"type": "advisor_20260301", "name": "advisor", "model": "keyx-behind"}]},
+    }[where]
+    key = bank.key("one-model")
+    said = ask_with(bank.gateway, "keyx-small-three", bearer(key), **body)  # type: ignore[arg-type]
+    assert said.code == "identity.key_model"
+    assert arrived(lab, "keyx-behind") == []
+
+
+def test_a_credential_whose_hosts_were_changed_in_the_store_goes_to_nobody(bank: Bank, lab: Lab) -> None:
+    """Who can write to the database, and has no master key, names his own host."""
+    name = "sealed-azure"
+    add = ("credentials", "add", name, "--provider", "azure_openai", "--sealed")
+    bank.office.run(*add, "--host", "acme.openai.azure.com", typed=invented("", 84))
+    key, _ = bank.office.issue("azure_openai", "ada", "--credential", name)
+    store = sqlite3.connect(bank.gateway.confdir / "audit.db", timeout=10)
+    with store:
+        changed = store.execute(
+            "UPDATE directory_credentials SET hosts = ? WHERE name = ?", ('["evil.openai.azure.com"]', name)
+        )
+        assert changed.rowcount == 1
+    store.close()
+    known_everywhere(bank)
+    path = "/openai/v1/chat/completions"
+    said = until(
+        lambda: ask_with(
+            bank.gateway, "keyx-moved", {"api-key": key}, host="evil.openai.azure.com", path=path
+        ),
+        lambda said: said.code not in ("identity.key_unknown", "identity.key_host"),
+        within_s=20,
+    )
+    bank.office.run("credentials", "remove", name, "--force")
+    assert (said.status, said.code) == (503, "credentials.not_opened")
+    assert arrived(lab, "keyx-moved") == []
+
+
+def test_a_gateway_key_opens_no_endpoint_that_nobody_reads(lab: Lab, tmp_path: Path) -> None:
+    """There a provider might make keys of its own for whoever asks with the real one."""
+    real = invented("sk-proj-", 156)
+    policy = PLAIN + "access: {unknown_endpoint: opaque}\n"
+    with running(tmp_path, lab, policy=policy, env={"REAL": real}) as gateway:
+        office = Office(gateway.confdir)
+        office.run("credentials", "add", "c", "--provider", "openai", "--from-env", "REAL")
+        key, _ = office.issue("openai", "ada")
+        told, _ = office.issue("openai", "ada", "--operations", "opaque")
+        until(lambda: ask_with(gateway, "keyo-chat", bearer(key)), lambda said: said.status == 200)
+        path = "/v1/organization/admin_api_keys"
+        said = ask_with(gateway, "keyo-admin", bearer(key), path=path)
+        assert said.code == "identity.key_operation"
+        assert arrived(lab, "keyo-admin") == []
+        until(
+            lambda: ask_with(gateway, "keyo-told", bearer(told), path=path),
+            lambda said: not said.code.startswith("identity."),
+        )
+        assert arrived(lab, "keyo-told")[-1].header("authorization") == f"Bearer {real}"
 
 
 def test_a_gateway_key_for_another_operation_is_refused(bank: Bank, lab: Lab) -> None:

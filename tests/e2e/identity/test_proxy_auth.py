@@ -28,7 +28,9 @@ from e2e.traffic import CHAT, OPENAI, assert_clean, chat, eventually, models_see
 from gateways import GatewayProcess
 from rawclient import post
 from sallyport.audit.events import EventKind
+from sallyport.errors import OperatorError
 from sallyport.lab.server import Lab
+from sallyport.state.proxyusers import ProxyUsers
 
 ANNA, BERT = "vellum-otter-1", "quince-heron-2"
 TOKEN = secrets.token_urlsafe(32)
@@ -355,20 +357,21 @@ def test_where_it_is_optional_or_observed_nobody_is_proved_without_credentials(
             assert end_of(gateway, f"pxa-{name}-anna").principal == "anna"
 
 
+WEAK = "anna:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
+
+
 @pytest.mark.parametrize(
-    "line",
-    [
-        "anna:plain",
-        "anna:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=",
-        "anna:$apr1$x$y",
-        "anna:$2y$04$" + "a" * 53,
-        "anna",
-        "anna:",
-    ],
+    "line", [WEAK, "anna:plain", "anna:$apr1$x$y", "anna:$2y$04$" + "a" * 53, "anna", "anna:"]
 )
-def test_a_file_with_a_weak_hash_keeps_the_gateway_from_starting(lab: Lab, tmp_path: Path, line: str) -> None:
-    write_users(tmp_path)
+def test_a_weak_hash_is_an_error_that_names_its_line(tmp_path: Path, line: str) -> None:
     (tmp_path / "passwords").write_text(f"{line}\n")
+    with pytest.raises(OperatorError, match=r"passwords:1: "):
+        ProxyUsers(tmp_path / "passwords", None)
+
+
+def test_a_file_with_a_weak_hash_keeps_the_gateway_from_starting(lab: Lab, tmp_path: Path) -> None:
+    write_users(tmp_path)
+    (tmp_path / "passwords").write_text(f"{WEAK}\n")
     with (
         pytest.raises(RuntimeError, match=r"passwords:1: ") as failed,
         running(tmp_path, lab, policy=policy()),

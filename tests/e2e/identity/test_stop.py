@@ -1,7 +1,11 @@
 """Kill switches through two gateways of one store: what is stopped, what goes on, and answers in flight."""
 
+import contextlib
 import json
+import shutil
 import ssl
+import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +19,11 @@ from e2e.identity.commanding import WITHIN_S, client, pair, said, sallyport
 from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, hang, of_kind, recorded, running, villain
 from gateways import OTHER_HOST, GatewayProcess
 from rawclient import post
-from sallyport.audit.events import EventKind
+from sallyport.audit.events import Event, EventKind
 from sallyport.errors import OperatorError
 from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
+from servers import Postgres
 
 POLICY = f"""
 version: 1
@@ -141,7 +146,6 @@ def test_an_answer_in_flight_ends_in_the_words_of_its_dialect(tmp_path: Path, be
             sallyport("stop", "model", "stp-sil*", "--reason", "drill", *where)
             wire.read_all()
             assert b"access.stopped" in wire.data
-            assert b"[DONE]" not in wire.data
             eventually(lambda: "stp-silent" in provider.gone, WITHIN_S, "the provider is let go")
             assert "stp-other" not in provider.gone
 
@@ -200,6 +204,95 @@ def test_sign_in_to_ai_is_stopped_with_everything_and_other_hosts_go_on(
 
     eventually(lambda: ("auth.openai.com", "stopped") in refused(), WITHIN_S, "it is recorded")
     assert OTHER_HOST not in {host for host, _ in refused()}
+
+
+def test_sign_in_that_was_open_before_is_cut_with_everything_and_other_tunnels_go_on(
+    lab: Lab, tmp_path: Path
+) -> None:
+    with running(tmp_path / "one", lab, policy=POLICY, to={"auth.openai.com": lab.port}) as gateway:
+        where = ("--confdir", str(gateway.confdir))
+        tunnels = {
+            host: rawclient.tls(
+                rawclient.tunnel(gateway.port, host, timeout=WITHIN_S), host, lab.ca.certificate
+            )
+            for host in ("auth.openai.com", OTHER_HOST)
+        }
+        sallyport("stop", "model", "stp-none", "--reason", "drill", *where)
+        eventually(lambda: said(gateway, "ann", "stp-none") == "access.stopped", WITHIN_S, "it is known")
+        assert answers(tunnels["auth.openai.com"], "auth.openai.com")
+        sallyport("stop", "everything", "--reason", "drill", *where)
+        with contextlib.suppress(ConnectionError):
+            assert tunnels["auth.openai.com"].recv(1) == b""
+        assert answers(tunnels[OTHER_HOST], OTHER_HOST)
+        for sock in tunnels.values():
+            sock.close()
+
+
+def answers(sock: ssl.SSLSocket, host: str) -> bool:
+    sock.sendall(f"GET / HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+    return rawclient.read_answer(sock).status > 0
+
+
+PATIENT = (
+    POLICY.replace("mode: observe", "mode: enforce")
+    + """
+masking: {unlisted: allow}
+limits:
+  rules:
+    - {id: patient, limit: 15, per: minute, burst: 1, wait_s: 20}
+"""
+)
+
+
+def test_a_call_that_is_stopped_while_it_waits_for_a_limit_never_leaves(lab: Lab, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.db'}"  # noqa: F811
+    with running(tmp_path / "one", lab, policy=PATIENT, extra=["--store", url]) as gateway:
+        where = ("--store", url, "--confdir", str(gateway.confdir))
+        assert said(gateway, "ann", "stp-wait-first") == ""
+        wire = Wire.open(gateway)
+        wire.send(post(CHAT, chat("stp-wait-second"), OPENAI, f"{HEADER}: ann", "connection: close"))
+        time.sleep(0.5)  # it waits for its four seconds
+        sallyport("stop", "principal", "ann", "--reason", "drill", *where)
+        wire.sock.settimeout(20)
+        wire.read_all()
+        assert b"access.stopped" in wire.data
+
+        def refused() -> list[Event]:
+            return [e for e in recorded(url) if e.model == "stp-wait-second"]
+
+        eventually(refused, WITHIN_S, "the refusal is recorded")
+        (event,) = refused()
+        assert event.kind is EventKind.REFUSED
+        stages = [decision.stage for decision in event.decisions]
+        assert "limits" in stages[: stages.index("access", 2)], "it had passed access before it waited"
+    assert not [r for r in lab.requests if b"stp-wait-second" in r.decoded]
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_a_kill_switch_survives_a_restart_with_postgresql_down(
+    lab: Lab, tmp_path: Path, required: bool
+) -> None:
+    folder = Path(tempfile.mkdtemp(prefix="stop-"))  # pytest's own are closed to the server's user
+    folder.chmod(0o755)
+    server = Postgres(folder / "server")
+    try:
+        policy = POLICY + f"audit: {{required: {str(required).lower()}}}\n"
+        extra = ["--store", server.url]
+        with running(tmp_path / "one", lab, policy=policy, extra=extra) as gateway:
+            where = ("--store", server.url, "--confdir", str(gateway.confdir))
+            sallyport("stop", "everything", "--reason", "drill", *where)
+            everywhere([gateway], "access.stopped", "ann", "stp-pg")
+        server.stop()
+        with running(tmp_path / "one", lab, policy=policy, extra=extra) as gateway:
+            assert said(gateway, "ann", "stp-pg-again") == "access.stopped"
+            server.start()
+            assert said(gateway, "ann", "stp-pg-again") == "access.stopped"
+            sallyport("resume", "--all", *where)
+            eventually(lambda: said(gateway, "ann", "stp-pg-last") == "", 20, "it is let go")
+        assert not [r for r in lab.requests if b"stp-pg-again" in r.decoded]
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def shake_hands(gateway: GatewayProcess, host: str) -> None:

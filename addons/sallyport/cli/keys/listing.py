@@ -1,6 +1,7 @@
 """`sallyport keys list` and `show`: every credential that was seen, or is listed, and what is known of it."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -163,32 +164,40 @@ def _time(at: datetime | None) -> str | None:
 
 
 def _print(found: Sequence[Row], at: datetime) -> None:
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 240
+    wide = console.width >= _WIDE
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("key", "state", "owner", "first seen", "last seen", "providers", "models", "used by"):
+    table.add_column("key", no_wrap=True)
+    for name in ("state", "owner", "first seen", "last seen"):
         table.add_column(name, overflow="fold")
-    for name in ("calls", "refused", "tokens", "USD"):
+    for name in ("calls", "refused", "USD"):
         table.add_column(name, justify="right")
+    for name in ("tokens", "providers", "models", "used by") if wide else ():
+        table.add_column(name, overflow="fold")
     for row in found:
         use, key = row.use, row.record.key if row.record else None
         owner = f"{key.tenant}/{key.owner}" if key is not None and key.owner else "-"
-        called = (
-            row.fingerprint if key is None or key.id == row.fingerprint else f"{key.id} {row.fingerprint}"
-        )
-        table.add_row(
-            *(Text(printable(text)) for text in (called, row.state(at), owner)),
-            *(
-                f"{time:%Y-%m-%d %H:%M}" if time else "-"
-                for time in (use.first_seen if use else None, use.last_seen if use else None)
-            ),
-            *(
-                Text(printable(_few(names)))
-                for names in ((use.providers, use.models, use.principals) if use else ((), (), ()))
-            ),
-            *((f"{use.calls:,}", f"{use.refusals:,}") if use else ("-", "-")),
-            f"{use.input_tokens + use.output_tokens:,}" if use else "-",
-            f"{use.cost_micro_usd / 1_000_000:.2f}" if use else "-",
-        )
-    Console().print(table)
+        cells = [row.fingerprint if key is None else key.id, row.state(at), owner]
+        if use is None:
+            cells += ["-"] * 5
+        else:
+            cells += [f"{use.first_seen:%Y-%m-%d}", f"{use.last_seen:%Y-%m-%d %H:%M}"]
+            cells += [f"{use.calls:,}", f"{use.refusals:,}", f"{use.cost_micro_usd / 1_000_000:.2f}"]
+        if wide:
+            tokens = f"{use.input_tokens + use.output_tokens:,}" if use else "-"
+            cells += [tokens, *(_few(names) for names in _names(use))]
+        table.add_row(*(Text(printable(cell)) for cell in cells))
+    console.print(table)
+
+
+_WIDE = 140
+"""Terminals with fewer columns than this are told less; `keys show` and --json tell all."""
+
+
+def _names(use: KeyUse | None) -> tuple[Sequence[str], ...]:
+    return (use.providers, use.models, use.principals) if use else ((), (), ())
 
 
 def _few(names: Sequence[str]) -> str:

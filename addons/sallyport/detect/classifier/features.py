@@ -1,11 +1,13 @@
-"""A text as hashed word features by sentence: the one reading of a text for training and for judging.
+"""A text as hashed features by sentence: the one reading of a text for training and for judging.
 
 Vectorised over the whole text and linear in its length. Words are known by their letters whatever the
 order and with digits read as the letters they resemble, so that "1gnroe" is "ignore"; ideographs and
-telling marks are words of their own, a run of one mark is one. No feature crosses the end of a sentence.
+telling marks are words of their own, a run of one mark is one. Besides words there are runs of four and
+five letters, which know a word's relatives, and concepts (concepts.py), which know its synonyms.
+No feature of words or concepts crosses the end of a sentence.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import accumulate
@@ -13,7 +15,9 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
-BUCKETS = 1 << 16
+from sallyport.detect.classifier.concepts import Concepts
+
+BUCKETS = 1 << 17
 """Size of the feature space; indexes are below it."""
 
 ORDERS = 7
@@ -21,6 +25,12 @@ ORDERS = 7
 
 BLOCK = 16_384
 """Code points read at once."""
+
+RUNS = 2
+"""Features of each letter: the runs of four and of five that begin with it; a gap counts as one letter."""
+
+CONCEPT_ORDERS = 9
+"""Features of each concept: itself, with the words beside it, with the concepts after it in its sentence."""
 
 MAX_WORDS = 40
 """Longest sentence; what has no punctuation is cut into sentences of this many words."""
@@ -30,6 +40,9 @@ _GAP, _WORD, _MARK, _IDEOGRAPH = range(4)
 _KIND, _BREAK, _STOP, _AFTER_STOP, _QUOTE, _AFTER_QUOTE, _SMALL = 3, 4, 8, 16, 32, 64, 128
 _FOLLOWED = _STOP | _QUOTE
 _STEM = 5
+_LONG_RUN = 5
+_NEAR = 4
+_SEEN_AHEAD = 32
 _LEET = dict(zip("013457", "oieast", strict=True))
 _MARKS = ':!?"<>[]{}#=|`/()'
 _FIRST = np.uint64(0x9E3779B97F4A7C15)
@@ -58,19 +71,55 @@ _SHIFT = np.uint64(64 - BUCKETS.bit_length() + 1)
 _FOLD = np.uint64(31)
 
 type Indexes = NDArray[np.int64]
+type Hashes = NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a text.
+    """The words of a text, its letters and its concepts.
 
     buckets: (ORDERS, words), the features of each. starts: (words,), code points of their first letters.
     sentences: (sentences,), the index of each sentence's first word; empty for a text without words.
+    runs: (RUNS, letters), concepts: (CONCEPT_ORDERS, concepts); first_runs, first_concepts: (sentences,), where
+    each sentence begins in them. Every sentence has at least one of each.
     """
 
     buckets: Indexes
     starts: Indexes
     sentences: Indexes
+    runs: Indexes
+    first_runs: Indexes
+    concepts: Indexes
+    first_concepts: Indexes
+
+    def until(self, sentence: int) -> "Words":
+        """Return the sentences before one, which is not the first."""
+        word, run, concept = (
+            self.sentences[sentence],
+            self.first_runs[sentence],
+            self.first_concepts[sentence],
+        )
+        return Words(
+            self.buckets[:, :word],
+            self.starts[:word],
+            self.sentences[:sentence],
+            self.runs[:, :run],
+            self.first_runs[:sentence],
+            self.concepts[:, :concept],
+            self.first_concepts[:sentence],
+        )
+
+
+_NONE = np.zeros(0, np.int64)
+_NOTHING = Words(
+    np.zeros((ORDERS, 0), np.int64),
+    _NONE,
+    _NONE,
+    np.zeros((RUNS, 0), np.int64),
+    _NONE,
+    np.zeros((CONCEPT_ORDERS, 0), np.int64),
+    _NONE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,32 +131,40 @@ class _Tables:
     value: NDArray[np.uint64]
 
 
-def words(text: str) -> Words:
+def words(text: str, concepts: Concepts) -> Words:
     """Read a text. Never raises; offsets are code points of the text as given."""
-    pieces = list(blocks(text))
+    pieces = list(blocks(text, concepts))
     if len(pieces) == 1:
         return pieces[0]
     if not pieces:
-        none = np.zeros(0, np.int64)
-        return Words(np.zeros((ORDERS, 0), np.int64), none, none)
-    sizes = [0, *accumulate(p.starts.size for p in pieces[:-1])]
+        return _NOTHING
     return Words(
         np.concatenate([p.buckets for p in pieces], axis=1),
         np.concatenate([p.starts for p in pieces]),
-        np.concatenate([p.sentences + size for p, size in zip(pieces, sizes, strict=True)]),
+        _stacked([(p.sentences, p.starts.size) for p in pieces]),
+        np.concatenate([p.runs for p in pieces], axis=1),
+        _stacked([(p.first_runs, p.runs.shape[1]) for p in pieces]),
+        np.concatenate([p.concepts for p in pieces], axis=1),
+        _stacked([(p.first_concepts, p.concepts.shape[1]) for p in pieces]),
     )
 
 
-def blocks(text: str) -> Iterator[Words]:
+def _stacked(pieces: Sequence[tuple[Indexes, int]]) -> Indexes:
+    """Return indexes into pieces as indexes into all of them; pieces: (indexes, size)."""
+    sizes = [0, *accumulate(size for _, size in pieces[:-1])]
+    return np.concatenate([indexes + size for (indexes, _), size in zip(pieces, sizes, strict=True)])
+
+
+def blocks(text: str, concepts: Concepts) -> Iterator[Words]:
     """Read a text in pieces of whole sentences that fit a processor's cache; none is empty.
 
-    starts count from the beginning of the text, sentences from the first word of their piece. A sentence
+    starts count from the beginning of the text, all other indexes from that of their piece. A sentence
     longer than a block is one word that does not end, and is cut.
     """
     codes = _codes(text)
     at = 0
     while at < codes.size:
-        read = _read(codes[at : at + BLOCK], at)
+        read = _read(codes[at : at + BLOCK], at, concepts)
         cut = read.sentences.size - 1
         ends = at + BLOCK >= codes.size
         at += BLOCK
@@ -116,12 +173,46 @@ def blocks(text: str) -> Iterator[Words]:
         if ends or cut == 0:
             yield read
             continue
-        last = int(read.sentences[cut])
-        at = int(read.starts[last])
-        yield Words(read.buckets[:, :last], read.starts[:last], read.sentences[:cut])
+        if cut > 1 and read.starts[read.sentences[cut]] > at - _SEEN_AHEAD:
+            cut -= 1
+        at = int(read.starts[read.sentences[cut]])
+        yield read.until(cut)
 
 
-def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int) -> Words:
+def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int, concepts: Concepts) -> Words:
+    tables = _tables()
+    value, starts = _letters(codes)
+    if not starts.size:
+        return _NOTHING
+    word = np.add.reduceat(value, starts) * _ODD[0]
+    word ^= word >> _FOLD
+    sentences = _sentences(tables.traits.take(codes), starts)
+    stem = _stems(value, starts, word)
+    runs, first_runs = _runs(value, starts.take(sentences))
+    meant, first_concepts = _meant(word, concepts.of(word, stem, paired(word), sentences), sentences)
+    buckets = _buckets(word, stem, sentences)
+    if at:
+        starts += at
+    return Words(buckets, starts, sentences, runs, first_runs, meant, first_concepts)
+
+
+def keys(text: str) -> tuple[Hashes, Hashes, Hashes]:
+    """Return the hashes of a text's words, of their stems, and of pairs of words: what concepts are known by."""
+    value, starts = _letters(_codes(text))
+    word = np.add.reduceat(value, starts) * _ODD[0]
+    word ^= word >> _FOLD
+    return word, _stems(value, starts, word), paired(word)
+
+
+def paired(word: Hashes) -> Hashes:
+    """Return the hash of each word with the one before it; the first has none and keeps a hash of its own."""
+    pair = word * _ODD[8]
+    pair[1:] += word[:-1] * _ODD[9]
+    return pair
+
+
+def _letters(codes: NDArray[np.uint8] | NDArray[np.uint32]) -> tuple[Hashes, Indexes]:
+    """Return the hash of every letter, 0 for a gap, and where words start."""
     tables = _tables()
     same = tables.same.take(codes)
     new = same != 0
@@ -129,17 +220,75 @@ def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int) -> Words:
     if codes.dtype != np.uint8:
         inner |= same[1:] == _IDEOGRAPH
     new[1:] &= inner
-    starts = new.nonzero()[0]
-    if not starts.size:
-        return Words(np.zeros((ORDERS, 0), np.int64), starts, starts)
-    value = tables.value.take(codes)
-    word = np.add.reduceat(value, starts) * _ODD[0]
-    word ^= word >> _FOLD
-    sentences = _sentences(tables.traits.take(codes), starts)
-    buckets = _buckets(word, _stems(value, starts, word), sentences)
-    if at:
-        starts += at
-    return Words(buckets, starts, sentences)
+    return tables.value.take(codes), new.nonzero()[0]
+
+
+def _runs(value: Hashes, firsts: Indexes) -> tuple[Indexes, Indexes]:
+    """Return the runs of letters, and which is the first of each sentence; firsts: its first letter."""
+    kept = value != 0
+    kept[1:] |= value[:-1] != 0
+    places = kept.nonzero()[0]
+    letters = np.zeros(places.size + _LONG_RUN - 1, np.uint64)
+    count = places.size
+    value.take(places, out=letters[:count])
+    run = letters[:count] * _ODD[1]
+    for place in range(1, _LONG_RUN - 1):
+        run += letters[place : count + place] * _ODD[1 + place]
+    out = np.empty((RUNS, count), np.uint64)
+    np.add(run, letters[_LONG_RUN - 1 :] * _ODD[_LONG_RUN], out=out[1])
+    out[0] = run
+    return _spread(out), places.searchsorted(firsts)
+
+
+def _meant(word: Hashes, concept: NDArray[np.uint8], sentences: Indexes) -> tuple[Indexes, Indexes]:
+    """Return the features of concepts, and which is the first of each sentence: its beginning, concept 0."""
+    found = concept.nonzero()[0]
+    place = np.concatenate([sentences * 2, found * 2 + 1])
+    order = place.argsort(kind="stable")
+    place = place.take(order)
+    kind = np.zeros(order.size, np.uint64)
+    kind[order >= sentences.size] = concept.take(found)
+    firsts = (order < sentences.size).nonzero()[0]
+    number = np.zeros(order.size, np.int64)
+    number[firsts] = 1
+    number.cumsum(out=number)
+    at = place >> 1
+    before = np.zeros(word.size + 1, np.uint64)
+    before[1:] = word
+    before[sentences] = 0
+    behind = np.zeros(word.size + 1, np.uint64)
+    behind[:-2] = word[1:]
+    behind[sentences[1:] - 1] = 0
+    real = (kind != 0).astype(np.uint64)
+    kind += np.uint64(1)
+    after = []
+    for step in range(1, 5):
+        ahead = np.zeros(order.size, np.uint64)
+        if order.size > step:
+            ahead[:-step] = kind[step:] * (number[step:] == number[:-step])
+        after.append(ahead)
+    near = np.zeros(order.size, np.uint64)
+    near[:-1] = (place[1:] - place[:-1]) <= _NEAR
+    out = np.empty((CONCEPT_ORDERS, order.size), np.uint64)
+    out[0] = kind * _ODD[10]
+    out[1] = kind * _ODD[11] + behind.take(at) * real * _ODD[3]
+    out[2] = kind * _ODD[12] + before.take(at) * real * _ODD[4]
+    pair = kind * _ODD[13]
+    for row, ahead in enumerate(after, start=3):
+        np.add(pair, ahead * _ODD[6], out=out[row])
+    out[7] = kind * _ODD[1] + after[0] * _ODD[2] + near * _ODD[7]
+    out[8] = kind * _ODD[5] + after[0] * _ODD[9] + after[1] * _ODD[8]
+    return _spread(out), firsts
+
+
+def _spread(hashes: Hashes) -> Indexes:
+    """Return the buckets of hashes, which it changes."""
+    hashes ^= hashes >> _FOLD
+    hashes *= _ODD[0]
+    hashes ^= hashes >> _FOLD
+    hashes *= _ODD[2]
+    hashes >>= _SHIFT
+    return hashes.view(np.int64)
 
 
 def _codes(text: str) -> NDArray[np.uint8] | NDArray[np.uint32]:

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import MAX_WORDS, Indexes, Words, blocks
 
 SCALES = (1, 2, 4)
@@ -56,14 +57,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Trained weights. table: (features.BUCKETS, width)."""
+    """Trained weights. table: (features.BUCKETS, width). concepts: those it was trained with."""
 
     table: Floats
     heads: dict[str, Head]
+    concepts: Concepts
 
     def judge(self, text: str, head: str) -> Window | None:
         """Return the window that convinces most; None for a text without words. Never raises."""
-        parts = [self._sums(piece) for piece in blocks(text)]
+        parts = [self._sums(piece) for piece in blocks(text, self.concepts)]
         if not parts:
             return None
         if len(parts) == 1:
@@ -79,12 +81,21 @@ class Network:
 
     def _sums(self, read: Words) -> tuple[Floats, Indexes, Indexes]:
         """Return the sum of the vectors of every sentence's features, (sentences, width); first letters; words."""
-        rows = self.table.take(read.buckets, axis=0).sum(axis=0)
         firsts = read.sentences
+        sums = self._added(read.buckets, firsts)
+        sums += self._added(read.runs, read.first_runs)
+        sums += self._added(read.concepts, read.first_concepts)
         lengths = np.empty_like(firsts)
         np.subtract(firsts[1:], firsts[:-1], out=lengths[:-1])
         lengths[-1] = read.starts.size - firsts[-1]
-        return np.add.reduceat(rows, firsts, axis=0), read.starts.take(firsts), lengths
+        return sums, read.starts.take(firsts), lengths
+
+    def _added(self, buckets: Indexes, firsts: Indexes) -> Floats:
+        """Return the sums over sentences of the vectors of features, (orders, items) to (sentences, width)."""
+        rows = self.table.take(buckets[0], axis=0)
+        for order in buckets[1:]:
+            rows += self.table.take(order, axis=0)
+        return np.add.reduceat(rows, firsts, axis=0)
 
     def _logits(self, head: str, pool: Floats) -> Floats:
         """Return the log-odds of pooled windows: (windows, 2 * width) to (windows,)."""

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from sallyport.detect.classifier.classifier import Calibration, Classifier
+from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import BUCKETS
 from sallyport.detect.classifier.model import Head, Network
 from sallyport.errors import OperatorError
@@ -29,6 +30,7 @@ def read(path: Path) -> Classifier:
         raw = path.read_bytes()
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
             table = arrays["table"].astype(np.float32) * arrays["scale"]
+            known = dict(zip(arrays["concept_keys"].tolist(), arrays["concepts"].tolist(), strict=True))
             meta = json.loads(bytes(arrays["meta"]).decode())
             heads = {
                 name: Head(
@@ -51,7 +53,7 @@ def read(path: Path) -> Classifier:
         for name, c in meta["calibrations"].items()
     }
     revision = hashlib.blake2b(raw, digest_size=16).hexdigest()
-    return Classifier(Network(table, heads), calibrations, revision)
+    return Classifier(Network(table, heads, Concepts.known(known)), calibrations, revision)
 
 
 def write(path: Path, classifier: Classifier, about: dict[str, object]) -> None:
@@ -61,6 +63,8 @@ def write(path: Path, classifier: Classifier, about: dict[str, object]) -> None:
     arrays: dict[str, np.ndarray] = {
         "table": np.rint(table / scale).astype(np.int8),
         "scale": scale.astype(np.float32),
+        "concept_keys": classifier.network.concepts.keys[1:],
+        "concepts": classifier.network.concepts.numbers[1:],
     }
     for name, head in classifier.network.heads.items():
         arrays[f"{name}_inner"] = head.inner

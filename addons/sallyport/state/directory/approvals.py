@@ -6,6 +6,7 @@ take the section `approvals` of the policy and raise OperatorError for what it d
 """
 
 import secrets
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -104,13 +105,28 @@ def load_requests(connection: Connection, now: datetime, tenant: str | None = No
     query = select(requests).order_by(requests.c.asked_us.desc(), requests.c.id)
     if tenant is not None:
         query = query.where(requests.c.tenant == tenant)
-    return tuple(_request(connection, row, now) for row in connection.execute(query).all())
+    rows = connection.execute(query).all()
+    given: dict[tuple[str, ...], list[Given]] = defaultdict(list)
+    for each in load_given(connection, approvals.c.break_glass.is_(False), approvals.c.revoked.is_(False)):
+        given[tuple(getattr(each.approval, name) for name in _KEY)].append(each)
+    cast: dict[str, list[Vote]] = defaultdict(list)
+    for vote in connection.execute(select(votes).order_by(votes.c.at_us)):
+        cast[vote.request].append(_vote(vote))
+    return tuple(
+        _request(row, given.get(tuple(getattr(row, name) for name in _KEY), ()), cast.get(row.id, ()), now)
+        for row in rows
+    )
 
 
 def find_request(connection: Connection, id: str, now: datetime) -> Request | None:
     """Return the request of an id."""
     row = connection.execute(select(requests).where(requests.c.id == id)).first()
-    return None if row is None else _request(connection, row, now)
+    if row is None:
+        return None
+    need = Need(row.id, row.tenant, row.principal, row.rule, row.resource)
+    given = load_given(connection, *_about(approvals, need), approvals.c.revoked.is_(False))
+    cast = connection.execute(select(votes).where(votes.c.request == id).order_by(votes.c.at_us))
+    return _request(row, given, tuple(map(_vote, cast)), now)
 
 
 # -- the gateway ---------------------------------------------------------------------------------------
@@ -191,8 +207,10 @@ def approve(
             need.rule,
             need.resource,
             min(vote.expires_at for vote in counted),
+            approvers=tuple(vote.approver for vote in counted),
+            given_at=now,
         ),
-        approver=", ".join(vote.approver for vote in counted),
+        approver=_BETWEEN.join(vote.approver for vote in counted),
         reason=" / ".join(dict.fromkeys(vote.reason for vote in counted)),
         given_at=now,
     )
@@ -253,7 +271,15 @@ def break_glass(
     _check_reason(reason)
     _check_time(now, expires_at, policy.break_glass_longest_s, "approvals.break_glass_longest_s")
     approval = Approval(
-        _new_id("glass"), tenant, principal, rule or EVERY_RULE, "", expires_at, break_glass=True
+        _new_id("glass"),
+        tenant,
+        principal,
+        rule or EVERY_RULE,
+        "",
+        expires_at,
+        break_glass=True,
+        approvers=(by,),
+        given_at=now,
     )
     given = Given(approval, by, reason, now)
     _put(connection, given)
@@ -263,6 +289,8 @@ def break_glass(
 # -- inside --------------------------------------------------------------------------------------------
 
 _KEY = ("tenant", "principal", "rule", "resource")
+_BETWEEN = ", "
+"""Between the accounts of several approvers; an account's name has no comma."""
 
 
 def _about(table: Any, need: Need) -> tuple[ColumnElement[bool], ...]:
@@ -280,7 +308,8 @@ def _known(connection: Connection, id: str, now: datetime) -> Request:
         raise OperatorError(
             "REQUEST",
             "there is no such request",
-            "List them with: sallyport approvals list. A gateway whose store was down registers late",
+            "List them with: sallyport approvals list. A gateway whose store was down registers late; of a principal "
+            f"with {MAX_OPEN} open requests none is registered",
         )
     return request
 
@@ -353,27 +382,26 @@ def _put(connection: Connection, given: Given) -> None:
     )
 
 
-def _request(connection: Connection, row: Row[Any], now: datetime) -> Request:
-    need = Need(row.id, row.tenant, row.principal, row.rule, row.resource)
-    found = load_given(connection, *_about(approvals, need), approvals.c.revoked.is_(False))
+def _request(row: Row[Any], found: Sequence[Given], cast: Sequence[Vote], now: datetime) -> Request:
+    """Return a request. found: approvals of the same that were not revoked. cast: votes on it, oldest first."""
     given = max(found, key=lambda each: each.given_at, default=None)
     state = RequestState(row.state)
     if state is RequestState.APPROVED and (given is None or not given.holds(now)):
         state = RequestState.EXPIRED
-    cast = select(votes).where(votes.c.request == row.id).order_by(votes.c.at_us)
     return Request(
-        need,
+        Need(row.id, row.tenant, row.principal, row.rule, row.resource),
         moment(row.asked_us),
         row.exchange,
         state,
         row.decided_by,
         row.reason,
-        tuple(
-            Vote(v.approver, v.reason, moment(v.at_us), moment(v.expires_us))
-            for v in connection.execute(cast)
-        ),
+        tuple(cast),
         given,
     )
+
+
+def _vote(row: Row[Any]) -> Vote:
+    return Vote(row.approver, row.reason, moment(row.at_us), moment(row.expires_us))
 
 
 def _given(row: Row[Any]) -> Given:
@@ -385,6 +413,8 @@ def _given(row: Row[Any]) -> Given:
         resource=row.resource,
         expires_at=moment_or_none(row.expires_us),
         break_glass=bool(row.break_glass),
+        approvers=tuple(filter(None, row.approver.split(_BETWEEN))),
+        given_at=moment(row.given_us),
     )
     return Given(approval, row.approver, row.reason, moment(row.given_us), bool(row.revoked))
 

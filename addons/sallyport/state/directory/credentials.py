@@ -30,6 +30,11 @@ class StoredCredential:
     hosts: tuple[str, ...] = ()
     sealed: str = field(default="", repr=False)
 
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What a sealed credential is bound to: whoever changes the store cannot send it to another's host."""
+        return (self.name, self.provider, *self.hosts)
+
 
 def load_credentials(connection: Connection) -> tuple[StoredCredential, ...]:
     """Return all credentials, by name."""

@@ -1,14 +1,16 @@
 """From each earlier schema of the directory to the next, with the data that is there."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from alembic.migration import MigrationContext
-from alembic.operations import Operations
 from sqlalchemy import Connection, update
 
 from sallyport.state.directory.schema import SCHEMA_VERSION, state
 
-STEPS: dict[int, Callable[[Operations], None]] = {}
+if TYPE_CHECKING:
+    from alembic.operations import Operations
+
+STEPS: "dict[int, Callable[[Operations], None]]" = {}
 """By the version a step starts from. Version 1 is the first, so there is none yet."""
 
 
@@ -19,6 +21,10 @@ def can_migrate(version: int) -> bool:
 
 def migrate(connection: Connection, version: int) -> None:
     """Bring the tables to the present schema, inside the caller's transaction."""
+    # Half a second to load, and hardly ever needed: commands must not wait for it.
+    from alembic.migration import MigrationContext
+    from alembic.operations import Operations
+
     operations = Operations(MigrationContext.configure(connection))
     for step in range(version, SCHEMA_VERSION):
         STEPS[step](operations)

@@ -23,6 +23,7 @@ class People:
     tenants: tuple[Tenant, ...] = ()
     by_id: Mapping[tuple[str, str], Person] = field(default_factory=dict, repr=False)
     by_name: Mapping[str, Person] = field(default_factory=dict, repr=False)
+    by_folded_id: Mapping[tuple[str, str], Person] = field(default_factory=dict, repr=False)
     tenant_by_id: Mapping[str, Tenant] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -30,11 +31,14 @@ class People:
         people, tenants = tuple(people), tuple(tenants)
         by_id: dict[tuple[str, str], Person] = {}
         by_name: dict[str, Person] = {}
+        by_folded_id: dict[tuple[str, str], Person] = {}
         for person in politely(people):
             by_id[person.tenant, person.id] = person
+            if _has_no_case(person.id):
+                by_folded_id.setdefault((person.tenant, person.id.lower()), person)
             for name in person.names:
                 by_name[name] = person
-        return cls(people, tenants, by_id, by_name, {tenant.id: tenant for tenant in tenants})
+        return cls(people, tenants, by_id, by_name, by_folded_id, {tenant.id: tenant for tenant in tenants})
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,11 @@ class Snapshot:
         return not any(parts)
 
     def person(self, tenant: str, id: str) -> Person | None:
-        return self.who.by_id.get((tenant, id))
+        """Return somebody by id; in another case too, since whoever types a login name chooses its case."""
+        found = self.who.by_id.get((tenant, id))
+        if found is None and _has_no_case(id):
+            found = self.who.by_folded_id.get((tenant, id.lower()))
+        return found
 
     def named(self, name: str) -> Person | None:
         return self.who.by_name.get(name)
@@ -126,3 +134,8 @@ class Snapshot:
     def credential(self, name: str) -> StoredCredential | None:
         """Return where a real credential comes from; no stage asks for it."""
         return next((stored for stored in self.credentials if stored.name == name), None)
+
+
+def _has_no_case(id: str) -> bool:
+    """Say whether an id means the same in any case: subjects of tokens (ISSUER|SUBJECT) and SPIFFE ids do not."""
+    return "|" not in id and "://" not in id

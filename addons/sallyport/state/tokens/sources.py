@@ -27,6 +27,12 @@ HURRY_S = 10.0
 RETRY_S = 30.0
 FILE_LOOK_S = 1.0
 FETCH_TIMEOUT_S = 5.0
+LOOK_TIMEOUT_S = 8.0
+"""A look that takes longer has failed; it holds up the other issuers no longer than this."""
+
+ENDING_S = 0.5
+"""How long a look waits for one before it that has not ended."""
+
 MAX_WAIT_S = 3600.0
 
 
@@ -40,6 +46,8 @@ class Place:
     refresh_s: float = 300.0
     max_stale_s: float = 86_400.0
 
+
+_ASKED = {"accept": "application/json", "accept-encoding": "identity"}
 
 type Fetch = Callable[[Place], bytes]
 
@@ -59,11 +67,12 @@ def fetch(place: Place) -> bytes:
             httpx2.Client(
                 trust_env=False, follow_redirects=False, timeout=FETCH_TIMEOUT_S, verify=trust
             ) as client,
-            client.stream("GET", place.url, headers={"accept": "application/json"}) as answer,
+            client.stream("GET", place.url, headers=_ASKED) as answer,
         ):
             if answer.status_code != 200:
                 raise ValueError(f"it answers with status {answer.status_code}")
-            for piece in answer.iter_bytes():
+            # As it came: what is packed could unpack to any size before it is counted.
+            for piece in answer.iter_raw():
                 data += piece
                 if len(data) > MAX_SET_BYTES or time.monotonic() > deadline:
                     raise ValueError("it is too large or too slow")
@@ -77,7 +86,7 @@ class Held:
     """A key set as it is known now; kept fresh as long as somebody holds it.
 
     got_at: monotonic seconds of the last good look; due_at: of the next look. wanted: an early one was asked for.
-    tried: there was a look at all.
+    tried: there was a look at all. under_way: the last look at an address, which may not have ended.
     """
 
     place: Place
@@ -88,6 +97,7 @@ class Held:
     stamp: object = None
     wanted: bool = False
     tried: bool = False
+    under_way: threading.Thread | None = None
 
 
 class KeySources:
@@ -182,7 +192,7 @@ class KeySources:
                 return
             held.stamp = stamp
         try:
-            data = self._read(place)
+            data = self._read(place) if place.file is not None else self._read_in_time(held)
             keys = read_key_set(data)
         except Exception:
             # The border to the issuer: whatever it answers, the last good copy stays.
@@ -195,6 +205,33 @@ class KeySources:
         if place.file is None:
             held.due_at = held.got_at + place.refresh_s
             self._save(place, data)
+
+    def _read_in_time(self, held: Held) -> bytes:
+        """Read an address, in a thread of its own: a server that trickles could keep a reader for days.
+
+        Raises TimeoutError after LOOK_TIMEOUT_S, and soon while the look before has not ended.
+        """
+        if held.under_way is not None:
+            held.under_way.join(ENDING_S)
+            if held.under_way.is_alive():
+                raise TimeoutError("the look before has not ended")
+        ended: list[bytes | Exception] = []
+        place, read = held.place, self._read
+
+        def look() -> None:
+            try:
+                ended.append(read(place))
+            except Exception as error:
+                ended.append(error)
+
+        held.under_way = threading.Thread(target=look, name="issuer-keys-look", daemon=True)
+        held.under_way.start()
+        held.under_way.join(LOOK_TIMEOUT_S)
+        if not ended:
+            raise TimeoutError("it is too slow")
+        if isinstance(ended[0], Exception):
+            raise ended[0]
+        return ended[0]
 
     # -- copies --------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """Tenants' own files: only stricter, with file and line where they are not, and part of the revision."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,96 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "policy.yaml").write_text(COMPANY % "")
     with pytest.raises(PolicyError, match=r"acme\.yaml"):
         load_policy(tmp_path / "policy.yaml")
+
+
+# -- a tenant that wants more than the company allows -------------------------------------------------------
+
+
+def laid(folder: Path, company: str, **tenants: str) -> Policy:
+    """Lay files over a company's policy. tenants: by name, `_` for a dot."""
+    files = ", ".join(f"{name.replace('_', '.')}: {name}.yaml" for name in tenants)
+    (folder / "policy.yaml").write_text(f"version: 1\ntenants: {{files: {{{files}}}}}\n{company}")
+    for name, text in tenants.items():
+        (folder / f"{name}.yaml").write_text(f"version: 1\n{text}\n")
+    return load_policy(folder / "policy.yaml")
+
+
+def test_two_tenants_cannot_share_a_counter(tmp_path: Path) -> None:
+    """The limit `b.c` of `a` and the limit `c` of `a.b` would be one; then each could use up the other's."""
+    mine = "limits: {rules: [{id: b.c, limit: 1, per: day, by: []}]}"
+    with pytest.raises(PolicyError, match=r"a\.b\.c"):
+        laid(tmp_path, "", a=mine, a_b="limits: {rules: [{id: c, limit: 9, per: day, by: []}]}")
+
+
+def test_a_tenant_s_rule_cannot_go_by_the_name_of_a_company_s(tmp_path: Path) -> None:
+    """An approval is given for a rule by its name: one for the tenant's rule would serve the company's."""
+    company = "access: {rules: [{id: acme.big, effect: approve, models: ['big-*'], message: No.}]}"
+    theirs = "access: {rules: [{id: big, effect: approve, models: ['big-*'], message: No.}]}"
+    with pytest.raises(PolicyError, match=r"acme\.big"):
+        laid(tmp_path, company, acme=theirs)
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "max_output_tokens: {min: 5000, action: cap}",
+        "max_output_tokens: {max: 5000, action: cap}",
+        "max_output_tokens: {set: 5000}",
+        "max_output_tokens: {allow: [5000], set: 5000, action: cap}",
+        "temperature: {min: 2, action: cap}",
+        "temperature: {set: 2}",
+    ],
+)
+def test_a_tenant_puts_no_value_in_that_the_company_has_not_allowed(tmp_path: Path, theirs: str) -> None:
+    """What a tenant's file sets comes after the company's bounds and conditions, and is judged by neither."""
+    company = "access: {parameters: {max_output_tokens: {max: 100, action: cap}}}"
+    with pytest.raises(PolicyError) as raised:
+        laid(tmp_path, company, acme=f"access: {{parameters: {{{theirs}}}}}")
+    (problem,) = raised.value.problems
+    assert problem.key == f"access.parameters.{theirs.partition(':')[0]}"
+    assert problem.where.startswith("acme.yaml:2:")
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [
+        "max_output_tokens: {max: 50, action: cap}",
+        "max_output_tokens: {max: 5000}",
+        "max_output_tokens: {set: 80}",
+        "temperature: {max: 1, action: cap}",
+        "temperature: {min: 1}",
+        "stream: {allow: [false]}",
+    ],
+)
+def test_a_tenant_may_lower_and_refuse_settings(tmp_path: Path, theirs: str) -> None:
+    company = "access: {parameters: {max_output_tokens: {max: 100, action: cap}}}"
+    policy = laid(tmp_path, company, acme=f"access: {{parameters: {{{theirs}}}}}")
+    assert policy.for_tenant("acme").tenant_access is not None
+
+
+def test_names_are_looked_for_where_only_a_tenant_masks_them(tmp_path: Path) -> None:
+    company = "detection: {ner: {engine: builtin}}\nmasking: {entities: {PERSON: allow, LOCATION: allow}}"
+    assert not laid(tmp_path, company, acme="masking: {min_score: 0.4}").uses_names
+    assert laid(tmp_path, company, acme="masking: {entities: {PERSON: deny}}").uses_names
+    reads = "access: {rules: [{id: r, effect: forbid, when: 'size(findings) > 0', message: No.}]}"
+    assert laid(tmp_path, company, acme=reads).uses_names
+
+
+def test_a_file_that_never_ends_does_not_hold_up_a_reload(tmp_path: Path) -> None:
+    laid(tmp_path, "", acme="")
+    (tmp_path / "acme.yaml").unlink()
+    os.mkfifo(tmp_path / "acme.yaml")
+    with pytest.raises(PolicyError, match=r"acme\.yaml"):
+        load_policy(tmp_path / "policy.yaml")
+
+
+@pytest.mark.parametrize("spelt", ["acme", "Acme", "ACME"])
+async def test_no_spelling_of_a_tenant_escapes_its_file(tmp_path: Path, spelt: str) -> None:
+    """Issuers and the directory write tenants in any case; keys of `tenants.files` are in lower case."""
+    text = "masking: {unlisted: deny}\nlimits: {rules: [{id: few, limit: 1, per: day, by: []}]}"
+    policy = laid(tmp_path, "", acme=text)
+    assert policy.for_tenant(spelt).masking.unlisted is MaskOperator.DENY
+    assert policy.for_tenant("acmee").masking.unlisted is MaskOperator.PLACEHOLDER
+    (few,) = policy.limits.rules
+    assert few.is_for(spelt)
+    assert not few.is_for("acmee")

@@ -8,10 +8,11 @@ import pytest
 
 from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Operation, Parameter, Principal, Tool, ToolKind
+from sallyport.policy.approvals import Approvals
 from sallyport.policy.load import parse_policy
 from sallyport.policy.problems import PolicyError
 from sallyport.stages.access import AccessStage
-from sallyport.stages.directory import Approval, Key, NoDirectory, Stop, StopKind
+from sallyport.stages.directory import Approval, Key, NoDirectory, Person, Stop, StopKind
 from sallyport.stages.stage import Ports
 from sallyport.state.keyed import digest
 from samples import Desk, exchange, segment
@@ -28,6 +29,10 @@ class Held(NoDirectory):
     approved: Sequence[Approval] = ()
     pulled: Sequence[Stop] = ()
     keys: Sequence[Key] = ()
+    people: Sequence[Person] = ()
+
+    def named(self, name: str) -> Person | None:
+        return next((person for person in self.people if name in person.names), None)
 
     def approvals(self, tenant: str, principal: str) -> tuple[Approval, ...]:
         return tuple(self.approved)
@@ -40,7 +45,8 @@ class Held(NoDirectory):
 
 
 def given(**other: object) -> Approval:
-    sound = Approval("apv-1", "default", "ada", "big", "model:gpt-5", NOW + timedelta(hours=1))
+    until = NOW + timedelta(hours=1)
+    sound = Approval("apv-1", "default", "ada", "big", "model:gpt-5", until, approvers=("bob",), given_at=NOW)
     return replace(sound, **other)  # type: ignore[arg-type]
 
 
@@ -49,13 +55,17 @@ def asking(who: Principal | None = ADA, **request: object) -> Exchange:
     return replace(exchange(segment("x"), **request), principal=who)  # type: ignore[arg-type]
 
 
-async def access(text: str, of: Exchange, directory: Held | None = None) -> Decision:
+async def access(
+    text: str, of: Exchange, directory: Held | None = None, approving: Approvals | None = None
+) -> Decision:
     section = parse_policy("version: 1\naccess:\n  " + text).access
 
     def keyed(*parts: str) -> str:
         return digest(b"k" * 32, "approval", *parts)
 
-    ports: Ports = replace(Desk().ports(of), directory=directory or Held(), digest=keyed)
+    ports: Ports = replace(
+        Desk().ports(of), directory=directory or Held(), digest=keyed, approving=approving or Approvals()
+    )
     return await AccessStage().decide(of, section, ports)
 
 
@@ -111,6 +121,46 @@ async def test_an_approval_lets_the_call_pass_and_says_so() -> None:
 async def test_an_approval_of_anything_else_does_not_serve(wrong: dict[str, object]) -> None:
     decision = await access(BIG, asking(), Held([given(**wrong)]))
     assert (decision.action, decision.reason) == (Action.DENY, "access.big")
+
+
+LONG_AGO = NOW - timedelta(hours=2)
+ADAS_ACCOUNT = Person("ada", "default", names=("user:lovelace",))
+
+
+@pytest.mark.parametrize(
+    ("approving", "wrong"),
+    [
+        ({"approvers": ("carol",)}, {}),
+        ({"min_approvers": 2}, {}),
+        ({"min_approvers": 2}, {"approvers": ("bob", "BOB")}),
+        ({"min_approvers": 2, "approvers": ("bob", "carol")}, {"approvers": ("bob", "mallory")}),
+        ({"longest_s": 3600}, {"given_at": LONG_AGO}),
+        ({}, {"approvers": ()}),
+        ({}, {"approvers": ("Ada",)}),
+        ({}, {"approvers": ("lovelace",)}),
+        ({"min_approvers": 2}, {"approvers": ("bob", "lovelace")}),
+        ({"break_glass_by": ("carol",)}, {"break_glass": True, "rule": "*", "resource": ""}),
+        (
+            {"break_glass_longest_s": 3600},
+            {"break_glass": True, "rule": "*", "resource": "", "given_at": LONG_AGO},
+        ),
+    ],
+    ids=str,
+)
+async def test_an_approval_counts_by_the_policy_of_the_gateway_whatever_the_approver_went_by(
+    approving: dict[str, object], wrong: dict[str, object]
+) -> None:
+    held = Held([given(**wrong)], people=[ADAS_ACCOUNT])
+    decision = await access(BIG, asking(), held, Approvals(**approving))  # type: ignore[arg-type]
+    assert (decision.action, decision.reason) == (Action.DENY, "access.big")
+
+
+async def test_an_approval_by_enough_of_those_whom_the_policy_names_counts() -> None:
+    held = Held([given(approvers=("Bob", "carol"), given_at=LONG_AGO)], people=[ADAS_ACCOUNT])
+    two = Approvals(min_approvers=2, approvers=("bob", "carol", "dan"), longest_s=3 * 3600)
+    assert (await access(BIG, asking(), held, two)).reason == "access.approved"
+    own = Held([given(approvers=("ada",))])
+    assert (await access(BIG, asking(), own, Approvals(not_own=False))).reason == "access.approved"
 
 
 async def test_an_approval_of_a_model_serves_its_dated_snapshots_but_not_what_was_tuned_from_it() -> None:
@@ -218,6 +268,7 @@ def test_a_policy_that_mixes_up_effects_is_an_error(rule: str) -> None:
 
 # -- kill switches -------------------------------------------------------------------------------------
 
+ARN = "arn:aws:bedrock:us-east-1:123456789012:"
 KEYED = replace(exchange(segment("x")).client, credential="key_a", credentials=("key_a", "key_b"))
 
 
@@ -234,10 +285,32 @@ KEYED = replace(exchange(segment("x")).client, credential="key_a", credentials=(
         (Stop("s", StopKind.PRINCIPAL, "ada", "default"), asking(None), False),
         (Stop("s", StopKind.KEY, "key_b"), replace(asking(), client=KEYED), True),
         (Stop("s", StopKind.KEY, "payroll"), replace(asking(), client=KEYED), True),
+        (Stop("s", StopKind.KEY, "openai-prod"), replace(asking(), client=KEYED), True),
         (Stop("s", StopKind.KEY, "key_c"), replace(asking(), client=KEYED), False),
+        (Stop("s", StopKind.KEY, ""), replace(asking(), client=KEYED), False),
         (Stop("s", StopKind.MODEL, "GPT-5"), asking(model="openai/gpt-5-2026-08-07"), True),
         (Stop("s", StopKind.MODEL, "gpt-*"), asking(model="ft:GPT-5:acme::x"), True),
         (Stop("s", StopKind.MODEL, "gpt-5"), asking(model="gpt-5-mini"), False),
+        (Stop("s", StopKind.MODEL, "models/GPT-5"), asking(), True),
+        (Stop("s", StopKind.MODEL, "openai/gpt-5*"), asking(), True),
+        (Stop("s", StopKind.MODEL, "openai/*"), asking(), False),
+        (Stop("s", StopKind.MODEL, "openai/*"), asking(model="openai/gpt-5"), True),
+        (Stop("s", StopKind.MODEL, "gpt-5-2026-08-07"), asking(model="gpt-5-2026-01-01"), False),
+        (
+            Stop("s", StopKind.MODEL, "us.anthropic.claude-opus-4-20250514-v1:0"),
+            asking(model=f"{ARN}inference-profile/eu.anthropic.claude-opus-4-20250514-v1:0"),
+            True,
+        ),
+        (
+            Stop("s", StopKind.MODEL, "claude-opus-4"),
+            asking(model=f"{ARN}application-inference-profile/x1"),
+            True,
+        ),
+        (
+            Stop("s", StopKind.MODEL, "claude-opus-4"),
+            asking(model=f"{ARN}inference-profile/us.amazon.nova-pro-v1:0"),
+            False,
+        ),
         (Stop("s", StopKind.MODEL, "gpt-5"), asking(model=None), True),
         (Stop("s", StopKind.MODEL, "gpt-5"), asking(model=None, operation=Operation.OPAQUE), True),
         (Stop("s", StopKind.MODEL, "gpt-5"), asking(model=None, operation=Operation.LIST_MODELS), False),
@@ -251,7 +324,13 @@ KEYED = replace(exchange(segment("x")).client, credential="key_a", credentials=(
     ],
 )
 async def test_a_kill_switch_stops_what_it_names(stop: Stop, of: Exchange, stopped: bool) -> None:
-    held = Held(pulled=[stop], keys=[Key("key_b", "payroll", "ada")])
+    held = Held(
+        pulled=[stop],
+        keys=[
+            Key("key_a", "free", "ada"),
+            Key("key_b", "payroll", "ada", credential="openai-prod"),
+        ],
+    )
     decision = await access("unknown_endpoint: opaque", of, held)
     assert (decision.reason == "access.stopped") is stopped
     if stopped:

@@ -1,0 +1,98 @@
+# ruff: noqa: S311
+"""The texts that people wrote one by one (written/*.jsonl), and what is made of them for training."""
+
+import json
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from training.injection.texts import CONTENT, TOOLS, USER, Text
+
+from sallyport.detect.normalise import normalise
+
+FOLDER = Path(__file__).parent / "written"
+FOLDS = 3
+WEIGHT = 3.0
+_CLASSES = {"user": USER, "tool_result": CONTENT, "document": CONTENT, "tool_definition": TOOLS}
+_PLACE = re.compile(r"[.!?\n]\s*")
+_CARRIER = 3000
+
+
+def written() -> Iterator[Text]:
+    """Yield the texts; their group says in which fold they are left out.
+
+    Files are left out whole. Those of languages are translations of each other here and there, so of them
+    the same part of every file is left out.
+    """
+    for path in sorted(FOLDER.glob("*.jsonl")):
+        kind, _, number = path.stem.partition("_")
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        for place, row in enumerate(rows):
+            fold = int(number) if number.isdigit() else place * 3 * FOLDS // len(rows)
+            yield Text(
+                normalise(row["text"]).text,
+                row["label"] == "attack",
+                _CLASSES[row["surface"]],
+                f"written, {kind}",
+                f"written {fold % FOLDS}",
+                row["lang"],
+                weight=WEIGHT,
+                family=row["family"],
+            )
+
+
+def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
+    """Yield texts made of the ones at hand: attacks planted and carried over, clean texts joined and repeated.
+
+    What a person types against the rules is an attack in a document too; an order in a document is none from
+    a person. So attacks go from user to content, never back.
+    """
+    rng = random.Random(seed)
+    attacks = [t for t in texts if t.attack and t.source.startswith("written")]
+    honest = [t for t in texts if not t.attack and t.surface == USER and t.source != "generated"]
+    clean = [t for t in texts if not t.attack and t.surface == CONTENT and t.source != "generated"]
+    clean = [t for t in clean if len(t.text) > 200 or t.source.startswith("written")]
+    tools = [t for t in texts if not t.attack and t.surface == TOOLS and t.source != "generated"]
+    for text in attacks:
+        whole = (0, len(text.text))
+        if text.surface == USER and rng.random() < 0.7:
+            yield replace(text, surface=CONTENT, planted=whole, weight=1.0)
+        if text.surface == USER and rng.random() < 0.4:
+            yield _planted(rng, text, rng.choice(honest), USER, 1.0)
+        if text.surface == TOOLS:
+            for _ in range(2):
+                yield _planted(rng, text, rng.choice(tools), TOOLS, 1.5)
+            continue
+        for _ in range(2 if text.surface == CONTENT else 1):
+            yield _planted(rng, text, rng.choice(clean), CONTENT, 1.0)
+        if rng.random() < 0.3:
+            yield _planted(rng, text, rng.choice(tools), TOOLS, 1.0)
+    for text in rng.choices(clean, k=1500):
+        yield replace(text, text=f"{text.text[:2000]}\n{rng.choice(clean).text[:2000]}", weight=0.7)
+    for text in rng.choices([t for t in clean if not t.source.startswith("written")], k=1500):
+        yield replace(text, text=text.text[:_CARRIER], surface=USER, weight=0.5)
+    for text in rng.choices(honest, k=1200):
+        more = [t.text[:1500] for t in rng.choices(honest, k=rng.randint(1, 4))]
+        yield replace(text, text="\n".join([text.text[:1500], *more]), weight=0.7)
+    words = sorted({word for t in honest for word in re.findall(r"\w+", t.text)})
+    for number in range(900):
+        said = " ".join(rng.sample(words, rng.choice([1, 1, 2, 3])))
+        again = rng.choice([" ", "\n", ", ", ". "]).join([said] * rng.choice([3, 8, 20, 60]))
+        yield replace(
+            honest[0], text=again, surface=(USER, CONTENT)[number % 2], source="repeated", weight=0.5
+        )
+
+
+def _planted(rng: random.Random, text: Text, carrier: Text, surface: str, weight: float) -> Text:
+    at = rng.randrange(max(1, len(carrier.text) - _CARRIER))
+    around = carrier.text[at : at + _CARRIER]
+    place = rng.choice([0, len(around), *(m.end() for m in _PLACE.finditer(around))])
+    before = around[:place]
+    if before and not before[-1].isspace():
+        before += rng.choice(" \n")
+    whole = before + text.text + rng.choice(" \n") + around[place:]
+    return replace(
+        text, text=whole, surface=surface, planted=(len(before), len(before) + len(text.text)), weight=weight
+    )

@@ -1,0 +1,61 @@
+"""Which credentials a request carries: the same one under every spelling of a header."""
+
+import pytest
+from mitmproxy.http import Request
+
+from sallyport.exchange import KeyForm
+from sallyport.policy.catalogue import Credentials
+from sallyport.proxy.broker import presented
+from sallyport.state.gatewaykeys import new_gateway_key
+from sallyport.state.keyed import fingerprint
+
+SECRET = b"k" * 32
+WHERE = Credentials(headers=("authorization", "x-api-key"), query=("key",), schemes=("bearer", "key"))
+
+
+def asking(headers: list[tuple[str, str]], path: str = "/v1/chat/completions") -> Request:
+    fields = tuple((name.encode(), value.encode()) for name, value in headers)
+    made = Request.make("POST", f"https://api.example.com{path}", b"{}")
+    made.headers.fields = fields
+    return made
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Bearer {}", "bearer {}", "BEARER  {}", "Bearer\t{}", "Bearer \t {}\t", "{}", " {} ", "Token {}", "ApiKey {}",
+        "Key\t{}",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("issued", [True, False], ids=["gateway", "provider"])
+def test_a_credential_is_known_however_its_header_is_spelt(value: str, issued: bool) -> None:
+    key = new_gateway_key(SECRET, "openai") if issued else "sk-proj-" + "a1B2" * 30
+    shown = presented(asking([("Authorization", value.format(key))]), WHERE, SECRET)
+    assert shown.fingerprints == (fingerprint(SECRET, key),)
+    assert (shown.form is KeyForm.GATEWAY) is issued
+    assert shown.gateway_key == (key if issued else "")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [("authorization", "Bearer {}, Bearer {}")],
+        [("authorization", "Bearer {} x")],
+        [("authorization", "Bearer x {}")],
+        [("authorization", "Token token={}")],
+        [("authorization", 'Bearer "{}"')],
+        [("api-key", "{}")],
+        [("x-goog-api-key", "Bearer {}")],
+    ],
+)
+def test_what_is_nearly_a_gateway_key_passes_for_nothing_else(headers: list[tuple[str, str]]) -> None:
+    key = new_gateway_key(SECRET, "openai")
+    shown = presented(asking([(name, value.replace("{}", key)) for name, value in headers]), WHERE, SECRET)
+    assert (shown.form, shown.gateway_key) == (KeyForm.FORGED, "")
+
+
+def test_one_gateway_key_twice_is_one_and_beside_another_credential_several() -> None:
+    key = new_gateway_key(SECRET, "openai")
+    both = [("authorization", f"Bearer {key}"), ("x-api-key", key), ("x-api-key", key)]
+    assert presented(asking(both, f"/v1/x?key={key}"), WHERE, SECRET).gateway_key == key
+    assert presented(asking(both, "/v1/x?key=other"), WHERE, SECRET).form is KeyForm.SEVERAL

@@ -1,0 +1,79 @@
+"""Ending what is in flight: a kill switch waits for nothing else, and one bad exchange keeps none of the others."""
+
+import asyncio
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sallyport.proxy import stopping
+from sallyport.proxy.stopping import Stopping
+from sallyport.stages.directory import NoDirectory, Stop, StopKind
+from samples import exchange, segment
+
+
+class Pulled(NoDirectory):
+    def stops(self) -> tuple[Stop, ...]:
+        return (Stop("stop-1", StopKind.EVERYTHING),)
+
+
+class Tap:
+    """A stream that may fail to be told that it ends."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+
+    def stop(self, refusal: object) -> None:
+        if self.fails:
+            raise ValueError("a tap that is broken")
+
+
+def flying(*, fails: bool = False, client: object = None, server: object = None) -> tuple[Any, Any]:
+    flow = SimpleNamespace(client_conn=client or object(), server_conn=server or object())
+    passage = SimpleNamespace(
+        exchange=exchange(segment("x")), admitted=object(), ended=False, cut="", cut_message="", id="e",
+        tap=Tap(fails),
+    )  # fmt: skip
+    return flow, passage
+
+
+@pytest.fixture
+def aborted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    found: list[object] = []
+    monkeypatch.setattr(
+        stopping, "abort_connection", lambda client, server=None: found.append(server or client) or True
+    )
+    return found
+
+
+async def never() -> None:
+    await asyncio.Event().wait()
+
+
+async def at_once() -> None:
+    return
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not holds():
+            await asyncio.sleep(0.01)
+
+
+async def test_a_kill_switch_does_not_wait_for_lists_of_revoked_certificates(aborted: list[object]) -> None:
+    flow, passage = flying()
+    looking = Stopping(Pulled, lambda: [(flow, passage)], lambda: None, lambda _: None, never)
+    looking.start()
+    await until(lambda: passage.cut == "access.stopped" and flow.server_conn in aborted)
+    looking.close()
+
+
+async def test_one_exchange_that_cannot_be_ended_keeps_none_of_the_others(aborted: list[object]) -> None:
+    pairs = [flying(fails=True), flying()]
+    directory = Pulled()
+    looking = Stopping(lambda: directory, lambda: pairs, lambda: None, lambda _: None, at_once)
+    looking.start()
+    await until(lambda: {flow.server_conn for flow, _ in pairs} <= set(aborted))
+    assert [passage.cut for _, passage in pairs] == ["access.stopped"] * 2
+    looking.close()
