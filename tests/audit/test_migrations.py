@@ -23,6 +23,10 @@ def back_to_version_1(url: str) -> None:
     """Take from a store what version 2 added, as an earlier Sallyport had left it."""
     engine = create_engine(url)
     with engine.begin() as connection:
+        connection.execute(text("DROP TABLE audit_checkpoints"))  # of version 4
+        connection.execute(text("DROP INDEX audit_chain"))
+        for name in ("seq", "hash"):
+            connection.execute(text(f"ALTER TABLE audit_events DROP COLUMN {name}"))
         connection.execute(text("DROP INDEX audit_key_use"))  # of version 3
         for name in ADDED_BY_2:
             connection.execute(text(f"ALTER TABLE audit_events DROP COLUMN {name}"))

@@ -109,7 +109,9 @@ def gateway(
 
 def call(gateway: GatewayProcess, who: str, text: str = "", model: str = "lab-gpt") -> int:
     request = post(CHAT, chat(model, text), OPENAI, f"{HEADER}: {who}")
-    request = request.replace(b"sk-test-EXAMPLE", f"sk-test-{who}".encode())  # a key that two share is unusual
+    request = request.replace(
+        b"sk-test-EXAMPLE", f"sk-test-{who}".encode()
+    )  # a key that two share is unusual
     return ask_raw(gateway.port, gateway.confdir / "ca-cert.pem", OPENAI, request, timeout=20).status
 
 

@@ -2,9 +2,12 @@
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import BigInteger, Column, Connection, Text, update
+from sqlalchemy import BigInteger, Column, Connection, Text, text, update
 
-from sallyport.audit.schema import SCHEMA_VERSION, events, schema_versions
+from sallyport.audit.chain import START, Head, linked
+from sallyport.audit.schema import SCHEMA_VERSION, checkpoints, events, schema_versions
+
+_ROWS_AT_ONCE = 1000
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -25,7 +28,31 @@ def _key_use(operations: "Operations") -> None:
     index.create(operations.get_bind())
 
 
-_STEPS = {1: _usage_and_cost, 2: _key_use}
+def _chain(operations: "Operations") -> None:
+    """3 to 4: every writer's events are chained as they lie there, in the order of their ids.
+
+    That proves nothing about the time before, and everything from now on.
+    """
+    connection = operations.get_bind()
+    operations.add_column(events.name, Column("seq", BigInteger))
+    operations.add_column(events.name, Column("hash", Text))
+    page = text(f"SELECT * FROM {events.name} WHERE id > :after ORDER BY id LIMIT {_ROWS_AT_ONCE}")  # noqa: S608
+    change = text(f"UPDATE {events.name} SET seq = :seq, hash = :hash WHERE id = :id")  # noqa: S608
+    heads: dict[str, Head] = {}
+    after = ""
+    while rows := [dict(row) for row in connection.execute(page, {"after": after}).mappings()]:
+        for row in rows:
+            heads[row["gateway"]] = linked(row, heads.get(row["gateway"], START))
+        connection.execute(change, [{name: row[name] for name in ("seq", "hash", "id")} for row in rows])
+        after = rows[-1]["id"]
+    next(index for index in events.indexes if index.name == "audit_chain").create(connection)
+    if connection.dialect.name == "postgresql":  # SQLite would have to copy the table
+        for name in ("seq", "hash"):
+            operations.alter_column(events.name, name, nullable=False)
+    checkpoints.create(connection)
+
+
+_STEPS = {1: _usage_and_cost, 2: _key_use, 3: _chain}
 """By the version a step starts from."""
 
 

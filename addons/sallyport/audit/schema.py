@@ -16,7 +16,7 @@ from sallyport.audit.text import Stored
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.exchange import Surface, Usage
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 _END_LIST = ", ".join(f"'{kind}'" for kind in sorted(END_KINDS))
 IS_END = f"kind IN ({_END_LIST})"
@@ -82,7 +82,12 @@ events = Table(
     Column("service_tier", Text),
     Column("usage_source", Text),
     Column("cost_micro_usd", BigInteger),
+    Column(
+        "seq", BigInteger, nullable=False, doc="from 1 for each gateway, without a gap; see audit/chain.py"
+    ),
+    Column("hash", Text, nullable=False, doc="over the event before and this row, in hex"),
     Index("audit_exchange", "exchange"),
+    Index("audit_chain", "gateway", "seq", unique=True),
     Index(
         "audit_one_admission",
         "exchange",
@@ -98,6 +103,14 @@ events = Table(
         sqlite_where=text(IS_KEY_USE),
         postgresql_where=text(IS_KEY_USE),
     ),
+)
+
+checkpoints = Table(
+    "audit_checkpoints",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("body", Text, nullable=False, doc="what is signed, see audit/checkpoints.py"),
+    Column("signature", Text, nullable=False, doc="Ed25519, in hex"),
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

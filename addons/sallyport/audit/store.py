@@ -4,7 +4,8 @@ All calls block: the writer thread of AuditLog and the command line call them, n
 """
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -12,16 +13,17 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Join, RowMapping, Select, and_, exists, insert, inspect, or_, select, text
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    ProgrammingError,
-    SQLAlchemyError,
-    StatementError,
-)
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
+from sallyport.audit.adding import (
+    PLAIN_VALUE_ERRORS,
+    REFUSED_VALUE,
+    add_missing,
+    add_singly,
+    add_within,
+    head_of,
+)
+from sallyport.audit.chain import Head, linked
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.ids import first_id
 from sallyport.audit.keys import KeyUse, key_use_of, key_use_query
@@ -31,7 +33,6 @@ from sallyport.audit.schema import (
     IS_END,
     SCHEMA_VERSION,
     Row,
-    bare_row,
     events,
     from_row,
     metadata,
@@ -78,8 +79,8 @@ class Store:
         self._connected = True
         self._settled = True
         self._is_sqlite = at.writer.dialect.name == "sqlite"
-        dialect = sqlite if self._is_sqlite else postgresql
-        self._insert = dialect.insert(events).on_conflict_do_nothing()
+        self._heads: dict[str, Head] = {}
+        """Of the writers this store writes for; empty where the last commit failed or nobody knows how it ended."""
 
     @classmethod
     def open(
@@ -153,20 +154,22 @@ class Store:
         try:
             if not self._connected or self._at.was_replaced():
                 self._reopen()
+            rows = [to_row(event) for event in batch]
             try:
-                self._write_together([to_row(event) for event in batch])
-            except _REFUSED_VALUE as error:
+                self._write_together(rows)
+            except REFUSED_VALUE as error:
                 if isinstance(error, DBAPIError) and error.connection_invalidated:
                     raise
-                self._write_singly(batch)
+                self._write_apart(batch, rows)
         except (
             SQLAlchemyError,
             sqlite3.Error,
             OSError,
             OperatorError,
             NotDurable,
-            *_PLAIN_VALUE_ERRORS,
+            *PLAIN_VALUE_ERRORS,
         ) as error:
+            self._heads.clear()
             self._connected = False
             self._settled = self._settled and _is_locked(error)
             raise StoreUnavailable(_name_of(error)) from None
@@ -276,18 +279,37 @@ class Store:
 
     def _reopen(self) -> None:
         self._at.writer.dispose()
+        self._heads.clear()
         self._prepare(create=True)
         if not self._settled:
             self._at.settle()
         self._connected = self._settled = True
 
     def _write_together(self, rows: list[Row]) -> None:
-        if self._is_sqlite and 0 < len(rows) <= _ROWS_PER_STATEMENT:
+        """Insert rows that are all new, chained in memory: nothing is read, and a conflict undoes all."""
+        if not rows:
+            with self._at.writer.begin():
+                return
+        heads = self._chain(rows)
+        if self._is_sqlite and len(rows) <= _ROWS_PER_STATEMENT:
             self._write_at_once(rows)
-            return
+        else:
+            with self._at.writer.begin() as connection:
+                connection.execute(insert(events), rows)
+        self._heads.update(heads)
+
+    def _chain(self, rows: list[Row]) -> dict[str, Head]:
+        heads: dict[str, Head] = {}
+        for row in rows:
+            gateway = str(row["gateway"])
+            heads[gateway] = linked(
+                row, heads.get(gateway) or self._heads.get(gateway) or self._head(gateway)
+            )
+        return heads
+
+    def _head(self, gateway: str) -> Head:
         with self._at.writer.begin() as connection:
-            if rows:
-                connection.execute(self._insert, rows)
+            return head_of(connection, gateway)
 
     def _write_at_once(self, rows: list[Row]) -> None:
         """Insert into SQLite with one statement, which is a transaction of its own. Raises sqlite3's errors.
@@ -304,14 +326,18 @@ class Store:
         finally:
             connection.close()
 
-    def _write_singly(self, batch: Sequence[Event]) -> None:
-        with self._at.writer.begin() as connection:
-            for event in batch:
-                try:
-                    with connection.begin_nested():
-                        connection.execute(self._insert, to_row(event))
-                except _REFUSED_VALUE:
-                    connection.execute(self._insert, bare_row(event))
+    def _write_apart(self, batch: Sequence[Event], rows: list[Row]) -> None:
+        """Insert what is not there yet, and bare what the database refuses to hold."""
+        self._heads.clear()
+        try:
+            with self._at.writer.begin() as connection:
+                heads = add_missing(connection, rows)
+            self._heads.update(heads)
+        except REFUSED_VALUE as error:
+            if isinstance(error, DBAPIError) and error.connection_invalidated:
+                raise
+            with self._at.writer.begin() as connection:
+                add_singly(connection, batch, rows)
 
     def spend(
         self,
@@ -330,6 +356,23 @@ class Store:
     def booked(self, since: datetime, until: datetime) -> tuple[Booked, ...]:
         """Return what exchanges admitted in [since, until) used, as far as they have ended."""
         return booked_of(self._rows(booked_query(since, until)))
+
+    @contextmanager
+    def whole(self) -> Iterator[Connection]:
+        """Open one state of all that is stored, for who verifies or exports it. Raises OperatorError."""
+        if self._tenant is not None:
+            raise self._error(
+                "is open to you for one tenant only", "Ask the operator for a token of all tenants."
+            )
+        try:
+            with self._at.reader.connect() as connection:
+                if not self._is_sqlite:
+                    connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                yield connection
+        except SQLAlchemyError as error:
+            raise self._error(
+                f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
+            ) from None
 
     def _read(self, query: Select[Any]) -> list[Event]:
         return [from_row(row) for row in self._rows(query)]
@@ -358,20 +401,7 @@ def _statement(columns: tuple[str, ...], rows: int) -> str:
     """Return SQLite's insert of several rows, in the order of the columns."""
     one = f"({', '.join('?' * len(columns))})"
     values = ", ".join([one] * rows)
-    return f"INSERT INTO {events.name} ({', '.join(columns)}) VALUES {values} ON CONFLICT DO NOTHING"  # noqa: S608
-
-
-_PLAIN_VALUE_ERRORS = (ValueError, TypeError, OverflowError)
-_REFUSED_VALUE = (
-    *(DataError, IntegrityError, ProgrammingError),
-    *(sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError),
-    *_PLAIN_VALUE_ERRORS,
-)
-
-
-def add_within(connection: Connection, batch: Sequence[Event]) -> None:
-    """Store events in somebody else's transaction on the same database: what they tell of happens with them."""
-    connection.execute(insert(events), [to_row(event) for event in batch])
+    return f"INSERT INTO {events.name} ({', '.join(columns)}) VALUES {values}"  # noqa: S608
 
 
 def _is_of_events(query: Select[Any]) -> bool:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from sallyport.audit.checkpointing import Checkpointer, checkpoint_now
+from sallyport.audit.copies import Copies
 from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
@@ -57,6 +59,7 @@ class Assembled:
     keeper: Keeper
     late: Latecomer | None = None
     issuer_keys: KeySources | None = None
+    checkpointer: Checkpointer | None = None
 
     def close(self) -> bool:
         """Write what is waiting and close the store; False if something could not be written."""
@@ -67,6 +70,8 @@ class Assembled:
         if self.late is not None:
             self.late.close()
         done = self.log.close()
+        if self.checkpointer is not None:
+            self.checkpointer.close()
         self.store.close()
         os.close(self.lock)
         return done
@@ -186,7 +191,11 @@ def assemble(
         gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
     gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
     late = Latecomer(store, log, name) if is_late else None
-    return Assembled(gateway, log, store, lock, pools, keeper, late, issuer_keys)
+    checkpointer = Checkpointer(
+        lambda: checkpoint_now(url, confdir, Copies.of(gateway.live.policy, confdir)),
+        lambda: gateway.live.policy.audit.checkpoints.interval_s,
+    )
+    return Assembled(gateway, log, store, lock, pools, keeper, late, issuer_keys, checkpointer)
 
 
 def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tuple[Store, Keeper]:

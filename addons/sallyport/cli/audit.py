@@ -1,4 +1,4 @@
-"""`sallyport audit list` and `sallyport audit show`: what was decided, and why.
+"""`sallyport audit`: here list and show, what was decided and why; in auditproof.py what proves it.
 
 Everything a client could choose is shown with its control characters written out, and never as markup.
 """
@@ -22,7 +22,10 @@ from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
 from sallyport.audit.store import Outcome, Store
 from sallyport.audit.text import printable
-from sallyport.cli.options import folder, store_address
+from sallyport.cli import auditproof
+from sallyport.cli.options import ConfdirOption as ConfdirOption
+from sallyport.cli.options import StoreOption as StoreOption
+from sallyport.cli.options import store_address
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 from sallyport.errors import OperatorError
 
@@ -33,20 +36,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-StoreOption = Annotated[
-    str | None,
-    typer.Option("--store", help="URL or file of the audit store; default: audit.db in the confdir."),
-]
-ConfdirOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--confdir",
-        parser=folder,
-        metavar="FOLDER",
-        envvar="SALLYPORT_CONFDIR",
-        help="Folder of this gateway; default: ~/.sallyport.",
-    ),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, one event a line.")]
 
 
@@ -133,6 +122,10 @@ def show_event(
     console = _console()
     for line in _explanation(found):
         console.print(line, soft_wrap=True)
+
+
+for _name, _command in auditproof.COMMANDS.items():
+    app.command(_name)(_command)
 
 
 def moment(text: str, now: datetime) -> datetime:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sallyport.cli.assembly import gateway_key
+from sallyport.cli.gatewaykey import gateway_key
 from sallyport.demo import play
 
 

@@ -1,6 +1,9 @@
 """Options that several commands read alike."""
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -21,3 +24,19 @@ def folder(text: str) -> Path:
 def store_address(store: str | None, confdir: Path | None) -> str:
     """Return the URL or file of the store that a command means."""
     return store or str((confdir or default_confdir()) / "audit.db")
+
+
+StoreOption = Annotated[
+    str | None,
+    typer.Option("--store", help="URL or file of the audit store; default: audit.db in the confdir."),
+]
+ConfdirOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--confdir",
+        parser=folder,
+        metavar="FOLDER",
+        envvar="SALLYPORT_CONFDIR",
+        help="Folder of this gateway; default: ~/.sallyport.",
+    ),
+]

@@ -12,10 +12,10 @@ from importlib import metadata
 from pathlib import Path
 
 import sallyport
-from sallyport.sql.engines import Sqlite, database
 from sallyport.audit.store import Store, StoreUnavailable
 from sallyport.doctor.findings import Check, Situation, fail, failed, ok, skipped, warn
 from sallyport.errors import OperatorError
+from sallyport.sql.engines import Sqlite, database
 
 LOCKED_MITMPROXY = "12.2.3"
 OLDEST_PYTHON = (3, 12)

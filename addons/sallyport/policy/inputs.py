@@ -62,7 +62,10 @@ INPUTS: Mapping[str, tuple[str, str]] = {
         "classes of data found, as `access.data_classes` has them. In access rules only",
     ),
     "client.address": ("string", "address of the client's end of the connection"),
-    "client.mode": ("string", "how the connection came: `explicit`, `transparent`, `reverse`, `tun` or `wireguard`"),
+    "client.mode": (
+        "string",
+        "how the connection came: `explicit`, `transparent`, `reverse`, `tun` or `wireguard`",
+    ),
     "client.networks": ("list<string>", "names of `access.networks` it comes from. In access rules only"),
     "findings": (
         "list<map<string,dyn>>",

@@ -199,12 +199,35 @@ class Detection(Section):
     ner: Ner = Field(default_factory=lambda: Ner(), description="Names and places.")
 
 
+class Checkpoints(Section):
+    """Signed checkpoints, by which others can see that the log was not changed afterwards."""
+
+    interval_s: float = Field(
+        default=300.0,
+        ge=0,
+        le=86_400,
+        description="Seconds between two checkpoints, where there is something new; 0: only when the gateway stops.",
+    )
+    copy_file: Name | None = Field(
+        default=None,
+        description="File that each checkpoint is appended to, best on another machine's disk; relative to the "
+        "policy file.",
+    )
+    copy_command: Name | None = Field(
+        default=None,
+        description="Command that gets each checkpoint as one line on its standard input; run without a shell.",
+    )
+
+
 class Audit(Section):
     """Whether a request may leave that the log does not know."""
 
     required: bool | None = Field(
         default=None,
         description="No request leaves before its event is durable; null: true in enforce, false in observe.",
+    )
+    checkpoints: Checkpoints = Field(
+        default_factory=lambda: Checkpoints(), description="Signed checkpoints of the log."
     )
 
 

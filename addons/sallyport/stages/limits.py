@@ -74,8 +74,7 @@ class LimitsStage:
         rules = [
             rule
             for rule in section.rules
-            if rule.is_for(tenant)
-            and (rule.when is None or _holds(rule.when, given))
+            if rule.is_for(tenant) and (rule.when is None or _holds(rule.when, given))
         ]
         if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
             unfit = unfit or Decision(

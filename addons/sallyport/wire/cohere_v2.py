@@ -157,7 +157,9 @@ _SETTINGS = Settings(
     aliases={"p": "top_p", "k": "top_k"},
 )
 _PLACES = {
-    "max_output_tokens": "/max_tokens", "top_p": "/p", "top_k": "/k",
+    "max_output_tokens": "/max_tokens",
+    "top_p": "/p",
+    "top_k": "/k",
     **{name: f"/{name}" for name in ("temperature", "seed", "safety_mode")},
 }
 

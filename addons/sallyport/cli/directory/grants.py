@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, text
 
-from sallyport.audit.schema import events, schema_versions
+from sallyport.audit.schema import checkpoints, events, schema_versions
 from sallyport.audit.text import storable
 from sallyport.errors import OperatorError
 from sallyport.state.directory import schema as directory
@@ -38,7 +38,7 @@ def for_duty(duty: Duty, role: str, schema: str) -> tuple[str, ...]:
     may = "INSERT, UPDATE" if duty is Duty.GATEWAY else "INSERT, UPDATE, DELETE"
     return (
         *_fenced(who, schema),
-        f"GRANT SELECT, INSERT ON {_events(schema)} TO {who}",
+        f"GRANT SELECT, INSERT ON {_events(schema)}, {_table(checkpoints.name, schema)} TO {who}",
         f"GRANT SELECT ON {_table(schema_versions.name, schema)}, {', '.join(tables)} TO {who}",
         f"GRANT {may} ON {', '.join(written)} TO {who}",
         *_policy(_ALL, who, schema, "FOR SELECT", "USING (true)", "read"),
@@ -124,7 +124,12 @@ def _revoked(who: str, schema: str) -> tuple[str, ...]:
 
 
 def _everything(schema: str) -> list[str]:
-    names = (events.name, schema_versions.name, *(t.name for t in directory.metadata.sorted_tables))
+    names = (
+        events.name,
+        checkpoints.name,
+        schema_versions.name,
+        *(t.name for t in directory.metadata.sorted_tables),
+    )
     return [_table(name, schema) for name in names]
 
 

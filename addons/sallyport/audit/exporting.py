@@ -1,0 +1,104 @@
+"""The log as it is stored, for a verifier: from the database, or as lines of JSON.
+
+An export begins with a header and ends with a sum; between them, by checkpoint, stand the events it covers, in
+the order of its leaves, and then the checkpoint. Behind the last one stand the events that none covers yet.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, or_, select
+
+from sallyport.audit.checkpoints import Checkpoint, checkpoints_after, writers
+from sallyport.audit.schema import checkpoints, events
+from sallyport.audit.verifier import EXPORT_FORMAT, Signed
+from sallyport.errors import OperatorError
+
+type StoredRow = dict[str, Any]
+
+
+class StoreSource:
+    """A database as the verifier reads one; all of it inside one transaction of the connection's."""
+
+    start: Signed | None = None
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def writers(self) -> list[str]:
+        return writers(self._connection)
+
+    def rows(self, writer: str, after: int, until: int | None) -> Iterator[StoredRow]:
+        query = select(events).where(events.c.gateway == writer, events.c.seq > after)
+        if until is not None:
+            query = query.where(events.c.seq <= until)
+        return self._found(query.order_by(events.c.seq))
+
+    def unnumbered(self) -> Iterator[StoredRow]:
+        return self._found(select(events).where(or_(events.c.seq.is_(None), events.c.seq < 1)))
+
+    def checkpoints(self) -> Iterator[Signed]:
+        for found in checkpoints_after(self._connection, -(2**62)):
+            yield Signed(found.number, found.body, found.signature)
+
+    def count(self) -> int:
+        return self._connection.scalar(select(func.count()).select_from(events)) or 0
+
+    def _found(self, query: Any) -> Iterator[StoredRow]:
+        with self._connection.execute(query, execution_options={"yield_per": 1000}) as found:
+            for row in found.mappings():
+                yield dict(row)
+
+
+def export_lines(
+    connection: Connection, after: int, progress: Callable[[int], None] = lambda done: None
+) -> Iterator[str]:
+    """Yield the lines of an export behind a checkpoint, 0 from the beginning. Raises OperatorError."""
+    source = StoreSource(connection)
+    at: Mapping[str, int] = {}
+    start = None
+    if after:
+        query = select(checkpoints).where(checkpoints.c.number == after)
+        found = connection.execute(query).first()
+        if found is None:
+            raise OperatorError(
+                "--after", f"there is no checkpoint {after}", "Take the number an export ended with."
+            )
+        start = Checkpoint(found.number, found.body, found.signature)
+        at = {name: head.seq for name, head in start.heads.items()}
+    yield _line({"type": EXPORT_FORMAT, "version": 1, "after": None if start is None else _members(start)})
+    number, covered, count = after, 0, 0
+    for checkpoint in checkpoints_after(connection, after):
+        heads = {name: head.seq for name, head in checkpoint.heads.items()}
+        for name in sorted(heads, key=str.encode):
+            for row in source.rows(name, at.get(name, 0), heads[name]):
+                yield _event(row)
+                count += 1
+                if count % 1000 == 0:
+                    progress(count)
+        yield _line({"type": "checkpoint", **_members(checkpoint)})
+        at, number, covered = heads, checkpoint.number, covered + 1
+    for name in sorted(source.writers(), key=str.encode):
+        for row in source.rows(name, at.get(name, 0), None):
+            yield _event(row)
+            count += 1
+    for row in source.unnumbered():
+        yield _event(row)
+        count += 1
+    progress(count)
+    yield _line({"type": "end", "events": count, "checkpoints": covered, "cursor": number})
+
+
+def _members(checkpoint: Checkpoint) -> dict[str, object]:
+    return {"number": checkpoint.number, "body": checkpoint.body, "signature": checkpoint.signature}
+
+
+def _event(row: StoredRow) -> str:
+    return _line(
+        {"type": "event", "event": {name: value for name, value in row.items() if value is not None}}
+    )
+
+
+def _line(members: Mapping[str, object]) -> str:
+    return json.dumps(members, separators=(",", ":")) + "\n"
