@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.traffic import ANTHROPIC, Wire, assert_clean, of_kind, recorded, running, settled
+from e2e.traffic import ANTHROPIC, Wire, assert_clean, eventually, of_kind, recorded, running, settled
 from gateways import OPEN_POLICY, GatewayProcess
 from rawclient import ask, post
 from sallyport.audit.events import EventKind
@@ -48,6 +48,8 @@ def curl(gateway: GatewayProcess, url: str, *words: str) -> subprocess.Completed
 
 
 def seen(lab: Lab, path: str) -> SeenRequest:
+    """Return the one request of a path; the lab may answer before it has read the body and noted it."""
+    eventually(lambda: any(r.path.startswith(path) for r in lab.requests), 5, "the lab has the request")
     (request,) = [r for r in lab.requests if r.path.startswith(path)]
     return request
 
