@@ -1,11 +1,10 @@
 """The one addon: every hook of an exchange, in the order of the design's table.
 
-Denial is the starting value. Only dispatch, at the end of request(), admits a flow; what raises before that
-leaves it unadmitted, and the gate at the core refuses it.
+Denial is the starting value. Only dispatch, at the end of request(), admits a flow that is read; what raises before
+that leaves it unadmitted, and the gate at the core refuses it.
 """
 
 import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from weakref import WeakKeyDictionary, WeakSet
@@ -15,12 +14,11 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from sallyport.audit.events import EventKind
-from sallyport.decision import Action, Decision, Edit, Mode, Refusal, Verdict
-from sallyport.exchange import KeyForm, Response, Segment, Surface
-from sallyport.pipeline import STAGES, STOP_STAGES, Step, decide, merge_edits
+from sallyport.decision import Action, Decision, Mode, Refusal, Verdict
+from sallyport.exchange import Response
+from sallyport.pipeline import STAGES, STOP_STAGES, Step, decide
 from sallyport.proxy import http1, intake, layers, stream
 from sallyport.proxy.answers import (
-    AUDIT_DOWN,
     CORE_MESSAGES,
     FINAL,
     STOPPING,
@@ -28,23 +26,21 @@ from sallyport.proxy.answers import (
     finish_buffered,
     refusal,
 )
-from sallyport.proxy.broker import Exchanged, Lacking, exchange_key, put_real
-from sallyport.proxy.cleaning import Cleaner, CleanTap, clean_head
+from sallyport.proxy.cleaning import CleanTap, clean_head
 from sallyport.proxy.connections import Connections, address_of, mode_name
-from sallyport.proxy.gate import gate
+from sallyport.proxy.dispatch import dispatch, edited_body, with_usage
+from sallyport.proxy.ending import code_of, end_exchange, refuse_exchange
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage, arrive, event_of
 from sallyport.proxy.proved import proved_by, standing, withdrawn
 from sallyport.proxy.proving import Proving
+from sallyport.proxy.reading import read_body, unsound_body
 from sallyport.proxy.relay import is_relayed, relay
 from sallyport.proxy.stopping import Stopping
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
-from sallyport.stages.places import TARGET, in_body
-from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
-from sallyport.state.meter import Metered, is_credible
-from sallyport.wire.dialect import Call, WireError
+from sallyport.stages.stops import STOPPED
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 
@@ -188,14 +184,16 @@ class GatewayAddon:
         passage = self._passages[flow]
         passage.request_bytes = len(flow.request.raw_content or b"")
         if passage.refused is None:
-            passage.refused = self._unsound_body(flow)
+            passage.refused = unsound_body(flow)
         if passage.refused is not None:
-            await self._refuse(flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),)))
+            await refuse_exchange(
+                self.gateway, flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
+            )
             return
         if passage.request_bytes > INLINE_READ_BYTES:
-            body = await asyncio.to_thread(self._read, flow, passage)
+            body = await asyncio.to_thread(read_body, self.gateway, flow, passage)
         else:
-            body = self._read(flow, passage)
+            body = read_body(self.gateway, flow, passage)
         if passage.refused is not None:
             # A rule in force anywhere must not be dodged with a body that nobody can read.
             observed = passage.live.policy.only_observes
@@ -204,10 +202,10 @@ class GatewayAddon:
             if observed and (stopped := await self._stopped_unread(passage)) is not None:
                 verdict, observed = stopped, False
             if not observed:
-                await self._refuse(flow, passage, verdict)
+                await refuse_exchange(self.gateway, flow, passage, verdict)
                 return
             passage.verdict = verdict
-            await self._dispatch(flow, passage, flow.request.raw_content or b"")
+            await dispatch(self.gateway, flow, passage, flow.request.raw_content or b"")
             return
         await self._decide(flow, passage, body)
 
@@ -218,56 +216,6 @@ class GatewayAddon:
             passage.exchange, passage.live.policy, ports, stages=STOP_STAGES
         )
         return verdict if verdict.action is Action.DENY else None
-
-    def _unsound_body(self, flow: http.HTTPFlow) -> Decision | None:
-        if flow.metadata.get(stream.TOO_LARGE):
-            return intake.refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
-        if flow.metadata.get(stream.BUSY):
-            return intake.refuse(
-                "busy", "The gateway holds as many large requests as it can. Try again.", 503
-            )
-        if gate.revoked(flow):
-            return intake.refuse("hook_failed", "A part of the gateway failed on this request.", 503)
-        if flow.request.trailers:
-            return intake.refuse("trailers", "Trailers are not accepted.")
-        return None
-
-    def _read(self, flow: http.HTTPFlow, passage: Passage) -> bytes:
-        """Decode and read the body into passage.exchange; on failure passage.refused says why."""
-        assert passage.provider is not None
-        assert passage.target is not None
-        endpoint = passage.target.endpoint
-        call = Call(
-            provider=passage.provider.name,
-            operation=endpoint.operation,
-            model=endpoint.model,
-            stream=endpoint.stream,
-            content_type=flow.request.headers.get("content-type", ""),
-        )
-        try:
-            body = intake.decoded_body(flow.request, passage.live.policy.transport.max_request_bytes)
-            request = passage.dialect.read_request(body, call)
-        except WireError as error:
-            passage.refused = intake.unreadable(error)
-            return b""
-        headers = intake.scanned_headers(flow.request, passage.provider.credentials)
-        extra = intake.extra_segments(headers, endpoint, passage.live.identity_headers)
-        model = request.model
-        if passage.live.shown_model(model) != (model or "") and all(
-            s.text != model for s in request.segments
-        ):
-            # It looked like a model's name to the dialect, but a rule knows it for something else.
-            extra += (Segment(f"{TARGET}model", Surface.DOCUMENT, model or ""),)
-        request = replace(
-            request,
-            region=passage.live.region(passage.provider, passage.host, endpoint, model),
-            endpoint=f"{endpoint.method} {endpoint.template}".strip(),
-        )
-        conversation = self.gateway.conversation(request)
-        if extra:
-            request = replace(request, segments=request.segments + extra)
-        passage.exchange = replace(passage.exchange, request=request, conversation=conversation)
-        return body
 
     async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
         live = passage.live
@@ -291,120 +239,14 @@ class GatewayAddon:
         if len(verdict.decisions) == 0:
             raise RuntimeError("no stage decided")
         if verdict.action is Action.DENY:
-            await self._refuse(flow, passage, verdict)
+            await refuse_exchange(self.gateway, flow, passage, verdict)
             return
         passage.verdict = verdict
         if (verdict.edits or verdict.changes) and len(body) > INLINE_READ_BYTES:
-            edited = await asyncio.to_thread(self._edited, flow, passage, verdict, body)
+            leaving = await asyncio.to_thread(edited_body, self.gateway, flow, passage, verdict, body)
         else:
-            edited = self._edited(flow, passage, verdict, body)
-        await self._dispatch(flow, passage, self._with_usage(passage, edited))
-
-    def _edited(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes) -> bytes:
-        """Return the body that leaves: what was scanned, with the enforced edits and changes in it."""
-        edits = verdict.edits
-        if not edits and not verdict.changes:
-            # In observe no byte changes, not even a content coding.
-            observed = passage.live.policy.mode is Mode.OBSERVE
-            return (flow.request.raw_content or b"") if observed else body
-        if not all(in_body(edit.at) for edit in edits):
-            raise ValueError("an edit outside the body")
-        texts = {s.at: s.text for s in passage.exchange.request.segments}
-        vault = self.gateway.scope(passage.exchange)
-
-        def over_union(edit: Edit, union: Edit) -> str:
-            if vault.original(edit.replacement) is None:
-                return "[MASKED]"
-            return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
-
-        edited = passage.dialect.edit(body, merge_edits(edits, over_union))
-        return passage.dialect.change(edited, verdict.changes)
-
-    @staticmethod
-    def _with_usage(passage: Passage, body: bytes) -> bytes:
-        """Return the body that asks for a report of usage, where limits need one that would not come."""
-        provider = passage.provider
-        if provider is None or not provider.usage_if_asked or not passage.live.counts_usage:
-            return body
-        if not passage.exchange.request.stream:
-            return body
-        asking = passage.dialect.ask_usage(body)
-        if asking is None:
-            return body
-        passage.asked_usage = True
-        return asking
-
-    async def _dispatch(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
-        """Make the event durable, put the body in place, and only then open the gate."""
-        if not flow.client_conn.connected:
-            return  # Nobody waits any more: it stays unadmitted, and its end gives back what it had reserved.
-        request = flow.request
-        if passage.verdict is not None and _alters(passage.verdict) and _is_signed(request):
-            signed = intake.refuse("signed_body", "The body is signed and had to be changed.", 403)
-            await self._refuse(flow, passage, Verdict((signed,)))
-            return
-        if await self._stopped_late(flow, passage):
-            return
-        live = passage.live
-        provider = passage.provider
-        exchanged: Exchanged | Decision | Lacking | None = None
-        if provider is not None and passage.exchange.client.key_form is not KeyForm.PROVIDER:
-            where = provider.credentials.without(live.identity_headers)
-            exchanged = await exchange_key(
-                self.gateway, live.catalogue, passage.exchange, request, body, where, passage.gateway_key
-            )
-        if isinstance(exchanged, Decision | Lacking):
-            lacking = exchanged if isinstance(exchanged, Lacking) else Lacking(exchanged)
-            said = passage.verdict.decisions if passage.verdict is not None else ()
-            await self._refuse(flow, passage, Verdict((*said, lacking.decision)), lacking.detail)
-            return
-        admitted = event_of(self.gateway, EventKind.ADMITTED, passage)
-        if not await self.gateway.recorded(admitted, required=live.policy.audit_required):
-            passage.ended = True  # the log itself records the refusal once it can
-            passage.give_back()
-            flow.response = refusal(passage, AUDIT_DOWN)
-            return
-        passage.admitted = admitted
-        # Between here and the gate nothing waits: what is stopped later is in flight, and is cut.
-        if (stop := stopped_by(passage.exchange, self.gateway.directory())) is not None:
-            flow.response = refusal(passage, refusal_of(stop))
-            self._end(passage, EventKind.REFUSED, None, 0, STOPPED)
-            return
-        if exchanged is not None and provider is not None:
-            put_real(request, provider.credentials, exchanged)
-            passage.cleaner = Cleaner(exchanged.real.value)
-        # What was scanned is what leaves: decoded, with the edits in it.
-        decoded = body != request.raw_content
-        request.raw_content = body
-        fields = intake.outgoing_fields(
-            request.headers.fields, live.identity_headers, len(body), decoded=decoded
-        )
-        request.headers.fields = live.restricted.apply(passage.host, fields)
-        intake.readdress(request, passage.host)
-        gate.admit(flow)
-
-    async def _stopped_late(self, flow: http.HTTPFlow, passage: Passage) -> bool:
-        """Refuse what was stopped while it waited, for a limit or for its names to be found."""
-        stop = stopped_by(passage.exchange, self.gateway.directory())
-        if stop is None:
-            return False
-        said = passage.verdict.decisions if passage.verdict is not None else ()
-        await self._refuse(flow, passage, Verdict((*said, replace(refusal_of(stop), mode=Mode.ENFORCE))))
-        return True
-
-    async def _refuse(
-        self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, detail: str = ""
-    ) -> None:
-        passage.verdict = verdict
-        cause = verdict.cause
-        assert cause is not None
-        if passage.ended:
-            return
-        passage.ended = True
-        passage.give_back()
-        flow.response = refusal(passage, cause, retry=cause.retry_after_s is not None)
-        event = event_of(self.gateway, EventKind.REFUSED, passage, detail)
-        await self.gateway.recorded(event, required=False)
+            leaving = edited_body(self.gateway, flow, passage, verdict, body)
+        await dispatch(self.gateway, flow, passage, with_usage(passage, leaving))
 
     # -- answer --------------------------------------------------------------------------------------
 
@@ -491,7 +333,7 @@ class GatewayAddon:
                 error=tap.error,
             )
             kind = EventKind.COMPLETED if tap.failed is None else EventKind.BROKEN
-            self._end(passage, kind, answer, tap.bytes_out, tap.failed or "")
+            end_exchange(self.gateway, passage, kind, answer, tap.bytes_out, tap.failed or "")
             return
         scope = self.gateway.scope(passage.exchange)
         if len(response.raw_content or b"") > INLINE_READ_BYTES:
@@ -499,7 +341,7 @@ class GatewayAddon:
         else:
             answer = finish_buffered(flow, passage, scope)
         if not passage.ended:
-            self._end(passage, EventKind.COMPLETED, answer, len(response.raw_content or b""))
+            end_exchange(self.gateway, passage, EventKind.COMPLETED, answer, len(response.raw_content or b""))
 
     def error(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn, flow.id)
@@ -521,57 +363,9 @@ class GatewayAddon:
             return
         usage = tap.usage if tap else None
         answer = Response(status or 0, usage=usage) if status or usage else None
-        self._end(passage, EventKind.BROKEN, answer, tap.bytes_out if tap else 0, _code(detail))
-
-    def _end(
-        self, passage: Passage, kind: EventKind, answer: Response | None, size: int, detail: str = ""
-    ) -> None:
-        """Write the one end event of an admitted exchange."""
-        passage.ended = True
-        assert passage.admitted is not None
-        metered = self._metered(passage, kind, answer, size, detail)
-        if answer is not None:
-            self.gateway.link(passage.exchange.request.provider, answer.id, passage.exchange.conversation)
-        event = passage.admitted.followed_by(
-            kind,
-            detail=detail,
-            status=answer.status if answer else None,
-            finish_reason=(answer.finish_reason or "") if answer else "",
-            usage=metered.usage,
-            usage_source=metered.source,
-            cost_micro_usd=metered.cost_micro_usd,
-            response_bytes=size,
-            duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
+        end_exchange(
+            self.gateway, passage, EventKind.BROKEN, answer, tap.bytes_out if tap else 0, code_of(detail)
         )
-        if passage.meter is not None and passage.meter.owes:
-            passage.meter.book(self.gateway.audit.append(event, required=False))
-            policy = self.gateway.live.policy
-            self.gateway.watch.hear(event, policy.limits, policy.identity.key_rules)
-        else:
-            self.gateway.record(event)
-
-    @staticmethod
-    def _metered(
-        passage: Passage, kind: EventKind, answer: Response | None, size: int, detail: str
-    ) -> Metered:
-        """Settle what the exchange had reserved, and say what it used."""
-        meter = passage.meter
-        if meter is None:
-            return Metered(answer.usage if answer else None)
-        if kind is EventKind.REFUSED:
-            meter.release()
-            return Metered(None)
-        said = answer.usage if answer is not None else None
-        unsaid = said is None or not said.output or not is_credible(said)
-        if answer is not None and passage.tap is None and unsaid:
-            for segment in answer.segments:
-                meter.hear(segment.text)
-        # A stream that broke off was answered as far as it went; an answer never seen whole was not read.
-        failed = detail.startswith("upstream.") and detail not in FINAL and passage.tap is None
-        broken = kind is EventKind.BROKEN and passage.tap is None
-        if passage.unread or (broken and answer is not None and answer.status < 400):
-            answer = None
-        return meter.settle(answer, size, failed=failed)
 
     # -- answers of our own --------------------------------------------------------------------------
 
@@ -588,7 +382,7 @@ class GatewayAddon:
             return stream.plain_answer(flow, status, reason)
         if reason == "gateway.no_verdict" and not passage.ended:
             if passage.admitted is not None:
-                self._end(passage, EventKind.REFUSED, None, 0, "no_verdict")
+                end_exchange(self.gateway, passage, EventKind.REFUSED, None, 0, "no_verdict")
             else:
                 passage.ended = True
                 passage.give_back()
@@ -603,16 +397,3 @@ INLINE_READ_BYTES = 16 * 1024
 
 BODY_TIMEOUT_S = 300.0
 """Time a client may take to send a body."""
-
-
-def _alters(verdict: Verdict) -> bool:
-    return bool(verdict.edits or verdict.changes)
-
-
-def _is_signed(request: http.Request) -> bool:
-    return str(request.headers.get("authorization", "")).startswith("AWS4-")
-
-
-def _code(detail: str) -> str:
-    """Return a stable id for a detail; mitmproxy's own texts may quote what a peer sent."""
-    return detail if detail.replace(".", "").replace("_", "").isalnum() and len(detail) < 64 else "broken"

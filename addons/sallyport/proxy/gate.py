@@ -2,7 +2,8 @@
 
 Two facts are kept, both absent by default. A flow is admitted when its verdict is final and its event is
 durable. A destination is open for a client when an admitted flow, or a decided tunnel, goes there.
-The guards in stream.py and dial.py ask; only the addon and the stream tell.
+The guards in stream.py and dial.py ask; only dispatch, what relays
+or decides on tunnels, and the stream tell.
 """
 
 from weakref import WeakKeyDictionary, WeakSet

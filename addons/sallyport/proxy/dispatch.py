@@ -1,0 +1,128 @@
+"""The last step of a request: its body as it leaves, its durable event, its real credential, and the gate.
+
+Only dispatch admits a flow that is read; between its last look at the kill switches and the gate nothing waits.
+"""
+
+from dataclasses import replace
+
+from mitmproxy import http
+
+from sallyport.audit.events import EventKind
+from sallyport.decision import Decision, Edit, Mode, Verdict
+from sallyport.exchange import KeyForm
+from sallyport.pipeline import merge_edits
+from sallyport.proxy import intake
+from sallyport.proxy.answers import AUDIT_DOWN, refusal
+from sallyport.proxy.broker import Exchanged, Lacking, exchange_key, put_real
+from sallyport.proxy.cleaning import Cleaner
+from sallyport.proxy.ending import end_exchange, refuse_exchange
+from sallyport.proxy.gate import gate
+from sallyport.proxy.gateway import Gateway
+from sallyport.proxy.passage import Passage, event_of
+from sallyport.stages.places import in_body
+from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
+
+
+def edited_body(
+    gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes
+) -> bytes:
+    """Return the body that leaves: what was scanned, with the enforced edits and changes in it."""
+    edits = verdict.edits
+    if not edits and not verdict.changes:
+        # In observe no byte changes, not even a content coding.
+        observed = passage.live.policy.mode is Mode.OBSERVE
+        return (flow.request.raw_content or b"") if observed else body
+    if not all(in_body(edit.at) for edit in edits):
+        raise ValueError("an edit outside the body")
+    texts = {s.at: s.text for s in passage.exchange.request.segments}
+    vault = gateway.scope(passage.exchange)
+
+    def over_union(edit: Edit, union: Edit) -> str:
+        if vault.original(edit.replacement) is None:
+            return "[MASKED]"
+        return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
+
+    edited = passage.dialect.edit(body, merge_edits(edits, over_union))
+    return passage.dialect.change(edited, verdict.changes)
+
+
+def with_usage(passage: Passage, body: bytes) -> bytes:
+    """Return the body that asks for a report of usage, where limits need one that would not come."""
+    provider = passage.provider
+    if provider is None or not provider.usage_if_asked or not passage.live.counts_usage:
+        return body
+    if not passage.exchange.request.stream:
+        return body
+    asking = passage.dialect.ask_usage(body)
+    if asking is None:
+        return body
+    passage.asked_usage = True
+    return asking
+
+
+async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
+    """Make the event durable, put the body in place, and only then open the gate."""
+    if not flow.client_conn.connected:
+        return  # Nobody waits any more: it stays unadmitted, and its end gives back what it had reserved.
+    request = flow.request
+    if passage.verdict is not None and _alters(passage.verdict) and _is_signed(request):
+        signed = intake.refuse("signed_body", "The body is signed and had to be changed.", 403)
+        await refuse_exchange(gateway, flow, passage, Verdict((signed,)))
+        return
+    if await _stopped_late(gateway, flow, passage):
+        return
+    live = passage.live
+    provider = passage.provider
+    exchanged: Exchanged | Decision | Lacking | None = None
+    if provider is not None and passage.exchange.client.key_form is not KeyForm.PROVIDER:
+        where = provider.credentials.without(live.identity_headers)
+        exchanged = await exchange_key(
+            gateway, live.catalogue, passage.exchange, request, body, where, passage.gateway_key
+        )
+    if isinstance(exchanged, Decision | Lacking):
+        lacking = exchanged if isinstance(exchanged, Lacking) else Lacking(exchanged)
+        said = passage.verdict.decisions if passage.verdict is not None else ()
+        await refuse_exchange(gateway, flow, passage, Verdict((*said, lacking.decision)), lacking.detail)
+        return
+    admitted = event_of(gateway, EventKind.ADMITTED, passage)
+    if not await gateway.recorded(admitted, required=live.policy.audit_required):
+        passage.ended = True  # the log itself records the refusal once it can
+        passage.give_back()
+        flow.response = refusal(passage, AUDIT_DOWN)
+        return
+    passage.admitted = admitted
+    # Between here and the gate nothing waits: what is stopped later is in flight, and is cut.
+    if (stop := stopped_by(passage.exchange, gateway.directory())) is not None:
+        flow.response = refusal(passage, refusal_of(stop))
+        end_exchange(gateway, passage, EventKind.REFUSED, None, 0, STOPPED)
+        return
+    if exchanged is not None and provider is not None:
+        put_real(request, provider.credentials, exchanged)
+        passage.cleaner = Cleaner(exchanged.real.value)
+    # What was scanned is what leaves: decoded, with the edits in it.
+    decoded = body != request.raw_content
+    request.raw_content = body
+    fields = intake.outgoing_fields(request.headers.fields, live.identity_headers, len(body), decoded=decoded)
+    request.headers.fields = live.restricted.apply(passage.host, fields)
+    intake.readdress(request, passage.host)
+    gate.admit(flow)
+
+
+async def _stopped_late(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bool:
+    """Refuse what was stopped while it waited, for a limit or for its names to be found."""
+    stop = stopped_by(passage.exchange, gateway.directory())
+    if stop is None:
+        return False
+    said = passage.verdict.decisions if passage.verdict is not None else ()
+    await refuse_exchange(
+        gateway, flow, passage, Verdict((*said, replace(refusal_of(stop), mode=Mode.ENFORCE)))
+    )
+    return True
+
+
+def _alters(verdict: Verdict) -> bool:
+    return bool(verdict.edits or verdict.changes)
+
+
+def _is_signed(request: http.Request) -> bool:
+    return str(request.headers.get("authorization", "")).startswith("AWS4-")
