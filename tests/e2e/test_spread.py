@@ -6,8 +6,6 @@ Real kernel: client, gateways and provider stand in network namespaces, nftables
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -18,6 +16,7 @@ import pytest
 from e2e.counters import HEADER, POLICY, levels, reconciled
 from e2e.racing import share_identity
 from e2e.traffic import CHAT, OPENAI, Wire, chat, eventually, of_kind, recorded, settled
+from e2e.zygote import Forked
 from proxy.crossing import Site, network, until
 from rawclient import post, read_answer
 from sallyport.audit.events import EventKind
@@ -81,14 +80,13 @@ class Gateway:
     def start(self) -> None:
         ready = self._site.folder / f"ready{self._port}.json"
         ready.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "sallyport", "run", "--listen", f"transparent@{self._port}"]
-        command += ["--policy", str(self._site.folder / "policy.yaml"), "--confdir", str(self.confdir)]
-        command += ["--ready-file", str(ready), "--upstream-ca", str(self._site.lab_ca)]
-        command += ["--store", self._store]
+        words = ["run", "--listen", f"transparent@{self._port}"]
+        words += ["--policy", str(self._site.folder / "policy.yaml"), "--confdir", str(self.confdir)]
+        words += ["--ready-file", str(ready), "--upstream-ca", str(self._site.lab_ca)]
+        words += ["--store", self._store]
         self._log = f"gateway{self._port}.log"
-        self.process: subprocess.Popen[bytes] = self._site.run(
-            command, self._log, SALLYPORT_LEDGER=self._ledger
-        )
+        folder, netns = self._site.folder, self._site.net.lab.gateway
+        self.process = Forked(words, folder / self._log, {"SALLYPORT_LEDGER": self._ledger}, netns=netns)
         until(lambda: ready.exists() and ready.read_text().endswith("}"), self._site, self._log)
 
     def kill(self) -> None:

@@ -3,10 +3,8 @@
 import contextlib
 import json
 import re
-import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -164,10 +162,7 @@ def running(
         }
         yield GatewayProcess(cast(Any, process), ports, folder / "conf", log)
     finally:
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(15)
-        process.kill()
+        process.stop()
 
 
 # -- clients -------------------------------------------------------------------------------------------

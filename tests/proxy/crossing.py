@@ -14,6 +14,7 @@ from typing import Any
 
 import rawclient
 from choke.choke_net import FAMILIES, Net
+from e2e.zygote import Forked
 from gateways import python_env
 from proxy.stock import MITMDUMP
 from sallyport.audit.events import Event
@@ -43,7 +44,7 @@ class Site:
     record: Path
     lab_ca: Path
     ca: Path = Path()
-    gateway: "subprocess.Popen[bytes] | None" = None
+    gateway: Forked | None = None
     marks: list[str] = field(default_factory=list)
 
     def dial(self, *, port: int = 443, address: str = "upstream", family: str = "v4") -> socket.socket:
@@ -112,20 +113,20 @@ def network(folder: Path) -> Iterator[Site]:
 
 @contextmanager
 def sallyport(site: Site, policy: str, *, listen: str = f"transparent@{LISTENER}") -> Iterator[None]:
-    """Run the gateway in the middle."""
+    """Run the gateway in the middle, from a warm interpreter."""
     (site.folder / "policy.yaml").write_text(policy)
     ready = site.folder / "ready.json"
-    command = [sys.executable, "-m", "sallyport", "run", "--listen", listen]
-    command += ["--policy", str(site.folder / "policy.yaml"), "--confdir", str(site.folder / "conf")]
-    command += ["--ready-file", str(ready), "--upstream-ca", str(site.lab_ca)]
-    command += ["--connect-to", f"{ELSEWHERE}:443:{namespaces.ELSEWHERE_V4}:443"]
-    site.gateway = site.run(command, "gateway.log")
+    words = ["run", "--listen", listen]
+    words += ["--policy", str(site.folder / "policy.yaml"), "--confdir", str(site.folder / "conf")]
+    words += ["--ready-file", str(ready), "--upstream-ca", str(site.lab_ca)]
+    words += ["--connect-to", f"{ELSEWHERE}:443:{namespaces.ELSEWHERE_V4}:443"]
+    site.gateway = Forked(words, site.folder / "gateway.log", netns=site.net.lab.gateway)
     try:
         until(lambda: ready.exists() and ready.read_text().endswith("}"), site, "gateway.log")
         site.ca = site.folder / "conf" / "ca-cert.pem"
         yield
     finally:
-        site.net.lab.stop(site.gateway)
+        site.gateway.stop()
 
 
 @contextmanager
@@ -168,7 +169,7 @@ def until(true: Any, site: Site, log: str, within_s: float = 60) -> None:
         time.sleep(0.05)
 
 
-def open_files(process: "subprocess.Popen[bytes]") -> int:
+def open_files(process: "subprocess.Popen[bytes] | Forked") -> int:
     with suppress(OSError):
         return len(os.listdir(f"/proc/{process.pid}/fd"))
     return 0
