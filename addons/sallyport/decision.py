@@ -30,6 +30,8 @@ class Kind(StrEnum):
     PII = "pii"
     SECRET = "secret"
     INJECTION = "injection"
+    OUTPUT = "output"
+    """Something that an answer does and should not: a link that carries data out, a command that destroys."""
 
 
 class Severity(StrEnum):
