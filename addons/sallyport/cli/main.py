@@ -43,6 +43,11 @@ _COMMANDS = {
     "resume": ("sallyport.cli.stop", "resume", "Let go what was stopped."),
     "stops": ("sallyport.cli.stop", "stops", "List what is stopped."),
     "spend": ("sallyport.cli.spend", "spend", "Show what was used, and what it cost."),
+    "replay": (
+        "sallyport.cli.replay",
+        "replay",
+        "Recorded traffic against another policy: what would be decided otherwise.",
+    ),
     "scan": ("sallyport.cli.scan", "scan", "Scan texts or files with the rule packs."),
 }
 

@@ -1,0 +1,154 @@
+"""Recorded flows: mitmproxy's own files (`mitmdump -w`) and HAR, found once and read again by their place.
+
+Only the places are kept in memory, in the order in which the requests began. A place is a byte offset of a
+flow file, or the number of an entry of a HAR file.
+"""
+
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from mitmproxy import exceptions, http
+from mitmproxy.io import FlowReader, tnetstring
+
+from sallyport.errors import OperatorError
+
+_CHUNK = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where one flow is. at: byte offset, or number of a HAR entry."""
+
+    file: str
+    at: int
+
+
+@dataclass(slots=True)
+class Index:
+    """The flows of files in the order they began.
+
+    left_out: what is no request with an answer or a refusal, by what it is instead. cut: files that end inside a
+    flow, with the offset from which they cannot be read.
+    """
+
+    places: list[Place] = field(default_factory=list)
+    left_out: dict[str, int] = field(default_factory=dict)
+    cut: list[Place] = field(default_factory=list)
+
+
+def find_flows(paths: Sequence[Path], progress: Callable[[int], None] = lambda done: None) -> Index:
+    """Find all flows of files. Raises OperatorError for a file that is none, or cannot be read."""
+    found = Index()
+    began: list[tuple[float, int, int]] = []
+    files = [str(path) for path in paths]
+    for number, path in enumerate(paths):
+        for at, seconds in _begun(path, found):
+            began.append((seconds, number, at))
+            if len(began) % _CHUNK == 0:
+                progress(len(began))
+    began.sort()
+    found.places = [Place(files[number], at) for _, number, at in began]
+    progress(len(began))
+    return found
+
+
+def _begun(path: Path, found: Index) -> Iterator[tuple[int, float]]:
+    """Yield place and beginning of each flow of a file that can be replayed; note the rest."""
+    try:
+        with path.open("rb") as file:
+            if _is_har(file):
+                for at, flow in enumerate(_entries(str(path), path.stat().st_mtime_ns)):
+                    yield at, flow.request.timestamp_start
+                return
+            file.seek(0)
+            yield from _dumped(path, file, found)
+    except OSError as error:
+        raise OperatorError(
+            str(path), f"it cannot be read ({error.strerror})", "Name a flow or HAR file"
+        ) from None
+
+
+def _dumped(path: Path, file: BinaryIO, found: Index) -> Iterator[tuple[int, float]]:
+    while True:
+        at = file.tell()
+        try:
+            state: Any = tnetstring.load(file)
+        except (ValueError, TypeError, IndexError) as error:
+            if str(error) != "not a tnetstring: empty file":
+                if at == 0:
+                    raise _no_flows(path) from None
+                found.cut.append(Place(str(path), at))
+            return
+        if not isinstance(state, dict) or "type" not in state:
+            raise _no_flows(path)
+        if state["type"] != "http":
+            _leave_out(found, str(state["type"]))
+        elif state.get("websocket"):
+            _leave_out(found, "websocket")
+        elif not isinstance(state.get("request"), dict):
+            _leave_out(found, "no_request")
+        else:
+            yield at, float(state["request"].get("timestamp_start") or 0.0)
+
+
+def _leave_out(found: Index, what: str) -> None:
+    found.left_out[what] = found.left_out.get(what, 0) + 1
+
+
+def _no_flows(path: Path) -> OperatorError:
+    return OperatorError(
+        str(path),
+        "it holds no recorded flows",
+        "Name a file of `mitmdump -w`, or a HAR file that a browser or a proxy wrote",
+    )
+
+
+def load_flow(place: Place) -> http.HTTPFlow:
+    """Read one flow. Raises OperatorError if it is not there any more."""
+    path = Path(place.file)
+    try:
+        with path.open("rb") as file:
+            if _is_har(file):
+                entry = _entries(place.file, path.stat().st_mtime_ns)[place.at]
+                flow = http.HTTPFlow.from_state(entry.get_state())
+                flow.id = f"{path.name}#{place.at}"  # an entry has no id of its own
+            else:
+                file.seek(place.at)
+                flow = next(iter(FlowReader(file).stream()))
+    except (OSError, StopIteration, IndexError, exceptions.FlowReadException):
+        raise OperatorError(
+            f"{place.file}, flow at {place.at}", "it cannot be read any more", "Leave the files as they are"
+        ) from None
+    if not isinstance(flow, http.HTTPFlow):
+        raise TypeError("an index names HTTP flows only")
+    return _completed(flow)
+
+
+def _completed(flow: http.HTTPFlow) -> http.HTTPFlow:
+    """Return a flow with the server name of its TLS, where the recording left it out, and a host to speak of."""
+    if flow.request.scheme == "https" and not flow.client_conn.sni:
+        flow.client_conn.sni = flow.request.pretty_host
+        flow.client_conn.tls = True
+    if not flow.request.authority and "host" not in flow.request.headers:
+        flow.request.headers["host"] = flow.request.pretty_host
+    return flow
+
+
+def _is_har(file: BinaryIO) -> bool:
+    head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return head.startswith(b"{")
+
+
+@lru_cache(maxsize=2)
+def _entries(name: str, changed_ns: int) -> tuple[http.HTTPFlow, ...]:
+    """Return the entries of a HAR file. Raises OperatorError. changed_ns: tells one state of it from another."""
+    path = Path(name)
+    try:
+        flows = FlowReader(io.BytesIO(path.read_bytes().removeprefix(b"\xef\xbb\xbf").lstrip())).stream()
+        return tuple(flow for flow in flows if isinstance(flow, http.HTTPFlow))
+    except exceptions.FlowReadException:
+        raise _no_flows(path) from None

@@ -1,0 +1,242 @@
+"""`sallyport replay`: what would have been decided, found exactly, however the work is shared."""
+
+import json
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import pytest
+from distributed import LocalCluster
+from typer.testing import CliRunner
+
+from replay.recording import BEGAN, flow, write
+from sallyport.cli.main import app
+from sallyport.replay.flows import find_flows
+
+BASE = "version: 1\nidentity: {unknown: anonymous}\n"
+CARD = "4111 1111 1111 1111"
+
+
+def policy(folder: Path, name: str, text: str) -> str:
+    path = folder / name
+    path.write_text(BASE + text)
+    return str(path)
+
+
+def run(*words: str, code: int = 0) -> Any:
+    done = CliRunner().invoke(app, ["replay", *words, "--jobs", "1", "--json"], catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture(autouse=True)
+def nobody_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_CONFDIR", str(tmp_path / "confdir"))
+
+
+@pytest.fixture(scope="module")
+def month(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counter[str]]:
+    """300 flows out of order, and how many of each kind there are."""
+    chosen = random.Random(7)
+    kinds = ["plain"] * 8 + ["mail", "card", "tunnelled"]
+    said = {
+        "plain": "Summarise the minutes.",
+        "mail": "Write to ann.smith@example.com.",
+        "card": f"Pay with {CARD}",
+    }
+    flows, counts = [], Counter[str]()
+    for number in range(300):
+        kind = chosen.choice(kinds)
+        counts[kind] += 1
+        host = "www.example.org" if kind == "tunnelled" else "api.openai.com"
+        flows.append(flow(said.get(kind, "x"), at=number, host=host, address=f"10.0.0.{number % 3}"))
+    chosen.shuffle(flows)
+    return write(tmp_path_factory.mktemp("month") / "may.flow", flows), counts
+
+
+def test_a_planted_rule_is_found_exactly(month: tuple[Path, Counter[str]], tmp_path: Path) -> None:
+    file, counts = month
+    base = policy(tmp_path, "base.yaml", "masking: {entities: {CREDIT_CARD: allow, EMAIL_ADDRESS: allow}}\n")
+    next_ = policy(tmp_path, "next.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    found = run(str(file), "--policy", next_, "--against", base)
+    assert found["flows"] == 300
+    assert found["sorts"] == {"exchange": 300 - counts["tunnelled"], "tunnelled": counts["tunnelled"]}
+    assert found["changes"]["newly_refused"] == counts["card"] == found["candidate"]["refused"]
+    assert (
+        found["changes"]["masks_changed"] == counts["mail"] == found["candidate"]["masked"]["EMAIL_ADDRESS"]
+    )
+    assert found["changes"]["same"] == counts["plain"] + counts["tunnelled"]
+    assert found["by"]["rule"] == {
+        "masking.denied": {"newly_refused": counts["card"]},
+        "masking.EMAIL_ADDRESS": {"masks_changed": counts["mail"]},
+    }
+    back = run(str(file), "--policy", base, "--against", next_)
+    assert back["changes"]["newly_allowed"] == counts["card"]
+
+
+def test_processes_change_nothing(month: tuple[Path, Counter[str]], tmp_path: Path) -> None:
+    next_ = policy(tmp_path, "n.yaml", LIMITED)
+    words = ["replay", str(month[0]), "--policy", next_, "--against", "balanced", "--json"]
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        shared = (["--jobs", "1"], ["--jobs", "2"], ["--dask", cluster.scheduler_address])
+        said = [CliRunner().invoke(app, [*words, *how], catch_exceptions=False).stdout for how in shared]
+    assert said[0] == said[1] == said[2]
+    assert '"limits.daily"' in said[0]
+
+
+LIMITED = """
+masking: {entities: {CREDIT_CARD: deny}}
+limits:
+  rules:
+    - {id: daily, by: [network], measure: requests, per: day, limit: 20}
+"""
+
+
+def test_limits_count_in_the_order_of_time_and_what_was_refused_otherwise_gives_back(tmp_path: Path) -> None:
+    flows = [flow(f"pay {CARD}" if n in (0, 5) else "hello", at=n * 60, takes_s=30) for n in range(30)]
+    file = write(tmp_path / "f.flow", reversed(flows))
+    found = run(str(file), "--policy", policy(tmp_path, "l.yaml", LIMITED), "--samples", "30")
+    assert found["by"]["rule"]["limits.daily"] == {"newly_refused": 8}
+    assert found["by"]["rule"]["masking.denied"] == {"newly_refused": 2}
+    late = [s["began"] - BEGAN for s in found["samples"] if s["candidate"]["reason"] == "limits.daily"]
+    assert late == [n * 60.0 for n in range(22, 30)]
+
+
+def test_two_at_once_are_two_only_while_both_are_under_way(tmp_path: Path) -> None:
+    limit = "limits: {rules: [{id: one, measure: concurrent, limit: 1}]}\n"
+    file = write(tmp_path / "f.flow", [flow("a", at=0, takes_s=10), flow("b", at=5), flow("c", at=11)])
+    found = run(str(file), "--policy", policy(tmp_path, "l.yaml", limit))
+    assert [(s["began"] - BEGAN, s["candidate"]["reason"]) for s in found["samples"]] == [(5.0, "limits.one")]
+
+
+def test_a_budget_is_used_up_by_what_recorded_answers_cost(tmp_path: Path) -> None:
+    prices = "prices: {contract: [{model: gpt-5-mini, input_usd: 1000, output_usd: 2000}]}\n"
+    budget = (
+        prices
+        + "limits: {rules: [{id: money, measure: cost_usd, per: day, limit: 5}], assumed_output_tokens: 1}\n"
+    )
+    file = write(tmp_path / "f.flow", [flow("hello", at=n * 60) for n in range(6)])
+    found = run(str(file), "--policy", policy(tmp_path, "l.yaml", budget))
+    assert found["base"]["cost_micro_usd"] == 6 * 2_000_000
+    assert found["by"]["rule"] == {"limits.money": {"newly_refused": 3}}
+    assert found["candidate"]["cost_micro_usd"] == 3 * 2_000_000
+
+
+def test_a_stream_is_read_by_its_own_reader(tmp_path: Path) -> None:
+    chunk = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"gpt-5-mini","choices":%s%s}'
+    events = [
+        chunk % ('[{"index":0,"delta":{"content":"hi"},"finish_reason":null}]', ""),
+        chunk % ("[]", ',"usage":{"prompt_tokens":1000,"completion_tokens":500,"total_tokens":1500}'),
+        "[DONE]",
+    ]
+    raw = "".join(f"data: {event}\n\n" for event in events).encode()
+    body = b'{"model":"gpt-5-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    prices = "prices: {contract: [{model: gpt-5-mini, input_usd: 1000, output_usd: 2000}]}\n"
+    file = write(tmp_path / "f.flow", [flow("", body=body, answer=raw, kind="text/event-stream")])
+    found = run(str(file), "--policy", policy(tmp_path, "l.yaml", prices))
+    assert found["candidate"]["cost_micro_usd"] == 2_000_000
+
+
+def test_what_the_gateway_could_not_read_it_would_have_refused(tmp_path: Path) -> None:
+    twice = b'{"model":"gpt-5-mini","model":"x","messages":[]}'
+    file = write(tmp_path / "f.flow", [flow("", body=b"{"), flow("", body=twice, at=1), flow("fine", at=2)])
+    found = run(str(file), "--policy", policy(tmp_path, "l.yaml", ""))
+    assert found["changes"]["newly_refused"] == 2
+    assert all(rule.startswith("wire.") for rule in found["by"]["rule"])
+
+
+def test_the_identity_is_that_of_the_time(tmp_path: Path) -> None:
+    text = "identity:\n  unknown: deny\n  networks: [{cidr: 10.1.0.0/16, principal: lab}]\n"
+    path = tmp_path / "i.yaml"
+    path.write_text("version: 1\n" + text)
+    file = write(tmp_path / "f.flow", [flow("a", address="10.1.2.3"), flow("b", address="10.2.2.3", at=1)])
+    found = run(str(file), "--policy", str(path))
+    assert found["by"]["rule"] == {"identity.unknown": {"newly_refused": 1}}
+
+
+def test_a_cluster_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.flow", [flow("a")])
+    done = CliRunner().invoke(
+        app, ["replay", str(file), "--policy", "balanced", "--dask", "tcp://127.0.0.1:9"]
+    )
+    assert "--dask" in str(done.exception)
+
+
+def test_a_har_file_is_read_too(tmp_path: Path) -> None:
+    request = {
+        "method": "POST",
+        "url": "https://api.openai.com/v1/chat/completions",
+        "httpVersion": "HTTP/2",
+        "headers": [{"name": "content-type", "value": "application/json"}],
+        "postData": {"text": flow(f"pay {CARD}").request.get_text()},
+    }
+    content = {"size": 2, "mimeType": "application/json", "text": "{}"}
+    response = {"status": 200, "httpVersion": "HTTP/2", "headers": [], "content": content}
+    entry = {"startedDateTime": "2026-05-01T12:00:00Z", "time": 100, "request": request, "response": response}
+    file = tmp_path / "f.har"
+    file.write_text("\ufeff" + json.dumps({"log": {"entries": [entry, entry]}}))
+    found = run(
+        str(file), "--policy", policy(tmp_path, "l.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    )
+    assert found["changes"]["newly_refused"] == 2
+    assert [sample["id"] for sample in found["samples"]] == ["f.har#0", "f.har#1"]
+
+
+def test_a_file_that_ends_inside_a_flow_is_read_up_to_there(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.flow", [flow("a"), flow("b", at=1)])
+    whole = file.read_bytes()
+    for lost in (1, 40, 900):
+        file.write_bytes(whole[:-lost])
+        index = find_flows([file])
+        assert (len(index.places), len(index.cut)) == (1, 1)
+        assert 0 < index.cut[0].at < len(whole) - lost
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage\n", b"\x00" * 64, b"{}", b'{"log": 3}', b"5:hello,"])
+def test_a_file_without_flows_is_named(content: bytes, tmp_path: Path) -> None:
+    file = tmp_path / "f.flow"
+    file.write_bytes(content)
+    done = CliRunner().invoke(app, ["replay", str(file), "--policy", "balanced"])
+    if not content:
+        assert done.exit_code == 0  # a capture in which nothing happened
+        return
+    assert done.exit_code != 0
+    assert str(file) in str(done.exception)
+
+
+def test_reports_hold_no_text_and_thresholds_fail(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "f.flow", [flow(f"Zanzibar {CARD}", model="m\x1b[31m<b>"), flow("Zanzibar", at=1)]
+    )
+    page, xml = tmp_path / "p.html", tmp_path / "r.xml"
+    strict = policy(tmp_path, "l.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    words = ["replay", str(file), "--policy", strict, "--jobs", "1", "--html", str(page), "--junit", str(xml)]
+    words += ["--fail-on", "newly-refused=0", "--fail-on", "masks_changed=1%"]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 1, done.output
+    for text in (done.output, page.read_text(), xml.read_text()):
+        assert "Zanzibar" not in text
+        assert "4111" not in text
+        assert "\x1b[31m<b>" not in text
+    assert "<b>" not in page.read_text()
+    suite = Xml.parse(xml).getroot()[0]
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+
+
+def test_a_threshold_that_is_none_is_said_so(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.flow", [flow("a")])
+    for wrong in ("newly_refused", "nothing=1", "newly_refused=-1", "newly_refused=x%"):
+        done = CliRunner().invoke(app, ["replay", str(file), "--policy", "balanced", "--fail-on", wrong])
+        assert "--fail-on" in str(done.exception)
+
+
+def test_twice_the_same_bytes(month: tuple[Path, Counter[str]], tmp_path: Path) -> None:
+    words = ["replay", str(month[0]), "--policy", "strict", "--against", "balanced", "--jobs", "1"]
+    made = []
+    for name in ("a", "b"):
+        page = tmp_path / name
+        done = CliRunner().invoke(app, [*words, "--html", str(page)])
+        made.append((done.stdout, page.read_bytes()))
+    assert made[0] == made[1]
