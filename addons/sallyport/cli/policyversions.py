@@ -1,0 +1,248 @@
+"""`sallyport policy diff|history|rollback|drift`: which policy is in force, was, and how it differs."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.text import printable
+from sallyport.cli.detection import read_policy
+from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.reading import TokenOption, open_to_read
+from sallyport.decision import Mode
+from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
+from sallyport.policy.changes import ABSENT, Setting, settings_that_differ
+from sallyport.policy.load import PRESETS
+from sallyport.policy.sections import Policy
+from sallyport.state.policyversions import PolicyVersions, Version, version_of
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def versions(confdir: Path) -> PolicyVersions:
+    """Return the versions of a gateway."""
+    return PolicyVersions(confdir / "policies")
+
+
+def keep_version(name: str, mode: Mode | None, policy: Policy, confdir: Path) -> None:
+    """Store the policy that takes force. A folder that cannot be written must not keep a gateway from starting."""
+    said = "" if mode is None else mode.value
+    try:
+        if name in PRESETS and not Path(name).exists():
+            version = Version(policy.revision, name, said, {})
+        else:
+            others = (*policy.tenants.files.values(), *policy.detection.recognisers)
+            version = version_of(policy.revision, Path(name), others, said)
+        versions(confdir).keep(version)
+    except (OSError, UnicodeDecodeError):
+        return
+
+
+def diff(
+    before: Annotated[
+        str, typer.Argument(metavar="A", help="Policy file, preset, or revision of the history.")
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    as_json: JsonOption = False,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Show which effective settings differ, defaults and tenants included. Exit code 0: none; 1: some."""
+    home = confdir or default_confdir()
+    with _policy(before, home) as ours, _policy(after, home) as theirs:
+        found = settings_that_differ(ours, theirs)
+    if as_json:
+        members = [{"at": s.at, "before": _member(s.before), "after": _member(s.after)} for s in found]
+        typer.echo(
+            json.dumps({"before": ours.revision, "after": theirs.revision, "settings": members}, indent=1)
+        )
+    else:
+        for line in _lines(found):
+            typer.echo(line)
+        typer.echo(f"{ours.revision} to {theirs.revision}: {len(found)} settings differ.")
+    raise typer.Exit(1 if found else 0)
+
+
+def _lines(found: Sequence[Setting]) -> Iterator[str]:
+    for setting in found:
+        if setting.before is ABSENT:
+            yield f"+ {setting.at}: {_shown(setting.after)}"
+        elif setting.after is ABSENT:
+            yield f"- {setting.at}: {_shown(setting.before)}"
+        else:
+            yield f"~ {setting.at}: {_shown(setting.before)} -> {_shown(setting.after)}"
+
+
+def _shown(value: Any) -> str:
+    return printable(json.dumps(value, ensure_ascii=False))
+
+
+def _member(value: Any) -> Any:
+    return None if value is ABSENT else value
+
+
+def history(
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="At most so many.")] = 50,
+    as_json: JsonOption = False,
+    tenant_token: TokenOption = None,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """List when which policy took force on which gateway, newest first."""
+    held = versions(confdir or default_confdir())
+    found = _events(store, confdir, tenant_token, limit)
+    if as_json:
+        for event in found:
+            members = {"at": event.at.isoformat(), "gateway": event.gateway, "event": event.kind.value}
+            members |= {"revision": event.policy_revision, "detail": event.detail}
+            typer.echo(json.dumps({**members, "held": event.policy_revision in held}))
+        return
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = 160
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("time (UTC)", "gateway", "event", "revision", "text"):
+        table.add_column(heading)
+    for event in found:
+        text = "kept" if event.policy_revision in held else ""
+        cells = (
+            f"{event.at:%Y-%m-%d %H:%M:%S}",
+            event.gateway,
+            event.kind.value,
+            event.policy_revision,
+            text,
+        )
+        table.add_row(*map(printable, cells))
+    console.print(table)
+
+
+_KINDS = (EventKind.STARTED, EventKind.POLICY_CHANGED, EventKind.POLICY_REJECTED)
+
+
+def _events(store: str | None, confdir: Path | None, token: Path | None, limit: int) -> list[Event]:
+    opened = open_to_read(store, confdir, None, token)
+    try:
+        found = [event for kind in _KINDS for event in opened.events(limit, kind=kind)]
+    finally:
+        opened.close()
+    return sorted(found, key=lambda event: event.id, reverse=True)[:limit]
+
+
+def rollback(
+    revision: Annotated[str, typer.Argument(metavar="REVISION", help="Of the history.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", readable=False, help="Policy file to write.")],
+    confdir: ConfdirOption = None,
+) -> None:
+    """Write the files of an earlier policy in place of the present ones. A reload then puts it in force.
+
+    What stands there now must be in the history, or it would be lost; it is kept first if it can be used.
+    """
+    home = confdir or default_confdir()
+    held = versions(home)
+    version = held.find(revision)
+    if not version.files:
+        raise OperatorError(
+            revision, f"it was the preset {version.name}", f"Start with --policy {version.name}"
+        )
+    mode = Mode(version.mode) if version.mode else None
+    if file.exists():
+        present = read_policy(str(file), mode)
+        keep_version(str(file), mode, present, home)
+        if present.revision not in held:
+            raise OperatorError(
+                str(home), "the present policy cannot be kept there", "Copy it elsewhere, and see why"
+            )
+    for name, text in version.files.items():
+        path = file if name == version.name else file.parent / _inside(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.new")
+        draft.write_text(text, encoding="utf-8")
+        if path.exists():
+            draft.chmod(path.stat().st_mode & 0o777)
+        draft.replace(path)
+    now = read_policy(str(file), mode)
+    typer.echo(f"{file}: revision {now.revision}. Put it in force with a reload (SIGHUP).")
+    if now.revision != revision:
+        typer.echo(
+            f"It was {revision} then: defaults have changed since. See: sallyport policy diff {revision} {file}"
+        )
+        raise typer.Exit(1)
+
+
+def _inside(name: str) -> str:
+    """Return a file's name as it is written back. Raises OperatorError where it would lie elsewhere."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise OperatorError(name, "this file of the policy lay outside its folder", "Write it back by hand")
+    return name
+
+
+def drift(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The policy that should be in force.")],
+    mode: Annotated[Mode | None, typer.Option(help="As given to `sallyport run`.")] = None,
+    tenant_token: TokenOption = None,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Say which gateways run another policy than the file's. Exit code 0: none; 1: some; for a cron job."""
+    home = confdir or default_confdir()
+    wanted = read_policy(file, mode)
+    opened = open_to_read(store, confdir, None, tenant_token)
+    try:
+        kinds = (EventKind.STARTED, EventKind.POLICY_CHANGED, EventKind.STOPPED)
+        found = [event for kind in kinds for event in opened.events(10_000, kind=kind)]
+    finally:
+        opened.close()
+    latest: dict[str, Event] = {}
+    for event in sorted(found, key=lambda event: event.id):
+        latest[event.gateway] = event
+    running = {name: e.policy_revision for name, e in latest.items() if e.kind is not EventKind.STOPPED}
+    drifted = {name: revision for name, revision in running.items() if revision != wanted.revision}
+    typer.echo(
+        f"{file}: revision {wanted.revision}; {len(running)} gateways run, {len(drifted)} with another policy."
+    )
+    for name, revision in sorted(drifted.items()):
+        typer.echo(f"{printable(name)}: {revision}")
+        if revision in versions(home):
+            with _policy(revision, home) as theirs:
+                for line in _lines(settings_that_differ(wanted, theirs)):
+                    typer.echo(f"  {line}")
+    raise typer.Exit(1 if drifted else 0)
+
+
+@contextmanager
+def _policy(name: str, confdir: Path) -> Iterator[Policy]:
+    """Read a policy that is a file, a preset, or a revision that was in force. Raises OperatorError."""
+    held = versions(confdir)
+    if Path(name).exists() or name not in held:
+        yield read_policy(name)
+        return
+    version = held.find(name)
+    mode = Mode(version.mode) if version.mode else None
+    if not version.files:
+        yield read_policy(version.name, mode)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for each, text in version.files.items():
+            path = Path(folder, _inside(each))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        _link_beside(Path(version.folder), Path(folder))
+        yield read_policy(str(Path(folder, version.name)), mode)
+
+
+def _link_beside(there: Path, here: Path) -> None:
+    """Make what lies beside a policy's files, such as certificates, be found from a copy of them."""
+    for path in there.iterdir() if there.is_dir() else ():
+        if (here / path.name).is_dir():
+            _link_beside(path, here / path.name)
+        elif not (here / path.name).exists():
+            (here / path.name).symlink_to(path)

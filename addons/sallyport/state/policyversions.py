@@ -1,0 +1,87 @@
+"""The policies a gateway has had in force: the texts of their files, by revision, in a folder of the gateway's."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sallyport.errors import OperatorError
+
+_REVISION = re.compile(r"[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One policy as it was. name: of its main file, or of a preset, which has no files of its own.
+
+    files: text by path relative to the main file, that one included. mode: what the command line put over it.
+    folder: where they lay, beside what else the policy names: certificates, passwords.
+    """
+
+    revision: str
+    name: str
+    mode: str
+    files: Mapping[str, str]
+    folder: str = ""
+
+
+class PolicyVersions:
+    """Versions in a folder, each in a file of its own that is written once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, version: Version) -> None:
+        """Store a version that is not there yet. Raises OSError."""
+        path = self._path(version.revision)
+        if path.exists():
+            return
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = path.with_suffix(f".{os.getpid()}.new")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            members: dict[str, object] = {
+                "name": version.name,
+                "mode": version.mode,
+                "folder": version.folder,
+            }
+            members["files"] = dict(version.files)
+            json.dump(members, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+    def find(self, revision: str) -> Version:
+        """Return a version. Raises OperatorError."""
+        try:
+            if not _REVISION.fullmatch(revision):
+                raise FileNotFoundError
+            said = json.loads(self._path(revision).read_text("utf-8"))
+            files = {str(name): str(text) for name, text in said["files"].items()}
+            return Version(revision, str(said["name"]), str(said["mode"]), files, str(said["folder"]))
+        except FileNotFoundError:
+            raise OperatorError(
+                revision,
+                "no policy of this revision was in force here",
+                "List them: sallyport policy history",
+            ) from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise OperatorError(
+                str(self._path(revision)), "it cannot be read as a policy", "Restore it from a backup"
+            ) from None
+
+    def __contains__(self, revision: str) -> bool:
+        return bool(_REVISION.fullmatch(revision)) and self._path(revision).exists()
+
+    def _path(self, revision: str) -> Path:
+        return self._folder / f"{revision}.json"
+
+
+def version_of(revision: str, main: Path, others: Iterable[str], mode: str) -> Version:
+    """Read the files of a policy as they are now. others: paths relative to the main file's folder. Raises OSError."""
+    files = {main.name: main.read_text("utf-8")}
+    for name in others:
+        files[name] = (main.parent / name).read_text("utf-8")
+    return Version(revision, main.name, mode, files, str(main.parent.resolve()))
