@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ledger_law import assert_counted
 from sallyport.audit.events import Event, EventKind
 from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Finding
@@ -253,3 +254,4 @@ async def inner_gateway(
         finally:
             master.shutdown()
             await asyncio.gather(running, return_exceptions=True)
+        assert_counted(audit.events)

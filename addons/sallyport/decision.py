@@ -24,6 +24,17 @@ class Mode(StrEnum):
     ENFORCE = "enforce"
 
 
+class Blocked(StrEnum):
+    """What a caller gets in place of a request with a text that is stopped.
+
+    REJECT: an error. REFUSE: an assistant's answer that says so. EXCISE: the request goes on without the text.
+    """
+
+    REJECT = "reject"
+    REFUSE = "refuse"
+    EXCISE = "excise"
+
+
 class Kind(StrEnum):
     """What a finding is about."""
 
@@ -103,6 +114,7 @@ class Decision:
     retry_after_s: when the same request will fit; None where trying again does not help.
     changes: parameters to set, beside the edits of texts.
     needs: the approvals that would have let it pass. overridden: ids of the rules that break-glass set aside.
+    spoken: a DENY that is told as an assistant's answer, not as an error.
     """
 
     stage: str
@@ -120,6 +132,7 @@ class Decision:
     changes: tuple[Change, ...] = ()
     needs: tuple[Need, ...] = ()
     overridden: tuple[str, ...] = ()
+    spoken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +181,8 @@ class Verdict:
 class Refusal:
     """A no, ready to be put into a provider's own words.
 
-    retry_after_s: None means that the client must not retry.
+    retry_after_s: None means that the client must not retry. failed: it is no decision but a provider that could
+    not be reached or broke off, so that an SDK may try again as it would have without a gateway.
     """
 
     reason: str
@@ -176,3 +190,4 @@ class Refusal:
     decision_id: str
     status: int = 403
     retry_after_s: int | None = None
+    failed: bool = False

@@ -30,6 +30,10 @@ class Operation(StrEnum):
     COUNT_TOKENS = "count_tokens"
     MODERATION = "moderation"
     BATCH = "batch"
+    FILE = "file"
+    """Files, stores and jobs at the provider: put there, listed, looked at, fetched, searched, deleted."""
+    IMAGE = "image"
+    AUDIO = "audio"
     LIST_MODELS = "list_models"
     OPAQUE = "opaque"
 
@@ -41,7 +45,7 @@ class Operation(StrEnum):
     @property
     def is_billed(self) -> bool:
         """Whether providers charge tokens for it."""
-        return self.generates or self is Operation.EMBEDDING
+        return self.generates or self in (Operation.EMBEDDING, Operation.IMAGE, Operation.AUDIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,8 @@ class Segment:
     """One text of a body.
 
     at: RFC 6901 pointer into the body as it arrived; a pointer that ends in "~k" names the
-        member's key instead of its value ("~k" is no valid RFC 6901 escape, so it cannot collide).
+        member's key instead of its value ("~k" is no valid RFC 6901 escape, so it cannot collide), one that ends in
+        "~t" the text of a file that the value holds in base64.
     text: the decoded string; all offsets into it are code points.
     """
 
@@ -142,6 +147,8 @@ class Request:
     unset: settings the body leaves out and the dialect could put into it: normal name, pointer.
     region: where the host, the path and the model say that it is processed, "" where they do not tell.
     endpoint: method and path template of the catalogue, `POST /v1/responses`; "" where it has none.
+    structured: the answer has to be JSON of a schema of its own. schema: that schema as JSON text, `{}` for JSON of
+    any form; None where none is declared.
     """
 
     provider: str
@@ -160,6 +167,8 @@ class Request:
     unset: tuple[tuple[str, str], ...] = ()
     region: str = ""
     endpoint: str = ""
+    structured: bool = False
+    schema: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +177,8 @@ class Response:
 
     finish_reason: normal form: stop, length, tool, filtered, pause, error; None if not said.
     error: the provider's own error code or type where the answer is an error, never its text.
+    attachments: content of the answer that is no text. made: ids of files and jobs that the answer names as its own,
+    by which a later call continues the conversation.
     """
 
     status: int
@@ -177,6 +188,8 @@ class Response:
     model: str | None = None
     id: str | None = None
     error: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

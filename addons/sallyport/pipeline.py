@@ -148,6 +148,7 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
         decision.changes,
         decision.needs,
         decision.overridden,
+        decision.spoken,
     )
 
 

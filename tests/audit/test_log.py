@@ -217,7 +217,7 @@ async def test_where_the_audit_is_not_required_the_admission_is_kept(
     started = time.monotonic()
     with pytest.raises(AuditUnavailable):
         await log.append(event(exchange="f"), required=False)
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 0.2, "it did not wait for the deadline"
     sink.broken = False
     assert await log.aclose()
     assert sink.told() == [(EventKind.ADMITTED, ""), (EventKind.COMPLETED, ""), (EventKind.ADMITTED, "")]
@@ -237,7 +237,7 @@ async def test_ends_survive_a_failing_store_and_the_log_recovers_by_itself(
     started = time.monotonic()
     with pytest.raises(AuditUnavailable):
         await log.append(event(exchange="f"))
-    assert time.monotonic() - started < 0.1
+    assert time.monotonic() - started < 0.4, "it did not wait for the deadline"
     sink.broken = False
     await until(lambda: log.status().health is Health.READY, 2.0)
     await log.append(event(exchange="g"))

@@ -17,12 +17,15 @@ ADDED_BY_2 = (
     *("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "searches"),
     *("service_tier", "usage_source", "cost_micro_usd"),
 )
+ADDED_BY_5 = ("coverage", "content_type", "unread")
 
 
 def back_to_version_1(url: str) -> None:
     """Take from a store what version 2 added, as an earlier Sallyport had left it."""
     engine = create_engine(url)
     with engine.begin() as connection:
+        for name in ADDED_BY_5:
+            connection.execute(text(f"ALTER TABLE audit_events DROP COLUMN {name}"))
         connection.execute(text("DROP TABLE audit_checkpoints"))  # of version 4
         connection.execute(text("DROP INDEX audit_chain"))
         for name in ("seq", "hash"):

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from typer.testing import CliRunner
 
 from sallyport.cli.main import app
-from sallyport.detect import packs, shapes
+from sallyport.detect import packfile, packs, shapes
 from sallyport.detect.presidio import _OWN
 
 PAGE = (Path(__file__).parents[2] / "docs" / "detection.md").read_text("utf-8")
@@ -16,7 +16,7 @@ TABLES = {
     "Keys of a pack": [packs._Pack],
     "Keys of a rule": [packs._Rule],
     "Keys of `unless`": [packs._Unless],
-    "Keys of `examples`": [packs._Examples, packs._Example],
+    "Keys of `examples`": [packfile.ExamplesSource, packfile.ExampleSource],
 }
 
 

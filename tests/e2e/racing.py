@@ -16,6 +16,7 @@ AT_ONCE = 200
 BUDGET = 50
 
 POLICY = f"""version: 1
+detection: {{deadline_s: 60, cpu_s: 60}}
 transport: {{max_connections_per_client: 1000}}
 identity:
   header: {{name: {HEADER}, trusted_peers: [127.0.0.1/32]}}

@@ -117,7 +117,7 @@ def test_streams_in_flight_end_whole_when_the_gateway_is_told_to_stop(tmp_path: 
     assert events[-1].kind is EventKind.STOPPED
     assert_clean(gateway)
     print(f"gone {took:.2f} s after the last of {len(models)} streams")
-    assert took < 3
+    assert took < 10
 
 
 def test_what_outlives_the_drain_time_is_cut_with_the_dialects_error_and_recorded(
@@ -146,7 +146,7 @@ def test_what_outlives_the_drain_time_is_cut_with_the_dialects_error_and_recorde
     assert events[-1].kind is EventKind.STOPPED
     assert_clean(gateway)
     print(f"gone {took:.2f} s after SIGTERM, with 0.5 s to drain")
-    assert 0.5 <= took < 4
+    assert 0.5 <= took < 10
 
 
 def test_an_answer_that_a_slow_client_is_still_reading_is_not_cut(tmp_path: Path) -> None:

@@ -17,10 +17,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+
+from keeping import keep, keep_what_is_read
 
 
 def serve() -> None:
@@ -48,37 +47,16 @@ def serve() -> None:
 
 
 def _read_what_is_shipped() -> None:
-    import sallyport.detect.packs as packs
     import sallyport.metering.tokens as tokens
-    import sallyport.policy.catalogue as catalogue
     from sallyport.cli.assembly import make_catalogue
     from sallyport.cli.detection import make_detector
     from sallyport.policy.load import parse_policy
 
-    _keep(catalogue, "read_providers", lambda folders: [p for f in folders for p in sorted(f.glob("*.yaml"))])
-    _keep(packs, "read_taxonomy", lambda root: sorted((root / "taxonomy").glob("*.yaml")))
-    _keep(packs, "read_pack", lambda root, path, taxonomy=None: [path])
-    _keep(tokens, "_encoding", lambda name, folder: [folder / tokens.RANKS[name].file])
+    keep_what_is_read()
+    keep(tokens, "_encoding", lambda name, folder: [folder / tokens.RANKS[name].file])
     make_catalogue()
     make_detector(parse_policy("version: 1\n"))
     tokens.TokenCounter().load()
-
-
-def _keep(module: ModuleType, name: str, files: Callable[..., Iterable[Path]]) -> None:
-    """Let a function that reads files return what it returned before, as long as their bytes are the same."""
-    read: Callable[..., Any] = getattr(module, name)
-    kept: dict[object, Any] = {}
-
-    def remembered(*given: Any) -> Any:
-        try:
-            key = (given, tuple((path, path.read_bytes()) for path in files(*given)))
-        except OSError:
-            return read(*given)
-        if key not in kept:
-            kept[key] = read(*given)
-        return kept[key]
-
-    setattr(module, name, remembered)
 
 
 def _become(words: list[str], log: str, env: dict[str, str], netns: str) -> None:

@@ -11,7 +11,6 @@ from evasion.suite import Outcome, Runner, report, table
 from gateways import gateway_process, lab_in_thread
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_what_is_disguised_does_not_leave_and_what_is_honest_does(tmp_path: Path) -> None:
     attempted = cases()

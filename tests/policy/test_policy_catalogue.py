@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sallyport.data import rules_dir
 from sallyport.exchange import Operation
-from sallyport.policy.catalogue import Catalogue, Endpoint, Miss, ProviderKind, load_catalogue
+from sallyport.policy.catalogue import Catalogue, Endpoint, Miss, Provider, ProviderKind, load_catalogue
 from sallyport.policy.hosts import HostError
 from sallyport.policy.problems import PolicyError
 from sallyport.policy.providers import read_providers
@@ -73,6 +73,8 @@ FILLED = {
     "{location}": "us-east1",
     "{id}": "42",
     "{bedrock_model}": "a.b-v1%3A0",
+    "{embedding_model}": "text-embedding-005",
+    "{image_model}": "imagen-4",
 }
 BEFORE = (
     "/",
@@ -111,7 +113,7 @@ def test_no_other_spelling_of_an_endpoint_matches(name: str, method: str, path: 
         again = provider.endpoint(method, other)
         assert again is None or again.captured != found.captured, other
     for verb in ("HEAD", "OPTIONS", "PUT", "PATCH", "DELETE", "CONNECT", "TRACE", method.lower(), " GET", ""):
-        assert provider.endpoint(verb, plain) is None
+        assert provider.endpoint(verb, plain) is None or (name, verb, path) in ROUTES
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_no_other_spelling_of_an_endpoint_matches(name: str, method: str, path: 
         ("/" + "a" * 3000, "path.length"),
         ("/v1/chat/completions?x=1", "unknown_query"),
         ("/v1/chat/completions/", "unknown_path"),
-        ("/v1/files", "unknown_path"),
+        ("/v1/threads", "unknown_path"),
         ("/v1/models", "unknown_method"),
     ],
 )
@@ -281,7 +283,7 @@ GOOD = "name: acme\ntitle: Acme\nhosts: [api.acme.example]\nendpoints:\n  POST /
     [
         (GOOD.replace("openai_chat", "openai_chta"), "Did you mean `openai_chat`?"),
         (GOOD.replace("openai_chat", "opaque"), "must say its operation"),
-        (GOOD.replace("POST /v1/chat", "PUT /v1/chat"), "`GET /path` or `POST /path`"),
+        (GOOD.replace("POST /v1/chat", "PUT /v1/chat"), "`GET /path`, `POST /path`"),
         (GOOD.replace("/v1/chat", "/v1/../chat"), "path is not plain"),
         (GOOD.replace("/v1/chat", "/v1/{nmae}"), "no hole {nmae}"),
         (GOOD.replace("/v1/chat", "/{id}/{id}"), "twice"),
@@ -314,3 +316,18 @@ def test_a_provider_of_ones_own_is_one_file_and_cannot_take_a_known_host(tmp_pat
         load_catalogue(FOLDER, tmp_path)
     with pytest.raises(PolicyError, match="no provider file"):
         load_catalogue(tmp_path / "empty")
+
+
+@pytest.mark.parametrize("provider", [p for p in CATALOGUE if not p.inspected], ids=lambda p: p.name)
+def test_a_host_that_no_dialect_reads_is_known_and_never_passes_for_any_web_site(provider: Provider) -> None:
+    for pattern in provider.hosts:
+        host = pattern.replace("*.", "any.").replace("{region}", "eu-west-1")
+        assert CATALOGUE.provider(host) is provider
+        assert not CATALOGUE.sign_in(host)
+    for method, target in (
+        ("POST", "/v1/chat/completions"),
+        ("GET", "/"),
+        ("POST", "/a.B/C"),
+        ("CONNECT", "*"),
+    ):
+        assert isinstance(provider.resolve(method, target), Miss)

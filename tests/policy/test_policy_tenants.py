@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sallyport.decision import Mode
+from sallyport.decision import Blocked, Mode
 from sallyport.policy.load import load_policy
 from sallyport.policy.problems import PolicyError
 from sallyport.policy.sections import MaskOperator, Policy, mode_of
@@ -17,7 +17,8 @@ access: {operations: [chat, embedding]}
 limits: {rules: [{id: calls, limit: 100, per: day}]}
 secrets: {action: mask, min_severity: medium}
 masking: {unlisted: placeholder, min_score: 0.5, entities: {URL: allow, IBAN_CODE: redact}}
-injection: {threshold: 1.0, surfaces: [user, tool_result]}
+injection:
+  {threshold: 1.0, surfaces: [user, tool_result], blocked: refuse, blocked_by_rule: {injection.a.*: reject}}
 """
 
 
@@ -67,6 +68,9 @@ def test_what_a_tenant_writes_stricter_is_in_force_for_it_alone(tmp_path: Path) 
         ("injection: {threshold: 5.0}", "injection.threshold"),
         ("injection: {surfaces: [user]}", "injection.surfaces"),
         ("injection: {paranoia: 1}", "injection.paranoia"),
+        ("injection: {blocked: excise}", "injection.blocked"),
+        ("injection: {blocked_by_rule: {injection.a.*: excise}}", "injection.blocked_by_rule"),
+        ("injection: {blocked_by_rule: {injection.b.*: reject}}", "injection.blocked_by_rule"),
     ],
 )
 def test_what_is_milder_is_an_error_with_its_line(tmp_path: Path, written: str, key: str) -> None:
@@ -75,6 +79,17 @@ def test_what_is_milder_is_an_error_with_its_line(tmp_path: Path, written: str, 
     (problem,) = raised.value.problems
     assert problem.key == key
     assert problem.where.startswith("acme.yaml:2:")
+
+
+def test_what_is_stopped_may_be_told_more_strictly(tmp_path: Path) -> None:
+    rules = "{injection.a.*: reject, injection.b.*: refuse}"
+    policy = read(tmp_path, f"injection: {{blocked: reject, blocked_by_rule: {rules}}}")
+    acme = policy.for_tenant("acme").injection
+    assert [acme.how(rule) for rule in ("injection.a.x", "injection.b.x", "injection.c.x")] == [
+        Blocked.REJECT,
+        Blocked.REFUSE,
+        Blocked.REJECT,
+    ]
 
 
 def test_secrets_masked_by_the_company_may_not_be_masked_less(tmp_path: Path) -> None:

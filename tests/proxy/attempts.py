@@ -210,8 +210,11 @@ def pipelined_flood(door: Door, mark: str) -> Talk:
     return talk(door.tls(), slow, *[mark.encode() * 100_000] * 3, wait_s=2.0)
 
 
-def h2_flood(kind: str, number_of: int = 150) -> Try:
-    """Streams without end, streams that are reset at once, a header block that never ends, or bare pings."""
+def h2_flood(kind: str, number_of: int = 150, wait_s: float = 1.0) -> Try:
+    """Streams without end, streams that are reset at once, a header block that never ends, or bare pings.
+
+    wait_s: for the gateway to close; where it is sure to, a busy one may need long.
+    """
 
     def run(door: Door, mark: str) -> Talk:
         config = h2.config.H2Configuration(client_side=True, header_encoding=False)
@@ -236,7 +239,7 @@ def h2_flood(kind: str, number_of: int = 150) -> Try:
             if kind == "resets":
                 conn.reset_stream(stream)
             said += conn.data_to_send()
-        return talk(sock, said, wait_s=1.0)
+        return talk(sock, said, wait_s=wait_s)
 
     return run
 
@@ -280,7 +283,7 @@ def bomb(mark: str) -> bytes:
 
 def reverse_plain(door: Door, mark: str) -> Talk:
     sock = socket.create_connection(("127.0.0.1", door.reverse), timeout=door.patience_s)
-    return talk(sock, call(mark, host="127.0.0.1", path="/v1/files"))
+    return talk(sock, call(mark, host="127.0.0.1", path="/v1/threads"))
 
 
 def reverse_tls(sni: str, **changed: str) -> Try:
@@ -330,7 +333,7 @@ FIRST_BYTES = [
     Attempt("h2-prior-knowledge-in-connect", h2_preface("connect"), "framing_request_line"),
     Attempt("h2-prior-knowledge-in-tls", h2_preface("tls"), "framing_request_line"),
     Attempt("h2c-upgrade", with_lines("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAA"), "transport.upgrade"),
-    Attempt("websocket-upgrade", inside(lambda mark: head(f"GET /v1/realtime?model={mark} HTTP/1.1", HOST, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")), "transport.upgrade"),
+    Attempt("websocket-upgrade", inside(lambda mark: head(f"GET /v1/live/sessions?model={mark} HTTP/1.1", HOST, "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")), "transport.upgrade"),
     Attempt("garbage-in-tls", inside(lambda mark: b"\xff" + os.urandom(4000) + b"\r\n\r\n" + mark.encode()), "not_http"),
     Attempt("garbage-to-the-proxy", plain(lambda mark: mark.encode() + bytes(range(256)) * 8 + b"\r\n\r\n"), "framing_request_line"),
     Attempt("plain-http-in-connect", after_connect(call), "transport.plain_http"),
@@ -408,8 +411,8 @@ FRONTING = [
     Attempt("absolute-form-http", with_head(f"POST http://{OTHER_AI}{CHAT} HTTP/1.1", HOST), "transport.host_mismatch"),
     Attempt("x-forwarded-host", with_lines(f"X-Forwarded-Host: {OTHER_AI}"), "", disarmed=b"x-forwarded-host"),
     Attempt("forwarded-host", with_lines(f"Forwarded: host={OTHER_AI}"), "", disarmed=b"forwarded"),
-    Attempt("x-original-url", with_lines("X-Original-URL: /v1/files"), "", disarmed=b"x-original-url"),
-    Attempt("x-rewrite-url", with_lines("X-Rewrite-URL: /v1/files"), "", disarmed=b"x-rewrite-url"),
+    Attempt("x-original-url", with_lines("X-Original-URL: /v1/threads"), "", disarmed=b"x-original-url"),
+    Attempt("x-rewrite-url", with_lines("X-Rewrite-URL: /v1/threads"), "", disarmed=b"x-rewrite-url"),
     Attempt("x-http-host-override", with_lines(f"X-HTTP-Host-Override: {OTHER_AI}"), "", disarmed=b"x-http-host-override"),
     Attempt("x-host", with_lines(f"X-Host: {OTHER_AI}"), "", disarmed=b"x-host"),
     Attempt("h2-authority-other", h2_with(authority=OTHER_AI.encode()), "transport.host_mismatch"),
@@ -420,7 +423,7 @@ FRONTING = [
     Attempt("h2-authority-twice", over_h2(lambda mark: ([*h2_fields(mark)[:4], (b":authority", OTHER_AI.encode()), *h2_fields(mark)[4:]], chat(mark))), "framing_http2"),
     Attempt("h2-host-instead-of-authority", h2_with((b"host", OTHER_AI.encode()), authority=None), "transport.host_mismatch"),
     Attempt("reverse-sni-of-other-host", reverse_tls(UNLISTED), "name_mismatch"),
-    Attempt("reverse-host-of-other-ai", reverse_tls(AI, host=OTHER_AI, path="/v1/files"), "access.unknown_endpoint"),
+    Attempt("reverse-host-of-other-ai", reverse_tls(AI, host=OTHER_AI, path="/v1/threads"), "access.unknown_endpoint"),
     Attempt("reverse-absolute-form", reverse_tls(AI, path=f"https://{OTHER_AI}{CHAT}"), "transport.host_mismatch"),
     Attempt("reverse-unknown-endpoint", reverse_plain, "access.unknown_endpoint"),
     Attempt("reverse-raw-tcp", reverse_bytes(b"\x01\x02\x03%MARK"), "not_http"),
@@ -475,7 +478,7 @@ FRAMING = [
     Attempt("chunk-size-huge", with_chunks(lambda b: b"f" * 40 + b"\r\n" + b), "framing_body"),
     Attempt("request-in-a-body", inside(lambda mark: post(CHAT, chat(mark) + call(mark), AI)), "wire.json.trailing_data"),
     Attempt("pipelined-bad-host", second_request(lambda mark: call(mark, host=OTHER_AI)), "transport.host_mismatch", beside=True),
-    Attempt("pipelined-unknown-endpoint", second_request(lambda mark: call(mark, path="/v1/files")), "access.unknown_endpoint", beside=True),
+    Attempt("pipelined-unknown-endpoint", second_request(lambda mark: call(mark, path="/v1/threads")), "access.unknown_endpoint", beside=True),
     Attempt("pipelined-hidden-text", second_request(lambda mark: call(mark, text=LEAK)), "secrets.found", beside=True),
     Attempt("pipelined-raw-bytes", second_request(lambda mark: b"\x01\x02\x03" + mark.encode() + b"\r\n\r\n"), "framing_request_line", beside=True),
     Attempt("expect-unknown", with_lines("Expect: 200-maybe"), "", disarmed=b"expect"),
@@ -532,7 +535,7 @@ PATHS = [
     Attempt("path-encoded-slash", inside(lambda mark: call(mark, path="/v1%2fchat/completions")), "access.unknown_endpoint"),
     Attempt("path-encoded-letter", inside(lambda mark: call(mark, path="/v1/ch%61t/completions")), "access.unknown_endpoint"),
     Attempt("path-dot-segments", inside(lambda mark: call(mark, path="/v1/chat/completions/../../files")), "access.unknown_endpoint"),
-    Attempt("path-dot-segments-back", inside(lambda mark: call(mark, path="/v1/files/../chat/completions")), "access.unknown_endpoint"),
+    Attempt("path-dot-segments-back", inside(lambda mark: call(mark, path="/v1/threads/../chat/completions")), "access.unknown_endpoint"),
     Attempt("path-double-slash", inside(lambda mark: call(mark, path="//v1/chat/completions")), "access.unknown_endpoint"),
     Attempt("path-trailing-slash", inside(lambda mark: call(mark, path=CHAT + "/")), "access.unknown_endpoint"),
     Attempt("path-upper-case", inside(lambda mark: call(mark, path="/V1/chat/completions")), "access.unknown_endpoint"),
@@ -541,7 +544,7 @@ PATHS = [
     Attempt("path-fragment", inside(lambda mark: call(mark, path=f"{CHAT}#{mark}")), "access.unknown_endpoint"),
     Attempt("path-asterisk", inside(lambda mark: call(mark, path="*", method="OPTIONS")), "access.unknown_endpoint"),
     Attempt("path-query", inside(lambda mark: call(mark, path=f"{CHAT}?note={mark}")), "access.unknown_endpoint"),
-    Attempt("unknown-endpoint", inside(lambda mark: call(mark, path="/v1/files")), "access.unknown_endpoint"),
+    Attempt("unknown-endpoint", inside(lambda mark: call(mark, path="/v1/threads")), "access.unknown_endpoint"),
     Attempt("unknown-method", inside(lambda mark: call(mark, method="PUT")), "access.unknown_endpoint"),
     Attempt("method-get-with-body", inside(lambda mark: call(mark, path="/v1/models", method="GET")), "access.attachment"),
     Attempt("connection-names-a-header", with_lines("Connection: keep-alive, Authorization"), "", disarmed=b", authorization"),
@@ -600,8 +603,8 @@ PRESSURE = [
     Attempt("slow-h2", h2_slow, "too_slow"),
     Attempt("h2-streams-without-end", h2_flood("streams"), "framing_http2"),
     Attempt("h2-rapid-reset", h2_flood("resets"), "not_whole"),
-    Attempt("h2-resets-without-end", h2_flood("resets", 400), "framing_http2_flood"),
-    Attempt("h2-pings-without-end", h2_flood("pings", 6_000), "framing_http2_flood"),
+    Attempt("h2-resets-without-end", h2_flood("resets", 400, 20.0), "framing_http2_flood"),
+    Attempt("h2-pings-without-end", h2_flood("pings", 12_000, 20.0), "framing_http2_flood"),
     Attempt("pipelined-without-end", pipelined_flood, "framing_pipelined", beside=True),
     Attempt("h2-continuation-flood", h2_flood("headers"), "framing_http2"),
     Attempt("refused-head-without-end", never_finished, "transport.host_mismatch"),

@@ -44,6 +44,8 @@ def inner_gateway_in_thread(folder: Path, **options: Any) -> Iterator[InnerGatew
     finally:
         box["loop"].call_soon_threadsafe(box["stop"].set)
         thread.join(20)
+    if "error" in box:
+        raise box["error"]
 
 
 @pytest.fixture(scope="module")

@@ -139,7 +139,7 @@ def started(command: Sequence[str], log: Path, **env: str) -> Iterator[subproces
             process.wait()
 
 
-def wait_for(process: subprocess.Popen[bytes], door: Door, log: Path, within_s: float = 40) -> None:
+def wait_for(process: subprocess.Popen[bytes], door: Door, log: Path, within_s: float = 100) -> None:
     """Wait until a proxy takes connections. Raises RuntimeError with the end of its log if it does not."""
     deadline = time.monotonic() + within_s
     while True:

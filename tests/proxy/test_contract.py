@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 
 import pytest
+import wsproto.connection
+import wsproto.frame_protocol
 from mitmproxy import addonmanager, certs, flow, master, version
 from mitmproxy.addons import next_layer, proxyserver, tlsconfig
 from mitmproxy.net import tls as net_tls
@@ -71,6 +73,9 @@ LEANED_ON = {
     "ClientTLSLayer": tls.ClientTLSLayer,
     "ServerTLSLayer": tls.ServerTLSLayer,
     "TCPLayer": tcp.TCPLayer,
+    "WebsocketLayer": core.STOCK["mitmproxy.proxy.layers.websocket", "WebsocketLayer"],
+    "wsproto.Connection": wsproto.connection.Connection,
+    "wsproto.FrameProtocol": wsproto.frame_protocol.FrameProtocol,
     "HttpProxy": modes.HttpProxy,
     "ReverseProxy": modes.ReverseProxy,
     "CertStore": certs.CertStore,

@@ -215,7 +215,7 @@ def test_row_3_our_own_host_reads_no_script_and_no_configuration(lab: Lab, tmp_p
     with gateway_process(tmp_path / "gateway", lab, env={"HOME": str(home.parent)}) as running:
         lab.forget()
         refused = rawclient.ask(
-            running.port, running.confdir / "ca-cert.pem", AI, call("MARK", path="/v1/files")
+            running.port, running.confdir / "ca-cert.pem", AI, call("MARK", path="/v1/threads")
         )
         assert refused.status == 403
         assert lab.requests == []

@@ -6,6 +6,7 @@ from mitmproxy.http import Request
 from sallyport.exchange import KeyForm
 from sallyport.policy.catalogue import Credentials
 from sallyport.proxy.broker import presented
+from sallyport.state.accesskeys import new_access_key
 from sallyport.state.gatewaykeys import new_gateway_key
 from sallyport.state.keyed import fingerprint
 
@@ -59,3 +60,36 @@ def test_one_gateway_key_twice_is_one_and_beside_another_credential_several() ->
     both = [("authorization", f"Bearer {key}"), ("x-api-key", key), ("x-api-key", key)]
     assert presented(asking(both, f"/v1/x?key={key}"), WHERE, SECRET).gateway_key == key
     assert presented(asking(both, "/v1/x?key=other"), WHERE, SECRET).form is KeyForm.SEVERAL
+
+
+def signature(access_key_id: str, separator: str = ", ") -> str:
+    scope = f"Credential={access_key_id}/20261121/us-east-1/bedrock/aws4_request"
+    return f"AWS4-HMAC-SHA256 {scope}{separator}SignedHeaders=host;x-amz-date{separator}Signature={'0' * 64}"
+
+
+@pytest.mark.parametrize("separator", [", ", ","])
+def test_an_access_key_of_the_gateway_is_known_where_it_signs(separator: str) -> None:
+    key = new_access_key(SECRET)
+    shown = presented(asking([("Authorization", signature(key.access_key_id, separator))]), WHERE, SECRET)
+    assert (shown.form, shown.gateway_key) == (KeyForm.GATEWAY, key.access_key_id)
+    assert shown.fingerprints == (fingerprint(SECRET, key.access_key_id),)
+
+
+def test_the_id_of_an_access_key_alone_proves_nothing() -> None:
+    known = new_access_key(SECRET).access_key_id
+    for headers in (
+        [("authorization", f"Bearer {known}")],
+        [("x-api-key", known)],
+        [("authorization", known)],
+        [("authorization", signature(new_gateway_key(SECRET, "bedrock")))],
+        [("authorization", signature(known[:-1] + ("a" if known[-1] != "a" else "b")))],
+        [("authorization", signature(new_access_key(b"x" * 32).access_key_id))],
+    ):
+        assert presented(asking(headers), WHERE, SECRET).form is KeyForm.FORGED, headers
+    beside = [("authorization", signature(known)), ("x-api-key", known)]
+    assert presented(asking(beside), WHERE, SECRET).form is not KeyForm.PROVIDER
+
+
+def test_a_signature_with_aws_s_own_key_is_a_credential_of_the_provider() -> None:
+    shown = presented(asking([("authorization", signature("AKIA" + "ABCD" * 4))]), WHERE, SECRET)
+    assert (shown.form, shown.gateway_key) == (KeyForm.PROVIDER, "")

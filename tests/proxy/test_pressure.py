@@ -30,7 +30,7 @@ from sallyport.policy.load import parse_policy
 from sallyport.proxy import addon, http2, stream
 from sallyport.proxy.logs import PatientHandler
 
-DUE_S = 5.0
+DUE_S = 30.0
 
 
 @pytest.fixture(scope="module")

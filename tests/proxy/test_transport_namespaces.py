@@ -46,7 +46,7 @@ class Crossing:
 
 def unknown(mark: str, **changed: str) -> bytes:
     """A call that the gateway refuses once it can read it."""
-    return call(mark, path="/v1/files", **changed)
+    return call(mark, path="/v1/threads", **changed)
 
 
 def segments(*sizes: int) -> Try:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from replay.recording import BEGAN, flow, write
 from sallyport.cli.main import app
 from sallyport.replay.flows import find_flows
+from sallyport.state.masterkey import MasterKeys
 
 BASE = "version: 1\nidentity: {unknown: anonymous}\n"
 CARD = "4111 1111 1111 1111"
@@ -189,7 +190,7 @@ def test_a_file_that_ends_inside_a_flow_is_read_up_to_there(tmp_path: Path) -> N
     whole = file.read_bytes()
     for lost in (1, 40, 900):
         file.write_bytes(whole[:-lost])
-        index = find_flows([file])
+        index = find_flows([file], MasterKeys(tmp_path))
         assert (len(index.places), len(index.cut)) == (1, 1)
         assert 0 < index.cut[0].at < len(whole) - lost
 

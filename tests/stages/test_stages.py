@@ -5,6 +5,7 @@ import pytest
 from sallyport.decision import Action, Decision, Kind, Mode, Severity
 from sallyport.exchange import Attachment, Operation, Surface
 from sallyport.policy.load import parse_policy
+from sallyport.policy.problems import PolicyError
 from sallyport.policy.sections import Policy
 from sallyport.stages.access import AccessStage
 from sallyport.stages.identity import IdentityStage
@@ -32,6 +33,49 @@ async def test_an_operation_or_attachment_the_policy_does_not_name_is_refused() 
     picture, sound = Attachment("/a", "image/png", 10), Attachment("/b", "audio/wav", 10)
     assert (await access("", attachments=(picture,))).action is Action.ALLOW
     assert (await access("", attachments=(picture, sound))).reason == "access.attachment"
+
+
+MEDIA = """
+access:
+  operations: [chat, file, audio]
+  attachments:
+    allow: [image/*]
+    max_bytes: 100
+    rules:
+      - {operations: [file], media: [application/pdf], action: allow, max_bytes: 50}
+      - {media: [image/svg+xml], action: refuse}
+      - {operations: [audio], media: [audio/*, video/*], action: allow}
+"""
+
+
+@pytest.mark.parametrize(
+    ("operation", "media_type", "size", "reason"),
+    [
+        (Operation.CHAT, "image/png", 100, ""),
+        (Operation.CHAT, "image/png", 101, "access.attachment_size"),
+        (Operation.CHAT, "image/png", None, ""),
+        (Operation.CHAT, "image/svg+xml", 1, "access.attachment"),
+        (Operation.CHAT, "IMAGE/SVG+XML; charset=x", 1, "access.attachment"),
+        (Operation.CHAT, "application/pdf", 1, "access.attachment"),
+        (Operation.FILE, "application/pdf", 50, ""),
+        (Operation.FILE, "application/pdf", 51, "access.attachment_size"),
+        (Operation.AUDIO, "audio/wav", 10**9, ""),
+        (Operation.CHAT, "audio/wav", 1, "access.attachment"),
+        (Operation.BATCH, "image/png", 1, "access.operation"),
+    ],
+)
+async def test_content_goes_by_its_type_its_operation_and_its_size(
+    operation: Operation, media_type: str, size: int | None, reason: str
+) -> None:
+    held = (Attachment("/a", "image/png", 1), Attachment("/b", media_type, size))
+    decided = await access(MEDIA, operation=operation, attachments=held)
+    assert (decided.action is Action.DENY) == bool(reason)
+    assert not reason or decided.reason == reason
+
+
+def test_a_refusal_has_no_size_up_to_which_it_allows() -> None:
+    with pytest.raises(PolicyError, match="max_bytes"):
+        policy("access: {attachments: {rules: [{action: refuse, max_bytes: 5}]}}")
 
 
 async def test_an_unknown_endpoint_is_refused_unless_the_policy_lets_it_pass_unread() -> None:

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import json
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import given, settings
@@ -308,6 +308,16 @@ def test_ollama_streams_unless_told_not_to(body: dict, stream: bool) -> None:
     body = json.dumps({"messages": [], **body}).encode()
     assert DIALECTS["ollama_chat"].read_request(body, call(Operation.CHAT)).stream is stream
     assert not DIALECTS["ollama_chat"].read_request(b'{"input":"x"}', call(Operation.EMBEDDING)).stream
+
+
+def test_a_body_of_invoke_without_a_label_is_json_as_awss_sdk_sends_it() -> None:
+    body = b'{"inputText": "hello"}'
+    unlabelled = replace(call(), content_type="")
+    assert [s.text for s in DIALECTS["bedrock_invoke"].read_request(body, unlabelled).segments] == ["hello"]
+    with pytest.raises(WireError, match=r"content_type\.other"):
+        DIALECTS["bedrock_invoke"].read_request(body, replace(call(), content_type="text/plain"))
+    with pytest.raises(WireError, match=r"content_type\.other"):
+        DIALECTS["bedrock_converse"].read_request(b'{"messages": []}', unlabelled)
 
 
 def chunk(inner: dict, **beside) -> bytes:

@@ -138,9 +138,9 @@ def test_token_ids_are_an_attachment():
 @pytest.mark.parametrize(
     ("url", "media_type", "size", "read"),
     [
-        ("data:image/png;base64,QUJD", "image/png", 3, False),
-        ("data:text/plain;base64,QUI=", "text/plain", 2, False),
-        ("DATA:image/PNG;BASE64,QUJD", "image/png", 3, False),
+        ("data:image/png;base64,iVBO", "image/png", 3, False),
+        ("data:text/plain;base64,/wA=", "text/plain", 2, False),
+        ("DATA:image/PNG;BASE64,iVBO", "image/png", 3, False),
         ("data:image/png;name=heron;base64,QUJD", "image/png", 3, True),
         ("data:text/plain,heron", "text/plain", 5, True),
         ("data:image/png;base64,not base64!", "image/png", 8, True),

@@ -12,6 +12,7 @@ from math import isfinite
 from operator import attrgetter
 from typing import Any
 
+from sallyport.audit.classes import Coverage
 from sallyport.audit.ids import new_id
 from sallyport.audit.text import all_storable, code, storable
 from sallyport.decision import Action, Decision, Kind, Mode, Severity, Verdict
@@ -126,6 +127,8 @@ class Event:
     usage_source: provider where the provider reported the usage, counted where the gateway counted what it
         saw, estimated where it could only guess: of an ADMITTED event, what was reserved of limits.
     cost_micro_usd: the price of that usage, in millionths of a US dollar.
+    coverage: how much of a request to an AI host was read; unread: what was not, codes of audit/classes.py.
+    content_type: of the request, as classes.media_name tells it.
     """
 
     kind: EventKind
@@ -163,6 +166,9 @@ class Event:
     response_bytes: int | None = None
     duration_us: int | None = None
     detail: str = ""
+    coverage: Coverage | None = None
+    content_type: str = ""
+    unread: str = ""
 
     def __post_init__(self) -> None:
         put = object.__setattr__
@@ -202,9 +208,12 @@ class Event:
         cost_micro_usd: int | None = None,
         response_bytes: int | None = None,
         duration_us: int | None = None,
+        unread: str = "",
+        decisions: "tuple[DecisionRecord, ...]" = (),
     ) -> "Event":
-        """Return a later event on the same exchange: same facts, new id, now, and without the decisions.
+        """Return a later event on the same exchange: same facts, new id, now, and decisions of its own.
 
+        unread: what of the answer was not read, a code of audit/classes.py; what was refused is denied.
         The decisions stay with the event they belong to; dataclasses.replace would keep the id, and an
         event of a known id is not stored again.
         """
@@ -215,7 +224,7 @@ class Event:
         put(later, "kind", kind)
         put(later, "id", new_id())
         put(later, "at", datetime.now(UTC))
-        put(later, "decisions", ())
+        put(later, "decisions", decisions)
         put(later, "detail", code(detail))
         put(later, "status", _clamped(status))
         put(later, "finish_reason", code(finish_reason))
@@ -224,6 +233,12 @@ class Event:
         put(later, "cost_micro_usd", _clamped(cost_micro_usd))
         put(later, "response_bytes", _clamped(response_bytes))
         put(later, "duration_us", _clamped(duration_us))
+        if kind is EventKind.REFUSED:
+            put(later, "coverage", Coverage.DENIED)
+            put(later, "unread", "")
+        elif unread:
+            put(later, "coverage", Coverage.PARSED_IN_PART.least(self.coverage))
+            put(later, "unread", storable(f"{self.unread} {unread}".strip()))
         return later
 
 
@@ -244,6 +259,9 @@ def about(
     response_bytes: int | None = None,
     duration_us: int | None = None,
     detail: str = "",
+    coverage: Coverage | None = None,
+    content_type: str = "",
+    unread: str = "",
 ) -> Event:
     """Return the event of an exchange and what the stages said of it.
 
@@ -289,6 +307,9 @@ def about(
         response_bytes=response_bytes,
         duration_us=duration_us,
         detail=detail,
+        coverage=coverage,
+        content_type=content_type,
+        unread=unread,
     )
 
 
@@ -384,6 +405,7 @@ def _real(number: float) -> float:
 _TEXTS = (
     *("gateway", "principal", "tenant", "source", "client", "client_mode", "credential", "host", "provider"),
     *("dialect", "operation", "model", "endpoint", "connected_to", "policy_revision", "rules_revision"),
+    *("content_type", "unread"),
 )
 _OWN = (
     *("kind", "id", "at", "decisions", "detail", "status", "finish_reason", "usage", "response_bytes"),

@@ -52,7 +52,13 @@ def _chain(operations: "Operations") -> None:
     checkpoints.create(connection)
 
 
-_STEPS = {1: _usage_and_cost, 2: _key_use, 3: _chain}
+def _coverage(operations: "Operations") -> None:
+    """4 to 5: how much of each request was read. Nobody knows it of earlier ones; their hashes leave NULL out."""
+    for name in ("coverage", "content_type", "unread"):
+        operations.add_column(events.name, Column(name, Text))
+
+
+_STEPS = {1: _usage_and_cost, 2: _key_use, 3: _chain, 4: _coverage}
 """By the version a step starts from."""
 
 

@@ -11,12 +11,13 @@ from typing import Any
 import orjson
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, RowMapping, Table, Text, text
 
+from sallyport.audit.classes import Coverage
 from sallyport.audit.events import END_KINDS, USAGE_COUNTS, DecisionRecord, Event, EventKind, FindingRecord
 from sallyport.audit.text import Stored
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.exchange import Surface, Usage
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _END_LIST = ", ".join(f"'{kind}'" for kind in sorted(END_KINDS))
 IS_END = f"kind IN ({_END_LIST})"
@@ -86,6 +87,9 @@ events = Table(
         "seq", BigInteger, nullable=False, doc="from 1 for each gateway, without a gap; see audit/chain.py"
     ),
     Column("hash", Text, nullable=False, doc="over the event before and this row, in hex"),
+    Column("coverage", Text),
+    Column("content_type", Text),
+    Column("unread", Text),
     Index("audit_exchange", "exchange"),
     Index("audit_chain", "gateway", "seq", unique=True),
     Index(
@@ -118,7 +122,7 @@ _MICROSECOND = timedelta(microseconds=1)
 _PLAIN_TEXTS = (
     *("exchange", "principal", "tenant", "source", "client", "client_mode", "credential", "host", "provider"),
     *("dialect", "operation", "model", "endpoint", "connected_to", "stage", "reason", "policy_revision"),
-    *("rules_revision", "finish_reason", "detail", "usage_source"),
+    *("rules_revision", "finish_reason", "detail", "usage_source", "content_type", "unread"),
 )
 _PLAIN_NUMBERS = ("status", "cost_micro_usd", "request_bytes", "response_bytes", "duration_us")
 
@@ -148,6 +152,7 @@ def to_row(event: Event) -> Row:
         if event.decisions
         else None,
         "service_tier": usage.tier or None,
+        "coverage": None if event.coverage is None else event.coverage.value,
         **{column: getattr(usage, name) for column, name in _COUNTS.items()},
     }
     for name in _PLAIN_TEXTS:
@@ -168,6 +173,7 @@ def bare_row(event: Event) -> Row:
             exchange=event.exchange,
             action=event.action,
             would_be=event.would_be,
+            coverage=event.coverage,
             detail="unstorable",
         )
     )
@@ -189,6 +195,7 @@ def from_row(row: RowMapping | Mapping[str, Any]) -> Event:
         would_be=Action[row["would_be"].upper()] if row["would_be"] else None,
         decisions=tuple(_decision(d) for d in orjson.loads(row["decisions"] or "[]")),
         usage=Usage(**counts, tier=Stored(row["service_tier"] or "")) if reported else None,
+        coverage=Coverage(row["coverage"]) if row["coverage"] else None,
         **plain,
     )
 

@@ -24,6 +24,15 @@ from sallyport.audit.adding import (
     head_of,
 )
 from sallyport.audit.chain import Head, linked
+from sallyport.audit.coverage import (
+    CoverageDimension,
+    Shares,
+    Unparsed,
+    shares_of,
+    shares_query,
+    unparsed_of,
+    unparsed_query,
+)
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.ids import first_id
 from sallyport.audit.keys import KeyUse, key_use_of, key_use_query
@@ -247,6 +256,28 @@ class Store:
         query = select(events).where(events.c.id >= first_id(since), events.c.kind.in_(kinds))
         return self._read(query.order_by(events.c.id.desc()).limit(limit))[::-1]
 
+    def between(self, since: datetime, until: datetime) -> Iterator[Event]:
+        """Yield the events from since up to, not including, until, oldest first; few are in memory at once.
+
+        Raises OperatorError.
+        """
+        query = select(events).where(
+            events.c.at_us >= microseconds(since), events.c.at_us < microseconds(until)
+        )
+        if self._tenant is not None:
+            query = query.where(events.c.tenant == self._tenant)
+        try:
+            with (
+                self._at.reader.connect() as connection,
+                connection.execute(
+                    query.order_by(events.c.id), execution_options={"yield_per": 1000}
+                ) as found,
+            ):
+                for row in found.mappings():
+                    yield from_row(row)
+        except SQLAlchemyError as error:
+            raise self._unread(error) from None
+
     def _prepare(self, create: bool) -> None:
         if create:
             self._at.make_place()
@@ -273,6 +304,11 @@ class Store:
                     f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
                     "Run the Sallyport that wrote it, or a newer one, or give another store.",
                 )
+
+    def _unread(self, error: BaseException) -> OperatorError:
+        return self._error(
+            f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
+        )
 
     def _error(self, what: str, todo: str, *, exit_code: int = 3) -> OperatorError:
         return OperatorError(f"audit store {self.name}", what, todo, exit_code=exit_code)
@@ -349,6 +385,22 @@ class Store:
         """Return what the exchanges that ended from since up to, not including, until used, by dimensions."""
         return spend_of(self._rows(spend_query(by, since, until)), by)
 
+    def coverage(
+        self,
+        by: Sequence[CoverageDimension] = (),
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> tuple[Shares, ...]:
+        """Return how much was read of what ended from since up to, not including, until, by dimensions."""
+        return shares_of(self._rows(shares_query(by, since, until)), by)
+
+    def unparsed(
+        self, *, since: datetime | None = None, until: datetime | None = None
+    ) -> tuple[Unparsed, ...]:
+        """Return what was not read whole, and why."""
+        return unparsed_of(self._rows(unparsed_query(since, until)))
+
     def key_use(self, tenant: str | None = None) -> tuple[KeyUse, ...]:
         """Return what every credential was used for, the one that was used last first."""
         return key_use_of(self._rows(key_use_query(None if tenant is None else storable(tenant))))
@@ -370,9 +422,7 @@ class Store:
                     connection = connection.execution_options(isolation_level="REPEATABLE READ")
                 yield connection
         except SQLAlchemyError as error:
-            raise self._error(
-                f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
-            ) from None
+            raise self._unread(error) from None
 
     def _read(self, query: Select[Any]) -> list[Event]:
         return [from_row(row) for row in self._rows(query)]
@@ -387,9 +437,7 @@ class Store:
             with self._at.reader.connect() as connection:
                 return list(connection.execute(query).mappings())
         except SQLAlchemyError as error:
-            raise self._error(
-                f"cannot be read ({_name_of(error)})", "Check that it is running and that you may read it."
-            ) from None
+            raise self._unread(error) from None
 
 
 _ROWS_PER_STATEMENT = 999 // len(events.columns)

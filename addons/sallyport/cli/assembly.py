@@ -15,22 +15,26 @@ from sallyport.audit.copies import Copies
 from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
 from sallyport.audit.store import Store
-from sallyport.cli.detection import make_detector, ner_settings, places_of, read_policy
+from sallyport.cli.detection import make_answer_rules, make_detector, ner_settings, places_of, read_policy
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
 from sallyport.cli.parts import make_parts, make_restricted
+from sallyport.cli.policyversions import keep_version
 from sallyport.cli.recorded import RecordedUse
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
 from sallyport.detect.ner.service import Pools
+from sallyport.detect.packs import load
 from sallyport.errors import OperatorError
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
+from sallyport.policy.capture import Capture
 from sallyport.policy.catalogue import Catalogue, load_catalogue
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
+from sallyport.state.captures import CaptureWriter, Rotation
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
@@ -67,6 +71,8 @@ class Assembled:
         if self.issuer_keys is not None:
             self.issuer_keys.close()
         self.keeper.close()
+        if self.gateway.capture_writer is not None:
+            self.gateway.capture_writer.close()
         if self.late is not None:
             self.late.close()
         done = self.log.close()
@@ -89,7 +95,8 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
     """
     policy, catalogue = read_policy(policy_name, mode), make_catalogue()
     parts = make_parts(policy, catalogue, places_of(policy_name))
-    detector = make_detector(policy)
+    packs = load(rules_dir())
+    detector = make_detector(policy, packs)
     names = pools.scanner(ner_settings(policy) if policy.uses_names else None)
     return Live(
         policy=policy,
@@ -101,6 +108,7 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
         client_trust=parts.client_trust,
         proxy_users=parts.proxy_users,
         tokens=TokenDesk(parts.believed, issuer_keys),
+        answers=make_answer_rules(policy, packs),
     )
 
 
@@ -122,6 +130,10 @@ def _check_vouched(live: Live, confdir: Path) -> Live:
                 "Make one that may: sallyport ca init --force --policy FILE; clients must trust the new one",
             )
     return live
+
+
+def _rotation(section: Capture) -> Rotation:
+    return Rotation(section.rotate_mib * 1024 * 1024, section.rotate_h * 3600, section.keep_days * 86_400)
 
 
 def parse_connect_to(values: Sequence[str]) -> ConnectTo:
@@ -157,7 +169,16 @@ def assemble(
         undo.callback(pools.close)
         issuer_keys = KeySources(confdir / "issuers", lambda: gateway_key(confdir))
         undo.callback(issuer_keys.close)
-        live = _check_vouched(make_live(policy, mode, pools, issuer_keys), confdir)
+        master_keys = MasterKeys(confdir)
+
+        def read() -> Live:
+            live = _check_vouched(make_live(policy, mode, pools, issuer_keys), confdir)
+            if live.policy.capture.share and not master_keys.is_configured:
+                master_keys.make()  # as for credentials: sealed at once, under a better key when there is one
+            keep_version(policy, mode, live.policy, confdir)
+            return live
+
+        live = read()
         key = gateway_key(confdir)
         lock = _only_one(confdir)
         undo.callback(os.close, lock)
@@ -179,13 +200,16 @@ def assemble(
         audit=log,
         key=key,
         id=name,
-        reload=lambda: _check_vouched(make_live(policy, mode, pools, issuer_keys), confdir),
+        reload=read,
         vault=MemoryVault(key),
         metering=Metering(ledger, tokens, orphans=tuple(e.exchange for e in left_open)),
         connect_to=connect_to,
         directory=lambda: keeper.current,
-        credentials=Credentials(keeper.credential, MasterKeys(confdir)),
+        credentials=Credentials(keeper.credential, master_keys),
         open_directory=lambda: DirectoryStore.open(url, create=False),
+    )
+    gateway.capture_writer = CaptureWriter(
+        confdir / "captures", name, master_keys, lambda: _rotation(gateway.live.policy.capture)
     )
     if not is_late:
         gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))

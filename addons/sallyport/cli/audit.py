@@ -1,14 +1,13 @@
-"""`sallyport audit`: here list and show, what was decided and why; in auditproof.py what proves it.
+"""`sallyport audit`: here list and show, what was decided and why; beside it what proves it, and what was read.
 
 Everything a client could choose is shown with its control characters written out, and never as markup.
 """
 
 import json
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,7 +21,8 @@ from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
 from sallyport.audit.store import Outcome, Store
 from sallyport.audit.text import printable
-from sallyport.cli import auditproof
+from sallyport.cli import auditcoverage, auditforward, auditproof, auditreport
+from sallyport.cli.moments import moment as moment
 from sallyport.cli.options import ConfdirOption as ConfdirOption
 from sallyport.cli.options import StoreOption as StoreOption
 from sallyport.cli.options import store_address
@@ -126,34 +126,9 @@ def show_event(
 
 for _name, _command in auditproof.COMMANDS.items():
     app.command(_name)(_command)
-
-
-def moment(text: str, now: datetime) -> datetime:
-    """Return the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
-
-    Raises OperatorError.
-    """
-    if age := re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip()):
-        try:
-            return now - int(age[1]) * _UNITS[age[2]]
-        except OverflowError:
-            return datetime.min.replace(tzinfo=UTC)
-    try:
-        named = datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise OperatorError(
-            "--since", "neither an age nor a time", "Write 30s, 15m, 1h, 2d, 1w, or 2026-05-01T12:00."
-        ) from None
-    return named if named.tzinfo else named.replace(tzinfo=UTC)
-
-
-_UNITS = {
-    "s": timedelta(seconds=1),
-    "m": timedelta(minutes=1),
-    "h": timedelta(hours=1),
-    "d": timedelta(days=1),
-    "w": timedelta(weeks=1),
-}
+app.command("coverage")(auditcoverage.coverage)
+app.command("forward")(auditforward.forward)
+app.command("report")(auditreport.write_report)
 
 
 def open_store(store: str | None, confdir: Path | None, *, write: bool = False) -> Store:
@@ -290,6 +265,11 @@ def _facts(event: Event) -> Iterable[tuple[str, str]]:
     yield "endpoint", event.endpoint
     yield "model", event.model
     yield "decision", _decided(event)
+    if event.coverage is not None:
+        yield (
+            "coverage",
+            " ".join(part for part in (event.coverage, event.content_type, event.unread) if part),
+        )
     yield "because", " ".join(part for part in (event.stage, event.reason) if part)
     yield "detail", event.detail
     yield "policy", event.policy_revision

@@ -24,6 +24,7 @@ from sallyport.exchange import KeyForm
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.catalogue import load_catalogue
 from sallyport.policy.hosts import HostError, normalise_host
+from sallyport.state.accesskeys import aws_key
 from sallyport.state.credentials import MAX_CREDENTIAL_CHARS, checked_value, read_file
 from sallyport.state.directory.credentials import (
     SEALED,
@@ -286,6 +287,12 @@ def _check_real(value: str, confdir: Path | None) -> None:
     if form_of(gateway_key(confdir or default_confdir()), value) is not KeyForm.PROVIDER:
         raise OperatorError(
             "credential", "it is a gateway key, which no provider takes", "Give the provider's own credential"
+        )
+    if value.startswith(("AKIA", "ASIA")) and aws_key(value) is None:
+        raise OperatorError(
+            "credential",
+            "it begins like an access key of AWS and is none",
+            "Write ID:SECRET or ID:SECRET:TOKEN, or give the JSON of AWS's tools",
         )
 
 

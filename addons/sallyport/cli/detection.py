@@ -1,16 +1,22 @@
 """The detector that a policy asks for: the same in `sallyport run` and in `sallyport scan`. No proxy is imported."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from sallyport.data import policies_dir
-from sallyport.decision import Mode
+from sallyport.data import policies_dir, rules_dir
+from sallyport.decision import Kind, Mode
 from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.detect.linear import SyntaxUnknown
 from sallyport.detect.ner.service import NerSettings
+from sallyport.detect.packs import Packs
+from sallyport.detect.watching.rulefile import load_output
+from sallyport.errors import OperatorError
 from sallyport.policy.load import PRESETS, load_policy, load_preset
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, read_source
+from sallyport.stages.followers import AnswerRules
 
 
 def read_policy(name: str, mode: Mode | None = None) -> Policy:
@@ -59,8 +65,35 @@ def ner_settings(policy: Policy) -> NerSettings | None:
     )
 
 
-def make_detector(policy: Policy) -> Detector:
-    """Build the detector a policy asks for; it is warm when returned."""
-    detector = Detector(detection_settings(policy))
+def make_detector(policy: Policy, packs: Packs | None = None) -> Detector:
+    """Build the detector a policy asks for; it is warm when returned. packs: None reads what is shipped."""
+    detector = Detector(detection_settings(policy), packs)
     detector.warm()
     return detector
+
+
+def make_answer_rules(policy: Policy, packs: Packs) -> AnswerRules:
+    """Build what answers are looked at with. Raises OperatorError.
+
+    Injection in an answer commands nobody, and the same text is seldom seen twice: no classifier, no cache.
+    """
+    scores = [own.output.min_score for own in (policy, *policy.of_tenants.values())]
+    settings = replace(
+        detection_settings(policy),
+        kinds=frozenset({Kind.PII, Kind.SECRET}),
+        min_score=min(0.5, *scores),
+        injection_false_alarms=None,
+        cache_entries=0,
+    )
+    detector = Detector(settings, packs)
+    detector.warm()
+    rules = AnswerRules(detector, load_output(rules_dir()).rules)
+    for own in (policy, *policy.of_tenants.values()):
+        try:
+            rules.check(own.output)
+        except SyntaxUnknown as error:
+            todo = "Write it without look-around and back references: RE2 has neither"
+            raise OperatorError(
+                "output.tools.arguments", f"a pattern cannot be read: {error}", todo
+            ) from None
+    return rules

@@ -10,6 +10,7 @@ import typer
 from sallyport.cli.detection import places_of, read_policy
 from sallyport.cli.policyexplain import explain
 from sallyport.cli.policytest import run_cases
+from sallyport.cli.policyversions import diff, drift, history, rollback
 from sallyport.data import policies_dir, rules_dir
 from sallyport.errors import OperatorError
 from sallyport.policy.catalogue import Catalogue, load_catalogue
@@ -30,6 +31,10 @@ app = typer.Typer(
 )
 app.command()(explain)
 app.command("test")(run_cases)
+app.command()(diff)
+app.command()(history)
+app.command()(rollback)
+app.command()(drift)
 
 
 @app.command()

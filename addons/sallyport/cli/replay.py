@@ -24,6 +24,7 @@ from sallyport.replay.difference import Difference, Threshold, as_object, differ
 from sallyport.replay.flows import Index, find_flows
 from sallyport.replay.pages import NAMES, html, junit, said
 from sallyport.replay.ruling import Change, Judged
+from sallyport.state.masterkey import MasterKeys
 
 SHOWN = 10
 """Rows of one table on the terminal; --json has all of them."""
@@ -32,7 +33,9 @@ SHOWN = 10
 def replay(
     flows: Annotated[
         list[Path],
-        typer.Argument(metavar="FLOWS", readable=False, help="Files of `mitmdump -w`, or HAR files."),
+        typer.Argument(
+            metavar="FLOWS", readable=False, help="Captures, a folder of them, `mitmdump -w`, HAR."
+        ),
     ],
     policy: Annotated[
         str,
@@ -78,14 +81,14 @@ def replay(
         base=None if against == RECORDED and not Path(RECORDED).exists() else against,
         mode=mode,
         store=address if known else "",
-        issuers=str(home / "issuers") if (home / "issuers").is_dir() else "",
+        home=str(home),
         key=key_of(home) or bytes(32),
     )
     about: dict[str, object] = {"candidate_policy": read_policy(policy, mode).revision}
     about["base_policy"] = RECORDED if setup.base is None else read_policy(setup.base, mode).revision
     with _bar() as bar:
         finding = bar.add_task("finding flows", total=None)
-        index = find_flows(flows, lambda done: bar.update(finding, completed=done))
+        index = find_flows(flows, MasterKeys(home), lambda done: bar.update(finding, completed=done))
         bar.remove_task(finding)
         found = _replayed(setup, index, jobs or os.cpu_count() or 1, dask, samples, bar)
     about |= {"left_out": dict(sorted(index.left_out.items())), "cut_files": len(index.cut)}

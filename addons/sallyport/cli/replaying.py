@@ -20,13 +20,14 @@ from sallyport.errors import OperatorError
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.catalogue import Catalogue
 from sallyport.proxy.gateway import Live
+from sallyport.proxy.recorded import Ruling, read_record
 from sallyport.replay.flows import Place, load_flow
 from sallyport.replay.judging import Bench, Moment, Scans, Word
-from sallyport.replay.recorded import read_record
-from sallyport.replay.ruling import Asked, Judged, Ruling, Sort
+from sallyport.replay.ruling import Asked, Judged, Sort
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.state.directory.snapshot import Snapshot
 from sallyport.state.directory.store import DirectoryStore
+from sallyport.state.masterkey import MasterKeys
 from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources, fetch
 from sallyport.state.tokens.sources import Place as KeyPlace
@@ -44,14 +45,15 @@ RECORDED = "recorded"
 class Setup:
     """What every process needs to know. base: None for what was recorded. key: of the gateway, 32 bytes.
 
-    store: address of the directory, "" for none. issuers: folder with last good keys of token issuers, "" for none.
+    store: address of the directory, "" for none. home: folder of the gateway, whose master key opens captures and
+    which has the last good keys of token issuers.
     """
 
     candidate: str
     base: str | None
     mode: Mode | None
     store: str
-    issuers: str
+    home: str
     key: bytes = field(repr=False)
 
 
@@ -62,10 +64,12 @@ def judge(setup: Setup, places: Sequence[Place]) -> list[Judged]:
 
 async def _judged(setup: Setup, places: Sequence[Place]) -> list[Judged]:
     base, candidate = _benches(setup)
+    keys = _keys(setup.home)
     found = []
     for place in places:
-        flow, scans = load_flow(place), Scans()
+        flow = load_flow(place, keys)
         record = read_record(flow)
+        scans = Scans(record.findings if record is not None else None)
         theirs = await candidate.judge(flow, record, scans)
         if base is None:
             # What no gateway was there to judge has left as it was.
@@ -114,7 +118,10 @@ class _Shared:
         self._catalogue, self._detectors, self._tokens = _ready()
         self._directory = _directory(setup.store)
         self._sources = KeySources(
-            Path(setup.issuers) if setup.issuers else None, lambda: setup.key, now=self._clock, read=_local
+            issuers if (issuers := Path(setup.home, "issuers")).is_dir() else None,
+            lambda: setup.key,
+            now=self._clock,
+            read=_local,
         )
 
     def bench(self, name: str) -> Bench:
@@ -132,6 +139,11 @@ class _Shared:
             tokens=TokenDesk(parts.believed, self._sources, now=self._clock),
         )
         return Bench(live, self._detectors.of, self._tokens, self._directory, self._setup.key, self._clock)
+
+
+@cache
+def _keys(home: str) -> MasterKeys:
+    return MasterKeys(Path(home))
 
 
 @cache
@@ -213,7 +225,7 @@ def workers(setup: Setup, jobs: int, dask: str | None) -> Iterator[tuple[Submit,
 @contextmanager
 def _cluster(address: str) -> Iterator[Any]:
     try:
-        from distributed import Client  # type: ignore[import-not-found, unused-ignore]
+        from distributed import Client
     except ImportError:
         raise OperatorError(
             "--dask",
@@ -221,7 +233,7 @@ def _cluster(address: str) -> Iterator[Any]:
             "Install it: pip install 'sallyport[dask]', here and on the workers",
         ) from None
     try:
-        client = Client(address, timeout=5)
+        client: Any = Client(address, timeout=5)  # type: ignore[no-untyped-call]
     except (OSError, TimeoutError, ValueError):
         raise OperatorError(
             "--dask",

@@ -10,9 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from sallyport.cli.patternless import patternless
+from sallyport.cli.ruledescription import described
 from sallyport.data import rules_dir
 from sallyport.decision import Kind
-from sallyport.detect.packs import KINDS, Rule, Unless, load, read_pack, read_taxonomy
+from sallyport.detect.packfile import read_taxonomy
+from sallyport.detect.packs import KINDS, Rule, load, read_pack
+from sallyport.detect.watching.rulefile import FOLDER, OutputRule, load_output, read_output_pack
 from sallyport.errors import OperatorError
 
 app = typer.Typer(
@@ -28,15 +32,7 @@ Folder = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Learned:
-    """What findings of a trained model are called; there is no pattern to show."""
-
-    id: str
-    kind: Kind
-    entity: str
-    title: str
-    how: str
+_FOLDERS = (*KINDS, FOLDER)
 
 
 @app.command("list")
@@ -50,15 +46,15 @@ def list_(
     ] = None,
     rules: Folder = None,
 ) -> None:
-    """List the rules: id, severity, paranoia level, entity, title. Trained models have no level: "model"."""
+    """List the rules: id, severity, paranoia level, entity, title. What has no pattern: "model" or "check"."""
     table = Table("id", "severity", "level", "entity", "title", box=None)
     for rule in _rules(rules):
         if rule.paranoia <= paranoia and kind in (None, rule.kind) and tag in (None, *rule.tags):
             table.add_row(rule.id, rule.severity.value, str(rule.paranoia), rule.entity, rule.title)
     if rules is None and tag is None:
-        for model in learned():
-            if kind in (None, model.kind):
-                table.add_row(model.id, "", "model", model.entity, model.title)
+        for one in patternless():
+            if kind in (None, one.kind):
+                table.add_row(one.id, "", one.level, one.entity, one.title)
     _console().print(table, markup=False)
 
 
@@ -66,12 +62,12 @@ def list_(
 def show(id_: Annotated[str, typer.Argument(metavar="ID")], rules: Folder = None) -> None:
     """Show one rule: what it looks for, where it errs, and its examples."""
     packs = _rules(rules)
-    models = {model.id: model for model in learned()}
-    if id_ in models:
-        model = models[id_]
-        lines = [("title", model.title), ("entity", model.entity), ("found by", model.how)]
+    others = {one.id: one for one in patternless()}
+    if id_ in others:
+        one = others[id_]
+        lines = [("title", one.title), ("entity", one.entity), ("found by", one.how)]
     else:
-        lines = _lines(_named(id_, packs, [*models]))
+        lines = described(_named(id_, packs, [*others]))
     typer.echo(id_)
     for name, value in lines:
         if value:
@@ -91,13 +87,18 @@ def test_(
     are tested whatever is wrong with others.
     """
     from sallyport.detect.proof import prove
+    from sallyport.detect.watching.proof import prove_output
 
-    rules: list[Rule] = []
+    rules: list[Rule | OutputRule] = []
     broken = failed = 0
     for pack in _packs(path):
         try:
             loaded = pack.read()
-            failures = [failure for rule in loaded for failure in prove(rule)]
+            failures = [
+                failure
+                for rule in loaded
+                for failure in (prove_output(rule) if isinstance(rule, OutputRule) else prove(rule))
+            ]
         except OperatorError as error:
             typer.echo(str(error), err=True)
             broken += 1
@@ -115,26 +116,6 @@ def test_(
         raise typer.Exit(1)
 
 
-def learned() -> Iterator[Learned]:
-    """Yield what the trained models that ship report."""
-    from sallyport.detect.classifier.classifier import SURFACES
-    from sallyport.detect.ner.frames import ENTITIES
-
-    for entity in ENTITIES:
-        what = "Nationality, religion or political group" if entity == "NRP" else entity.capitalize()
-        how = "the engine for names (detection.ner): a trained model, it has no pattern and no points"
-        yield Learned(f"pii.ner.{entity}", Kind.PII, entity, f"{what} recognised as a name", how)
-    for place in dict.fromkeys(SURFACES.values()):
-        surfaces = ", ".join(surface for surface, name in SURFACES.items() if name == place)
-        yield Learned(
-            f"injection.classifier.{place}",
-            Kind.INJECTION,
-            "INSTRUCTION",
-            f"Reads like a planted instruction ({surfaces})",
-            "the injection classifier: a trained model, it has no pattern; its probability includes the rules",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class _Pack:
     """A pack below its rules folder."""
@@ -143,8 +124,10 @@ class _Pack:
     path: Path
     taxonomy: frozenset[str]
 
-    def read(self) -> tuple[Rule, ...]:
+    def read(self) -> tuple[Rule | OutputRule, ...]:
         """Return its rules. Raises OperatorError."""
+        if self.path.relative_to(self.root).parts[0] == FOLDER:
+            return read_output_pack(self.root, self.path, self.taxonomy)
         rules = read_pack(self.root, self.path, self.taxonomy)
         seen: dict[str, Rule] = {}
         for rule in rules:
@@ -161,7 +144,7 @@ def _packs(path: Path | None) -> Iterator[_Pack]:
         raise OperatorError(str(path), "does not exist", "Give a rules folder or one pack")
     root = _root(path)
     taxonomy = read_taxonomy(root) or read_taxonomy(rules_dir())
-    within = [root / kind for kind in KINDS] if path == root else [path]
+    within = [root / folder for folder in _FOLDERS] if path == root else [path]
     files = [f for place in within for f in (sorted(place.rglob("*.yaml")) if place.is_dir() else [place])]
     files = [file for file in files if file.is_file()]
     if not files:
@@ -171,27 +154,29 @@ def _packs(path: Path | None) -> Iterator[_Pack]:
 
 def _root(path: Path) -> Path:
     """Return the rules folder of a path: itself, or the parent of the folder that says the kind."""
-    if path.is_dir() and any((path / folder).is_dir() for folder in KINDS):
+    if path.is_dir() and any((path / folder).is_dir() for folder in _FOLDERS):
         return path
-    home = next((p for p in (path, *path.parents) if p.name in KINDS and p.is_dir()), None)
+    home = next((p for p in (path, *path.parents) if p.name in _FOLDERS and p.is_dir()), None)
     if home is None:
-        todo = "The folder of a pack is its kind: put it below secrets, pii or injection"
+        todo = "The folder of a pack is its kind: put it below secrets, pii, injection or output"
         raise OperatorError(str(path), "has no kind", todo)
     return home.parent
 
 
-def _rules(path: Path | None) -> tuple[Rule, ...]:
+def _rules(path: Path | None) -> tuple[Rule | OutputRule, ...]:
     """Return all rules of a rules folder. Raises OperatorError."""
     if path is None:
-        return load(rules_dir()).rules
+        return load(rules_dir()).rules + load_output(rules_dir()).rules
     if not path.exists():
         raise OperatorError(str(path), "does not exist", "Give a rules folder")
-    if not path.is_dir() or not any((path / folder).is_dir() for folder in KINDS):
-        raise OperatorError(str(path), "has none of the folders secrets, pii, injection", "Give their parent")
-    return load(path).rules
+    if not path.is_dir() or not any((path / folder).is_dir() for folder in _FOLDERS):
+        raise OperatorError(
+            str(path), "has none of the folders secrets, pii, injection, output", "Give their parent"
+        )
+    return load(path).rules + load_output(path).rules
 
 
-def _named(id_: str, rules: tuple[Rule, ...], models: list[str]) -> Rule:
+def _named(id_: str, rules: tuple[Rule | OutputRule, ...], models: list[str]) -> Rule | OutputRule:
     found = next((rule for rule in rules if rule.id == id_), None)
     if found is not None:
         return found
@@ -208,41 +193,6 @@ def _near(id_: str, known: list[str]) -> list[str]:
     last = id_.rpartition(".")[2]
     ends = [name for name in known if get_close_matches(last, [name.rpartition(".")[2]], n=1, cutoff=0.75)]
     return list(dict.fromkeys([*holding, *by_end, *ends]))[:3]
-
-
-def _lines(rule: Rule) -> list[tuple[str, str]]:
-    return [
-        ("title", rule.title),
-        ("description", rule.description),
-        ("file", rule.where.split(" ")[0]),
-        ("severity", rule.severity.value),
-        ("entity", rule.entity),
-        ("paranoia level", str(rule.paranoia)),
-        ("points" if rule.kind is Kind.INJECTION else "score", _score(rule)),
-        ("surfaces", ", ".join(sorted(rule.surfaces)) or "all"),
-        ("views", ", ".join(sorted(rule.views))),
-        ("across messages", "yes" if rule.across_messages else "no"),
-        ("tags", ", ".join(rule.tags)),
-        ("keywords", ", ".join(rule.keywords)),
-        ("pattern", rule.source),
-        ("group", str(rule.group) if rule.group else ""),
-        ("validator", rule.validator or ""),
-        ("recogniser", rule.recogniser or ""),
-        ("context", ", ".join(rule.context)),
-        *((f"unless ({_where(u)})", f"{u.pattern.pattern}  - {u.why}") for u in rule.unless),
-        *(("reference", r) for r in rule.references),
-        *(("known false positive", k) for k in rule.known_false_positives),
-        *(("match", e.text) for e in rule.match),
-        *(("pass", e.text) for e in rule.clean),
-    ]
-
-
-def _where(unless: Unless) -> str:
-    return ", ".join([unless.on, *sorted(unless.surfaces)])
-
-
-def _score(rule: Rule) -> str:
-    return f"{rule.score * 10:g}" if rule.kind is Kind.INJECTION else f"{rule.score:g}"
 
 
 def _console() -> Console:

@@ -62,7 +62,7 @@ def run(
     from sallyport.pki.paths import ca_paths
     from sallyport.pki.paths import confdir as default_confdir
     from sallyport.proxy.host import GatewayMaster, HostSettings
-    from sallyport.proxy.tunnels import ensure_keys
+    from sallyport.proxy.tunnels import ensure_keys, is_tunnel
 
     home = confdir or default_confdir()
     if upstream_ca is not None:
@@ -114,6 +114,11 @@ def run(
     finally:
         if not assembled.close():
             sys.stderr.write("some audit events could not be written before the time was up\n")
+    if any(is_tunnel(spec) for spec in modes):
+        # Native threads of a tunnel outlive it. One that calls into an interpreter under destruction crashes it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def _settle_process() -> None:

@@ -10,6 +10,7 @@ import re2  # type: ignore[import-untyped]
 
 _MAX_PATTERN_MEM = 8 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
+_HERE = re2._re2.RE2.Anchor.ANCHOR_START
 _MAX_SET_MEM = 256 << 20
 _NOWHERE = (-1, -1)
 _chars = re2._re2.BytesToCharLen
@@ -38,6 +39,14 @@ class Pattern(Protocol):
     def finditer(self, text: str | bytes) -> Iterator[Match]: ...
     def occurs(self, text: str | bytes, low: int, high: int) -> bool:
         """Say whether it matches within text[low:high], bounds that lie in the text; bytes are not copied."""
+        ...
+
+    def find(self, text: str, low: int) -> int | None:
+        """Return where its first match at or after `low` begins; what stands before is seen by \\b."""
+        ...
+
+    def starts(self, text: str, low: int) -> bool:
+        """Say whether a match begins at `low`; what stands before is seen by \\b."""
         ...
 
 
@@ -75,6 +84,21 @@ class _Compiled:
             text = text[low:high].encode()
             low, high = 0, len(text)
         found: bool = self._engine.Match(_ANYWHERE, text, low, high)[0][0] >= 0
+        return found
+
+    def find(self, text: str, low: int) -> int | None:
+        raw = text.encode()
+        if len(raw) == len(text):
+            start: int = self._engine.Match(_ANYWHERE, raw, low, len(raw))[0][0]
+            return None if start < 0 else start
+        skipped = len(text[:low].encode())
+        start = self._engine.Match(_ANYWHERE, raw, skipped, len(raw))[0][0]
+        return None if start < 0 else low + _chars(raw, skipped, start)
+
+    def starts(self, text: str, low: int) -> bool:
+        raw = text.encode()
+        at = low if len(raw) == len(text) else len(text[:low].encode())
+        found: bool = self._engine.Match(_HERE, raw, at, len(raw))[0][0] >= 0
         return found
 
     def finditer(self, text: str | bytes) -> Iterator[Match]:

@@ -5,32 +5,33 @@ The first folder is the kind. A rule without a match and a pass example does not
 """
 
 import hashlib
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap
-from ruamel.yaml.error import MarkedYAMLError
+from pydantic import BaseModel, Field, ValidationError
 
 from sallyport.decision import Kind, Severity
 from sallyport.detect import linear
 from sallyport.detect.fold import fold
-from sallyport.detect.shapes import fill
+from sallyport.detect.packfile import (
+    Example,
+    ExamplesSource,
+    compile_pattern,
+    examples,
+    expand,
+    invalid,
+    lint,
+    read_taxonomy,
+    read_tree,
+    refuse_endless,
+)
 from sallyport.detect.validators import VALIDATORS
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface
 
 KINDS = {"secrets": Kind.SECRET, "pii": Kind.PII, "injection": Kind.INJECTION}
-
-MAX_REPEATS = 4000
-"""Sum of the upper bounds of counted repetitions in one rule."""
-
-MAX_PROGRAM = 12_000
-"""RE2 instructions of one rule, a measure of its memory (about 16 bytes each, and as much again as DFA)."""
 
 type Place = Literal["value", "match", "before", "after", "line", "frame"]
 
@@ -38,28 +39,14 @@ FRAMED = "¤"
 """Stands for the value in a frame."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Unless(_Model):
+class _Unless(BaseModel, extra="forbid", frozen=True):
     pattern: str
     why: str
     on: Place = "value"
     surfaces: list[Surface] | None = None
 
 
-class _Example(_Model):
-    text: str
-    surface: Surface = Surface.USER
-
-
-class _Examples(_Model):
-    match: list[str | _Example]
-    pass_: list[str | _Example] = Field(alias="pass")
-
-
-class _Rule(_Model):
+class _Rule(BaseModel, extra="forbid", frozen=True):
     id: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     title: str
     description: str = ""
@@ -82,10 +69,10 @@ class _Rule(_Model):
     across_messages: bool | None = None
     references: list[str] = []
     known_false_positives: list[str] = []
-    examples: _Examples
+    examples: ExamplesSource
 
 
-class _Pack(_Model):
+class _Pack(BaseModel, extra="forbid", frozen=True):
     title: str
     description: str = ""
     define: dict[str, str] = {}
@@ -105,14 +92,6 @@ class Unless:
     on: str
     why: str
     surfaces: frozenset[Surface] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A text, already filled, that must or must not fire its rule on a surface."""
-
-    text: str
-    surface: Surface
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,11 +162,11 @@ def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) ->
     relative = path.relative_to(root)
     name = f"{root.name}/{relative.as_posix()}"
     prefix = ".".join(relative.with_suffix("").parts)
-    tree = _parse(path, name)
+    tree = read_tree(path, name)
     try:
         pack = _Pack.model_validate(tree)
     except ValidationError as error:
-        raise _invalid(name, prefix, tree, error) from None
+        raise invalid(name, prefix, tree, error) from None
     kind = KINDS[relative.parts[0]]
     made = []
     for index, rule in enumerate(pack.rules):
@@ -196,48 +175,14 @@ def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) ->
     return tuple(made)
 
 
-def _parse(path: Path, name: str) -> Any:
-    try:
-        tree = YAML(typ="rt").load(path.read_text("utf-8"))
-    except MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise OperatorError(f"{name}:{line}", f"is not YAML: {error.problem}", "Mend the syntax") from None
-    except (UnicodeDecodeError, OSError) as error:
-        raise OperatorError(name, f"cannot be read: {type(error).__name__}", "Save it as UTF-8") from None
-    if not isinstance(tree, CommentedMap):
-        raise OperatorError(f"{name}:1", "is not a mapping", "Start it with title: and rules:")
-    return tree
-
-
-def _invalid(name: str, prefix: str, tree: Any, error: ValidationError) -> OperatorError:
-    problems = error.errors(include_input=False, include_url=False)
-    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-    location = first["loc"]
-    line, node, rule = 1, tree, ""
-    for part in location:
-        try:
-            position = node.lc.key(part) if isinstance(node, CommentedMap) else node.lc.item(part)
-            line = position[0] + 1
-            node = node[part]
-        except (AttributeError, KeyError, TypeError, IndexError):
-            break
-        if isinstance(part, int) and isinstance(node, CommentedMap) and location[0] == "rules" and not rule:
-            rule = f" {prefix}.{node.get('id', '?')}"
-    field_name = ".".join(str(p) for p in location if not isinstance(p, int))
-    return OperatorError(
-        f"{name}:{line}{rule}",
-        f"{field_name}: {first['msg']}",
-        "Compare with a pack that loads, such as rules/secrets/ai.yaml",
-    )
-
-
 def _build(
     rule: _Rule, kind: Kind, id_: str, where: str, define: dict[str, str], taxonomy: frozenset[str] | None
 ) -> Rule:
-    source = fold(_expand(rule.pattern, define, where))
+    source = fold(expand(rule.pattern, define, where))
     sensitive = rule.case_sensitive if rule.case_sensitive is not None else kind is not Kind.INJECTION
-    pattern = _compile(source, sensitive, where, "pattern")
-    _lint(source, pattern, where)
+    pattern = compile_pattern(source, sensitive, where, "pattern")
+    lint(source, pattern, where)
+    refuse_endless(source, where)
     if rule.group > pattern.groups:
         raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
     if rule.validator is not None and rule.validator not in VALIDATORS:
@@ -255,7 +200,7 @@ def _build(
         raise OperatorError(where, "score and points do not fit the kind", todo)
     unless = [
         Unless(
-            _compile(fold(_expand(u.pattern, define, where)), sensitive, where, "unless"),
+            compile_pattern(fold(expand(u.pattern, define, where)), sensitive, where, "unless"),
             u.on,
             u.why,
             frozenset(u.surfaces or ()),
@@ -289,65 +234,9 @@ def _build(
         across_messages=kind is not Kind.INJECTION if rule.across_messages is None else rule.across_messages,
         references=tuple(rule.references),
         known_false_positives=tuple(rule.known_false_positives),
-        match=tuple(_examples(rule.examples.match, id_, home, where)),
-        clean=tuple(_examples(rule.examples.pass_, id_, home, where)),
+        match=tuple(examples(rule.examples.match, id_, home, where)),
+        clean=tuple(examples(rule.examples.pass_, id_, home, where)),
     )
-
-
-def _expand(pattern: str, define: dict[str, str], where: str) -> str:
-    """Replace %{name} by the pack's own definitions, which may use one another."""
-    for _ in range(4):
-        if "%{" not in pattern:
-            break
-        try:
-            pattern = re.sub(r"%\{(\w+)\}", lambda m: define[m.group(1)], pattern)
-        except KeyError as error:
-            raise OperatorError(where, f"%{{{error.args[0]}}} is not defined", "Add it to define:") from None
-    return pattern.replace("\n", "")
-
-
-def _compile(source: str, sensitive: bool, where: str, what: str) -> linear.Pattern:
-    for construct, todo in (("(?=", "unless"), ("(?!", "unless"), ("(?<=", "group"), ("(?<!", "unless")):
-        if construct in source:
-            raise OperatorError(
-                where, f'{what} uses look-around "{construct}", which RE2 has not', f"Move it to {todo}"
-            )
-    try:
-        return linear.pattern(source, case_sensitive=sensitive)
-    except linear.SyntaxUnknown as error:
-        raise OperatorError(where, f"{what} does not compile: {error}", "Use RE2 syntax") from None
-
-
-_COUNTED = re.compile(r"(?<!\\)\{(\d+)(?:,(\d*))?\}")
-_ENDLESS = re.compile(r"(?<!\\)(?:\.|\[\^(?:\\.|[^\]\\])+\]|\\[SWD]|\[\\s\\S\])(?:[*+]|\{\d+,\})")
-
-
-def _lint(source: str, pattern: linear.Pattern, where: str) -> None:
-    bounds = [int(upper or lower) for lower, upper in _COUNTED.findall(source)]
-    if sum(bounds) > MAX_REPEATS:
-        raise OperatorError(
-            where, f"repetitions add up to {sum(bounds)}, more than {MAX_REPEATS}", "Make the bounds smaller"
-        )
-    if found := _ENDLESS.search(source):
-        raise OperatorError(
-            where, f'"{found.group()}" repeats almost anything without end', "Give it an upper bound"
-        )
-    if pattern.programsize > MAX_PROGRAM:
-        raise OperatorError(
-            where, f"compiles to {pattern.programsize} steps, more than {MAX_PROGRAM}", "Make it smaller"
-        )
-    if pattern.search("") is not None:
-        raise OperatorError(where, "pattern matches the empty text", "Make at least one part mandatory")
-
-
-def _examples(given: Sequence[str | _Example], id_: str, home: Surface, where: str) -> Iterator[Example]:
-    for index, item in enumerate(given):
-        example = _Example(text=item, surface=home) if isinstance(item, str) else item
-        try:
-            yield Example(fill(example.text, f"{id_}#{index}"), example.surface)
-        except (KeyError, ValueError) as error:
-            todo = "Shapes are listed in detect/shapes.py"
-            raise OperatorError(where, f"example shape {error} is unknown", todo) from None
 
 
 def _refuse_repeats(rules: Sequence[Rule]) -> None:
@@ -356,12 +245,3 @@ def _refuse_repeats(rules: Sequence[Rule]) -> None:
         if rule.id in seen:
             raise OperatorError(rule.where, f"is already at {seen[rule.id].where}", "Rename one of them")
         seen[rule.id] = rule
-
-
-def read_taxonomy(root: Path) -> frozenset[str]:
-    """Return the tags that rules may bear, from rules/taxonomy. Raises OperatorError."""
-    tags: set[str] = set()
-    for path in sorted((root / "taxonomy").glob("*.yaml")):
-        tree = _parse(path, f"{root.name}/taxonomy/{path.name}")
-        tags |= {str(entry["id"]) for entry in tree.get("entries", [])}
-    return frozenset(tags)

@@ -1,6 +1,7 @@
 """The lab's own certificate authority. It vouches for any host, so nobody should trust it outside a test."""
 
 import ipaddress
+import secrets
 import ssl
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,7 @@ class LabCa:
         return self._contexts[key]
 
     def _context(self, name: str) -> ssl.SSLContext:
-        pem = self._folder / "leaf.pem"
+        pem = self._folder / f"leaf-{secrets.token_hex(8)}.pem"
         certificate = self._leaf(name).public_bytes(serialization.Encoding.PEM)
         write_file(pem, _key_pem(self._leaf_key) + certificate, PRIVATE)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

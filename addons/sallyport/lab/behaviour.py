@@ -10,6 +10,7 @@ hang              take the request and never answer
 reset             take the request and close the connection
 echo-all          repeat every text of the request, not only the last one of the user
 hostile-restore   repeat every placeholder in links, images, attributes and plain text
+tamper            get a checksum in the middle of an event stream of AWS wrong
 think             add a reasoning block with a signature where the provider has one
 say-...           answer with the rest of the name, underscores as spaces
 """

@@ -45,6 +45,11 @@ class Requests:
     def unfinished(self) -> bytes:
         return self._taken + self._buffer
 
+    def take_rest(self) -> bytes:
+        """Return what has come after the last request, for whoever goes on in another protocol."""
+        rest, self._buffer = self._buffer, b""
+        return rest
+
     async def next(self) -> tuple[Head, bytes] | None:
         """Return the next request and its body; None at the end. Raises BadRequest."""
         self._taken = b""

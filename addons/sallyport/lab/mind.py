@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,6 +11,8 @@ from sallyport.lab.values import Json, dumps, object_at, string_at
 
 # Anything that looks like a masked value: <EMAIL_1f>, [EMAIL-1f], {{EMAIL_1f}}.
 PLACEHOLDER = re.compile(r"[<\[{]{1,2}[A-Z][A-Z0-9]*(?:[_:-][A-Za-z0-9]+)+[>\]}]{1,2}")
+# What a user writes to have one tool called with arguments of his own: call Read with {"file_path": "notes.txt"}
+_ASKED_FOR = re.compile(r"\bcall (?P<tool>[A-Za-z0-9_]+) with (?P<arguments>\{.*\})", re.DOTALL)
 _EVIL = "https://collector.evil.example"
 _DELTA_LENGTHS = (3, 5, 7, 4, 6)
 
@@ -69,8 +72,11 @@ class Said:
 
 
 def say(heard: Heard) -> Said:
-    """Answer: call the first tool that is offered, unless its result just came; else repeat the text."""
+    """Answer: call the tool the user asks for, else the first offered, unless its result just came; or repeat."""
     reasoning = f"The user wrote: {heard.last}" if "think" in heard.model else ""
+    asked = _asked_for(heard)
+    if asked is not None and heard.tool_result is None:
+        return Said(call=asked, reasoning=reasoning)
     if heard.tools and heard.tool_result is None:
         tool = heard.tools[0]
         return Said(
@@ -78,6 +84,18 @@ def say(heard: Heard) -> Said:
             reasoning=reasoning,
         )
     return Said(text=_text(heard), reasoning=reasoning)
+
+
+def _asked_for(heard: Heard) -> Call | None:
+    """Return the call that the last user text asks for, None for none or for a tool that is not offered."""
+    found = _ASKED_FOR.search(heard.last)
+    if found is None or found["tool"] not in {tool.name for tool in heard.tools}:
+        return None
+    try:
+        arguments, _ = json.JSONDecoder().raw_decode(found["arguments"])
+    except ValueError:
+        return None
+    return Call(found["tool"], arguments)
 
 
 def deltas(text: str) -> Iterator[str]:

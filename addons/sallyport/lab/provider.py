@@ -1,6 +1,8 @@
 """Which stand-in answers for which host. Hosts that are no AI provider answer plain text."""
 
-from sallyport.lab import anthropic, gemini, openai
+from typing import Protocol
+
+from sallyport.lab import anthropic, awshosts, bedrock, cohere, files, gemini, mistral, ollama, openai
 from sallyport.lab.values import Incoming, Reply, text_reply
 
 HOSTS = (
@@ -8,13 +10,34 @@ HOSTS = (
     "api.anthropic.com",
     "generativelanguage.googleapis.com",
     "lab.openai.azure.com",
+    "bedrock-runtime.us-east-1.amazonaws.com",
+    "api.cohere.com",
+    "ollama.com",
+    "api.mistral.ai",
+    "router.huggingface.co",
     "files.example.com",
 )
 _OPENAI_PATHS = ("/chat/completions", "/completions", "/embeddings", "/responses")
 
 
+class StandIn(Protocol):
+    """One provider that is told by its hosts."""
+
+    def is_mine(self, request: Incoming, /) -> bool: ...
+
+    def model_of(self, request: Incoming, /) -> str: ...
+
+    def answer(self, request: Incoming, /) -> Reply: ...
+
+
+_BY_HOST: tuple[StandIn, ...] = (files, bedrock, awshosts, cohere, ollama, mistral)
+
+
 def model_of(request: Incoming) -> str:
     """Return the model a request names, in its body or its path; empty for hosts that are no provider."""
+    for stand_in in _BY_HOST:
+        if stand_in.is_mine(request):
+            return stand_in.model_of(request)
     if _is_anthropic(request):
         return anthropic.model_of(request)
     if _is_gemini(request):
@@ -23,6 +46,9 @@ def model_of(request: Incoming) -> str:
 
 
 def answer(request: Incoming) -> Reply:
+    for stand_in in _BY_HOST:
+        if stand_in.is_mine(request):
+            return stand_in.answer(request)
     if _is_anthropic(request):
         return anthropic.answer(request)
     if _is_gemini(request):

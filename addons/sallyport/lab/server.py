@@ -9,12 +9,14 @@ import tempfile
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 from sallyport.errors import OperatorError
-from sallyport.lab import provider
+from sallyport.lab import http2, provider, websocket
 from sallyport.lab.authority import Fault, LabCa
 from sallyport.lab.behaviour import Behaviour, behaviour_of
 from sallyport.lab.channel import Channel
@@ -31,6 +33,14 @@ class Address(NamedTuple):
     port: int
 
 
+class Answering(Protocol):
+    """Who answers in the providers' place: `provider.py`, or what a test puts there."""
+
+    def model_of(self, request: Incoming, /) -> str: ...
+
+    def answer(self, request: Incoming, /) -> Reply: ...
+
+
 class _Cut(Exception):
     """The answer is to be broken off here."""
 
@@ -41,7 +51,8 @@ class Lab:
     hosts: addresses to bind; of the loopback pair, one that the machine lacks is left out. port: 0 for any,
     the same on all addresses. folder: where the authority and scratch files lie, a temporary one if None.
     record: JSON-lines file of all that is seen. keep: whether requests stay in memory too.
-    fault: what is wrong with the certificates.
+    fault: what is wrong with the certificates. alpn: what is spoken, best first; h2 is understood.
+    answering: who answers, the stand-ins of this package if None.
     """
 
     def __init__(
@@ -53,11 +64,14 @@ class Lab:
         record: Path | None = None,
         keep: bool = True,
         fault: Fault | None = None,
+        alpn: tuple[str, ...] = ("http/1.1",),
+        answering: Answering | None = None,
     ) -> None:
         self._hosts = hosts
         self._wanted_port = port
         self._scratch = None if folder else Path(tempfile.mkdtemp(prefix="sallyport-lab-"))
-        self.ca = LabCa(folder or self._scratch or Path(), fault=fault)
+        self.ca = LabCa(folder or self._scratch or Path(), alpn=alpn, fault=fault)
+        self._answering: Answering = answering or provider
         self._recorder = Recorder(record, keep=keep)
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -193,7 +207,10 @@ class Lab:
         requests = Requests(channel)
         try:
             await channel.start()
-            await self._converse(channel, requests, seen)
+            if seen.alpn == "h2":
+                await http2.Connection(channel, partial(self._serve_http2, seen)).run()
+            else:
+                await self._converse(channel, requests, seen)
         except (ssl.SSLError, ConnectionError, BadRequest) as error:
             seen.trouble = getattr(error, "reason", None) or str(error) or type(error).__name__
             channel.abort()
@@ -212,31 +229,49 @@ class Lab:
             head, body = found
             request = _seen_request(head, body, seen)
             self._recorder.seen(seen, request)
+            if websocket.is_upgrade(head):
+                said = partial(self._heard, seen, request)
+                await websocket.converse(channel, head, requests.take_rest(), said)
+                return
             incoming = _incoming(request)
-            behaviour = behaviour_of(provider.model_of(incoming))
+            behaviour = behaviour_of(self._answering.model_of(incoming))
             if behaviour.reset:
                 raise _Cut
             if behaviour.hang:
                 while await channel.recv():
                     pass
                 return
-            await _respond(channel, head, provider.answer(incoming), behaviour, len(self._recorder.requests))
+            answered = self._answering.answer(incoming)
+            await _respond(channel, head, answered, behaviour, len(self._recorder.requests))
             if not head.keeps_alive:
                 return
+
+    def _heard(self, seen: SeenConnection, upgrade: SeenRequest, message: bytes) -> None:
+        """Record a message on a WebSocket as a request of the method `MESSAGE`."""
+        self._recorder.seen(seen, replace(upgrade, at=now(), method="MESSAGE", headers=(), body=message))
+
+    async def _serve_http2(self, seen: SeenConnection, stream: http2.Stream, head: Head, body: bytes) -> None:
+        request = _seen_request(head, body, seen)
+        self._recorder.seen(seen, request)
+        incoming = _incoming(request)
+        behaviour = behaviour_of(self._answering.model_of(incoming))
+        if behaviour.hang:
+            await stream.given_up.wait()
+            return
+        try:
+            if behaviour.reset:
+                raise _Cut
+            reply = self._answering.answer(incoming)
+            pieces, coding = _cut_and_code(reply, behaviour)
+            headers = _headers(reply, len(self._recorder.requests), coding)
+            await stream.send(reply.status, headers, _paced(pieces, behaviour))
+        except _Cut:
+            await stream.reset()
 
 
 async def _respond(channel: Channel, head: Head, reply: Reply, behaviour: Behaviour, number: int) -> None:
     pieces, coding = _cut_and_code(reply, behaviour)
-    request_id = f"req_lab_{number}"
-    headers = [
-        ("content-type", reply.content_type),
-        ("server", "lab"),
-        ("x-request-id", request_id),
-        ("request-id", request_id),
-        *reply.headers,
-    ]
-    if coding:
-        headers.append(("content-encoding", coding))
+    headers = _headers(reply, number, coding)
     if not head.keeps_alive:
         headers.append(("connection", "close"))
     await send(
@@ -247,6 +282,18 @@ async def _respond(channel: Channel, head: Head, reply: Reply, behaviour: Behavi
         length=None if reply.streamed else sum(map(len, pieces)),
         head_only=head.method == "HEAD",
     )
+
+
+def _headers(reply: Reply, number: int, coding: str | None) -> list[tuple[str, str]]:
+    request_id = f"req_lab_{number}"
+    headers = [
+        ("content-type", reply.content_type),
+        ("server", "lab"),
+        ("x-request-id", request_id),
+        ("request-id", request_id),
+        *reply.headers,
+    ]
+    return [*headers, ("content-encoding", coding)] if coding else headers
 
 
 def _cut_and_code(reply: Reply, behaviour: Behaviour) -> tuple[list[bytes], str | None]:

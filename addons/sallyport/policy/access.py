@@ -7,9 +7,10 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from sallyport.decision import Mode
-from sallyport.exchange import Operation, ToolKind
+from sallyport.decision import Blocked, Mode
+from sallyport.exchange import Attachment, Operation, ToolKind
 from sallyport.policy.approvals import RuleApproval
+from sallyport.policy.blocked import Answered
 from sallyport.policy.calls import Endpoints, Globbed, Models, ParameterName, ParameterRule, Tools
 from sallyport.policy.condition import Condition
 from sallyport.policy.globs import Globs
@@ -29,6 +30,7 @@ OWN_REASONS = frozenset(
             "operation",
             "endpoint",
             "attachment",
+            "attachment_size",
             "model",
         ),
         *("function_tool", "hosted_tool", "mcp_server", "parameter", "parameters", "purpose", "consent"),
@@ -134,18 +136,80 @@ class AccessRule(Section):
         return self
 
 
-class Attachments(Section):
-    """Content that is not text and therefore not inspected: images, sounds, files by reference."""
+class AttachmentRule(Section):
+    """What becomes of some content that is not text. It fits where all its keys do."""
 
+    media: tuple[MediaGlob, ...] = Field(
+        default=("*/*",), min_length=1, description="Media types, or globs of them."
+    )
+    operations: tuple[Operation, ...] | None = Field(
+        default=None, min_length=1, description="Operations; null is all that `access.operations` allows."
+    )
+    action: Literal["allow", "refuse"] = Field(
+        description="`allow` lets it leave uninspected, `refuse` refuses the call."
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="With `allow`: the most decoded bytes of each piece; a larger one is refused. Content that the "
+        "provider fetches has no size here.",
+    )
+
+    @model_validator(mode="after")
+    def _limits_what_it_allows(self) -> Self:
+        if self.action == "refuse" and self.max_bytes is not None:
+            what = "only `action: allow` has a size up to which it allows"
+            raise Wrong(what, "Leave it out, or allow up to this size", ("max_bytes",))
+        return self
+
+    def fits(self, media_type: str, operation: Operation) -> bool:
+        """Say whether the rule speaks of a media type, without parameters, in an operation."""
+        if self.operations is not None and operation not in self.operations:
+            return False
+        return any(fnmatchcase(media_type, pattern) for pattern in self.media)
+
+
+class Attachments(Section):
+    """Content that is not text and therefore not inspected: images, sounds, files by reference.
+
+    A file that is text is none, in base64, as a data URL or as a part of a form: it is scanned and masked.
+    """
+
+    rules: tuple[AttachmentRule, ...] = Field(
+        default=(), description="Asked in order before `allow`; the first that fits decides."
+    )
     allow: tuple[MediaGlob, ...] = Field(
         default=("image/*", "application/x-provider-state"),
         description="Media types (globs) that may leave uninspected; `*/*` allows all. "
         "`application/x-provider-state` is signed or encrypted reasoning that agents send back.",
     )
 
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Most decoded bytes of each piece that `allow` lets pass; null is any.",
+    )
+
     def allows(self, media_type: str) -> bool:
-        kind = media_type.partition(";")[0].strip().lower()
-        return any(fnmatchcase(kind, pattern) for pattern in self.allow)
+        """Say whether `allow` names a media type."""
+        return any(fnmatchcase(_kind(media_type), pattern) for pattern in self.allow)
+
+    def refuses(
+        self, attachment: Attachment, operation: Operation
+    ) -> Literal["attachment", "attachment_size"] | None:
+        """Return why a piece of content may not leave, None if it may."""
+        kind = _kind(attachment.media_type)
+        rule = next((rule for rule in self.rules if rule.fits(kind, operation)), None)
+        if rule is None and not self.allows(kind):
+            return "attachment"
+        if rule is not None and rule.action == "refuse":
+            return "attachment"
+        most = self.max_bytes if rule is None else rule.max_bytes
+        return "attachment_size" if most is not None and (attachment.size or 0) > most else None
+
+
+def _kind(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
 
 
 class Access(StageSection):
@@ -168,6 +232,11 @@ class Access(StageSection):
             Operation.LIST_MODELS,
         ),
         description="Operations that may be used; any other is refused.",
+    )
+    blocked: Answered = Field(
+        default=Blocked.REJECT,
+        description="What a caller gets for a call that is refused: `reject` an error, `refuse` an answer of the "
+        "assistant that says so. What a kill switch stops always gets the error.",
     )
     endpoints: Endpoints = Field(default_factory=lambda: Endpoints(), description="Endpoints of providers.")
     models: Models = Field(default_factory=lambda: Models(), description="Models.")

@@ -5,14 +5,14 @@ another spelling of the same. A known host without a matching endpoint is refuse
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 from sallyport.exchange import Operation
 from sallyport.policy.hosts import HostMap, normalise_host
 from sallyport.policy.problems import PolicyError, Problem
-from sallyport.policy.providers import EndpointEntry, ProviderEntry, read_providers
+from sallyport.policy.providers import WEBSOCKET, EndpointEntry, ProviderEntry, read_providers
 from sallyport.policy.regions import Regions
 from sallyport.policy.restrictions import RestrictionEntry
 from sallyport.policy.targets import TargetError, Template, split_target
@@ -54,17 +54,21 @@ class ProviderKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Where a provider's keys travel. schemes: bearer, key, sigv4, cookie. Header names in lower case."""
+    """Where a provider's keys travel. schemes: bearer, key, sigv4, cookie. Header names in lower case.
+
+    signing_service: of AWS's signatures, "" where it takes none.
+    """
 
     headers: tuple[str, ...]
     query: tuple[str, ...]
     schemes: tuple[str, ...]
+    signing_service: str = ""
 
     def without(self, names: frozenset[str]) -> "Credentials":
         """Return the same less some headers, which a policy has given up to tokens of people."""
         if names.isdisjoint(self.headers):
             return self
-        return Credentials(tuple(h for h in self.headers if h not in names), self.query, self.schemes)
+        return replace(self, headers=tuple(h for h in self.headers if h not in names))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +166,17 @@ class Routes:
             dialect=entry.dialect,
             operation=entry.operation,
             stream=entry.stream,
-            model=captured.get("model", captured.get("deployment")),
+            model=_model(captured, query if entry.method == WEBSOCKET else {}),
             template=entry.path,
             captured=(*captured.items(), *shown),
             method=entry.method,
         )
+
+
+def _model(captured: Mapping[str, str], query: Mapping[str, str]) -> str | None:
+    """Return the model a target names: of the path, or of the query where that is the place for it."""
+    places = (captured.get("model"), captured.get("deployment"), query.get("model"), query.get("deployment"))
+    return next((name for name in places if name is not None), None)
 
 
 class Catalogue:
@@ -245,6 +255,7 @@ def _provider(entry: ProviderEntry) -> Provider:
             tuple(h.lower() for h in entry.credentials.headers),
             entry.credentials.query,
             entry.credentials.schemes,
+            entry.credentials.signing_service or "",
         ),
         usage_if_asked=entry.usage_if_asked,
         routes=Routes(entry.parsed_endpoints, entry.credentials.query),

@@ -12,10 +12,21 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from sallyport.decision import Mode, Severity
+from sallyport.decision import Blocked, Mode, Severity
 from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.blocked import MILDEST_FIRST, BlockingSection
 from sallyport.policy.calls import Judgement
 from sallyport.policy.limits import Limit
+from sallyport.policy.output import (
+    SHIPPED,
+    UNLISTED_ENTITIES,
+    Leak,
+    Output,
+    OutputAction,
+    OutputTools,
+    Structured,
+    Toxicity,
+)
 from sallyport.policy.problems import Problem
 from sallyport.policy.sections import Injection, Masking, MaskOperator, Policy, Secrets, mode_of
 from sallyport.policy.source import At, Source, dotted
@@ -37,6 +48,7 @@ class TenantFile(Section):
     secrets: Secrets | None = Field(default=None, description="Credentials in prompts.")
     masking: Masking | None = Field(default=None, description="Personal data in prompts.")
     injection: Injection | None = Field(default=None, description="Hostile instructions in prompts.")
+    output: Output | None = Field(default=None, description="What may come back in answers.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +122,9 @@ def _laid_over(ours: StageSection, theirs: StageSection) -> StageSection:
     written = {key: getattr(theirs, key) for key in theirs.model_fields_set}
     if isinstance(ours, Masking) and "entities" in written:
         written["entities"] = {**ours.entities, **written["entities"]}
+    if isinstance(ours, Output):
+        for key in {"entities", "rules"} & written.keys():
+            written[key] = {**getattr(ours, key), **written[key]}
     return ours.model_copy(update=written)
 
 
@@ -165,22 +180,98 @@ def _not_milder(ours: MaskOperator, theirs: MaskOperator) -> bool:
     return _OPERATORS.index(theirs) >= _OPERATORS.index(ours)
 
 
+def _blocked(ours: Blocked, theirs: Blocked, _: object) -> bool:
+    return MILDEST_FIRST.index(theirs) >= MILDEST_FIRST.index(ours)
+
+
+def _blocked_by_rule(
+    ours: Mapping[str, Blocked], theirs: Mapping[str, Blocked], section: BlockingSection
+) -> bool:
+    """A glob of the company's stays as strict; any other is as strict as what it stands in for."""
+    kept = all(_blocked(blocked, theirs.get(glob, Blocked.EXCISE), None) for glob, blocked in ours.items())
+    return kept and all(
+        _blocked(section.blocked, blocked, None) for glob, blocked in theirs.items() if glob not in ours
+    )
+
+
+_BLOCKING: Mapping[str, _Order] = {"blocked": _blocked, "blocked_by_rule": _blocked_by_rule}
+
+
+def _answered(ours: OutputAction, theirs: OutputAction, _: object = None) -> bool:
+    return theirs.rank >= ours.rank
+
+
+def _answered_entities(_: object, theirs: Mapping[str, OutputAction], section: Output) -> bool:
+    """Say whether no entity that a tenant names gets a milder action than the company's section gives it."""
+    worst = max((section.pii, section.secrets), key=lambda action: action.rank)
+    ours = {**UNLISTED_ENTITIES, **section.entities}
+    return all(_answered(ours.get(entity, worst), action) for entity, action in theirs.items())
+
+
+def _answered_rules(_: object, theirs: Mapping[str, OutputAction], section: Output) -> bool:
+    """Say whether no glob of a tenant is milder than anything the company says of rules.
+
+    Which rules a glob names changes with the packs, so that each action is held against the strictest there is.
+    """
+    said = {**SHIPPED, **section.rules}
+    strictest = max((*section.actions, *SHIPPED.values()), key=lambda action: action.rank)
+    return all(_answered(said.get(glob, strictest), action) for glob, action in theirs.items())
+
+
+def _leaks(ours: Leak, theirs: Leak, _: object) -> bool:
+    return _answered(ours.action, theirs.action) and theirs.words <= ours.words
+
+
+def _structured(ours: Structured, theirs: Structured, _: object) -> bool:
+    return _answered(ours.action, theirs.action)
+
+
+def _toxic(ours: Toxicity, theirs: Toxicity, _: object) -> bool:
+    return _answered(ours.action, theirs.action) and theirs.threshold <= ours.threshold
+
+
+def _tools(ours: OutputTools, theirs: OutputTools, _: object) -> bool:
+    """Say whether every call that the company stops is stopped: a tenant writes the company's lists again."""
+    fewer = ours.allow is None or (theirs.allow is not None and set(theirs.allow) <= set(ours.allow))
+    kept = set(ours.deny) <= set(theirs.deny) and all(each in theirs.arguments for each in ours.arguments)
+    return _answered(ours.action, theirs.action) and fewer and kept
+
+
 _STRICTER: Mapping[str, Mapping[str, _Order]] = {
     "secrets": {
+        **_BLOCKING,
         "action": lambda ours, theirs, _: theirs in ("deny", ours),
         "min_severity": lambda ours, theirs, _: _SEVERITIES.index(theirs) <= _SEVERITIES.index(ours),
         "exclusions": _fewer,
     },
     "masking": {
+        **_BLOCKING,
         "entities": _operators,
         "unlisted": _unlisted,
         "min_score": _low,
         "exclusions": _fewer,
     },
     "injection": {
+        **_BLOCKING,
         "action": lambda ours, theirs, _: True,
         "threshold": _low,
         "surfaces": lambda ours, theirs, _: set(ours) <= set(theirs),
+        "exclusions": _fewer,
+    },
+    "output": {
+        "pii": _answered,
+        "secrets": _answered,
+        "entities": _answered_entities,
+        "rules": _answered_rules,
+        "unlisted": _answered,
+        "paranoia": lambda ours, theirs, _: theirs >= ours,
+        "min_score": _low,
+        "min_severity": lambda ours, theirs, _: _SEVERITIES.index(theirs) <= _SEVERITIES.index(ours),
+        "surfaces": lambda ours, theirs, _: set(ours) <= set(theirs),
+        "leak": _leaks,
+        "structured": _structured,
+        "tools": _tools,
+        "toxicity": _toxic,
         "exclusions": _fewer,
     },
 }

@@ -26,9 +26,22 @@ DIALECTS: Mapping[str, Operation | None] = {
     "bedrock_invoke": Operation.CHAT,
     "cohere_v2": Operation.CHAT,
     "ollama_chat": Operation.CHAT,
+    "openai_realtime": Operation.CHAT,
+    "openai_responses_socket": Operation.CHAT,
+    "openai_form": Operation.FILE,
+    "openai_other": Operation.FILE,
+    "anthropic_form": Operation.FILE,
+    "anthropic_other": Operation.BATCH,
+    "gemini_batch": Operation.BATCH,
     "opaque": None,
 }
 """Dialects an endpoint may name, and the operation it has if the file does not say."""
+
+SOCKET_DIALECTS = ("openai_realtime", "openai_responses_socket")
+"""Dialects of messages over a WebSocket."""
+
+WEBSOCKET = "WS"
+"""Stands for a method in the key of an endpoint that upgrades a GET to a WebSocket (RFC 6455)."""
 
 QueryParameter = Annotated[str, Field(min_length=1, max_length=40, pattern=r"^[A-Za-z$][A-Za-z0-9_.$-]*$")]
 QueryValues = tuple[Annotated[str, Field(max_length=40, pattern=r"^[A-Za-z0-9._-]+$")], ...]
@@ -76,6 +89,9 @@ class CredentialEntry(Section):
     schemes: tuple[Literal["bearer", "key", "sigv4", "cookie"], ...] = Field(
         default=("bearer",),
         description="How it is used; sigv4 signs the body, so that a change needs a new signature.",
+    )
+    signing_service: Id | None = Field(
+        default=None, description="Service in the scope of its signatures, where it takes sigv4: `bedrock`."
     )
 
 
@@ -136,8 +152,15 @@ class ProviderEntry(Section):
     def _endpoint(self, key: str, detail: EndpointDetail) -> EndpointEntry:
         at = ("endpoints", key)
         method, _, path = key.partition(" ")
-        if method not in ("GET", "POST"):
-            raise Wrong("an endpoint is `GET /path` or `POST /path`", "Begin the key with the method", at)
+        if method not in ("GET", "POST", "DELETE", WEBSOCKET):
+            what = "an endpoint is `GET /path`, `POST /path`, `DELETE /path`, or `WS /path` for a WebSocket"
+            raise Wrong(what, "Begin the key with the method", at)
+        if (detail.dialect in SOCKET_DIALECTS) is not (method == WEBSOCKET):
+            raise Wrong(
+                f"{detail.dialect} does not travel that way",
+                f"A WebSocket endpoint, and no other, has one of {choices(SOCKET_DIALECTS)}",
+                at,
+            )
         try:
             Template(path)
         except ValueError as error:

@@ -35,11 +35,12 @@ class Regions:
 
         host: normalised. captured: what the client chose in the path, by the catalogue's names.
         """
-        found = {self._of_host(host), captured.get("location", "")} - {""}
+        found = {self.of_host(host), captured.get("location", "")} - {""}
         region = found.pop() if len(found) == 1 else ""
         return _of_model((model or "").lower(), region) if self._in_model else region
 
-    def _of_host(self, host: str) -> str:
+    def of_host(self, host: str) -> str:
+        """Return the region that a host says by itself, "" where it says none."""
         said = self._said.get(host)
         if said is not None:
             return said

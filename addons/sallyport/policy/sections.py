@@ -7,9 +7,7 @@ reference page docs/policy.md come from here.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import date
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
@@ -20,14 +18,18 @@ from sallyport.decision import Mode, Severity
 from sallyport.exchange import Surface
 from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.approvals import Approvals
-from sallyport.policy.condition import Condition
+from sallyport.policy.blocked import BlockingSection
+from sallyport.policy.capture import Capture
 from sallyport.policy.directory import DirectorySection
+from sallyport.policy.exclusion import Exclusion as Exclusion
 from sallyport.policy.hosts import HostMap
 from sallyport.policy.identity import Identity
 from sallyport.policy.limits import Limit, Limits, Prices
 from sallyport.policy.names import Ner
+from sallyport.policy.output import Output
 from sallyport.policy.problems import Wrong
 from sallyport.policy.restrictions import Restrictions
+from sallyport.policy.signing import Signing
 from sallyport.policy.tenants import Tenants
 from sallyport.policy.vocabulary import (
     KIB,
@@ -37,27 +39,10 @@ from sallyport.policy.vocabulary import (
     Name,
     Paranoia,
     Port,
-    RuleGlob,
     Section,
     StageSection,
 )
-
-
-class Exclusion(Section):
-    """Findings that are known and accepted. An exclusion says why, and had better end."""
-
-    rule: RuleGlob = Field(description="Rule id, or a glob of ids: `secrets.generic.*`.")
-    when: Condition | None = Field(
-        default=None, description="Only where this condition holds; an error excludes nothing."
-    )
-    until: date | None = Field(
-        default=None, description="Last day (UTC) on which it applies; null has no end."
-    )
-    why: Name = Field(description="The reason, for the auditor who asks next year.")
-
-    def covers(self, rule: str, day: date) -> bool:
-        """Say whether rule id and day fall under this exclusion; `when` is the caller's to ask."""
-        return (self.until is None or day <= self.until) and fnmatchcase(rule, self.rule)
+from sallyport.policy.websocket import WebSocket
 
 
 class Hosts(StageSection):
@@ -94,7 +79,7 @@ class Hosts(StageSection):
         return self
 
 
-class Secrets(StageSection):
+class Secrets(BlockingSection):
     """Credentials in prompts: keys, tokens, passwords, private keys."""
 
     action: Literal["deny", "mask"] = Field(
@@ -116,7 +101,7 @@ class MaskOperator(StrEnum):
     ALLOW = "allow"
 
 
-class Masking(StageSection):
+class Masking(BlockingSection):
     """Personal data in prompts, by entity in Presidio's vocabulary."""
 
     entities: Mapping[Entity, MaskOperator] = Field(
@@ -140,7 +125,7 @@ class Masking(StageSection):
         return self.entities.get(entity, self.unlisted)
 
 
-class Injection(StageSection):
+class Injection(BlockingSection):
     """Texts that try to command the model: instructions in documents, tool results, invisible characters."""
 
     action: Literal["deny"] = Field(
@@ -244,7 +229,10 @@ class Transport(Section):
         description="Body of a buffered answer, decoded; streams are not limited.",
     )
     max_event_bytes: int = Field(
-        default=MIB, ge=KIB, le=64 * MIB, description="One event of a streamed answer."
+        default=8 * MIB,
+        ge=KIB,
+        le=8 * MIB,
+        description="One event of a streamed answer; an image that is streamed is one event.",
     )
     max_header_bytes: int = Field(
         default=64 * KIB, ge=KIB, le=MIB, description="All header lines of a request together."
@@ -297,6 +285,7 @@ class Policy(Section):
     restrictions: Restrictions = Field(
         default_factory=lambda: Restrictions(), description="Only the company's own accounts at vendors."
     )
+    signing: Signing = Field(default_factory=lambda: Signing(), description="Requests that AWS clients sign.")
     tenants: Tenants = Field(
         default_factory=lambda: Tenants(), description="Tenants with files of their own."
     )
@@ -307,9 +296,14 @@ class Policy(Section):
     injection: Injection = Field(
         default_factory=lambda: Injection(), description="Hostile instructions in prompts."
     )
+    output: Output = Field(default_factory=lambda: Output(), description="What may come back in answers.")
     detection: Detection = Field(default_factory=lambda: Detection(), description="How texts are searched.")
     audit: Audit = Field(default_factory=lambda: Audit(), description="The log.")
+    capture: Capture = Field(default_factory=lambda: Capture(), description="Flows kept for replay.")
     transport: Transport = Field(default_factory=lambda: Transport(), description="Sizes and times.")
+    websocket: WebSocket = Field(
+        default_factory=lambda: WebSocket(), description="Calls that leave HTTP for a WebSocket."
+    )
 
     _folder: Path | None = PrivateAttr(None)
     _own: Mapping[str, "Policy"] = PrivateAttr(default_factory=dict)

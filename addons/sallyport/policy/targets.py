@@ -17,6 +17,9 @@ HOLES: Mapping[str, str] = {
     "project": r"[a-z0-9][a-z0-9:.-]{0,62}",
     "location": r"[a-z]{2,}[a-z0-9-]{0,30}",
     "id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+    # Google's :predict serves models of every kind: what a call does is told by the model's name alone.
+    "embedding_model": r"(?:text-|textembedding-|multimodalembedding|gemini-embedding|embeddinggemma)[a-z0-9@.-]{0,60}",
+    "image_model": r"(?:imagen|imagegeneration)[a-z0-9@.-]{0,60}",
     # One segment, percent-encoded as boto3 does it (":" as %3A, the slash of an ARN as %2F).
     "bedrock_model": r"(?:[a-z0-9][a-z0-9.-]{0,99}(?:(?::|%3[Aa])[0-9a-z]{1,10}){0,2}|"
     r"arn%3[Aa]aws[a-z-]{0,10}%3[Aa]bedrock%3[Aa][a-z0-9-]{0,30}%3[Aa][0-9]{0,12}%3[Aa]"
@@ -109,7 +112,7 @@ class Template:
         return {_NAMES.get(k, k): _decode(v) for k, v in found.groupdict().items()}
 
 
-_NAMES: Mapping[str, str] = {"bedrock_model": "model"}
+_NAMES: Mapping[str, str] = {"bedrock_model": "model", "embedding_model": "model", "image_model": "model"}
 
 
 def _decode(value: str) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sallyport.policy.vocabulary import Id, Name, Section
 
-Loosened = Literal["access", "secrets", "masking", "injection"]
+Loosened = Literal["access", "secrets", "masking", "injection", "output"]
 
 
 class Tenants(Section):

@@ -26,20 +26,25 @@ from sallyport.proxy.answers import (
     finish_buffered,
     refusal,
 )
+from sallyport.proxy.capturing import Captures
 from sallyport.proxy.cleaning import CleanTap, clean_head
 from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.dispatch import dispatch, edited_body, with_usage
 from sallyport.proxy.ending import code_of, end_exchange, refuse_exchange
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
+from sallyport.proxy.outflow import ended_early, looking
 from sallyport.proxy.passage import Passage, arrive, event_of
 from sallyport.proxy.proved import proved_by, standing, withdrawn
 from sallyport.proxy.proving import Proving
 from sallyport.proxy.reading import read_body, unsound_body
 from sallyport.proxy.relay import is_relayed, relay
+from sallyport.proxy.signing import unproved
 from sallyport.proxy.stopping import Stopping
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
+from sallyport.proxy.websocket import Sockets
+from sallyport.proxy.websocket_layer import SocketEnd, SocketMessage, SocketWake
 from sallyport.stages.stops import STOPPED
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
@@ -56,7 +61,9 @@ class GatewayAddon:
         self.connections = Connections(gateway)
         self.proving = Proving(gateway, self.connections.refused)
         self._challenged: WeakSet[http.HTTPFlow] = WeakSet()
+        self.sockets = Sockets(gateway, lambda passage: self._make_tap(passage, "application/json"), stages)
         self._stages = stages
+        self.captures = Captures(gateway.capture_writer)
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
         self.stopping = Stopping(
             lambda: gateway.directory(),
@@ -159,8 +166,9 @@ class GatewayAddon:
                 stream.leaving.add(client)
             elif self.connections.is_stopped(client, host):
                 flow.response = stream.plain_answer(flow, 403, STOPPED)
-            else:
-                relay(live, flow, host)
+                self.connections.refused(client, "stopped", host)
+            elif not relay(live, flow, host):
+                self.connections.refused(client, "unsound_head", host)
             return
         passage = arrive(self.gateway, flow)
         self._passages[flow] = passage
@@ -168,7 +176,7 @@ class GatewayAddon:
             limits = live.policy.transport
             passage.refused = intake.check_request(
                 flow, passage.host, limits.max_header_bytes, limits.max_headers
-            )
+            ) or self.sockets.refused(flow, passage)
         if passage.refused is not None:
             # The body is read and thrown away; the answer goes out at its end.
             flow.response = refusal(passage, passage.refused)
@@ -184,11 +192,14 @@ class GatewayAddon:
         passage = self._passages[flow]
         passage.request_bytes = len(flow.request.raw_content or b"")
         if passage.refused is None:
-            passage.refused = unsound_body(flow)
+            passage.refused = unsound_body(flow) or unproved(self.gateway, flow.request, passage)
         if passage.refused is not None:
             await refuse_exchange(
                 self.gateway, flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
             )
+            return
+        if intake.is_websocket(flow.request):
+            await self.sockets.request(flow, passage)
             return
         if passage.request_bytes > INLINE_READ_BYTES:
             body = await asyncio.to_thread(read_body, self.gateway, flow, passage)
@@ -234,12 +245,14 @@ class GatewayAddon:
             stages=self._stages,
         )
         passage.exchange = exchange
+        self.captures.begin(flow, passage, body, scanner.found)
         self.gateway.asked(live, exchange, verdict)
         self.gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
         if len(verdict.decisions) == 0:
             raise RuntimeError("no stage decided")
         if verdict.action is Action.DENY:
             await refuse_exchange(self.gateway, flow, passage, verdict)
+            self.captures.end(flow, passage)
             return
         passage.verdict = verdict
         if (verdict.edits or verdict.changes) and len(body) > INLINE_READ_BYTES:
@@ -254,7 +267,7 @@ class GatewayAddon:
         passage = self._passages.get(flow)
         response = flow.response
         last = self.connections.draining or flow.client_conn in stream.leaving
-        if response is not None and last and not flow.request.is_http2:
+        if response is not None and last and not flow.request.is_http2 and response.status_code != 101:
             response.headers["connection"] = "close"  # a kept connection would bring the next request
         if response is not None:
             # A client sent to another protocol or port would speak there, past all of this.
@@ -273,7 +286,8 @@ class GatewayAddon:
             flow.metadata[stream.UNFIT] = passage.cut
             return
         if response.status_code == 101:
-            flow.metadata[stream.UNFIT] = "upstream.upgraded"
+            if not self.sockets.accepted(flow, passage):
+                flow.metadata[stream.UNFIT] = "upstream.upgraded"
             return
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         streamed = kind in _STREAM_TYPES or (
@@ -290,7 +304,8 @@ class GatewayAddon:
             return
         passage.tap = tap
         cleaner = passage.cleaner
-        response.stream = stream.StreamTap(tap if cleaner is None else CleanTap(tap, cleaner))
+        cleaned = tap if cleaner is None else CleanTap(tap, cleaner)
+        response.stream = stream.StreamTap(self.captures.keeping(passage, cleaned))
         response.headers.pop("content-length", None)
         if not flow.request.is_http2:
             response.headers["transfer-encoding"] = "chunked"
@@ -313,15 +328,24 @@ class GatewayAddon:
             heard=None if passage.meter is None else passage.meter.hear,
             reported=None if passage.meter is None else passage.meter.report,
             lenient=passage.live.policy.mode is Mode.OBSERVE,
+            looking=looking(passage, content_type),
+            max_event_bytes=passage.live.policy.transport.max_event_bytes,
         )
 
     async def response(self, flow: http.HTTPFlow) -> None:
+        await self._answered(flow)
+        if (passage := self._passages.get(flow)) is not None:
+            self.captures.end(flow, passage)
+
+    async def _answered(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
         if passage is not None and passage.cleaner is not None:
             await asyncio.to_thread(clean_answer, flow, passage)
         response = flow.response
         if passage is None or response is None or passage.ended or passage.admitted is None:
             return
+        if flow in self.sockets:
+            return  # it has only begun
         if passage.tap is not None:
             tap = passage.tap
             answer = Response(
@@ -333,7 +357,9 @@ class GatewayAddon:
                 error=tap.error,
             )
             kind = EventKind.COMPLETED if tap.failed is None else EventKind.BROKEN
-            end_exchange(self.gateway, passage, kind, answer, tap.bytes_out, tap.failed or "")
+            end_exchange(
+                self.gateway, passage, kind, answer, tap.bytes_out, tap.failed or ended_early(passage)
+            )
             return
         scope = self.gateway.scope(passage.exchange)
         if len(response.raw_content or b"") > INLINE_READ_BYTES:
@@ -341,13 +367,19 @@ class GatewayAddon:
         else:
             answer = finish_buffered(flow, passage, scope)
         if not passage.ended:
-            end_exchange(self.gateway, passage, EventKind.COMPLETED, answer, len(response.raw_content or b""))
+            size = len(response.raw_content or b"")
+            end_exchange(self.gateway, passage, EventKind.COMPLETED, answer, size, ended_early(passage))
 
     def error(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn, flow.id)
         passage = self._passages.get(flow)
-        if passage is None or passage.ended:
+        if passage is None:
             return
+        if not passage.ended:
+            self._failed(flow, passage)
+        self.captures.end(flow, passage)
+
+    def _failed(self, flow: http.HTTPFlow, passage: Passage) -> None:
         status = flow.response.status_code if flow.response else None
         tap = passage.tap
         detail = (tap.failed if tap else None) or (flow.error.msg if flow.error else "") or "broken"
@@ -366,6 +398,17 @@ class GatewayAddon:
         end_exchange(
             self.gateway, passage, EventKind.BROKEN, answer, tap.bytes_out if tap else 0, code_of(detail)
         )
+
+    # -- WebSocket -----------------------------------------------------------------------------------
+
+    async def socket_message(self, message: SocketMessage) -> None:
+        await self.sockets.message(message)
+
+    def socket_wake(self, wake: SocketWake) -> None:
+        self.sockets.wake(wake)
+
+    def socket_end(self, end: SocketEnd) -> None:
+        self.sockets.end(end)
 
     # -- answers of our own --------------------------------------------------------------------------
 

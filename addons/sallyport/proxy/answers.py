@@ -1,18 +1,21 @@
 """Answers the gateway gives itself, and the last touch on those a provider gave whole."""
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
 from sallyport.decision import Action, Decision, Edit, Refusal
 from sallyport.exchange import Response, Surface
+from sallyport.policy.output import OutputAction
 from sallyport.proxy.cleaning import clean_body, clean_head
+from sallyport.proxy.flowing import Lookup, is_json_source, whole
+from sallyport.proxy.outflow import decision_of, output_filter
 from sallyport.proxy.passage import Passage
-from sallyport.proxy.tap import is_json_source
-from sallyport.stages.restoring import restore
+from sallyport.stages.output import OutputFilter, Stop
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_body
-from sallyport.wire.dialect import Answer, WireError
+from sallyport.wire.dialect import Answer, Stamp, WireError
+from sallyport.wire.jsontext import parse_object
 
 STOPPING = "gateway.stopping"
 """Reason id of an exchange that outlived the drain time."""
@@ -52,27 +55,73 @@ def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
     if retry:
         # The provider failed, not the policy: the SDK may try again as it would have.
         headers = [(k, v) for k, v in headers if k != b"x-should-retry"]
+    if answer.status == 426:
+        headers += [(b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade")]  # RFC 9110, 15.5.22
     return http.Response.make(answer.status, answer.body, http.Headers(headers))
 
 
-def _restoring_edits(answer: Response, lookup: Callable[[str], str | None]) -> tuple[Edit, ...]:
+@dataclass(frozen=True, slots=True)
+class _Edited:
+    """What becomes of an answer's texts. cut: the segment in which it ends, with how much of the new text."""
+
+    edits: tuple[Edit, ...]
+    stop: Stop | None = None
+    cut: tuple[str, int] = ("", 0)
+
+
+def _edited(answer: Response, body: bytes, lookup: Lookup | None, output: OutputFilter | None) -> _Edited:
+    """Look at every text in the order of the body, as a stream would have been looked at."""
     edits = []
+    calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
+    payload = parse_object(body) if calls and body.lstrip()[:1] == b"{" else None
     for segment in answer.segments:
-        if segment.surface is Surface.REASONING or ("<" not in segment.text and "\\u003" not in segment.text):
-            continue
-        text = restore(segment.text, lookup, json=is_json_source(segment.surface, segment.text))
+        json = is_json_source(segment.surface, segment.text)
+        text, stop = whole(
+            segment.at, segment.surface, segment.text, output, lookup, json=json, payload=payload
+        )
         if text != segment.text:
             edits.append(Edit(segment.at, 0, len(segment.text), text))
-    return tuple(edits)
+        if stop is not None:
+            return _Edited(tuple(edits), stop, (segment.at, len(text)))
+    return _Edited(tuple(edits))
 
 
-def refusal(passage: Passage, cause: Decision, *, retry: bool = False) -> http.Response:
-    """Say no in the words of the request's own dialect. retry: the client may try again as it would have."""
+def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool = True) -> http.Response:
+    """Say no in the words of the request's own dialect, as an error or as an assistant's answer.
+
+    retry: the client may try again as it would have. sse: as in Dialect.say.
+    """
+    if cause.spoken:
+        answer = _spoken(passage, cause, sse=sse)
+        if answer is not None:
+            return _http_response(answer)
     said = Refusal(
-        cause.reason, cause.message, passage.id, status=cause.status, retry_after_s=cause.retry_after_s
+        cause.reason,
+        cause.message,
+        passage.id,
+        status=cause.status,
+        retry_after_s=cause.retry_after_s,
+        failed=retry and cause.status >= 500,
     )
     answer = passage.dialect.refuse(said, passage.exchange.request.stream)
     return _http_response(answer, retry=retry)
+
+
+def spoken_text(cause: Decision, decision_id: str) -> str:
+    """Return what an assistant says of a refusal."""
+    advice = " The conversation can go on: do not send the stopped text again." if cause.findings else ""
+    return (
+        f"This request was stopped by the AI gateway and did not reach the model. {cause.message}{advice} "
+        f"(reason {cause.reason}, decision {decision_id})"
+    )
+
+
+def _spoken(passage: Passage, cause: Decision, *, sse: bool) -> Answer | None:
+    """Return a refusal as an answer that an agent can read and go on after; None where nobody speaks."""
+    text = spoken_text(cause, passage.id)
+    exchange = passage.exchange
+    stamp = Stamp(passage.id, int(exchange.received_at.timestamp()))
+    return passage.dialect.say(text, exchange.request, stamp, sse=sse)
 
 
 def clean_answer(flow: http.HTTPFlow, passage: Passage) -> None:
@@ -95,6 +144,7 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     response = flow.response
     assert response is not None
     restores = passage.live.restores and not scope.empty
+    output = output_filter(passage) if response.status_code < 300 else None
     raw = response.raw_content or b""
     try:
         limit = passage.live.policy.transport.max_response_bytes
@@ -102,17 +152,27 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
         answer = passage.dialect.read_response(body, response.status_code)
     except WireError as error:
         passage.unread = bool(raw) and response.status_code < 300
-        if not restores or response.status_code >= 400:
-            # Nothing to put back; what the provider said goes to the client as it said it.
+        acts = output is not None and output.acts
+        if not (restores or acts) or response.status_code >= 400:
+            # Nothing to put back or to look for; what the provider said goes to the client as it said it.
             return Response(response.status_code, error=error.reason)
         flow.response = refusal(passage, _UNREADABLE_ANSWER)
         return Response(502, error=error.reason)
     for segment in answer.segments:
         if segment.surface is Surface.REASONING:
             scope.remember_answer(segment.text)
-    edits = _restoring_edits(answer, scope.original) if restores else ()
-    if edits:
-        body = passage.dialect.edit(body, edits)
+    edited = _edited(answer, body, scope.original if restores else None, output)
+    stop = passage.output_stop = edited.stop
+    if edited.edits:
+        body = passage.dialect.edit(body, edited.edits)
+    if stop is not None and stop.action is OutputAction.TRUNCATE:
+        try:
+            body = passage.dialect.shortened(body, *edited.cut)
+        except WireError:
+            stop = passage.output_stop = replace(stop, action=OutputAction.REFUSE)
+    if stop is not None and stop.action is OutputAction.REFUSE:
+        flow.response = refusal(passage, decision_of(stop))
+    elif stop is not None or edited.edits:
         response.headers.pop("content-encoding", None)
         response.raw_content = body
         response.headers["content-length"] = str(len(body))

@@ -17,10 +17,12 @@ from sallyport.policy.catalogue import Catalogue, Credentials
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.intake import credentials_of
 from sallyport.stages.keys import KeyRefusal, refused_gateway_key
+from sallyport.state.accesskeys import is_access_key
 from sallyport.state.credentials import CredentialUnavailable, Secret
 from sallyport.state.directory.credentials import StoredCredential
 from sallyport.state.gatewaykeys import form_of
 from sallyport.state.keyed import fingerprint
+from sallyport.wire.sigv4 import ALGORITHM, access_key_id
 
 _PLACES = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-subscription-key", "cookie")
 """Headers in which some provider's SDK sends a key; a gateway key in one that is not this provider's is misplaced."""
@@ -58,16 +60,25 @@ class Lacking:
 
 def presented(request: Request, where: Credentials, key: bytes) -> Presented:
     """Say which credentials a request carries, and what they look like. key: the gateway's."""
-    found = credentials_of(request, where)
+    found = {_told_apart(each) for each in credentials_of(request, where)}
+    signing = access_key_id(request.headers.get("authorization", ""))
     prints = tuple(sorted(fingerprint(key, each) for each in found))
     forms = {form_of(key, each) for each in found}
-    if KeyForm.FORGED in forms or _is_elsewhere(request, where, key):
+    # An access key id alone proves nothing: it counts where it signs, and its signature is checked with the body.
+    bare = any(is_access_key(each) and each != signing for each in found)
+    if KeyForm.FORGED in forms or bare or _is_elsewhere(request, where, key):
         return Presented(prints, KeyForm.FORGED)
     if KeyForm.GATEWAY not in forms:
         return Presented(prints)
     if len(found) > 1:
         return Presented(prints, KeyForm.SEVERAL)
     return Presented(prints, KeyForm.GATEWAY, next(iter(found)))
+
+
+def _told_apart(credential: str) -> str:
+    """Return the access key id of a signature that is made with one of the gateway's, else the credential."""
+    signing = access_key_id(credential) or access_key_id(f"{ALGORITHM} {credential}")
+    return signing if is_access_key(signing) else credential
 
 
 def _is_elsewhere(request: Request, where: Credentials, key: bytes) -> bool:
@@ -112,14 +123,14 @@ async def exchange_key(
         return _refused(refusal or KeyRefusal("identity.key_unknown", "This gateway key is not valid."))
     stored = gateway.credentials.stored(key.credential) if gateway.credentials is not None else None
     if stored is None or gateway.credentials is None:
-        return Lacking(_unavailable("missing"), key.credential)
-    misdirected = _misdirected(catalogue, exchange, stored)
-    if misdirected is not None:
-        return _refused(misdirected)
+        return Lacking(unavailable("missing"), key.credential)
+    wrong_host = misdirected(catalogue, exchange, stored)
+    if wrong_host is not None:
+        return _refused(wrong_host)
     try:
         exchanged = Exchanged(gateway_key, await gateway.credentials.secret(stored))
     except CredentialUnavailable as problem:
-        return Lacking(_unavailable(problem.reason), stored.name)
+        return Lacking(unavailable(problem.reason), stored.name)
     if gateway_key.encode() in body or _remains(request, where, exchanged):
         return _refused(
             KeyRefusal(
@@ -136,7 +147,7 @@ def put_real(request: Request, where: Credentials, exchanged: Exchanged) -> None
     request.path = _path(request, where, exchanged)
 
 
-def _misdirected(catalogue: Catalogue, exchange: Exchange, stored: StoredCredential) -> KeyRefusal | None:
+def misdirected(catalogue: Catalogue, exchange: Exchange, stored: StoredCredential) -> KeyRefusal | None:
     """Return why a credential must not go to this host.
 
     Under a wildcard of the catalogue anybody may own a host, so that a thief of a gateway key could have the
@@ -179,7 +190,8 @@ def _refused(refusal: KeyRefusal) -> Decision:
     return Decision("identity", Action.DENY, refusal.reason, message=refusal.message)
 
 
-def _unavailable(reason: str) -> Decision:
+def unavailable(reason: str) -> Decision:
+    """Return the refusal of a call whose credential cannot be had."""
     return Decision(
         "credentials",
         Action.DENY,

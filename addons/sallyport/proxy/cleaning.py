@@ -42,14 +42,18 @@ def _percent_encoded(credential: str) -> set[bytes]:
 
 
 class Cleaner:
-    """Takes one credential out of one answer, given whole or in pieces."""
+    """Takes credentials out of one answer, given whole or in pieces."""
 
-    def __init__(self, credential: str) -> None:
-        raw = credential.encode("ascii")
-        spellings = {raw, *_percent_encoded(credential), *_escaped(credential)}
+    def __init__(self, *credentials: str) -> None:
+        spellings: set[bytes] = set()
+        pieces: set[bytes] = set()
+        for credential in credentials:
+            raw = credential.encode("ascii")
+            spellings |= {raw, *_percent_encoded(credential), *_escaped(credential)}
+            starts = range(len(raw) - FRAGMENT_CHARS + 1)
+            pieces.update(raw[start : start + FRAGMENT_CHARS] for start in starts)
         self._spellings = tuple(sorted(spellings, key=len, reverse=True))
-        starts = range(len(raw) - FRAGMENT_CHARS + 1)
-        self._pieces = frozenset(raw[start : start + FRAGMENT_CHARS] for start in starts)
+        self._pieces = frozenset(pieces)
         self._held = b""
         self.found = 0
 
@@ -114,13 +118,16 @@ class CleanTap:
         step = self._cleaned(self._tap.end())
         return Step([*step.out, self._cleaner.end()], step.finish)
 
+    def wake(self) -> Step:
+        return self._cleaned(self._tap.wake())
+
     def broken(self) -> Step:
         """What waited may be half of the credential; it stays here."""
         return Step([self._cleaner.whole(b"".join(self._tap.broken().out))], finish=True)
 
     def _cleaned(self, step: Step) -> Step:
         out = [self._cleaner.feed(b"".join(step.out))]
-        return Step([*out, self._cleaner.end()] if step.finish else out, step.finish)
+        return Step([*out, self._cleaner.end()] if step.finish else out, step.finish, step.wake_s)
 
 
 def clean_head(response: http.Response, cleaner: Cleaner) -> None:

@@ -11,6 +11,7 @@ from mitmproxy.connection import Client, Server
 from mitmproxy.http import HTTPFlow, Response
 from mitmproxy.proxy import mode_specs
 
+from sallyport.audit.classes import Coverage
 from sallyport.audit.events import Event, EventKind
 from sallyport.policy.hosts import HostError
 from sallyport.proxy import intake
@@ -137,6 +138,15 @@ class Connections:
         handlers = proxyserver.connections.values() if proxyserver else ()
         writers = [h.transports[h.client].writer for h in handlers if h.client in h.transports]
         return sum(w.transport.get_write_buffer_size() for w in writers if w is not None)
+
+    @staticmethod
+    def close_all() -> None:
+        """Close every connection of clients; what was written before still goes out."""
+        proxyserver = ctx.master.addons.get("proxyserver")
+        for handler in list(proxyserver.connections.values()) if proxyserver else ():
+            held = handler.transports.get(handler.client)
+            if held is not None and held.writer is not None:
+                held.writer.close()
 
     @staticmethod
     def _handler(client: Client) -> Any:
@@ -330,8 +340,11 @@ class Connections:
 
     def _event(self, kind: EventKind, client: Client, name: str, detail: str = "") -> Event:
         gateway = self._gateway
+        coverage, unread = self._coverage(kind, name, detail)
         return Event(
             kind=kind,
+            coverage=coverage,
+            unread=unread,
             gateway=gateway.id,
             client=address_of(client),
             client_mode=mode_name(client),
@@ -341,6 +354,20 @@ class Connections:
             rules_revision=gateway.live.rules_revision,
             detail=detail,
         )
+
+    def _coverage(self, kind: EventKind, name: str, detail: str) -> tuple[Coverage | None, str]:
+        """Return the class of a connection to an AI host, and to where people sign in to one; None of any other."""
+        live = self._gateway.live
+        try:
+            signs_in = live.catalogue.sign_in(name)
+            is_ai = signs_in or is_relayed(live, name) or live.catalogue.provider(name) is not None
+        except HostError:
+            return None, ""
+        if not is_ai or detail.startswith("observed_"):
+            return None, ""
+        if kind is EventKind.TUNNELLED:
+            return Coverage.TUNNELLED, "sign_in" if signs_in else detail
+        return Coverage.DENIED, ""
 
 
 def _is_unreadable(hello: tls.ClientHello) -> bool:

@@ -15,10 +15,23 @@ from mitmproxy.addons import next_layer, tlsconfig
 from mitmproxy.net import tls as net_tls
 from mitmproxy.proxy import context, layer, mode_servers, server
 from mitmproxy.proxy.layers import http as http_layers
+from mitmproxy.proxy.layers import websocket as websocket_layers
 from mitmproxy.proxy.layers.http import _http1, _http2
 
 from sallyport.errors import OperatorError
-from sallyport.proxy import dial, http1, http2, layers, lean, logs, manager, stream, tls, tunnels
+from sallyport.proxy import (
+    dial,
+    http1,
+    http2,
+    layers,
+    lean,
+    logs,
+    manager,
+    stream,
+    tls,
+    tunnels,
+    websocket_layer,
+)
 
 MITMPROXY_VERSION = "12.2.3"
 
@@ -49,6 +62,12 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     ),
     Replacement(http_layers, "Http1Client", http1.GuardedHttp1Client, "unbounded answer heads"),
     Replacement(http_layers, "Http2Server", http2.GuardedHttp2Server, "records no protocol error"),
+    Replacement(
+        websocket_layers,
+        "WebsocketLayer",
+        websocket_layer.GuardedWebsocketLayer,
+        "forwards a message whose hook raised, joins without a bound",
+    ),
     Replacement(_http1, "make_body_reader", http1.make_body_reader, "crashes on chunked trailers"),
     Replacement(_http1, "make_error_response", http1.make_error_response, "quotes the peer in HTML"),
     Replacement(_http2, "format_error", http1.format_error, "quotes the peer in HTML"),

@@ -19,6 +19,8 @@ from sallyport.proxy.ending import end_exchange, refuse_exchange
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.passage import Passage, event_of
+from sallyport.proxy.signing import signed_anew
+from sallyport.stages.excision import settled
 from sallyport.stages.places import in_body
 from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
 
@@ -31,7 +33,7 @@ def edited_body(
     if not edits and not verdict.changes:
         # In observe no byte changes, not even a content coding.
         observed = passage.live.policy.mode is Mode.OBSERVE
-        return (flow.request.raw_content or b"") if observed else body
+        return (flow.request.raw_content or b"") if observed else passage.dialect.unlinked(body)
     if not all(in_body(edit.at) for edit in edits):
         raise ValueError("an edit outside the body")
     texts = {s.at: s.text for s in passage.exchange.request.segments}
@@ -42,8 +44,8 @@ def edited_body(
             return "[MASKED]"
         return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
 
-    edited = passage.dialect.edit(body, merge_edits(edits, over_union))
-    return passage.dialect.change(edited, verdict.changes)
+    edited = passage.dialect.edit(body, merge_edits(settled(edits), over_union))
+    return passage.dialect.unlinked(passage.dialect.change(edited, verdict.changes))
 
 
 def with_usage(passage: Passage, body: bytes) -> bytes:
@@ -65,10 +67,6 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
     if not flow.client_conn.connected:
         return  # Nobody waits any more: it stays unadmitted, and its end gives back what it had reserved.
     request = flow.request
-    if passage.verdict is not None and _alters(passage.verdict) and _is_signed(request):
-        signed = intake.refuse("signed_body", "The body is signed and had to be changed.", 403)
-        await refuse_exchange(gateway, flow, passage, Verdict((signed,)))
-        return
     if await _stopped_late(gateway, flow, passage):
         return
     live = passage.live
@@ -80,9 +78,15 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
             gateway, live.catalogue, passage.exchange, request, body, where, passage.gateway_key
         )
     if isinstance(exchanged, Decision | Lacking):
-        lacking = exchanged if isinstance(exchanged, Lacking) else Lacking(exchanged)
-        said = passage.verdict.decisions if passage.verdict is not None else ()
-        await refuse_exchange(gateway, flow, passage, Verdict((*said, lacking.decision)), lacking.detail)
+        await _refuse_lacking(gateway, flow, passage, exchanged)
+        return
+    # What was scanned is what leaves: decoded, with the edits in it.
+    changed = body != request.raw_content
+    fields = intake.outgoing_fields(request.headers.fields, live.identity_headers, len(body), changed=changed)
+    fields = live.restricted.apply(passage.host, fields)
+    signed = await signed_anew(gateway, passage, request, body, fields, exchanged)
+    if isinstance(signed, Lacking):
+        await _refuse_lacking(gateway, flow, passage, signed)
         return
     admitted = event_of(gateway, EventKind.ADMITTED, passage)
     if not await gateway.recorded(admitted, required=live.policy.audit_required):
@@ -96,16 +100,24 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
         flow.response = refusal(passage, refusal_of(stop))
         end_exchange(gateway, passage, EventKind.REFUSED, None, 0, STOPPED)
         return
-    if exchanged is not None and provider is not None:
+    request.headers.fields = fields if signed is None else signed.fields
+    if signed is not None and signed.shown:
+        passage.cleaner = Cleaner(*signed.shown)
+    elif signed is None and exchanged is not None and provider is not None:
         put_real(request, provider.credentials, exchanged)
         passage.cleaner = Cleaner(exchanged.real.value)
-    # What was scanned is what leaves: decoded, with the edits in it.
-    decoded = body != request.raw_content
     request.raw_content = body
-    fields = intake.outgoing_fields(request.headers.fields, live.identity_headers, len(body), decoded=decoded)
-    request.headers.fields = live.restricted.apply(passage.host, fields)
     intake.readdress(request, passage.host)
     gate.admit(flow)
+
+
+async def _refuse_lacking(
+    gateway: Gateway, flow: http.HTTPFlow, passage: Passage, why: Lacking | Decision
+) -> None:
+    """Refuse a call whose credential cannot be had, or must not be used for it."""
+    lacking = why if isinstance(why, Lacking) else Lacking(why)
+    said = passage.verdict.decisions if passage.verdict is not None else ()
+    await refuse_exchange(gateway, flow, passage, Verdict((*said, lacking.decision)), lacking.detail)
 
 
 async def _stopped_late(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bool:
@@ -118,11 +130,3 @@ async def _stopped_late(gateway: Gateway, flow: http.HTTPFlow, passage: Passage)
         gateway, flow, passage, Verdict((*said, replace(refusal_of(stop), mode=Mode.ENFORCE)))
     )
     return True
-
-
-def _alters(verdict: Verdict) -> bool:
-    return bool(verdict.edits or verdict.changes)
-
-
-def _is_signed(request: http.Request) -> bool:
-    return str(request.headers.get("authorization", "")).startswith("AWS4-")

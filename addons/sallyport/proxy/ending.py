@@ -8,8 +8,11 @@ from sallyport.audit.events import EventKind
 from sallyport.decision import Verdict
 from sallyport.exchange import Response
 from sallyport.proxy.answers import FINAL, refusal
+from sallyport.proxy.covering import answer_unread
 from sallyport.proxy.gateway import Gateway
+from sallyport.proxy.outflow import recorded
 from sallyport.proxy.passage import Passage, event_of
+from sallyport.proxy.recorded import Over
 from sallyport.state.meter import Metered, is_credible
 
 
@@ -23,8 +26,10 @@ async def refuse_exchange(
     if passage.ended:
         return
     passage.ended = True
+    passage.over = Over(None, 0)
     passage.give_back()
-    flow.response = refusal(passage, cause, retry=cause.retry_after_s is not None)
+    sse = flow.request.query.get("alt") == "sse"
+    flow.response = refusal(passage, cause, retry=cause.retry_after_s is not None, sse=sse)
     event = event_of(gateway, EventKind.REFUSED, passage, detail)
     await gateway.recorded(event, required=False)
 
@@ -36,8 +41,9 @@ def end_exchange(
     passage.ended = True
     assert passage.admitted is not None
     metered = _metered(passage, kind, answer, size, detail)
-    if answer is not None:
-        gateway.link(passage.exchange.request.provider, answer.id, passage.exchange.conversation)
+    passage.over = Over(answer, metered.cost_micro_usd)
+    for id in (answer.id, *answer.made) if answer is not None else ():
+        gateway.link(passage.exchange.request.provider, id, passage.exchange.conversation)
     event = passage.admitted.followed_by(
         kind,
         detail=detail,
@@ -48,6 +54,8 @@ def end_exchange(
         cost_micro_usd=metered.cost_micro_usd,
         response_bytes=size,
         duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
+        unread=answer_unread(answer, unread=passage.unread),
+        decisions=recorded(passage),
     )
     if passage.meter is not None and passage.meter.owes:
         passage.meter.book(gateway.audit.append(event, required=False))

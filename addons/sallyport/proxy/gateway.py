@@ -24,8 +24,10 @@ from sallyport.proxy.petitions import Petition, Petitions
 from sallyport.proxy.proxyauth import KnownUsers
 from sallyport.proxy.watch import Watch
 from sallyport.stages.directory import NOBODY, Directory
+from sallyport.stages.followers import AnswerRules
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import NO_TOKENS, Ports, Tokens
+from sallyport.state.captures import CaptureWriter
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.keyed import digest
@@ -86,6 +88,7 @@ class Live:
     names: None where the policy does not look for names, or would do nothing with them.
     client_trust, proxy_users: None where the policy asks for no certificate, or for no password.
     restricted: headers that hold hosts to the company's own accounts; empty where the policy observes.
+    answers: what answers are looked at with; None where they are not.
     """
 
     policy: Policy
@@ -97,6 +100,7 @@ class Live:
     client_trust: ClientTrust | None = None
     proxy_users: KnownUsers | None = None
     restricted: Restricted = field(default_factory=Restricted)
+    answers: AnswerRules | None = None
     _models: dict[str, str] = field(default_factory=dict)
 
     def shown_model(self, name: str | None) -> str:
@@ -192,6 +196,11 @@ class ScanOnce:
         self._with_names: tuple[Finding, ...] | None = None
         self._missed: ScanIncomplete | None = None
 
+    @property
+    def found(self) -> Sequence[Finding]:
+        """What stages have asked for so far; nothing is searched for it."""
+        return self._with_names or self._found or ()
+
     async def findings(self) -> Sequence[Finding]:
         if self._found is None:
             if self._chars > self._limit:
@@ -245,6 +254,7 @@ class Gateway:
     in_flight: counts the exchanges under way. directory: gives the present state of who is who.
     credentials: gives what gateway keys stand for; None where none can be exchanged.
     open_directory: opens the directory to register requests for approvals; None registers none.
+    capture_writer: takes flows that are kept for replay; None where none can be sealed.
     """
 
     live: Live
@@ -260,6 +270,7 @@ class Gateway:
     directory: Callable[[], Directory] = lambda: NOBODY
     credentials: Credentials | None = None
     open_directory: Callable[[], DirectoryStore] | None = None
+    capture_writer: CaptureWriter | None = None
     watch: Watch = field(init=False)
     petitions: Petitions = field(init=False)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)

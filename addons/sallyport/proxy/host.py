@@ -18,7 +18,7 @@ from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pipeline import STAGES, Step
 from sallyport.policy.sections import mode_of
-from sallyport.proxy import core, dial, logs, stream, tls, tunnels
+from sallyport.proxy import core, dial, logs, stream, tls, tunnels, websocket
 from sallyport.proxy.addon import GatewayAddon
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.manager import CachedManager
@@ -39,7 +39,7 @@ REQUIRED_OPTIONS: dict[str, Any] = {
     "show_ignored_hosts": False,
     "http2": True,
     "http3": False,
-    "websocket": False,
+    "websocket": True,
     "upstream_cert": False,
     "add_upstream_certs_to_client_chain": False,
     "request_client_cert": False,
@@ -80,6 +80,7 @@ def apply_settings(gateway: Gateway, live: Live, own: Callable[[], set[tuple[str
     tls.asking.trust = live.client_trust
     tls.asking.enforced = mode_of(live.policy, live.policy.identity) is Mode.ENFORCE
     gateway.metering.configure(live.policy.limits)
+    websocket.apply_settings(live)
     transport = live.policy.transport
     stream.settings.max_request_bytes = transport.max_request_bytes
     stream.settings.max_response_bytes = transport.max_response_bytes
@@ -245,12 +246,22 @@ class GatewayMaster(master.Master):
             self.options.update(mode=kept)
         else:
             self.options.update(server=False)
+        self.addon.sockets.close_idle()
         await self._finished(self.gateway.live.policy.transport.drain_s)
-        if kept:
-            await asyncio.sleep(TUNNEL_LINGER_S)
         if self.addon.in_flight:
             self.addon.cut()
             await self._finished(CUT_S)
+        if kept:
+            await self._close_tunnels()
+
+    async def _close_tunnels(self) -> None:
+        """End what is connected, then the tunnels: what still came out of one would meet a loop that is closed."""
+        self.addon.connections.close_all()
+        await asyncio.sleep(TUNNEL_LINGER_S)
+        try:
+            await asyncio.wait_for(self.proxyserver.servers.update([]), CUT_S)
+        except TimeoutError:
+            logger.warning("a tunnel has not closed within %g s", CUT_S)
 
     async def _finished(self, within_s: float) -> None:
         """Wait until nothing is in flight and clients were sent all of it, but not longer than that."""

@@ -12,6 +12,7 @@ from mitmproxy.http import HTTPFlow, Request
 from sallyport.decision import Action, Decision
 from sallyport.exchange import Operation, Segment, Surface
 from sallyport.policy.catalogue import Credentials, Endpoint, Miss, Provider, Routes
+from sallyport.policy.providers import WEBSOCKET
 from sallyport.proxy.tls import normalise_name
 from sallyport.stages.places import HEADER, TARGET
 from sallyport.wire.coding import decode_body
@@ -53,8 +54,8 @@ _USUAL = {
 
 _CREDENTIAL = re.compile(
     r"(?:[A-Za-z][A-Za-z0-9-]{0,15} +)?[A-Za-z0-9._~+/=:|-]{1,8192}|"
-    r"AWS4-HMAC-SHA256 Credential=[A-Za-z0-9/_-]{1,200}, ?SignedHeaders=[a-z0-9;-]{1,1000}, ?"
-    r"Signature=[0-9a-f]{64}"
+    r"AWS4-(?:HMAC-SHA256|ECDSA-P256-SHA256) Credential=[A-Za-z0-9/_-]{1,200}, ?SignedHeaders=[a-z0-9;-]{1,1000}, ?"
+    r"Signature=[0-9a-f]{64,160}"
 )
 """A scheme and one token (RFC 9110 section 11.4), or a signature of AWS; anything else is no credential."""
 
@@ -67,6 +68,11 @@ NEVER_FORWARDED = (
 """Headers that would tell a provider about the inside, belong to this hop only, or ask for another host, path
 or method than the one that was judged."""
 
+
+_OF_THE_BODY = frozenset(
+    (b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag")
+)
+"""Headers that speak of the very bytes of a body: for another they are wrong, and tell of what was taken out."""
 
 _DROPPED = frozenset(name.encode() for name in (*NEVER_FORWARDED, "expect", "transfer-encoding", "host"))
 
@@ -99,9 +105,14 @@ def check_request(flow: HTTPFlow, name: str, max_header_bytes: int, max_headers:
         return refuse("repeated_header", "A header that may be there once is repeated.")
     if request.headers.get("transfer-encoding", "chunked").strip().lower() != "chunked":
         return refuse("transfer_encoding", "The only transfer coding accepted is chunked.")
-    if b"upgrade" in names:
+    if b"upgrade" in names and not is_websocket(request):
         return refuse("upgrade", "Protocol upgrades are not accepted here; use HTTPS requests.", 403)
     return None
+
+
+def is_websocket(request: Request) -> bool:
+    """Say whether a request wants to become a WebSocket. HTTP/2 has another way (RFC 8441), which is not offered."""
+    return "websocket" in request.headers.get("upgrade", "").lower()
 
 
 def _host_of(given: str) -> str | None:
@@ -121,7 +132,7 @@ class Target:
 
 def find_target(provider: Provider, request: Request) -> Target:
     """Look the call up; an unknown one becomes an opaque endpoint, which the access stage judges."""
-    asked = (request.method, request.path)
+    asked = (WEBSOCKET if is_websocket(request) else request.method, request.path)
     fixed = _fixed.setdefault(provider.routes, {})
     if asked in fixed:
         return fixed[asked]
@@ -196,19 +207,19 @@ def _is_text(name: str, value: str) -> bool:
 
 
 def outgoing_fields(
-    fields: tuple[tuple[bytes, bytes], ...], own: frozenset[str], length: int, *, decoded: bool
+    fields: tuple[tuple[bytes, bytes], ...], own: frozenset[str], length: int, *, changed: bool
 ) -> tuple[tuple[bytes, bytes], ...]:
     """Return the header lines that leave, in their order, without the host: what is this hop's alone is gone.
 
-    own: further names that never leave. length: bytes of the body. decoded: the body is no longer in the
-    coding the client put it into. No coding is asked for, since an answer in one could not be read.
+    own: further names that never leave. length: bytes of the body. changed: the body is no longer the bytes the
+    client sent, be it without its coding. No coding is asked for, since an answer in one could not be read.
     """
     dropped = _DROPPED if not own else _DROPPED.union(name.encode() for name in own)
     wanted = {b"accept-encoding": b"identity", b"content-length": b"%d" % length}
     left = []
     for name, value in fields:
         key = name.lower()
-        if key in dropped or (decoded and key == b"content-encoding"):
+        if key in dropped or (changed and (key in _OF_THE_BODY or key.startswith(b"x-amz-checksum-"))):
             continue
         if key == b"accept-encoding" or key == b"content-length":
             if key in wanted:

@@ -23,6 +23,7 @@ logger = logging.getLogger("sallyport.proxy")
 def deny(event: hooks.Hook) -> None:
     """Make sure that nothing goes on after a failed hook."""
     from sallyport.proxy.layers import CloseLayer, abort_connection
+    from sallyport.proxy.websocket_layer import SocketMessage, SocketWake
 
     (data,) = event.args() or (None,)
     match data:
@@ -39,6 +40,9 @@ def deny(event: hooks.Hook) -> None:
             data.server.error = data.server.error or "refused: internal"
         case layer.NextLayer():
             data.layer = CloseLayer(data.context)
+        case SocketMessage() | SocketWake():
+            gate.revoke(data.flow)
+            data.outcome = None
         case tls.ClientHelloData():
             data.ignore_connection = False
             abort_connection(data.context.client)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from mitmproxy import http
 
+from sallyport.audit.classes import Coverage
 from sallyport.audit.events import Event, EventKind, about
 from sallyport.audit.ids import new_id
 from sallyport.decision import Decision, Verdict
@@ -15,11 +16,14 @@ from sallyport.proxy import intake
 from sallyport.proxy.broker import Presented, presented
 from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.connections import address_of, mode_name
+from sallyport.proxy.covering import content_name, request_coverage
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.proved import proved_by, standing
+from sallyport.proxy.recorded import Kept, Over
 from sallyport.proxy.stream import leaving
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
+from sallyport.stages.output import OutputFilter, Stop
 from sallyport.state.meter import ExchangeMeter
 from sallyport.wire.dialect import Dialect
 from sallyport.wire.dialects import DIALECTS
@@ -34,7 +38,9 @@ class Passage:
     is not; cut_message: what the client is told of it.
     meter: what it has reserved of limits. asked_usage: the gateway asked for a report that the client did
     not ask for. unread: the provider answered, and nobody here could read how much. gateway_key: the key it
-    came with, where that is one of ours; cleaner: takes the real one out of the answer.
+    came with, where that is one of ours; cleaner: takes the real one out of the answer. output: looks at the answer;
+    output_stop: where it ended a buffered one. content_type: as the client
+    wrote it, never to be recorded so.
     """
 
     id: str
@@ -58,6 +64,11 @@ class Passage:
     gateway_key: str = field(default="", repr=False)
     cleaner: Cleaner | None = None
     request_bytes: int = 0
+    kept: Kept | None = None
+    over: Over | None = None
+    output: OutputFilter | None = None
+    output_stop: Stop | None = None
+    content_type: str = ""
 
     def give_back(self) -> None:
         """Release what was reserved of limits: nothing left."""
@@ -125,6 +136,7 @@ def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
         exchange,
         refused,
         gateway_key=shown.gateway_key,
+        content_type=request.headers.get("content-type", ""),
     )
 
 
@@ -133,6 +145,10 @@ def event_of(gateway: Gateway, kind: EventKind, passage: Passage, detail: str = 
     live = passage.live
     if not detail and passage.target is not None:
         detail = passage.target.miss
+    miss = passage.target.miss if passage.target is not None else ""
+    coverage, unread = request_coverage(passage.exchange.request, passage.refused, miss)
+    if kind is EventKind.REFUSED:
+        coverage, unread = Coverage.DENIED, ""
     held = passage.meter.reserved if kind is EventKind.ADMITTED and passage.meter is not None else None
     return about(
         kind,
@@ -149,6 +165,9 @@ def event_of(gateway: Gateway, kind: EventKind, passage: Passage, detail: str = 
         request_bytes=passage.request_bytes,
         duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
         detail=detail,
+        coverage=coverage,
+        content_type=content_name(passage.content_type, passage.request_bytes),
+        unread=unread,
     )
 
 

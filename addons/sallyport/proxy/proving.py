@@ -15,7 +15,7 @@ from sallyport.policy.sections import mode_of
 from sallyport.proxy.connections import address_of
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.hello import digest_of
-from sallyport.proxy.layers import transport_of
+from sallyport.proxy.lastwords import send_last_words
 from sallyport.proxy.proved import proved_by
 from sallyport.proxy.proxyauth import Authenticator, Outcome
 
@@ -83,10 +83,7 @@ class Proving:
         client = data.context.client
         if data.ssl_conn is not None:
             with suppress(SSL.Error):
-                alert = data.ssl_conn.bio_read(65_535)
-                transport = transport_of(client)
-                if transport is not None:
-                    transport.write(alert)
+                send_last_words(client, data.ssl_conn.bio_read(65_535))
         handshake = proved_by(client).handshake
         return "tls_failed" if handshake is None else handshake.failed(client.error or "")
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from mitmproxy import http
 
 from sallyport.decision import Decision
-from sallyport.exchange import Segment, Surface
+from sallyport.exchange import Operation, Segment, Surface
 from sallyport.proxy import intake, stream
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
@@ -56,6 +56,9 @@ def read_body(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bytes:
         region=passage.live.region(passage.provider, passage.host, endpoint, model),
         endpoint=f"{endpoint.method} {endpoint.template}".strip(),
     )
+    if request.previous is None and request.operation in (Operation.FILE, Operation.BATCH):
+        # What a file or a job holds belongs to the conversation that made it.
+        request = replace(request, previous=dict(endpoint.captured).get("id"))
     conversation = gateway.conversation(request)
     if extra:
         request = replace(request, segments=request.segments + extra)

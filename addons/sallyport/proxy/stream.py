@@ -16,7 +16,7 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.http.validate import validate_headers
-from mitmproxy.proxy import commands, layer
+from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layers import http as stock
 from mitmproxy.proxy.layers.http import (
@@ -47,10 +47,14 @@ DISCARD_FACTOR = 4
 
 @dataclass(slots=True)
 class Step:
-    """What a tap makes of a piece of the answer. finish: end the answer here and cancel the upstream."""
+    """What a tap makes of a piece of the answer.
+
+    finish: end the answer here and cancel the upstream. wake_s: ask again after so many seconds, if nothing came.
+    """
 
     out: list[bytes]
     finish: bool = False
+    wake_s: float | None = None
 
 
 class Tap(Protocol):
@@ -59,6 +63,10 @@ class Tap(Protocol):
     def feed(self, data: bytes) -> Step: ...
 
     def end(self) -> Step: ...
+
+    def wake(self) -> Step:
+        """Some time has passed, as a step had asked for."""
+        ...
 
     def broken(self) -> Step:
         """The upstream stopped in the middle: say so in the dialect; nothing held may come out."""
@@ -125,6 +133,7 @@ class GuardedStream(StockStream):
         super().__init__(context, stream_id)
         self._request_bytes = 0
         self._next_measure = MEASURED_BYTES
+        self._wakes = False
 
     # -- the gate ------------------------------------------------------------------------------------
 
@@ -217,17 +226,34 @@ class GuardedStream(StockStream):
         if isinstance(event, ResponseTrailers):
             return
         if isinstance(event, ResponseData):
-            step = tap.feed(event.data)
-            yield from self._send_pieces(step)
-            if step.finish:
-                yield SendHttp(
-                    RequestProtocolError(self.stream_id, "stream ended by policy", ErrorCode.CANCEL),
-                    self.context.server,
-                )
-                yield from self.send_response(already_streamed=True)
+            yield from self._follow(tap.feed(event.data))
         else:
             yield from self._send_pieces(tap.end())
             yield from self.send_response(already_streamed=True)
+
+    def _follow(self, step: Step) -> layer.CommandGenerator[None]:
+        """Send what a tap gives out, and end the answer or come back later if it says so."""
+        yield from self._send_pieces(step)
+        if step.finish:
+            yield SendHttp(
+                RequestProtocolError(self.stream_id, "stream ended by policy", ErrorCode.CANCEL),
+                self.context.server,
+            )
+            yield from self.send_response(already_streamed=True)
+        elif step.wake_s is not None and not self._wakes:
+            self._wakes = True
+            yield commands.RequestWakeup(step.wake_s)
+
+    def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take a wake-up, of which stock has none; everything else is stock's."""
+        if not isinstance(event, events.Wakeup):
+            yield from super()._handle_event(event)
+            return
+        self._wakes = False
+        response = self.flow.response
+        streaming = self.server_state == self.state_stream_response_body
+        if streaming and response is not None and isinstance(response.stream, StreamTap):
+            yield from self._follow(response.stream.tap.wake())
 
     def _send_pieces(self, step: Step) -> layer.CommandGenerator[None]:
         for chunk in step.out:

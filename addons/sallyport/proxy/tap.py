@@ -1,30 +1,61 @@
-"""A streamed answer, event by event: originals put back, usage read, everything else untouched.
+"""A streamed answer, event by event: looked at, originals put back, usage read, everything else untouched.
 
-An event whose text ends in what may be an unfinished placeholder waits for the next event of its channel,
-and later events queue behind it; prose passes at once. Never raises: what cannot be read ends the stream in
-the dialect's own error event and cancels the upstream.
+An event whose text ends in what may be an unfinished placeholder or match waits for the next event of its channel,
+and later events queue behind it; what goes on then goes on in that event. Never raises: what cannot be read ends
+the stream in the dialect's own error event and cancels the upstream.
 """
 
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface, Usage
+from sallyport.policy.output import OutputAction
+from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source, whole
 from sallyport.proxy.stream import Step
-from sallyport.stages.restoring import Restorer, restore
-from sallyport.wire.dialect import Delta, Dialect, StreamEvent, StreamReader, WireError, newer
+from sallyport.stages.output import OutputFilter, Stop
+from sallyport.wire.dialect import (
+    Delta,
+    Dialect,
+    Enclosing,
+    Ending,
+    StreamEvent,
+    StreamReader,
+    WireError,
+    newer,
+)
+
+MAX_EVENT_BYTES = 8 * 1024 * 1024
+"""Bytes of one event, where the policy does not say less."""
 
 MAX_QUEUED_BYTES = 32 * 1024
 """Bytes of events that may wait behind a held one before the hold is given up."""
 
 
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What a streamed answer is looked at with.
+
+    output: what is found in it. ending: ends it before its time, None where the dialect has no way to.
+    refuse: what the client is told where the policy refuses. hold_s: the longest that a text waits.
+    """
+
+    output: OutputFilter
+    ending: Ending | None
+    refuse: Callable[[Stop], Refusal]
+    hold_s: float = 2.0
+
+
 class _Waiting:
-    """An event on its way out, with the texts that will replace its own."""
+    """An event on its way out, with the texts that will replace its own. since: when it came, by the clock."""
 
-    __slots__ = ("event", "open_channels", "texts")
+    __slots__ = ("event", "open_channels", "since", "texts")
 
-    def __init__(self, event: StreamEvent) -> None:
+    def __init__(self, event: StreamEvent, since: float) -> None:
         self.event = event
+        self.since = since
         self.texts: dict[str, str] = {}
         self.open_channels: dict[str, str] = {}
 
@@ -38,6 +69,8 @@ class AnswerTap:
     drops_usage: keep from the client an event that only reports usage, which it did not ask for.
     heard: told every text of the answer as the provider wrote it; reported: told every report of usage, after
     the texts of its event. None where nobody counts.
+    looking: what answers are looked at with, None where they are not. max_event_bytes: a longer event, finished or
+    not, ends the stream. clock: seconds, never going back.
     """
 
     def __init__(
@@ -46,13 +79,22 @@ class AnswerTap:
         reader: StreamReader,
         refusal: Refusal,
         *,
-        lookup: Callable[[str], str | None] | None,
+        lookup: Lookup | None,
         remember: Callable[[str], None],
         lenient: bool = False,
         drops_usage: bool = False,
         heard: Callable[[str], None] | None = None,
         reported: Callable[[Usage], None] | None = None,
+        looking: Looking | None = None,
+        max_event_bytes: int = MAX_EVENT_BYTES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._looking = looking
+        self._output = looking.output if looking is not None else None
+        self._acts = self._output is not None and self._output.acts
+        self._clock = clock
+        self._max_event_bytes = max_event_bytes
+        self._unfinished_bytes = 0
         self._dialect = dialect
         self._reader = reader
         self._refusal = refusal
@@ -62,7 +104,7 @@ class AnswerTap:
         self._drops_usage = drops_usage
         self._heard = heard
         self._reported = reported
-        self._restorers: dict[str, Restorer] = {}
+        self._flowing: dict[str, FlowingText] = {}
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
@@ -78,11 +120,17 @@ class AnswerTap:
         self.id: str | None = None
         self.error: str | None = None
         self.failed: str | None = None
+        self.ended_early: Stop | None = None
 
     @property
     def only_reads(self) -> bool:
         """Whether every byte passes as it is, readable or not."""
-        return self._lenient and self._lookup is None
+        return self._lenient and self._passes_all
+
+    @property
+    def _passes_all(self) -> bool:
+        """Whether no text is changed."""
+        return self._lookup is None and not self._acts
 
     def stop(self, refusal: Refusal) -> None:
         """End the stream with this refusal, in the dialect's own error event, at whatever comes next."""
@@ -102,6 +150,10 @@ class AnswerTap:
             return Step([])
         return self._fail(self._stopped or "upstream.broken")
 
+    def wake(self) -> Step:
+        """Let go what has waited longer than the policy wants, unless it is a match as it stands."""
+        return self._guarded(self._let_go)
+
     # -- inside --------------------------------------------------------------------------------------
 
     def _guarded(self, work: Callable[[], list[bytes]]) -> Step:
@@ -116,42 +168,97 @@ class AnswerTap:
         except Exception as error:
             # The border between a filter and the core: an exception there would lose a chunk and go on.
             return self._fail(f"tap.{type(error).__name__.lower()}")
+        if self.ended_early is not None:
+            return self._stop(self.ended_early, out)
         self.bytes_out += sum(map(len, out))
-        return Step(out)
+        return Step(out, wake_s=self._wake_s())
 
     def _fail(self, reason: str) -> Step:
-        self._dead = True
         self.failed = reason
+        return self._ended(self._refusal)
+
+    def _ended(self, refusal: Refusal) -> Step:
+        self._dead = True
         self._queue.clear()
         try:
-            tail = self._dialect.stream_error(self._refusal)
+            tail = self._dialect.stream_error(refusal)
+            if isinstance(self._reader, Enclosing):
+                tail = self._reader.enclose(tail, begun=self.bytes_out > 0)
         except Exception:
             tail = b""
         self.bytes_out += len(tail)
         return Step([tail], finish=True)
+
+    def _stop(self, stop: Stop, out: list[bytes]) -> Step:
+        """End the answer as the policy says: as if the provider had ended it there, or with an error."""
+        assert self._looking is not None
+        ending = self._looking.ending
+        self.bytes_out += sum(map(len, out))
+        if stop.action is OutputAction.TRUNCATE and ending is not None:
+            try:
+                tail = ending.conclude(None if self._drops_usage else self.usage)
+            except Exception:
+                return self._refuse(stop, out)
+            self._dead = True
+            self.finish_reason = "filtered"
+            self.bytes_out += len(tail)
+            return Step([*out, tail], finish=True)
+        return self._refuse(stop, out)
+
+    def _refuse(self, stop: Stop, out: list[bytes]) -> Step:
+        assert self._looking is not None
+        refused = self._ended(self._looking.refuse(stop))
+        return Step([*out, *refused.out], finish=True)
+
+    def _wake_s(self) -> float | None:
+        """Return in how many seconds something will have waited too long, None where nothing waits."""
+        if not self._queue or self._looking is None or not self._acts:
+            return None
+        return max(0.001, self._queue[0].since + self._looking.hold_s - self._clock())
+
+    def _let_go(self) -> list[bytes]:
+        assert self._looking is not None
+        overdue = self._clock() - self._looking.hold_s
+        for waiting in self._queue:
+            if waiting.since > overdue:
+                break
+            for channel, at in [*waiting.open_channels.items()]:
+                flowing = self._flowing[channel]
+                self._write(waiting, at, flowing.let_go())
+                if not flowing.held:
+                    del waiting.open_channels[channel], self._latest[channel]
+            waiting.since = self._clock()  # what is a match as it stands is asked again
+        return self._ready()
 
     def _feed(self, data: bytes) -> list[bytes]:
         self.bytes_in += len(data)
         if self._blind:
             return [data]
         try:
-            events = self._reader.feed(data)
+            events = self._bounded(self._reader.feed(data), len(data))
         except WireError:
-            if self._lookup is None and self._lenient:
+            if self.only_reads:
                 self._blind = True
                 return [data]
             raise
-        if self._lookup is None:
+        if self._passes_all:
             for event in events:
                 self._account(event)
                 self._note_reasoning(event)
+                self._look(event)
             # An unfinished event waits for its end: after half of one, no client could read an error.
             if self._lenient and not self._drops_usage:
                 return [data]
             return [b"".join([event.raw for event in events if not self._is_dropped(event)])]
-        for event in events:
-            self._take(event)
+        self._take_all(events)
         return self._ready()
+
+    def _bounded(self, events: list[StreamEvent], fed_bytes: int) -> list[StreamEvent]:
+        sizes = [len(event.raw) for event in events]
+        self._unfinished_bytes += fed_bytes - sum(sizes)
+        if max([self._unfinished_bytes, *sizes]) > self._max_event_bytes:
+            raise WireError("event_too_long")
+        return events
 
     def _end(self) -> list[bytes]:
         if self._blind:
@@ -159,18 +266,21 @@ class AnswerTap:
         try:
             events = self._reader.end()
         except WireError:
-            if self._lookup is None and self._lenient:
+            if self.only_reads:
                 return []
             raise
-        if self._lookup is None:
+        if self._passes_all:
             for event in events:
                 self._account(event)
                 self._note_reasoning(event)
+                self._look(event)
             self._finish_reasoning()
+            for flowing in self._flowing.values():
+                flowing.end()
             return [] if self._lenient else [event.raw for event in events if not self._is_dropped(event)]
-        for event in events:
-            self._take(event)
-        self._close(("*",))
+        self._take_all(events)
+        if self.ended_early is None:
+            self._close(("*",))
         self._finish_reasoning()
         return self._ready()
 
@@ -209,58 +319,108 @@ class AnswerTap:
             self._remember("".join(pieces))
         self._reasoning.clear()
 
+    def _look(self, event: StreamEvent) -> None:
+        """Show an event's texts to those who only record."""
+        if self._output is None:
+            return
+        for delta in event.deltas:
+            if delta.whole:
+                json = delta.json or is_json_source(delta.surface, delta.text)
+                payload = event.payload
+                self._output.whole(delta.at, delta.surface, delta.text, json=json, payload=payload)
+            else:
+                self._flow(delta).feed(delta.text)
+        for channel in [*self._flowing] if "*" in event.closes else event.closes:
+            if (flowing := self._flowing.pop(channel, None)) is not None:
+                flowing.end()
+
+    def _take_all(self, events: list[StreamEvent]) -> None:
+        for event in events:
+            if self.ended_early is None:
+                self._take(event)
+
     def _take(self, event: StreamEvent) -> None:
         self._account(event)
         self._note_reasoning(event)
-        waiting = _Waiting(event)
+        waiting = _Waiting(event, self._clock())
         touched = {d.channel for d in event.deltas}
         self._close(tuple(c for c in event.closes if c == "*" or c not in touched), keep=touched)
-        for delta in event.deltas:
-            if delta.surface is not Surface.REASONING:
-                self._delta(waiting, delta)
-        if self._is_dropped(event):
-            return
-        self._queue.append(waiting)
-        self._queued_bytes += len(event.raw)
-        if "*" in event.closes:
+        if self.ended_early is not None:
             self._close(("*",))
-        else:
-            self._close(tuple(c for c in event.closes if c in touched))
+            return  # what would end the answer otherwise does not go out
+        for delta in event.deltas:
+            self._delta(waiting, delta)
+        if self.ended_early is not None and _calls(event):
+            self._close(("*",))  # no call goes out in part
+        elif not self._is_dropped(event):
+            self._queue.append(waiting)
+            self._queued_bytes += len(event.raw)
+            if self.ended_early is not None or "*" in event.closes:
+                self._close(("*",))
+            else:
+                self._close(tuple(c for c in event.closes if c in touched))
+
+    def _flow(self, delta: Delta) -> FlowingText:
+        known = self._flowing.get(delta.channel)
+        if known is None:
+            known = flowing(delta.channel, delta.surface, self._output, self._lookup, json=delta.json)
+            self._flowing[delta.channel] = known
+        return known
 
     def _delta(self, waiting: _Waiting, delta: Delta) -> None:
-        assert self._lookup is not None
+        if self.ended_early is not None:
+            waiting.texts[delta.at] = ""
+            return
         if delta.whole:
-            text = restore(
-                delta.text, self._lookup, json=delta.json or is_json_source(delta.surface, delta.text)
+            json = delta.json or is_json_source(delta.surface, delta.text)
+            text, stop = whole(
+                delta.at,
+                delta.surface,
+                delta.text,
+                self._output,
+                self._lookup,
+                json=json,
+                payload=waiting.event.payload,
             )
+            self._stop_at(stop)
         else:
-            restorer = self._restorers.get(delta.channel)
-            if restorer is None:
-                restorer = self._restorers[delta.channel] = Restorer(self._lookup, json=delta.json)
-            text = restorer.feed(delta.text)
+            flow = self._flow(delta)
+            text = flow.feed(delta.text)
             earlier = self._latest.pop(delta.channel, None)
             if earlier is not None:
                 earlier.open_channels.pop(delta.channel, None)
-            if restorer.held:
+                waiting.since = earlier.since if not text else waiting.since
+            if flow.held or flow.stop is not None:
                 waiting.open_channels[delta.channel] = delta.at
                 self._latest[delta.channel] = waiting
+            self._stop_at(flow.stop)
         if text != delta.text:
             waiting.texts[delta.at] = text
 
+    def _stop_at(self, stop: Stop | None) -> None:
+        if stop is not None and (self.ended_early is None or stop.action is OutputAction.REFUSE):
+            self.ended_early = stop
+
+    def _write(self, waiting: _Waiting, at: str, text: str) -> None:
+        """Put a text behind what goes out of an event's own."""
+        own = next(d.text for d in waiting.event.deltas if d.at == at)
+        waiting.texts[at] = waiting.texts.get(at, own) + text
+
     def _close(self, channels: tuple[str, ...], keep: set[str] | frozenset[str] = frozenset()) -> None:
         """Write what is held for these channels into the last event that carried them."""
-        names = [c for c in self._latest if c not in keep] if "*" in channels else channels
+        names = [c for c in self._flowing if c not in keep] if "*" in channels else channels
         for channel in names:
-            waiting = self._latest.pop(channel, None)
-            if waiting is None:
+            flow = self._flowing.get(channel)
+            if flow is None:
                 continue
-            at = waiting.open_channels.pop(channel)
-            own = next(d.text for d in waiting.event.deltas if d.at == at)
-            waiting.texts[at] = waiting.texts.get(at, own) + self._restorers[channel].end()
+            rest = flow.end()
+            if (waiting := self._latest.pop(channel, None)) is not None:
+                self._write(waiting, waiting.open_channels.pop(channel), rest)
+            self._stop_at(flow.stop)
 
     def _ready(self) -> list[bytes]:
         if self._queued_bytes > MAX_QUEUED_BYTES:
-            self._close(("*",))
+            self._close(tuple(self._latest))
         out: list[bytes] = []
         while self._queue and not self._queue[0].open_channels:
             waiting = self._queue.popleft()
@@ -269,9 +429,11 @@ class AnswerTap:
                 out.append(self._reader.rewrite(waiting.event, waiting.texts))
             else:
                 out.append(waiting.event.raw)
+            if self._looking is not None and self._looking.ending is not None:
+                self._looking.ending.sent(waiting.event, waiting.texts)
         return out
 
 
-def is_json_source(surface: Surface, text: str) -> bool:
-    """Say whether a whole tool-call text is JSON in a string, into which values must go escaped."""
-    return surface is Surface.TOOL_CALL and text.lstrip()[:1] in ("{", "[")
+def _calls(event: StreamEvent) -> bool:
+    """Say whether an event holds a tool call, or the beginning of one."""
+    return any(delta.whole and delta.surface is Surface.TOOL_CALL for delta in event.deltas)

@@ -24,6 +24,7 @@ from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.hosts import HostError
 from sallyport.policy.problems import Wrong, nearest
 from sallyport.policy.sections import Policy
+from sallyport.policy.targets import HOLES
 from sallyport.rehearsal.given import Given
 from sallyport.stages.directory import Directory, KeyKind
 from sallyport.stages.places import HEADER
@@ -119,12 +120,21 @@ def _endpoint(provider: Provider, given: Given) -> Endpoint:
 def _filled(template: str, given: Given) -> str:
     model = (given.model or "model-1").replace(":", "%3A").replace("/", "%2F")
     values = {
+        **{hole: _of_kind(hole, usual, given.model or "") for hole, usual in _USUAL_MODELS.items()},
         "model": given.model or "model-1",
         "deployment": given.model or "model-1",
         "bedrock_model": model,
         "location": given.region or "us-central1",
     }
     return _HOLE.sub(lambda hole: values.get(hole[1], "x1"), template)
+
+
+_USUAL_MODELS = {"embedding_model": "text-embedding-005", "image_model": "imagen-4.0-generate-001"}
+
+
+def _of_kind(hole: str, usual: str, model: str) -> str:
+    """Return the model where an endpoint takes models of its kind, else one that it takes."""
+    return model if re.fullmatch(HOLES[hole], model) else usual
 
 
 def _host(provider: Provider, given: Given, catalogue: Catalogue) -> str:

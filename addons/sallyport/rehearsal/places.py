@@ -18,6 +18,7 @@ _ACCESS: Mapping[str, At] = {
     "operation": ("access", "operations"),
     "endpoint": ("access", "endpoints"),
     "attachment": ("access", "attachments"),
+    "attachment_size": ("access", "attachments"),
     "model": ("access", "models"),
     "function_tool": ("access", "tools", "functions"),
     "hosted_tool": ("access", "tools", "hosted"),

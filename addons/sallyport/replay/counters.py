@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from sallyport.decision import Action
-from sallyport.replay.ruling import Asked, Ruling
+from sallyport.proxy.recorded import Ruling
+from sallyport.replay.ruling import Asked
 from sallyport.stages.ledger import Claim, Denied, Level
 from sallyport.state.ledger.memory import MemoryLedger
 

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from sallyport.errors import OperatorError
+from sallyport.proxy.recorded import Ruling
 from sallyport.replay.counters import Counters
-from sallyport.replay.ruling import Change, Judged, Ruling, Sort, change_of
+from sallyport.replay.ruling import Change, Judged, Sort, change_of
 
 DIMENSIONS = ("rule", "stage", "principal", "tenant", "provider", "model", "host", "endpoint")
 

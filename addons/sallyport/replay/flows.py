@@ -1,4 +1,4 @@
-"""Recorded flows: mitmproxy's own files (`mitmdump -w`) and HAR, found once and read again by their place.
+"""Recorded flows: the gateway's captures, mitmproxy's own files (`mitmdump -w`) and HAR, found once and read again.
 
 Only the places are kept in memory, in the order in which the requests began. A place is a byte offset of a
 flow file, or the number of an entry of a HAR file.
@@ -15,6 +15,8 @@ from mitmproxy import exceptions, http
 from mitmproxy.io import FlowReader, tnetstring
 
 from sallyport.errors import OperatorError
+from sallyport.state.captures import MAGIC, SUFFIX, CaptureFile, is_capture
+from sallyport.state.masterkey import MasterKeys
 
 _CHUNK = 1024
 
@@ -40,13 +42,21 @@ class Index:
     cut: list[Place] = field(default_factory=list)
 
 
-def find_flows(paths: Sequence[Path], progress: Callable[[int], None] = lambda done: None) -> Index:
-    """Find all flows of files. Raises OperatorError for a file that is none, or cannot be read."""
+def find_flows(
+    paths: Sequence[Path], keys: MasterKeys, progress: Callable[[int], None] = lambda done: None
+) -> Index:
+    """Find all flows of files. Raises OperatorError for a file that is none, or cannot be read.
+
+    A folder stands for the captures in it. keys: open captures.
+    """
     found = Index()
+    paths = [
+        each for path in paths for each in (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
+    ]
     began: list[tuple[float, int, int]] = []
     files = [str(path) for path in paths]
     for number, path in enumerate(paths):
-        for at, seconds in _begun(path, found):
+        for at, seconds in _begun(path, keys, found):
             began.append((seconds, number, at))
             if len(began) % _CHUNK == 0:
                 progress(len(began))
@@ -56,10 +66,13 @@ def find_flows(paths: Sequence[Path], progress: Callable[[int], None] = lambda d
     return found
 
 
-def _begun(path: Path, found: Index) -> Iterator[tuple[int, float]]:
+def _begun(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int, float]]:
     """Yield place and beginning of each flow of a file that can be replayed; note the rest."""
     try:
         with path.open("rb") as file:
+            if is_capture(file.read(len(MAGIC))):
+                yield from _captured(path, keys, found)
+                return
             if _is_har(file):
                 for at, flow in enumerate(_entries(str(path), path.stat().st_mtime_ns)):
                     yield at, flow.request.timestamp_start
@@ -70,6 +83,20 @@ def _begun(path: Path, found: Index) -> Iterator[tuple[int, float]]:
         raise OperatorError(
             str(path), f"it cannot be read ({error.strerror})", "Name a flow or HAR file"
         ) from None
+
+
+def _captured(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int, float]]:
+    for at, flow in CaptureFile(path, keys).records():
+        if flow is None:
+            found.cut.append(Place(str(path), at))
+        else:
+            state: Any = tnetstring.loads(flow)
+            yield at, float(state["request"]["timestamp_start"])
+
+
+@lru_cache(maxsize=64)
+def _opened(name: str, keys: MasterKeys) -> CaptureFile:
+    return CaptureFile(Path(name), keys)
 
 
 def _dumped(path: Path, file: BinaryIO, found: Index) -> Iterator[tuple[int, float]]:
@@ -107,12 +134,14 @@ def _no_flows(path: Path) -> OperatorError:
     )
 
 
-def load_flow(place: Place) -> http.HTTPFlow:
+def load_flow(place: Place, keys: MasterKeys) -> http.HTTPFlow:
     """Read one flow. Raises OperatorError if it is not there any more."""
     path = Path(place.file)
     try:
         with path.open("rb") as file:
-            if _is_har(file):
+            if is_capture(file.read(len(MAGIC))):
+                flow = http.HTTPFlow.from_state(tnetstring.loads(_opened(place.file, keys).read(place.at)))
+            elif _is_har(file):
                 entry = _entries(place.file, path.stat().st_mtime_ns)[place.at]
                 flow = http.HTTPFlow.from_state(entry.get_state())
                 flow.id = f"{path.name}#{place.at}"  # an entry has no id of its own
@@ -139,6 +168,7 @@ def _completed(flow: http.HTTPFlow) -> http.HTTPFlow:
 
 
 def _is_har(file: BinaryIO) -> bool:
+    file.seek(0)
     head = file.read(64).removeprefix(b"\xef\xbb\xbf").lstrip()
     return head.startswith(b"{")
 

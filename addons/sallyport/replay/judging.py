@@ -24,11 +24,11 @@ from sallyport.proxy import intake
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.passage import Passage, arrive
 from sallyport.proxy.reading import read_body, unsound_body
+from sallyport.proxy.recorded import Record, Ruling, cause_reason, masked_by
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
 from sallyport.rehearsal.searching import Detection, Scan, Searching
-from sallyport.replay.recorded import Record
-from sallyport.replay.ruling import Asked, Ruling, cause_reason, masked_by
+from sallyport.replay.ruling import Asked
 from sallyport.stages.directory import Directory
 from sallyport.stages.identity import IdentityStage
 from sallyport.stages.ledger import Claim, Denied, Level, Reserved
@@ -69,7 +69,7 @@ class Bench:
         verdict = self._refused_unread(gateway, flow, passage)
         if verdict is None:
             verdict = await self._decided(gateway, passage, record, scans, noted)
-        return self._word(flow, passage, verdict, noted)
+        return self._word(flow, passage, verdict, noted, record)
 
     def _hosted(self, flow: http.HTTPFlow) -> "Word | None":
         """Return the word on a host that is no AI provider's, None where it is one's."""
@@ -156,9 +156,16 @@ class Bench:
         )
         return verdict
 
-    def _word(self, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, noted: "_Noted") -> "Word":
+    def _word(
+        self,
+        flow: http.HTTPFlow,
+        passage: Passage,
+        verdict: Verdict,
+        noted: "_Noted",
+        record: Record | None,
+    ) -> "Word":
         request, who = passage.exchange.request, passage.exchange.principal
-        price = 0 if noted.meter is None else _settled(flow, passage, noted.meter)
+        price = 0 if noted.meter is None else _settled(flow, passage, noted.meter, record)
         cost = 0 if verdict.action is Action.DENY else price
         stage, reason = cause_reason(verdict)
         ruling = Ruling(verdict.action, verdict.would_be, stage, reason, masked_by(verdict), cost)
@@ -203,15 +210,19 @@ class Word:
 
 
 class Scans:
-    """What was found in the texts of one flow, shared by policies that search alike."""
+    """What was found in the texts of one flow, shared by policies that search alike.
 
-    def __init__(self) -> None:
+    recorded: what was found when it was recorded, where it stands masked; None for a flow as it came.
+    """
+
+    def __init__(self, recorded: Sequence[Finding] | None = None) -> None:
+        self._recorded = recorded or ()
         self._by: dict[object, _Shared] = {}
 
     def of(self, searching: Searching) -> Searching:
         found = self._by.get(searching)
         if found is None:
-            found = self._by[searching] = _Shared(searching)
+            found = self._by[searching] = _Shared(searching, self._recorded)
         return found
 
 
@@ -220,20 +231,37 @@ class _Shared:
     """Searches once for all who ask about the same number of texts: those of one flow, read by one dialect."""
 
     by: Searching
+    recorded: Sequence[Finding]
     _rules: dict[tuple[str, ...], tuple[Finding, ...]] = field(default_factory=dict)
     _named: dict[tuple[str, ...], tuple[Finding, ...]] = field(default_factory=dict)
 
     def rules(self, segments: Sequence[Segment]) -> tuple[Finding, ...]:
         key = tuple(s.at for s in segments)
         if key not in self._rules:
-            self._rules[key] = self.by.rules(segments)
+            self._rules[key] = self._with_recorded(segments, self.by.rules(segments), names=False)
         return self._rules[key]
 
     def named(self, segments: Sequence[Segment], found: Sequence[Finding]) -> tuple[Finding, ...]:
         key = tuple(s.at for s in segments)
         if key not in self._named:
-            self._named[key] = self.by.named(segments, found)
+            self._named[key] = self._with_recorded(segments, self.by.named(segments, found), names=True)
         return self._named[key]
+
+    def _with_recorded(
+        self, segments: Sequence[Segment], found: Sequence[Finding], *, names: bool
+    ) -> tuple[Finding, ...]:
+        """Return what was recorded, and what is found beside it now. names: those that no rule found, too."""
+        if not self.recorded:
+            return tuple(found)
+        places = {segment.at for segment in segments}
+        then = [f for f in self.recorded if f.at in places and (names or not f.rule.startswith(NER))]
+        taken = [(f.at, f.start, f.end) for f in then]
+        now = [
+            f
+            for f in found
+            if not any(f.at == at and f.start < end and start < f.end for at, start, end in taken)
+        ]
+        return (*then, *now)
 
 
 class _RecordedIdentity:
@@ -317,10 +345,15 @@ class _NotingMetering(Metering):
         self._noted.booked = dict(amounts or {})
 
 
-def _settled(flow: http.HTTPFlow, passage: Passage, meter: ExchangeMeter) -> int | None:
+def _settled(
+    flow: http.HTTPFlow, passage: Passage, meter: ExchangeMeter, record: Record | None
+) -> int | None:
     """Book what the recorded answer used, and return what it cost. Without an answer the estimate stands."""
     response = flow.response
-    answer = None if response is None else _answer(response, passage, meter)
+    if response is not None and record is not None and record.usage is not None:
+        answer: Response | None = Response(response.status_code, usage=record.usage)
+    else:
+        answer = None if response is None else _answer(response, passage, meter)
     size = 0 if response is None else len(response.raw_content or b"")
     failed = response is not None and response.status_code >= 500
     metered = meter.settle(answer, size, failed=failed)
@@ -357,6 +390,9 @@ def _answer(response: http.Response, passage: Passage, meter: ExchangeMeter) -> 
         response.status_code, finish_reason=tap.finish_reason, usage=tap.usage, model=tap.model, id=tap.id
     )
 
+
+NER = "pii.ner."
+"""How the ids of rules begin under which names and places are found."""
 
 MAX_ANSWER_BYTES = 256 * 1024 * 1024
 

@@ -7,8 +7,9 @@ from xml.etree import ElementTree as Xml
 
 from sallyport.audit.paper import Cell, bars, heading, page, paragraph, table
 from sallyport.audit.text import printable
+from sallyport.proxy.recorded import Ruling
 from sallyport.replay.difference import Difference, Threshold
-from sallyport.replay.ruling import Change, Ruling
+from sallyport.replay.ruling import Change
 
 MOST_ROWS = 50
 """Of one table; the rest is counted in its last row."""

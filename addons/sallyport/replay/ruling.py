@@ -1,49 +1,11 @@
 """What a policy said of one recorded exchange, and what it said against what another did. No text of any."""
 
-from collections import Counter
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sallyport.decision import Action, Mode, Verdict
+from sallyport.decision import Action
+from sallyport.proxy.recorded import Ruling
 from sallyport.stages.ledger import Claim
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """One policy's word.
-
-    action: enforced; would_be: if every stage enforced. stage, reason: of what gave it, "" where nothing did.
-    masked: entities that are taken out, and how often. cost: of the exchange, in millionths of a dollar, 0 where it
-    did not leave, None where nobody knows the price.
-    """
-
-    action: Action
-    would_be: Action
-    stage: str = ""
-    reason: str = ""
-    masked: tuple[tuple[str, int], ...] = ()
-    cost: int | None = 0
-
-
-def cause_reason(verdict: Verdict) -> tuple[str, str]:
-    """Return stage and reason of what gave the enforced action, else of what would have."""
-    cause = verdict.cause
-    if cause is None and verdict.would_be is not Action.ALLOW:
-        cause = next(d for d in verdict.decisions if d.action is verdict.would_be)
-    return (cause.stage, cause.reason) if cause is not None else ("", "")
-
-
-def masked_by(verdict: Verdict) -> tuple[tuple[str, int], ...]:
-    """Return how many places of the texts are taken out, by entity; none where nothing leaves."""
-    counts: Counter[str] = Counter()
-    if verdict.action is Action.DENY:
-        return ()
-    for decision in verdict.decisions:
-        if decision.mode is Mode.ENFORCE and decision.edits:
-            found = {(f.at, f.start, f.end): f.entity for f in decision.findings}
-            places = {(e.at, e.start, e.end) for e in decision.edits}
-            counts.update(found.get(place, decision.stage) for place in places)
-    return tuple(sorted(counts.items()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from sallyport.decision import Action, Change, Decision, Mode
+from sallyport.decision import Action, Blocked, Change, Decision, Mode
 from sallyport.exchange import Exchange, Operation, Principal, ToolKind
 from sallyport.policy.access import Access
 from sallyport.policy.calls import applied
@@ -19,6 +19,7 @@ from sallyport.stages.access_facts import (
 )
 from sallyport.stages.approvals import Refused, Weighed, told, weigh
 from sallyport.stages.asking import input_of
+from sallyport.stages.excision import spoken
 from sallyport.stages.stage import Ports
 from sallyport.stages.stops import refusal_of, stopped_by
 
@@ -27,6 +28,7 @@ MAX_MODELS = 64
 """More than any provider takes in one call: each name is compared with every glob of the policy."""
 
 _ASK = "ask your security team"
+_UNREADABLE = "the gateway cannot read and the policy does not let pass"
 
 
 class AccessStage:
@@ -42,6 +44,11 @@ class AccessStage:
         stop = stopped_by(exchange, ports.directory)
         if stop is not None:
             return refusal_of(stop)
+        decision = await self._decided(exchange, section, ports)
+        denied = decision.action is Action.DENY
+        return spoken(decision, exchange) if denied and section.blocked is Blocked.REFUSE else decision
+
+    async def _decided(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
         book = section.rulebook
         if len(exchange.request.declared) > MAX_TOOLS or len(models_of(exchange)) > MAX_MODELS:
             return self._too_many(in_force=book.enforces_itself)
@@ -116,11 +123,13 @@ class AccessStage:
                 "endpoint", f"This endpoint of the provider is not allowed here. Use another, or {_ASK}."
             )
         for attachment in request.attachments:
-            if not section.attachments.allows(attachment.media_type):
+            reason = section.attachments.refuses(attachment, request.operation)
+            if reason is not None:
+                what = "is larger than the policy lets pass" if reason == "attachment_size" else _UNREADABLE
                 return self._deny(
-                    "attachment",
-                    "The request carries content the gateway cannot read and the policy does not let pass "
-                    f"({len(request.attachments)} attachments). Send it as text.",
+                    reason,
+                    f"The request carries content that {what} ({len(request.attachments)} attachments). "
+                    "Send it as text.",
                 )
         return (
             self._of_models(exchange, section)

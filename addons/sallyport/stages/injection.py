@@ -7,6 +7,7 @@ from sallyport.decision import Action, Decision, Finding, Kind
 from sallyport.exchange import Exchange
 from sallyport.policy.sections import Injection
 from sallyport.stages.accepted import without_accepted
+from sallyport.stages.excision import told
 from sallyport.stages.offloop import off_loop
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
@@ -19,9 +20,11 @@ class InjectionStage:
 
     async def decide(self, exchange: Exchange, section: Injection, ports: Ports) -> Decision:
         found = await ports.scanner.findings()
-        return await off_loop(found, self._decided, exchange, section, found)
+        return await off_loop(found, self._decided, exchange, section, ports, found)
 
-    def _decided(self, exchange: Exchange, section: Injection, all_found: Sequence[Finding]) -> Decision:
+    def _decided(
+        self, exchange: Exchange, section: Injection, ports: Ports, all_found: Sequence[Finding]
+    ) -> Decision:
         found = [f for f in all_found if f.kind is Kind.INJECTION]
         if not found:
             return Decision(self.name, Action.ALLOW, "injection.none")
@@ -38,7 +41,7 @@ class InjectionStage:
         hits = [f for at in reached for f in by_segment[at]]
         if not hits:
             return Decision(self.name, Action.ALLOW, "injection.none", findings=tuple(found))
-        return Decision(
+        denial = Decision(
             self.name,
             Action.DENY,
             "injection.found",
@@ -47,3 +50,4 @@ class InjectionStage:
             findings=tuple(hits),
             status=403,
         )
+        return told(denial, exchange, section, ports.vault)

@@ -1,12 +1,14 @@
 """Personal data in a request becomes placeholders that come back in the answer, or is cut out for good."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sallyport.decision import Action, Decision, Edit, Finding, Kind
 from sallyport.exchange import Exchange, Surface
 from sallyport.policy.sections import Masking, MaskOperator
 from sallyport.stages.accepted import without_accepted
 from sallyport.stages.everywhere import Replacement, replace_everywhere
+from sallyport.stages.excision import told
 from sallyport.stages.offloop import off_loop
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
@@ -45,7 +47,14 @@ class MaskingStage:
         denied = [f for f in counted if section.operator(f.entity) is MaskOperator.DENY]
         if denied:
             kinds = ", ".join(sorted({f.entity for f in denied})[:5])
-            return self._deny("masking.denied", f"The request holds personal data ({kinds}).", denied)
+            denial = self._deny("masking.denied", f"The request holds personal data ({kinds}).", denied)
+            excised = told(denial, exchange, section, ports.vault)
+            if excised.action is Action.DENY:
+                return excised
+            others = [f for f in counted if f not in denied]
+            if all(in_body(f.at) for f in others):
+                edits = (*excised.edits, *_edits(exchange, others, section, ports, own))
+                return replace(excised, findings=tuple(counted), edits=edits)
         fixed = [f for f in counted if not in_body(f.at)]
         if fixed:
             return self._deny(

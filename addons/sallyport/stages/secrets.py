@@ -7,6 +7,7 @@ from sallyport.exchange import Exchange
 from sallyport.policy.sections import Secrets
 from sallyport.stages.accepted import without_accepted
 from sallyport.stages.everywhere import replace_everywhere
+from sallyport.stages.excision import told
 from sallyport.stages.offloop import off_loop
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Ports
@@ -35,7 +36,7 @@ class SecretsStage:
             edits = mask(exchange, counted, ports)
             return Decision(self.name, Action.MODIFY, "secrets.masked", findings=counted, edits=edits)
         rules = ", ".join(sorted({f.entity for f in counted})[:5])
-        return Decision(
+        denial = Decision(
             self.name,
             Action.DENY,
             "secrets.found",
@@ -44,6 +45,7 @@ class SecretsStage:
             findings=counted,
             status=400,
         )
+        return told(denial, exchange, section, ports.vault)
 
 
 def mask(exchange: Exchange, findings: tuple[Finding, ...], ports: Ports) -> tuple[Edit, ...]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.state.accesskeys import flattened
 from sallyport.state.directory.credentials import SEALED, StoredCredential
 from sallyport.state.masterkey import MasterKeys, NotOpened, read_private
 
@@ -48,8 +49,11 @@ class Secret:
 
 
 def checked_value(text: str) -> str:
-    """Return a credential as it travels in a header. Raises ValueError, which holds nothing of it."""
-    value = text.strip()
+    """Return a credential as it travels in a header; an access key of AWS as ID:SECRET[:TOKEN].
+
+    Raises ValueError, which holds nothing of it.
+    """
+    value = flattened(text).strip()
     if not _CREDENTIAL.fullmatch(value):
         raise ValueError("it is empty, too short, or has blanks or other than ASCII in it")
     return value

@@ -83,6 +83,9 @@ SHAPES: Mapping[str, Shape] = {
 
 GENERIC = Shape("sk-", 51)
 
+ACCESS_KEY = Shape("AKIA", 56)
+"""Ids of access keys, for AWS clients that sign; what proves them is the secret that goes with one."""
+
 
 def _slips(word: str) -> str:
     """Return a pattern for a word, or the word with one character wrong, missing, doubled or swapped."""
@@ -119,7 +122,7 @@ def form_of(secret: bytes, credential: str) -> KeyForm:
     """
     if not _is_marked(secret, credential):
         return KeyForm.PROVIDER
-    for shape in (*SHAPES.values(), GENERIC):
+    for shape in (*SHAPES.values(), GENERIC, ACCESS_KEY):
         if len(credential) == shape.chars and credential == shape.spell(secret, shape.random_of(credential)):
             return KeyForm.GATEWAY
     return KeyForm.FORGED

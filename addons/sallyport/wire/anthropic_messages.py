@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Tool, Usage
-from sallyport.wire import declared, fields
+from sallyport.exchange import Operation, Request, Response, Tool, Usage
+from sallyport.wire import answerschema, declared, fields
 from sallyport.wire.anthropic_blocks import ANSWER, EVENT, PROBLEM, REQUEST
-from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.endings import messages
 from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings
@@ -86,6 +87,13 @@ class AnthropicMessages(JsonDialect):
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_tokens")
 
+    def structured(self, payload: dict[str, Json]) -> bool:
+        formats = (fields.get(payload, "output_config", "format"), payload.get("output_format"))
+        return any(type(one) is dict for one in formats)
+
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_anthropic(payload)
+
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         return Response(
             status,
@@ -99,6 +107,15 @@ class AnthropicMessages(JsonDialect):
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(AnthropicEvents())
+
+    def ending(self, request: Request, stamp: Stamp, content_type: str = "text/event-stream") -> Ending:
+        return messages.MessagesEnding(request, stamp)
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return messages.say(text, request, stamp)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return messages.shortened(body, at, start)
 
     def error(self, refusal: Refusal) -> dict[str, Json]:
         kind = _ERRORS.get(refusal.status, "api_error" if refusal.status >= 500 else "permission_error")
@@ -152,6 +169,7 @@ class AnthropicEvents:
             id=fields.string(started, "id"),
             error=error,
             terminal=kind in ("message_stop", "error"),
+            payload=payload,
         )
 
     def _usage(self, *reports: Json) -> Usage | None:

@@ -12,7 +12,7 @@ from sallyport.wire.shapes import made
 PROBLEM = Shape(Surface.DOCUMENT, made("__type code type"), names=False)
 CODES = ("__type", "code", "type")
 
-# botocore retries 429 and 5xx whatever the headers say: such a refusal goes out as 403.
+# botocore retries 429 and 5xx whatever the headers say: such a refusal goes out as 403, unless the provider failed.
 _TYPES = {400: "ValidationException", 403: "AccessDeniedException", 404: "ResourceNotFoundException"}
 
 
@@ -24,9 +24,12 @@ def error(refusal: Refusal) -> dict[str, Json]:
 def refuse(refusal: Refusal) -> Answer:
     """Return {"message"} with the error's name in x-amzn-errortype, where AWS SDKs look for it."""
     status = 400 if refusal.status in (413, 422) else refusal.status
-    status = status if status in _TYPES else 403
-    fixed = headers(refusal)
-    return Answer(status, (*fixed, ("x-amzn-errortype", _TYPES[status])), dump(error(refusal)))
+    if refusal.failed:
+        name = "ServiceUnavailableException"
+    else:
+        status = status if status in _TYPES else 403
+        name = _TYPES[status]
+    return Answer(status, (*headers(refusal), ("x-amzn-errortype", name)), dump(error(refusal)))
 
 
 def stream_error(refusal: Refusal) -> bytes:

@@ -7,9 +7,10 @@ path. A block is a union: an object with one member, whose name says what it is.
 from collections.abc import Mapping
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Tool, Usage
-from sallyport.wire import bedrock_common, declared, fields, leaves
-from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
+from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
+from sallyport.wire import answerschema, bedrock_common, declared, fields, leaves
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.endings import converse
 from sallyport.wire.framestream import FrameStream
 from sallyport.wire.jsondialect import JsonDialect
 from sallyport.wire.jsontext import Json
@@ -274,6 +275,9 @@ class BedrockConverse(JsonDialect):
     def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
         return declared.of_converse(fields.get(payload, *_COUNTED) or payload)
 
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_converse(payload)
+
     def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
         return _PLACES
 
@@ -292,6 +296,17 @@ class BedrockConverse(JsonDialect):
 
     def open_stream(self, content_type: str = "application/vnd.amazon.eventstream") -> StreamReader:
         return FrameStream(ConverseEvents())
+
+    def ending(
+        self, request: Request, stamp: Stamp, content_type: str = "application/vnd.amazon.eventstream"
+    ) -> Ending:
+        return converse.ConverseEnding()
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return converse.say(text, request, stamp)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return converse.shortened(body, at, start)
 
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         return bedrock_common.refuse(refusal)
@@ -321,6 +336,7 @@ class ConverseEvents:
             finish_reason=finish(payload),
             usage=usage(payload),
             terminal=kind == "metadata",
+            payload={kind: payload},
         )
 
 

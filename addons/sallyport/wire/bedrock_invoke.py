@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Tool, Usage
+from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
 from sallyport.wire import (
+    answerschema,
     anthropic_blocks,
     anthropic_messages,
     bedrock_common,
@@ -22,7 +23,8 @@ from sallyport.wire import (
     leaves,
     openai_chat,
 )
-from sallyport.wire.dialect import Answer, StreamEvent, StreamReader
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader
+from sallyport.wire.endings import invoke
 from sallyport.wire.framestream import FrameStream
 from sallyport.wire.jsondialect import JsonDialect
 from sallyport.wire.jsontext import Json
@@ -146,6 +148,11 @@ class BedrockInvoke(JsonDialect):
         deep={("thinking", "type"): "thinking", ("thinking", "budget_tokens"): "thinking_budget"},
     )
 
+    def read_request(self, body: bytes, call: Call) -> Request:
+        # AWS's SDKs send no label where their caller gives none; InvokeModel then takes the body for JSON.
+        labelled = call if call.content_type else replace(call, content_type="application/json")
+        return super().read_request(body, labelled)
+
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if "messages" in payload:
             fields.require_objects(payload, "messages")
@@ -157,6 +164,13 @@ class BedrockInvoke(JsonDialect):
         if "anthropic_version" in payload:
             return declared.of_anthropic(payload)
         return declared.of_openai(payload) + declared.of_converse(payload)
+
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return (
+            answerschema.of_anthropic(payload)
+            or answerschema.of_openai_chat(payload)
+            or answerschema.of_converse(payload)
+        )
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         found = [fields.limit(payload, *_LIMITS)]
@@ -178,6 +192,17 @@ class BedrockInvoke(JsonDialect):
 
     def open_stream(self, content_type: str = "application/vnd.amazon.eventstream") -> StreamReader:
         return FrameStream(InvokeEvents())
+
+    def ending(
+        self, request: Request, stamp: Stamp, content_type: str = "application/vnd.amazon.eventstream"
+    ) -> Ending:
+        return invoke.InvokeEnding(request, stamp)
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return invoke.say(text, request, stamp)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return invoke.shortened(body, at, start)
 
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         return bedrock_common.refuse(refusal)
@@ -209,7 +234,8 @@ class InvokeEvents:
         inner = payload.get(member)
         if payload.keys() <= {member, METRICS} and type(inner) is dict and member in bedrock_converse.EVENTS:
             event = self._nova.event(member, inner, raw)
-            return replace(event, deltas=tuple(replace(d, at=f"/{member}{d.at}") for d in event.deltas))
+            moved = tuple(replace(d, at=f"/{member}{d.at}") for d in event.deltas)
+            return replace(event, deltas=moved, payload=payload)
         return self._other(payload, raw)
 
     def _other(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
@@ -224,6 +250,7 @@ class InvokeEvents:
             finish_reason=finish,
             usage=_usage(payload),
             terminal=last,
+            payload=payload,
         )
 
 

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Tool, Usage
-from sallyport.wire import declared, fields, leaves, openai_common
-from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
+from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
+from sallyport.wire import answerschema, declared, fields, leaves, openai_common
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.endings import cohere
 from sallyport.wire.jsondialect import JsonDialect, dump, headers, message
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings
@@ -186,6 +187,9 @@ class CohereV2(JsonDialect):
     def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
         return declared.of_openai(payload)
 
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_cohere(payload)
+
     def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
         return _PLACES
 
@@ -206,9 +210,18 @@ class CohereV2(JsonDialect):
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(CohereEvents())
 
+    def ending(self, request: Request, stamp: Stamp, content_type: str = "text/event-stream") -> Ending:
+        return cohere.CohereEnding(stamp)
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return cohere.say(text, request, stamp)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return cohere.shortened(body, at, start)
+
     def refuse(self, refusal: Refusal, streaming: bool) -> Answer:
         retried = refusal.status in _RETRIED or refusal.status >= 500
-        status = 403 if retried else refusal.status
+        status = 403 if retried and not refusal.failed else refusal.status
         return Answer(status, headers(replace(refusal, retry_after_s=None)), dump(self.error(refusal)))
 
     def error(self, refusal: Refusal) -> dict[str, Json]:
@@ -249,6 +262,7 @@ class CohereEvents:
             id=fields.string(payload, "id"),
             error=_error(reason),
             terminal=kind == "message-end",
+            payload=payload,
         )
 
     def _closes(self, kind: str, index: int) -> tuple[str, ...]:

@@ -2,15 +2,19 @@
 
 Laws (tests/wire): edit(body, []) == body; after an edit only the named strings differ, after a change only
 the named settings; the raw bytes of a stream's events, joined, are the bytes that were fed; every cutting
-of a stream gives the same events; reading raises nothing but WireError.
+of a stream gives the same events; reading raises nothing but WireError; what a client was sent of a stream, with
+the conclusion of its ending behind it, reads as a finished stream.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Usage
+
+if TYPE_CHECKING:
+    from sallyport.wire.jsontext import Json
 
 
 class WireError(ValueError):
@@ -66,6 +70,8 @@ class StreamEvent:
         when the event itself carries a delta of that channel, together with it. "*" closes all.
     error: the provider's error code if the event reports one.
     terminal: the dialect's own end of the stream.
+    payload: what was read, as parsed and never changed, for whoever follows what the stream has opened; of a
+        dialect whose events have their name outside, {name: payload}. None for an event without one.
     """
 
     raw: bytes
@@ -77,6 +83,7 @@ class StreamEvent:
     id: str | None = None
     error: str | None = None
     terminal: bool = False
+    payload: "dict[str, Json] | None" = field(default=None, repr=False, compare=False)
 
 
 class StreamReader(Protocol):
@@ -93,6 +100,15 @@ class StreamReader(Protocol):
         ...
 
 
+@runtime_checkable
+class Enclosing(Protocol):
+    """A reader of a stream that is one document, such as a JSON array, which whoever ends it has to close."""
+
+    def enclose(self, error: bytes, *, begun: bool) -> bytes:
+        """Return a dialect's error event as the document's last part. begun: the client has been sent some."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """An HTTP answer the gateway gives itself. headers: lower-case names, content-length excluded."""
@@ -100,6 +116,39 @@ class Answer:
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What an answer of the gateway's own bears where a provider puts an id and a date.
+
+    id: of the decision. created_s: whole seconds since 1970.
+    """
+
+    id: str
+    created_s: int
+
+
+class Ending(Protocol):
+    """Follows what a client has been sent of one stream, so that it can be ended well-formed at any place.
+
+    A reader may be far ahead of what has left; an ending knows only what it is told.
+    """
+
+    def sent(self, event: StreamEvent, texts: Mapping[str, str]) -> None:
+        """Note an event that the client has been sent. texts: as given to StreamReader.rewrite, {} for none."""
+        ...
+
+    def conclude(self, usage: Usage | None = None) -> bytes:
+        """Return the bytes that end the stream as if the provider had stopped it for its contents.
+
+        All that is open is closed, the answer is finished with the dialect's word for filtered contents, usage
+        and the terminal event follow; b"" where the stream has ended already. A tool call that was sent in part
+        is never completed: its arguments stay unfinished JSON, or the call is left out where the dialect
+        repeats finished ones. usage: what is to be reported; None leaves out a report that need not stand, and
+        counts as zero where one must.
+        """
+        ...
 
 
 class Dialect(Protocol):
@@ -139,6 +188,32 @@ class Dialect(Protocol):
 
     def stream_error(self, refusal: Refusal) -> bytes:
         """Bytes that end a started stream so that the provider's SDK raises."""
+        ...
+
+    def ending(
+        self, request: Request, stamp: Stamp, content_type: str = "text/event-stream"
+    ) -> Ending | None:
+        """Return what can end a stream that answers this request; None where the dialect has no way to."""
+        ...
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer | None:
+        """Return a finished answer, status 200, in which the assistant says this and nothing else.
+
+        Streamed if the request asks for it. sse: where the dialect has streams of two kinds, which one.
+        None where nobody speaks: embeddings, files, contents that are not read.
+        """
+        ...
+
+    def unlinked(self, body: bytes) -> bytes:
+        """Return a request's body without a link to an answer of the gateway's own, which no provider knows."""
+        ...
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        """Return a buffered answer that ends where text[start] of the segment at a pointer was.
+
+        What the model said after it goes as well, the finish reason becomes the dialect's word for filtered
+        contents, and all other bytes stay. A tool call or signed reasoning is left out whole. Raises WireError.
+        """
         ...
 
 

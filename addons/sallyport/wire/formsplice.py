@@ -11,6 +11,7 @@ from sallyport.decision import Change, Edit
 from sallyport.wire.dialect import WireError
 from sallyport.wire.jsonlines import edit_lines, grouped
 from sallyport.wire.multipart import Part, boundary_in, read_parts
+from sallyport.wire.textsplice import spliced
 
 # The WHATWG encoding of a name: these would end its quotes or its line.
 _QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A", "\\": "%5C"})
@@ -53,25 +54,6 @@ def set_fields(body: bytes, changes: Sequence[Change]) -> bytes:
         value = str(one.value).lower() if isinstance(one.value, bool) else str(one.value)
         edits.append(Edit(one.at, 0, len(text), value))
     return edit_form(body, edits)
-
-
-def spliced(text: str, edits: Sequence[Edit]) -> str:
-    """Return a text with edits applied. Raises WireError edit.range, edit.overlap, edit.surrogate."""
-    ordered = sorted(edits, key=lambda e: (e.start, e.end))
-    pieces: list[str] = []
-    position = 0
-    for number, one in enumerate(ordered):
-        if not 0 <= one.start <= one.end <= len(text):
-            raise WireError("edit.range")
-        # Two insertions at one place have no order.
-        if one.start < position or (number and one.end == ordered[number - 1].start):
-            raise WireError("edit.overlap")
-        pieces += (text[position : one.start], one.replacement)
-        position = one.end
-    result = "".join((*pieces, text[position:]))
-    if not result.isascii() and any("\ud800" <= c <= "\udfff" for c in result):
-        raise WireError("edit.surrogate")
-    return result
 
 
 def decoded(data: bytes) -> str:

@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import reduce
+from typing import Any
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Tool, Usage
-from sallyport.wire import declared, fields
-from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError, newer
+from sallyport.exchange import Operation, Request, Response, Tool, Usage
+from sallyport.wire import answerschema, declared, fields
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError, newer
+from sallyport.wire.endings import gemini
 from sallyport.wire.gemini_parts import ANSWER, CHUNK, PROBLEM, REQUEST
 from sallyport.wire.jsonarray import JsonArrayReader
 from sallyport.wire.jsondialect import JsonDialect, dump, message
@@ -114,6 +116,9 @@ class GeminiGenerate(JsonDialect):
     def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
         return declared.of_gemini(_inner(payload))
 
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_gemini(_inner(payload))
+
     def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
         return _BY_SPELLING["generation_config" if "generation_config" in payload else "generationConfig"]
 
@@ -134,7 +139,7 @@ class GeminiGenerate(JsonDialect):
         if status >= 400 or type(payload) is not list:
             return super().read_response(body, status)
         answers = [self.read_answer(part, Reading(), status) for part in payload if type(part) is dict]
-        last = {
+        last: dict[str, Any] = {
             name: next((v for a in reversed(answers) if (v := getattr(a, name)) is not None), None)
             for name in ("finish_reason", "model", "id", "error")
         }
@@ -154,9 +159,18 @@ class GeminiGenerate(JsonDialect):
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         """Without alt=sse a stream is one JSON array."""
-        if content_type.partition(";")[0].strip().lower() == "application/json":
+        if _is_array(content_type):
             return JsonArrayReader(GeminiEvents())
         return SseReader(GeminiEvents())
+
+    def ending(self, request: Request, stamp: Stamp, content_type: str = "text/event-stream") -> Ending:
+        return gemini.GeminiEnding(request, stamp, array=_is_array(content_type))
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return gemini.say(text, request, stamp, sse=sse)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return gemini.shortened(body, at, start)
 
     def error(self, refusal: Refusal) -> dict[str, Json]:
         info: dict[str, Json] = {
@@ -223,7 +237,12 @@ class GeminiEvents:
             model=_string(payload, "modelVersion"),
             id=_string(payload, "responseId"),
             error=error,
+            payload=payload,
         )
+
+
+def _is_array(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
 
 
 def _get(value: Json, name: str) -> Json:

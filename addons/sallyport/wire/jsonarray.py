@@ -56,6 +56,10 @@ class JsonArrayReader:
             raise WireError("edit.pointer")
         return event.raw[:start] + replace(event.raw[start:], texts)
 
+    def enclose(self, error: bytes, *, begun: bool) -> bytes:
+        """Return an error, written as an event of the other kind of stream, as the array's last element."""
+        return (b",\r\n" if begun else b"[") + error.removeprefix(b"data: ").strip() + b"\n]"
+
     def _next(self) -> StreamEvent | None:
         """Return the next whole piece, None if more bytes are needed."""
         if self._element < 0:

@@ -8,6 +8,7 @@ from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Tool
 from sallyport.wire import fields, jsonset, jsonsplice
 from sallyport.wire.dialect import Answer, Call, StreamReader
+from sallyport.wire.endings.mute import Mute
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object
 from sallyport.wire.mediatype import require_json
 from sallyport.wire.settings import Settings, absent
@@ -16,7 +17,7 @@ from sallyport.wire.shape import Reading, Shape, walk
 MAX_RETRY_AFTER_S = 60
 
 
-class JsonDialect(ABC):
+class JsonDialect(Mute, ABC):
     """A dialect whose requests and answers are JSON objects.
 
     request, answer, problem: shapes of a request, an answer, an error body.
@@ -53,6 +54,8 @@ class JsonDialect(ABC):
             declared=self.declared(payload),
             parameters=parameters,
             unset=absent(self.places(payload, call), parameters),
+            structured=self.structured(payload),
+            schema=self.schema(payload),
         )
 
     @staticmethod
@@ -96,6 +99,14 @@ class JsonDialect(ABC):
     def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
         """Return where a setting goes that the body leaves out, by its normal name."""
         return {}
+
+    def structured(self, payload: dict[str, Json]) -> bool:
+        """Say whether the answer has to be JSON, which a sentence of the gateway's is not."""
+        return False
+
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        """Return the JSON schema that the answer has to fit, as JSON text; see wire/answerschema.py."""
+        return None
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         """Return the most tokens that each answer may have, as the request says."""

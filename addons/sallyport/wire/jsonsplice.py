@@ -1,7 +1,8 @@
 """JSON is changed by splicing into its bytes: whatever no edit names stays exactly as it came.
 
-A pointer is RFC 6901; one that ends in "~k" names the member's key instead of its value. Spans are
-byte offsets of whole tokens, quotes included. Offsets of edits are code points of the decoded text.
+A pointer is RFC 6901; one that ends in "~k" names the member's key instead of its value, one that ends in "~t" the
+text of the file that the value holds (inline.py). Spans are byte offsets of whole tokens, quotes included. Offsets of
+edits are code points of the decoded text.
 """
 
 import json
@@ -9,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.decision import Edit
+from sallyport.wire import inline
 from sallyport.wire.dialect import WireError
 from sallyport.wire.jsontext import (
     BOM,
@@ -43,11 +45,20 @@ def edit(body: bytes, edits: Sequence[Edit]) -> bytes:
         return body
     parse(body, MAX_ANSWER_NODES)
     by_pointer: dict[str, list[Edit]] = {}
+    in_files: dict[str, list[Edit]] = {}
     for one in edits:
-        by_pointer.setdefault(one.at, []).append(one)
+        if one.at.endswith(inline.TEXT_MARK):
+            in_files.setdefault(one.at.removesuffix(inline.TEXT_MARK), []).append(one)
+        else:
+            by_pointer.setdefault(one.at, []).append(one)
+    if by_pointer.keys() & in_files.keys():
+        raise WireError("edit.overlap")
     tokens = {}
-    for at, (start, end) in spans(body, by_pointer).items():
-        tokens[(start, end)] = _edited(body[start:end], at, by_pointer[at])
+    for at, (start, end) in spans(body, [*by_pointer, *in_files]).items():
+        raw = body[start:end]
+        tokens[(start, end)] = (
+            _edited(raw, at, by_pointer[at]) if at in by_pointer else _edited_file(raw, in_files[at])
+        )
     result = _spliced(body, tokens)
     if any(at.endswith("~k") for at in by_pointer):
         parse(result, MAX_ANSWER_NODES)
@@ -92,6 +103,51 @@ def spans(body: bytes, pointers: Iterable[str]) -> dict[str, tuple[int, int]]:
         missing = next((p for p in pointers if p not in found), "")
         raise WireError("edit.pointer", public_pointer(missing))
     return found
+
+
+def value_span(body: bytes, pointer: str) -> tuple[int, int] | None:
+    """Return the byte span of the whole value at a pointer, of any type; None if nothing is there.
+
+    The body must have been read by parse() before.
+    """
+    try:
+        at = _space(body, len(BOM) if body.startswith(BOM) else 0)
+        for part in pointer.split("/")[1:]:
+            inside = _member(body, at, untoken(part)) if body[at] == 0x7B else _element(body, at, part)
+            if inside is None:
+                return None
+            at = inside
+        return at, _skip(body, at)
+    except IndexError:
+        raise WireError("json.truncated") from None
+
+
+def _member(body: bytes, at: int, name: str) -> int | None:
+    at = _space(body, at + 1)
+    while body[at] != 0x7D:
+        end = _string(body, at)
+        value = _space(body, _expect(body, _space(body, end), 0x3A))
+        if _key(body, at, end) == name:
+            return value
+        at = _behind(body, value)
+    return None
+
+
+def _element(body: bytes, at: int, part: str) -> int | None:
+    if body[at] != 0x5B or not part.isdecimal():
+        return None
+    at = _space(body, at + 1)
+    for _ in range(int(part)):
+        if body[at] == 0x5D:
+            return None
+        at = _behind(body, at)
+    return None if body[at] == 0x5D else at
+
+
+def _behind(body: bytes, at: int) -> int:
+    """Return where the next member or element starts, or the bracket that closes them."""
+    at = _space(body, _skip(body, at))
+    return _space(body, at + 1) if body[at] == 0x2C else at
 
 
 class _Target:
@@ -246,6 +302,13 @@ def _edited(raw: bytes, at: str, edits: list[Edit]) -> bytes:
         pieces += (inner[position : offsets[2 * number]], quote(one.replacement)[1:-1])
         position = offsets[2 * number + 1]
     return b'"' + b"".join(pieces) + inner[position:] + b'"'
+
+
+def _edited_file(raw: bytes, edits: list[Edit]) -> bytes:
+    """Return a string token whose file has edits in its text."""
+    if not raw.startswith(b'"'):
+        raise WireError("edit.pointer")
+    return quote(inline.edited(json.loads(raw), edits))
 
 
 def _is_fraction(raw: bytes) -> bool:

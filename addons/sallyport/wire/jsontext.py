@@ -98,9 +98,10 @@ def untoken(part: str) -> str:
 
 def public_pointer(pointer: str) -> str:
     """Return a pointer fit for errors: a part that may be content is written as *."""
-    body, key_mark, _ = pointer.partition("~k") if pointer.endswith("~k") else (pointer, "", "")
+    mark = pointer[-2:] if pointer.endswith(("~k", "~t")) else ""
+    body = pointer.removesuffix(mark)
     parts = body.split("/")[:20]
-    return "/".join(p if not p or _PLAIN_TOKEN.fullmatch(p) else "*" for p in parts) + key_mark
+    return "/".join(p if not p or _PLAIN_TOKEN.fullmatch(p) else "*" for p in parts) + mark
 
 
 def _check(root: Json, max_nodes: int) -> None:

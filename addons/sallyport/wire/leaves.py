@@ -1,7 +1,8 @@
 """What a string that is not plain text is: a word of the protocol, a blob, a reference, JSON source.
 
 A place that a caller can fill is never simply skipped. A word is left out only while it looks like
-one; a blob is reported as an attachment, and as text too where it is not what it claims to be.
+one; a blob is reported as an attachment, and as text too where it is not what it claims to be. A blob that is a text
+file is a text like any other (inline.py).
 """
 
 import re
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from sallyport.exchange import Attachment, Surface
+from sallyport.wire.inline import TEXT_MARK, is_whole, text_in
 from sallyport.wire.jsontext import Json
 from sallyport.wire.shape import FLOW, SOURCE, Leaf, Reading
 
@@ -25,6 +27,7 @@ _MODEL = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(?:[./:_-][A-Za-z0-9]{1,19}){0,12
 _DATE = re.compile(r"20[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _DATA_URL = re.compile(r"data:([^,;]{0,127})((?:;[^,;]{0,127}){0,8}),", re.IGNORECASE)
+_PLAIN_PARAMETERS = (";base64", ";charset=utf-8;base64")
 _MEDIA_NAMES = ("media_type", "mimeType", "mime_type")
 _MEDIA = re.compile(r"[A-Za-z]{1,16}/[A-Za-z0-9.+*-]{1,64}")
 _MAX_WORD = 64
@@ -153,7 +156,7 @@ def _data_url(reading: Reading, at: str, text: str, surface: Surface) -> None:
         reading.attachments.append(Attachment(at, OCTETS, len(text)))
         reading.text(at, surface, text)
     elif "base64" in head[2].lower():
-        if not (is_media(head[1]) and head[2].lower() == ";base64"):
+        if not (is_media(head[1]) and head[2].lower() in _PLAIN_PARAMETERS):
             reading.text(at, surface, text)  # parameters have room for text
             reading.attachments.append(Attachment(at, _media(head[1]), _size(text[head.end() :])))
         else:
@@ -165,7 +168,13 @@ def _data_url(reading: Reading, at: str, text: str, surface: Surface) -> None:
 
 def _blob(reading: Reading, at: str, text: str, media: str, surface: Surface, start: int = 0) -> None:
     data = text[start:]
-    reading.attachments.append(Attachment(at, _media(media), _size(data)))
+    media = _media(media)
+    content = text_in(data) if media != PROVIDER_STATE else None
+    if content is not None:
+        reading.text(at + TEXT_MARK, surface, content)
+        if is_whole(content, media):
+            return
+    reading.attachments.append(Attachment(at, media, _size(data)))
     if not data.isascii() or data.encode().translate(None, _BASE64):
         reading.text(at, surface, text)
 

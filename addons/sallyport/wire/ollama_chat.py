@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
-from sallyport.wire import declared, fields, leaves, openai_common
-from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError
+from sallyport.wire import answerschema, declared, fields, leaves, openai_common
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.endings import ollama
 from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.ndjson import LineReader
@@ -24,7 +25,7 @@ _C = Surface.TOOL_CALL
 _D = Surface.DOCUMENT
 _U = Surface.USER
 
-FINISH = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop"}
+FINISH = {"stop": "stop", "length": "length", "load": "stop", "unload": "stop", "content_filter": "filtered"}
 _STREAMING = (Operation.CHAT, Operation.COMPLETION)
 
 
@@ -138,6 +139,9 @@ class OllamaChat(JsonDialect):
     def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
         return declared.of_openai(payload)
 
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_ollama(payload)
+
     def places(self, payload: dict[str, Json], call: Call) -> Mapping[str, str]:
         return _PLACES
 
@@ -157,6 +161,15 @@ class OllamaChat(JsonDialect):
 
     def open_stream(self, content_type: str = "application/x-ndjson") -> StreamReader:
         return LineReader(OllamaLines())
+
+    def ending(self, request: Request, stamp: Stamp, content_type: str = "application/x-ndjson") -> Ending:
+        return ollama.OllamaEnding(request, stamp)
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return ollama.say(text, request, stamp)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return ollama.shortened(body, at, start)
 
     def error(self, refusal: Refusal) -> dict[str, Json]:
         return {"error": message(refusal)}
@@ -192,6 +205,7 @@ class OllamaLines:
             model=fields.string(payload, "model"),
             error=error,
             terminal=done or error is not None,
+            payload=payload,
         )
 
 

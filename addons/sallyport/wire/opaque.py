@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Request, Response
 from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
+from sallyport.wire.endings.mute import Mute
 from sallyport.wire.jsondialect import dump, headers, message
 from sallyport.wire.leaves import OCTETS, is_media
 
 
-class Opaque:
+class Opaque(Mute):
     """Any endpoint without a dialect of its own: a request body is one attachment, an answer passes."""
 
     name = "opaque"

@@ -17,6 +17,7 @@ from sallyport.wire import (
     openai_items,
 )
 from sallyport.wire.dialect import Answer, Call, StreamReader, WireError
+from sallyport.wire.endings.mute import Mute
 from sallyport.wire.jsondialect import dump, headers
 from sallyport.wire.jsonlines import change_lines, edit_lines, read_lines, walk_lines
 from sallyport.wire.jsontext import Json
@@ -89,7 +90,7 @@ RESULT = Shape(
 _SETTINGS = Settings(deep={("reasoning", "effort"): "reasoning_effort", ("text", "verbosity"): "verbosity"})
 
 
-class OpenAIBatch:
+class OpenAIBatch(Mute):
     """A batch file by itself: sent as JSON lines, or fetched from GET /files/{id}/content."""
 
     name = "openai_batch"

@@ -6,9 +6,10 @@ Unknown members are read as text and passed on: clouds add reasoning, citations,
 from collections.abc import Callable, Mapping
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Surface, Tool, Usage
-from sallyport.wire import declared, fields, leaves, openai_common
-from sallyport.wire.dialect import Call, StreamEvent, StreamReader
+from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
+from sallyport.wire import answerschema, declared, fields, leaves, openai_common
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader
+from sallyport.wire.endings import chat
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings
@@ -239,7 +240,10 @@ class OpenAIChat(JsonDialect):
     request = REQUEST
     answer = ANSWER
     problem = openai_common.PROBLEM
+    codes = (*JsonDialect.codes, "error_type")
     settings = Settings(deep=_DEEP)
+    completions = False
+    """Choices of its answers hold a text in place of a message."""
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         fields.require_objects(payload, "messages")
@@ -257,6 +261,12 @@ class OpenAIChat(JsonDialect):
 
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_completion_tokens", "max_tokens")
+
+    def structured(self, payload: dict[str, Json]) -> bool:
+        return fields.string(payload, "response_format", "type") in ("json_schema", "json_object")
+
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_openai_chat(payload)
 
     def answers(self, payload: dict[str, Json]) -> int:
         return fields.answers(payload, "n")
@@ -277,6 +287,15 @@ class OpenAIChat(JsonDialect):
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(ChatEvents())
+
+    def ending(self, request: Request, stamp: Stamp, content_type: str = "text/event-stream") -> Ending:
+        return chat.ChatEnding(request, stamp, completions=self.completions)
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer:
+        return chat.say(text, request, stamp, completions=self.completions)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return chat.shortened(body, at, start)
 
     def error(self, refusal: Refusal) -> dict[str, Json]:
         return openai_common.refusal_body(refusal)
@@ -308,6 +327,7 @@ class ChatEvents:
             model=fields.string(payload, "model"),
             id=fields.string(payload, "id"),
             error=error,
+            payload=payload,
         )
 
 

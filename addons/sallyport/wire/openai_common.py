@@ -19,7 +19,6 @@ from sallyport.wire.shapes import (
     WORD,
     made,
     plain,
-    said,
     text,
 )
 
@@ -93,7 +92,7 @@ def answer_parts() -> dict[str, Shape]:
     """Return fields of a part of an answer, whatever its type."""
     return {
         **made("type id"),
-        "thinking": said(Surface.REASONING),
+        "thinking": Shape(Surface.REASONING, made("type"), names=False),
         "logprobs": LOGPROB,
         "data": BASE64,
     }

@@ -38,6 +38,7 @@ class OpenAICompletions(OpenAIChat):
 
     name = "openai_completions"
     request = REQUEST
+    completions = True
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if type(payload.get("prompt", "")) not in (str, list):

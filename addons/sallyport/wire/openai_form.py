@@ -13,7 +13,9 @@ from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Parameter, Request, Response, Scalar, Segment, Surface, Usage
 from sallyport.wire import fields, jsonsplice, leaves, openai_common
 from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
-from sallyport.wire.formsplice import decoded, edit_form, set_fields, spliced
+from sallyport.wire.endings.mute import Mute
+from sallyport.wire.formsplice import decoded, edit_form, set_fields
+from sallyport.wire.inline import is_whole, text_of
 from sallyport.wire.jsondialect import dump, headers
 from sallyport.wire.jsonlines import add_under, read_lines, walk_lines
 from sallyport.wire.jsontext import Json, parse
@@ -23,6 +25,7 @@ from sallyport.wire.settings import ALIASES, KNOWN
 from sallyport.wire.shape import Reading, Shape, walk
 from sallyport.wire.shapes import BASE64, made
 from sallyport.wire.streams import SseReader, deltas
+from sallyport.wire.textsplice import spliced
 
 _A = Surface.ASSISTANT
 _D = Surface.DOCUMENT
@@ -52,7 +55,7 @@ for _shape in (ANSWER, CHUNK):
     _shape.rest = _shape  # the same members stand below, in data[] and segments[]
 
 
-class OpenAIForm:
+class OpenAIForm(Mute):
     """POST of multipart/form-data: /files, /uploads/{id}/parts, /audio/..., /images/edits."""
 
     name = "openai_form"
@@ -95,7 +98,8 @@ class OpenAIForm:
         if status >= 400:
             reading = walk(payload, openai_common.PROBLEM)
             return Response(status, tuple(reading.segments), error=fields.error_code(payload, status, *CODES))
-        return Response(status, tuple(walk(payload, ANSWER).segments), usage=_usage(payload))
+        texts = tuple(walk(payload, ANSWER).segments)
+        return Response(status, texts, usage=_usage(payload), id=fields.string(payload, "id"))
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(FormEvents())
@@ -189,16 +193,18 @@ def _read_content(
     """Read one content; return its lines if it is JSON lines."""
     data = body[slice(*part.content_span)]
     essence = part.media_type.essence if part.media_type else ""
-    if part.filename is not None or essence.partition("/")[0] not in ("", "text"):
-        media_type = essence if leaves.is_media(essence) else leaves.OCTETS
-        reading.attachments.append(Attachment(at, media_type, len(data)))
     if part.filename is not None and _is_lines(part.filename, essence, purpose):
         lines = read_lines(data)
         add_under(reading, walk_lines(lines, LINE), at)
         return lines
-    try:
-        content = data.decode()
-    except UnicodeDecodeError:
+    content = text_of(data)
+    is_field = part.filename is None and essence.partition("/")[0] in ("", "text")
+    if content is None or not (is_field or is_whole(content, essence or leaves.OCTETS)):
+        media_type = essence if leaves.is_media(essence) else leaves.OCTETS
+        reading.attachments.append(Attachment(at, media_type, len(data)))
+    if content is None and is_field:
+        content = decoded(data)  # a field is a text, whatever is in it
+    if content is None:
         return []
     if part.name != "model" or not leaves.is_model(content):
         reading.text(at, Surface.USER if part.name in ("prompt", "input") else _D, content)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Operation, Response, Tool, Usage
-from sallyport.wire import declared, fields, openai_common
-from sallyport.wire.dialect import Call, StreamEvent, StreamReader, WireError
+from sallyport.exchange import Operation, Request, Response, Tool, Usage
+from sallyport.wire import answerschema, declared, fields, openai_common
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.endings import responses
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_items import ANSWER, EVENT, REQUEST
@@ -87,8 +88,15 @@ class OpenAIResponses(JsonDialect):
     def limit(self, payload: dict[str, Json]) -> int | None:
         return fields.limit(payload, "max_output_tokens")
 
+    def structured(self, payload: dict[str, Json]) -> bool:
+        return fields.string(payload, "text", "format", "type") in ("json_schema", "json_object")
+
+    def schema(self, payload: dict[str, Json]) -> str | None:
+        return answerschema.of_openai_responses(payload)
+
     def previous(self, payload: dict[str, Json]) -> str | None:
-        return fields.previous(payload, "previous_response_id", "conversation")
+        found = fields.previous(payload, "previous_response_id", "conversation")
+        return None if found is None or responses.is_own(found) else found
 
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         return Response(
@@ -103,6 +111,20 @@ class OpenAIResponses(JsonDialect):
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(ResponsesEvents())
+
+    def ending(
+        self, request: Request, stamp: Stamp, content_type: str = "text/event-stream"
+    ) -> Ending | None:
+        return responses.ResponsesEnding(request, stamp)
+
+    def say(self, text: str, request: Request, stamp: Stamp, *, sse: bool = True) -> Answer | None:
+        return responses.say(text, request, stamp)
+
+    def unlinked(self, body: bytes) -> bytes:
+        return responses.unlinked(body)
+
+    def shortened(self, body: bytes, at: str, start: int) -> bytes:
+        return responses.shortened(body, at, start)
 
     def error(self, refusal: Refusal) -> dict[str, Json]:
         return openai_common.refusal_body(refusal)
@@ -159,6 +181,7 @@ class ResponsesEvents:
             id=fields.string(whole, "id"),
             error=error or (_error(payload, 200) if payload.get("error") else None),
             terminal=ends,
+            payload=payload,
         )
 
 

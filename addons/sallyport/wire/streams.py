@@ -1,9 +1,11 @@
 """A stream is read by two: framing cuts bytes into payloads, an interpreter says what a payload means."""
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from sallyport.wire.dialect import Delta, StreamEvent, WireError
+from sallyport.wire.inline import TEXT_MARK
 from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.shape import FLOW, SOURCE, Reading
@@ -44,6 +46,8 @@ def deltas(reading: Reading, channel: Callable[[str], str]) -> tuple[Delta, ...]
     marks = reading.marks
     found = []
     for segment in reading.segments:
+        if segment.at.endswith(TEXT_MARK):
+            continue  # a piece of a sound or an image that happens to be text
         bits = marks.get(segment.at, 0)
         found.append(
             Delta(
@@ -81,6 +85,9 @@ class SseReader:
     def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
         if not texts:
             return event.raw
+        short = _replaced_in_place(event, texts)
+        if short is not None:
+            return short
         piece = read_piece(event.raw)
         if piece.data is None:
             raise WireError("edit.pointer")
@@ -92,3 +99,20 @@ class SseReader:
         if piece.data.strip() == DONE:
             return StreamEvent(piece.raw, closes=("*",), terminal=True)
         return self._interpreter.event(parse_object(piece.data), piece.raw)
+
+
+def _replaced_in_place(event: StreamEvent, texts: Mapping[str, str]) -> bytes | None:
+    """Return the event with its only text replaced, the way most events of an answer are; None where that needs care.
+
+    Without a backslash every string stands as it reads, so that one which occurs once is the one that is meant.
+    """
+    raw = event.raw
+    if len(texts) != 1 or len(event.deltas) != 1 or b"\\" in raw:
+        return None
+    ((at, text),) = texts.items()
+    delta = event.deltas[0]
+    try:
+        old, new = b'"%b"' % delta.text.encode(), json.dumps(text, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return None
+    return raw.replace(old, new) if delta.at == at and raw.count(old) == 1 else None

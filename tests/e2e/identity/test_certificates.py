@@ -193,6 +193,18 @@ def test_curl_shows_its_certificate(strict: GatewayProcess, badges: dict[str, Ba
     assert "certificate required" in said, "the alert tells the client what is wrong"
 
 
+def test_a_client_that_goes_on_writing_still_reads_why_it_is_turned_away(strict: GatewayProcess) -> None:
+    raw = rawclient.tunnel(strict.port, OPENAI)
+    asked = context(strict, None, TLS13)
+    with asked.wrap_socket(raw, server_hostname=OPENAI) as sock:
+        for _ in range(2):
+            # By now the gateway has refused. Were the socket closed, the first answer to this would be a reset.
+            time.sleep(0.1)
+            sock.sendall(post(CHAT, chat("crt-writes-on"), OPENAI))
+        with pytest.raises(ssl.SSLError, match="certificate required"):
+            sock.recv(100)
+
+
 def test_the_openai_sdk_shows_its_certificate(strict: GatewayProcess, badges: dict[str, Badge]) -> None:
     assert "text" in openai_sdk(strict, "crt-sdk", badges["spiffe"])
     assert end_of(strict, "crt-sdk").principal == PROVED["spiffe"]

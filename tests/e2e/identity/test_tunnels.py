@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import ssl
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from e2e.identity.test_connections_transparent import HEAD, ends, site, status  
 from e2e.traffic import CHAT, OPENAI, chat, eventually
 from proxy.crossing import Site, sallyport, until
 from rawclient import post
+from sallyport.audit.events import EventKind
 from sallyport.choke import namespaces
 from sallyport.errors import OperatorError
 from sallyport.proxy.tunnels import ensure_keys
@@ -209,6 +211,35 @@ def test_an_answer_in_flight_through_a_tunnel_comes_whole_before_the_gateway_end
         assert b"[DONE]" in data
         assert site.gateway.wait(15) == 0
         assert (site.folder / "gateway.log").read_bytes().count(b"Traceback") == 0
+
+
+CHATTER = """
+import socket, sys, time
+calls, datagrams = [], socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    for port in range(5000, 5020):
+        calls.append(socket.socket())
+        calls[-1].setblocking(False)
+        calls[-1].connect_ex((sys.argv[1], 443))
+        datagrams.sendto(b"anything", (sys.argv[1], port))
+    del calls[:-100]
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("mode", WAYS)
+def test_a_gateway_ends_well_while_clients_keep_knocking_at_its_tunnel(site: Site, mode: str) -> None:  # noqa: F811
+    with WAYS[mode](site, HEAD + "transport: {drain_s: 1}\n"):
+        lab = site.net.lab
+        knocking = lab.exec(lab.client, [sys.executable, "-c", CHATTER, namespaces.UPSTREAM_V4])
+        try:
+            eventually(lambda: len(site.events()) > 20, 10, "the gateway hears them")
+            assert site.gateway is not None
+            site.gateway.terminate()
+            assert site.gateway.wait(60) == 0
+        finally:
+            lab.stop(knocking)
+    assert site.events()[-1].kind is EventKind.STOPPED
 
 
 def test_the_keys_of_wireguard_are_for_the_gateways_user_alone(site: Site) -> None:  # noqa: F811

@@ -17,17 +17,25 @@ from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.keys.opening import changing_keys, listed_key, note_key, now, time_to_come
 from sallyport.cli.keys.owning import LabelOption, RolesOption
+from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.exchange import Operation
 from sallyport.pki.paths import confdir as default_confdir
+from sallyport.policy.catalogue import load_catalogue
 from sallyport.stages.directory import Key, KeyKind
+from sallyport.state.accesskeys import new_access_key
 from sallyport.state.directory.credentials import load_credentials
 from sallyport.state.directory.keys import KeyRecord, put_key
 from sallyport.state.gatewaykeys import new_gateway_key
 from sallyport.state.keyed import fingerprint
+from sallyport.wire.sigv4 import AwsKey
 
 _ID_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 
+SigningOption = Annotated[
+    bool,
+    typer.Option("--signing", help="An access key id and its secret, for clients of AWS that sign (SigV4)."),
+]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="The key, as `keys list` names it.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the key and what it is for as JSON.")]
 
@@ -57,6 +65,7 @@ def issue(
         typer.Option(help="Name of the real credential; default: the provider's, where there is one."),
     ] = None,
     label: LabelOption = None,
+    signing: SigningOption = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
@@ -65,6 +74,7 @@ def issue(
     at = now()
     if not owner.strip() or not tenant.strip():
         raise OperatorError("--owner", "it is empty", "Name the principal")
+    made = _made_text(provider, signing, confdir)
     with changing_keys(store, confdir) as connection:
         template = Key(
             fingerprint="",
@@ -80,10 +90,10 @@ def issue(
             operations=_operations(operations),
             networks=_networks(network),
         )
-        text, record = _made(template, label or "", at, confdir)
+        record = _record(template, made, label or "", at, confdir)
         put_key(connection, record)
         note_key(connection, record, "issued")
-    _print(text, record, as_json)
+    _print(made, record, as_json)
 
 
 def rotate(
@@ -92,6 +102,7 @@ def rotate(
     expires: Annotated[
         str | None, typer.Option(help="Until when the new one is; default: as long as the old.")
     ] = None,
+    signing: SigningOption = False,
     as_json: JsonOption = False,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
@@ -108,13 +119,14 @@ def rotate(
                 "ID", "this key is not valid any more", "Issue a new one: sallyport keys issue"
             )
         template = replace(old.key, id=_new_id(), expires_at=_next_end(old, expires, at))
-        text, record = _made(template, old.label, at, confdir)
+        made = _made_text(old.key.providers[0], signing, confdir)
+        record = _record(template, made, old.label, at, confdir)
         put_key(connection, record)
         last = end if old.key.expires_at is None else min(end, old.key.expires_at)
         put_key(connection, replace(old, key=replace(old.key, expires_at=last)))
         note_key(connection, old, "rotated")
         note_key(connection, record, "issued")
-    _print(text, record, as_json)
+    _print(made, record, as_json)
     typer.echo(f"{id} is valid until {last:%Y-%m-%d %H:%M} UTC", err=True)
 
 
@@ -136,10 +148,21 @@ def _next_end(old: KeyRecord, expires: str | None, at: datetime) -> datetime | N
     return at + (old.key.expires_at - old.issued_at)
 
 
-def _made(template: Key, label: str, at: datetime, confdir: Path | None) -> tuple[str, KeyRecord]:
+def _made_text(provider: str, signing: bool, confdir: Path | None) -> AwsKey | str:
+    """Return a new key; an access key of AWS if clients are to sign with it."""
     secret = gateway_key(confdir or default_confdir())
-    text = new_gateway_key(secret, template.providers[0])
-    return text, KeyRecord(replace(template, fingerprint=fingerprint(secret, text)), label, at)
+    if not signing:
+        return new_gateway_key(secret, provider)
+    known = load_catalogue(rules_dir() / "providers").named(provider)
+    if known is None or not known.credentials.signing_service:
+        raise OperatorError("--signing", "this provider takes no signatures of AWS", "Leave it out")
+    return new_access_key(secret)
+
+
+def _record(template: Key, made: AwsKey | str, label: str, at: datetime, confdir: Path | None) -> KeyRecord:
+    secret = gateway_key(confdir or default_confdir())
+    known = made if isinstance(made, str) else made.access_key_id
+    return KeyRecord(replace(template, fingerprint=fingerprint(secret, known)), label, at)
 
 
 def _new_id() -> str:
@@ -192,18 +215,20 @@ def _networks(texts: list[str] | None) -> tuple[str, ...]:
         raise OperatorError("--network", "it is no network", "Write for example 10.2.0.0/16") from None
 
 
-def _print(text: str, record: KeyRecord, as_json: bool) -> None:
+def _print(made: AwsKey | str, record: KeyRecord, as_json: bool) -> None:
     key = record.key
+    text, secret = (made, "") if isinstance(made, str) else (made.access_key_id, made.secret)
     if as_json:
         members = {
             "id": key.id,
             "key": text,
+            **({"secret": secret} if secret else {}),
             "fingerprint": key.fingerprint,
             "expires_at": key.expires_at.isoformat() if key.expires_at else None,
         }
         typer.echo(json.dumps(members))
         return
-    typer.echo(text)
+    typer.echo(f"{text}\n{secret}" if secret else text)
     until = f"until {key.expires_at:%Y-%m-%d %H:%M} UTC" if key.expires_at else "without end"
     shown = printable(f"{key.id}: of {key.tenant}/{key.owner}, {until}. The key is shown this once.")
     sys.stdout.flush()

@@ -1,0 +1,34 @@
+"""Times as an operator writes them: an age, or a time of ISO 8601."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from sallyport.errors import OperatorError
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Return the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
+
+    Raises OperatorError.
+    """
+    if age := re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip()):
+        try:
+            return now - int(age[1]) * _UNITS[age[2]]
+        except OverflowError:
+            return datetime.min.replace(tzinfo=UTC)
+    try:
+        named = datetime.fromisoformat(text.strip())
+    except ValueError:
+        raise OperatorError(
+            "--since", "neither an age nor a time", "Write 30s, 15m, 1h, 2d, 1w, or 2026-05-01T12:00."
+        ) from None
+    return named if named.tzinfo else named.replace(tzinfo=UTC)
+
+
+_UNITS = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}

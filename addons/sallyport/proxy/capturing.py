@@ -1,0 +1,219 @@
+"""Exchanges on their way into a capture: what is kept of them, and in which form. No credential ever is.
+
+Masked: the request with everything that rules found taken out, headers of no interest left out, and of the answer its
+usage alone; the findings stay beside it, so that a replay decides as on the original. Original: both as they were.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from mitmproxy import connection, http
+from mitmproxy.io import tnetstring
+
+from sallyport.decision import Edit, Finding, Verdict
+from sallyport.exchange import Exchange, Response, Segment
+from sallyport.proxy.passage import Passage
+from sallyport.proxy.recorded import KEY, Kept, record_of
+from sallyport.proxy.stream import Step, Tap
+from sallyport.stages.places import TARGET, in_body
+from sallyport.state.captures import CaptureWriter
+
+MAX_KEPT_BYTES = 32 * 1024 * 1024
+"""Of one answer; of a longer one its beginning is kept."""
+
+_INTERESTING = frozenset(
+    (b"content-type", b"accept", b"anthropic-version", b"anthropic-beta", b"openai-beta", b"x-amz-target")
+)
+"""Header lines that say how a body is read, and nothing of whoever sends it."""
+
+
+class KeepingTap:
+    """A tap whose output is kept as well."""
+
+    def __init__(self, tap: Tap, kept: Kept) -> None:
+        self._tap = tap
+        self._kept = kept
+
+    def feed(self, data: bytes) -> Step:
+        return self._keep(self._tap.feed(data))
+
+    def end(self) -> Step:
+        return self._keep(self._tap.end())
+
+    def wake(self) -> Step:
+        return self._keep(self._tap.wake())
+
+    def broken(self) -> Step:
+        return self._keep(self._tap.broken())
+
+    def _keep(self, step: Step) -> Step:
+        for piece in step.out:
+            if self._kept.size < MAX_KEPT_BYTES:
+                self._kept.pieces.append(piece)
+                self._kept.size += len(piece)
+        return step
+
+
+class Captures:
+    """Keeps exchanges as the policy says. writer: None where there is no master key; nothing is kept then."""
+
+    def __init__(self, writer: CaptureWriter | None) -> None:
+        self._writer = writer
+
+    def begin(self, flow: http.HTTPFlow, passage: Passage, body: bytes, findings: Sequence[Finding]) -> None:
+        """Take note of a request that is decided, before anything of it is changed."""
+        section = passage.live.policy.capture
+        if self._writer is None or not is_chosen(passage.exchange.conversation, section.share):
+            return
+        original = section.content == "original"
+        if not original and any(finding.at == f"{TARGET}model" for finding in findings):
+            return  # the name of a model is no text of the body, and cannot be taken out of it
+        hidden = {"proxy-authorization", "cookie", *passage.live.identity_headers}
+        if passage.provider is not None:
+            hidden |= {*passage.provider.credentials.headers}
+        fields = tuple(
+            (name, value)
+            for name, value in flow.request.headers.fields
+            if name.lower() in _INTERESTING or (original and _is_open(name, hidden))
+        )
+        target = flow.request.path.partition("?")[0]
+        if passage.target is not None and any(not in_body(finding.at) for finding in findings):
+            target = passage.target.endpoint.template
+        passage.kept = Kept(original, target, fields, body, tuple(findings))
+
+    def keeping(self, passage: Passage, tap: Tap) -> Tap:
+        """Return the tap of an answer, which keeps what comes out of it where that is wanted."""
+        kept = passage.kept
+        return KeepingTap(tap, kept) if kept is not None and kept.original else tap
+
+    def end(self, flow: http.HTTPFlow, passage: Passage) -> None:
+        """Hand an exchange that is over to the writer, once; the work is done in its thread."""
+        kept, over = passage.kept, passage.over
+        if kept is None or over is None or self._writer is None or passage.verdict is None:
+            return
+        passage.kept = None
+        response = flow.response if passage.admitted is not None else None
+        raw = b""
+        if kept.original and response is not None:
+            raw = b"".join(kept.pieces) if passage.tap is not None else response.raw_content or b""
+        made = _Making(
+            passage.exchange,
+            passage.verdict,
+            over.cost_micro_usd,
+            kept,
+            passage.dialect.edit,
+            flow.request.method,
+            flow.request.http_version,
+            (flow.request.timestamp_start, flow.request.timestamp_end or flow.request.timestamp_start),
+            None if response is None else (response.status_code, response.headers.fields, raw),
+            None if response is None else response.timestamp_end or response.timestamp_start,
+            over.answer,
+        )
+        self._writer.put(made.flow)
+
+    def close(self) -> None:
+        """Write what is waiting."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def is_chosen(conversation: str, share: float) -> bool:
+    """Say whether a conversation belongs to the share that is captured: always the same for all its turns."""
+    if not share or not conversation:
+        return share >= 1
+    return int(conversation[:8], 16) < share * 2**32
+
+
+def _is_open(name: bytes, hidden: set[str]) -> bool:
+    lower = name.lower().decode("latin-1")
+    return lower not in hidden and lower not in ("content-encoding", "content-length", "transfer-encoding")
+
+
+@dataclass(frozen=True, slots=True)
+class _Making:
+    """One captured flow, about to be made. began: beginning and end of the request; ended: of the answer."""
+
+    exchange: Exchange
+    verdict: Verdict
+    cost: int | None
+    kept: Kept
+    edit: Callable[[bytes, Sequence[Edit]], bytes]
+    method: str
+    version: str
+    began: tuple[float, float]
+    answered: tuple[int, tuple[tuple[bytes, bytes], ...], bytes] | None
+    ended: float | None
+    answer: Response | None
+
+    def flow(self) -> bytes:
+        """Return the flow as mitmproxy writes it."""
+        exchange, kept = self.exchange, self.kept
+        client = connection.Client(
+            peername=(exchange.client.address, 0),
+            sockname=("", 0),
+            timestamp_start=self.began[0],
+            sni=exchange.host,
+        )
+        client.tls = True
+        made = http.HTTPFlow(client, connection.Server(address=(exchange.host, 443), sni=exchange.host))
+        body, findings = kept.request, None
+        if not kept.original:
+            body, findings = self._masked()
+        fields = (
+            *((n, v) for n, v in kept.fields if n.lower() != b"host"),
+            (b"host", exchange.host.encode()),
+        )
+        made.request = http.Request.make(self.method, f"https://{exchange.host}{kept.target}", body)
+        made.request.headers = http.Headers(fields)
+        made.request.http_version = self.version
+        made.request.timestamp_start, made.request.timestamp_end = self.began
+        if self.answered is not None:
+            status, lines, raw = self.answered
+            made.response = http.Response.make(status, raw)
+            kinds = [(name, value) for name, value in lines if name.lower() == b"content-type"]
+            made.response.headers = http.Headers(kinds if kept.original else ())
+            made.response.timestamp_start = made.response.timestamp_end = self.ended or self.began[1]
+        usage = self.answer.usage if self.answer is not None and not kept.original else None
+        made.metadata[KEY] = record_of(exchange, self.verdict, self.cost, findings, usage)
+        written: bytes = tnetstring.dumps(made.get_state())
+        return written
+
+    def _masked(self) -> tuple[bytes, tuple[Finding, ...]]:
+        """Return the request with all findings taken out, and the findings where their marks now stand."""
+        texts = {segment.at: segment for segment in self.exchange.request.segments}
+        by_text: dict[str, list[Finding]] = defaultdict(list)
+        for finding in self.kept.findings:
+            if in_body(finding.at) and finding.at in texts:
+                by_text[finding.at].append(finding)
+        edits: list[Edit] = []
+        moved: list[Finding] = []
+        for at, findings in by_text.items():
+            more, placed = taken_out(texts[at], findings)
+            edits += more
+            moved += placed
+        return self.edit(self.kept.request, edits), tuple(moved)
+
+
+def taken_out(segment: Segment, findings: Sequence[Finding]) -> tuple[list[Edit], list[Finding]]:
+    """Return the edits that put a mark in place of each finding, and the findings at the marks.
+
+    Findings that overlap share one mark. A mark is `[ENTITY]`, which no rule finds.
+    """
+    edits: list[Edit] = []
+    moved: list[Finding] = []
+    shift = 0
+    ordered = sorted(findings, key=lambda f: (f.start, -f.end))
+    while ordered:
+        first = ordered[0]
+        end = first.end
+        together = []
+        while ordered and (ordered[0].start < end or ordered[0] is first):
+            together.append(ordered.pop(0))
+            end = max(end, together[-1].end)
+        mark = f"[{first.entity}]"
+        edits.append(Edit(segment.at, first.start, end, mark))
+        start = first.start + shift
+        moved += [replace(each, start=start, end=start + len(mark)) for each in together]
+        shift += len(mark) - (end - first.start)
+    return edits, moved

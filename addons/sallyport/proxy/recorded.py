@@ -1,0 +1,172 @@
+"""What the gateway wrote into a flow it captured: whose it was, and what was decided. Plain captures have none.
+
+It stands in the flow's metadata under one key, as JSON values, so that every tool of mitmproxy keeps it.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mitmproxy import http
+
+from sallyport.decision import Action, Finding, Kind, Mode, Severity, Verdict
+from sallyport.exchange import Exchange, Principal, Response, Usage
+
+KEY = "sallyport"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """One policy's word.
+
+    action: enforced; would_be: if every stage enforced. stage, reason: of what gave it, "" where nothing did.
+    masked: entities that are taken out, and how often. cost: of the exchange, in millionths of a dollar, 0 where it
+    did not leave, None where nobody knows the price.
+    """
+
+    action: Action
+    would_be: Action
+    stage: str = ""
+    reason: str = ""
+    masked: tuple[tuple[str, int], ...] = ()
+    cost: int | None = 0
+
+
+def cause_reason(verdict: Verdict) -> tuple[str, str]:
+    """Return stage and reason of what gave the enforced action, else of what would have."""
+    cause = verdict.cause
+    if cause is None and verdict.would_be is not Action.ALLOW:
+        cause = next(d for d in verdict.decisions if d.action is verdict.would_be)
+    return (cause.stage, cause.reason) if cause is not None else ("", "")
+
+
+def masked_by(verdict: Verdict) -> tuple[tuple[str, int], ...]:
+    """Return how many places of the texts are taken out, by entity; none where nothing leaves."""
+    counts: Counter[str] = Counter()
+    if verdict.action is Action.DENY:
+        return ()
+    for decision in verdict.decisions:
+        if decision.mode is Mode.ENFORCE and decision.edits:
+            found = {(f.at, f.start, f.end): f.entity for f in decision.findings}
+            places = {(e.at, e.start, e.end) for e in decision.edits}
+            counts.update(found.get(place, decision.stage) for place in places)
+    return tuple(sorted(counts.items()))
+
+
+@dataclass(slots=True)
+class Kept:
+    """What is kept of one exchange. request: its bytes as they came, decoded. pieces: of a streamed answer."""
+
+    original: bool
+    target: str
+    fields: tuple[tuple[bytes, bytes], ...]
+    request: bytes
+    findings: Sequence[Finding]
+    pieces: list[bytes] = field(default_factory=list)
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """How an exchange ended. answer: None where there was none; cost_micro_usd: None where nobody knows."""
+
+    answer: Response | None
+    cost_micro_usd: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """exchange: its id in the audit. ruling: what was decided then.
+
+    findings: of the texts before they were masked, at their places in the masked ones; None where the flow is as it
+    came. usage: of the answer, where the answer itself was not kept.
+    """
+
+    exchange: str
+    principal: Principal | None
+    ruling: Ruling
+    findings: tuple[Finding, ...] | None = None
+    usage: Usage | None = None
+
+
+def record_of(
+    exchange: Exchange,
+    verdict: Verdict,
+    cost: int | None,
+    findings: Sequence[Finding] | None = None,
+    usage: Usage | None = None,
+) -> dict[str, Any]:
+    """Return what is written into a captured flow: no text, no credential."""
+    who = exchange.principal
+    stage, reason = cause_reason(verdict)
+    return {
+        "version": VERSION,
+        "exchange": exchange.id,
+        "principal": who
+        and {
+            "id": who.id,
+            "tenant": who.tenant,
+            "roles": list(who.roles),
+            "attributes": [list(pair) for pair in who.attributes],
+            "source": who.source,
+            "confidence": who.confidence,
+        },
+        "action": verdict.action.name.lower(),
+        "would_be": verdict.would_be.name.lower(),
+        "stage": stage,
+        "reason": reason,
+        "masked": [list(pair) for pair in masked_by(verdict)],
+        "cost": cost,
+        "findings": None if findings is None else [_members(finding) for finding in findings],
+        "usage": None if usage is None else {name: getattr(usage, name) for name in Usage.__slots__},
+    }
+
+
+def _members(finding: Finding) -> list[Any]:
+    what = (finding.rule, finding.kind.value, finding.entity, finding.severity.value)
+    return [*what, finding.at, finding.start, finding.end, finding.score]
+
+
+def _finding(said: list[Any]) -> Finding:
+    rule, kind, entity, severity, at, start, end, score = said
+    return Finding(
+        str(rule), Kind(kind), str(entity), Severity(severity), str(at), int(start), int(end), float(score)
+    )
+
+
+def read_record(flow: http.HTTPFlow) -> Record | None:
+    """Return what was written into a flow; None where there is nothing, or nothing that can be read."""
+    said = flow.metadata.get(KEY)
+    if not isinstance(said, dict) or said.get("version") != VERSION:
+        return None
+    try:
+        who = said["principal"]
+        principal = who and Principal(
+            str(who["id"]),
+            str(who["tenant"]),
+            tuple(str(role) for role in who["roles"]),
+            tuple((str(name), str(value)) for name, value in who["attributes"]),
+            str(who["source"]),
+            float(who["confidence"]),
+        )
+        ruling = Ruling(
+            Action[str(said["action"]).upper()],
+            Action[str(said["would_be"]).upper()],
+            str(said["stage"]),
+            str(said["reason"]),
+            tuple((str(entity), int(count)) for entity, count in said["masked"]),
+            None if said["cost"] is None else int(said["cost"]),
+        )
+        findings = said["findings"]
+        usage = said["usage"]
+        return Record(
+            str(said["exchange"]),
+            principal or None,
+            ruling,
+            None if findings is None else tuple(map(_finding, findings)),
+            None if usage is None else Usage(**usage),
+        )
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,168 @@
+"""The provider's side of a WebSocket: which answer an event belongs to, and the tap and the counters of each answer."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sallyport.audit.events import EventKind
+from sallyport.exchange import Response
+from sallyport.proxy.ending import end_exchange
+from sallyport.proxy.gateway import Gateway
+from sallyport.proxy.outflow import ended_early
+from sallyport.proxy.passage import Passage
+from sallyport.proxy.stream import Step
+from sallyport.proxy.tap import AnswerTap
+from sallyport.wire.sockets import Told
+
+MAX_TURNS = 64
+"""Answers of one session that may be awaited or under way at a time."""
+
+type MakeTap = Callable[[Passage], AnswerTap]
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """One answer, from the event that asks for it to its end. lane, asked: as wire.sockets names them."""
+
+    passage: Passage
+    lane: str
+    asked: str = ""
+    response: str = ""
+
+
+@dataclass(slots=True)
+class _Loose:
+    """The tap for what belongs to no answer. blind: it was made when nothing was masked yet."""
+
+    base: Passage
+    tap: AnswerTap
+    blind: bool
+
+
+@dataclass(slots=True)
+class Answers:
+    """The answers of one session. session: its own passage, for events that belong to no answer."""
+
+    gateway: Gateway
+    session: Passage
+    make_tap: MakeTap
+    _waiting: deque[Turn] = field(default_factory=deque)
+    _open: dict[tuple[str, str], Turn] = field(default_factory=dict)
+    _bases: dict[str, Passage] = field(default_factory=dict)
+    _loose: dict[str, _Loose] = field(default_factory=dict)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._waiting and not self._open
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._waiting) + len(self._open) >= MAX_TURNS
+
+    def expect(self, turn: Turn) -> None:
+        """Note that an answer was asked for."""
+        self._waiting.append(turn)
+
+    def expected(self, told: Told) -> bool:
+        """Say whether an answer that begins was asked for."""
+        return any(turn.lane == told.lane for turn in self._waiting)
+
+    def begin(self, told: Told) -> None:
+        """Give an answer that begins to the oldest that asked for one in its lane."""
+        turn = next(turn for turn in self._waiting if turn.lane == told.lane)
+        self._waiting.remove(turn)
+        turn.response = told.response
+        turn.passage.tap = self.make_tap(turn.passage)
+        self._bases[told.lane] = turn.passage
+        earlier = self._open.pop((told.lane, told.response), None)
+        if earlier is not None:
+            self._end(earlier, EventKind.BROKEN, "upstream.unreadable")
+        self._open[(told.lane, told.response)] = turn
+
+    def turn_of(self, told: Told) -> Turn | None:
+        """Return the answer an event belongs to; where it names none, the one under way in its lane."""
+        if told.alone:
+            return None
+        if told.response:
+            return self._open.get((told.lane, told.response))
+        return next((turn for (lane, _), turn in reversed(self._open.items()) if lane == told.lane), None)
+
+    def tap_for(self, told: Told, turn: Turn | None) -> AnswerTap:
+        """Return what an event goes through."""
+        if turn is not None and turn.passage.tap is not None:
+            return turn.passage.tap
+        base = self._bases.get(told.lane, self.session)
+        loose = self._loose.get(told.lane)
+        masked = not self.gateway.scope(base.exchange).empty
+        if loose is None or loose.base is not base or (loose.blind and masked):
+            if len(self._loose) >= MAX_TURNS:
+                self._loose.clear()
+            loose = self._loose[told.lane] = _Loose(base, self.make_tap(base), not masked)
+        return loose.tap
+
+    def wake(self) -> Step:
+        """Let go what the taps have held too long."""
+        steps = [tap.wake() for tap in self._taps()]
+        waits = [step.wake_s for step in steps if step.wake_s is not None]
+        return Step(
+            [data for step in steps for data in step.out],
+            finish=any(step.finish for step in steps),
+            wake_s=min(waits, default=None),
+        )
+
+    def rest(self) -> list[bytes]:
+        """Return what is held of events that belong to no answer, at the end."""
+        return [data for loose in self._loose.values() for data in loose.tap.end().out if data]
+
+    def _taps(self) -> list[AnswerTap]:
+        taps = [turn.passage.tap for turn in self._open.values()]
+        return [tap for tap in taps if tap is not None] + [loose.tap for loose in self._loose.values()]
+
+    def finish(self, turn: Turn) -> None:
+        """End an answer that the provider has ended."""
+        self._open.pop((turn.lane, turn.response), None)
+        tap = turn.passage.tap
+        failed = tap.failed if tap is not None else None
+        self._end(
+            turn, EventKind.BROKEN if failed else EventKind.COMPLETED, failed or ended_early(turn.passage)
+        )
+
+    def fail(self, told: Told) -> None:
+        """End what an error event answers: the event it names, or the answer asked for longest ago in its lane."""
+        waiting = [turn for turn in self._waiting if turn.lane == told.lane]
+        turn = next((turn for turn in waiting if told.cause and turn.asked == told.cause), None)
+        if turn is None and not told.cause and waiting:
+            turn = waiting[0]
+        if turn is not None:
+            self._waiting.remove(turn)
+            end_exchange(self.gateway, turn.passage, EventKind.COMPLETED, Response(400), 0)
+
+    def break_off(self, detail: str) -> list[bytes]:
+        """End all that has not ended; return the error event of the dialect where an answer was under way."""
+        last: list[bytes] = []
+        for turn in self._open.values():
+            tap = turn.passage.tap
+            if tap is not None and not last:
+                last = [data for data in tap.broken().out if data]
+            self._end(turn, EventKind.BROKEN, detail)
+        for turn in self._waiting:
+            self._end(turn, EventKind.BROKEN, detail)
+        self._open.clear()
+        self._waiting.clear()
+        return last
+
+    def _end(self, turn: Turn, kind: EventKind, detail: str) -> None:
+        passage, tap = turn.passage, turn.passage.tap
+        if passage.ended:
+            return
+        answer = None
+        if tap is not None:
+            answer = Response(
+                200,
+                finish_reason=tap.finish_reason,
+                usage=tap.usage,
+                model=tap.model,
+                id=tap.id or turn.response or None,
+                error=tap.error,
+            )
+        end_exchange(self.gateway, passage, kind, answer, tap.bytes_out if tap else 0, detail)

@@ -1,0 +1,126 @@
+"""One event of a WebSocket under policy: the stages, the durable event and the kill switches of any call."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mitmproxy import http
+
+from sallyport.audit.events import EventKind
+from sallyport.audit.ids import new_id
+from sallyport.decision import Action, Decision, Mode, Verdict
+from sallyport.exchange import KeyForm, Request
+from sallyport.pipeline import Step, decide
+from sallyport.proxy.answers import AUDIT_DOWN
+from sallyport.proxy.dispatch import edited_body
+from sallyport.proxy.ending import end_exchange
+from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.passage import Passage, event_of
+from sallyport.stages.keys import refused_gateway_key
+from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
+
+SOCKET = "websocket"
+"""The stage name of decisions on events that no stage has seen."""
+
+
+def refuse(reason: str, message: str, status: int = 400) -> Decision:
+    """Return a refusal of an event."""
+    return Decision(SOCKET, Action.DENY, f"websocket.{reason}", message=message, status=status)
+
+
+def passage_of(
+    gateway: Gateway, live: Live, session: Passage, request: Request, conversation: str, size: int
+) -> Passage:
+    """Return the passage of one event of a session: an exchange of its own, of the same caller. size: its bytes."""
+    exchange = replace(
+        session.exchange,
+        id=new_id(),
+        conversation=conversation,
+        received_at=gateway.now(),
+        request=request,
+        principal=None,
+        response=None,
+    )
+    return Passage(
+        exchange.id,
+        live,
+        time.perf_counter_ns(),
+        session.host,
+        session.provider,
+        session.target,
+        session.dialect,
+        exchange,
+        gateway_key=session.gateway_key,
+        request_bytes=size,
+        content_type="application/json",
+    )
+
+
+async def judge(gateway: Gateway, passage: Passage, stages: Sequence[Step], *, counted: bool) -> Verdict:
+    """Ask the stages about an event. counted: it asks for an answer, so that limits count it as a call.
+
+    The others are paid for with the answer that builds on them, as the provider reports it.
+    """
+    live, exchange = passage.live, passage.exchange
+    scanner = ScanOnce(
+        live.detector,
+        exchange.request.segments,
+        live.policy.detection.max_text_bytes,
+        live.names,
+        live.policy.masking.min_score,
+    )
+    if counted:
+        passage.meter = gateway.meter(live, exchange, passage.request_bytes)
+    asked = stages if counted else tuple(step for step in stages if step.stage.name != "limits")
+    ports = ports_for(gateway, live, scanner, passage.meter)
+    passage.exchange, verdict = await decide(exchange, live.policy, ports, stages=asked)
+    if not verdict.decisions:
+        raise RuntimeError("no stage decided")
+    gateway.asked(live, passage.exchange, verdict)
+    if passage.meter is not None:
+        gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
+    passage.verdict = verdict
+    return verdict
+
+
+def edited(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, event: bytes) -> bytes:
+    """Return the event that leaves: what was scanned, with the enforced edits and changes in it."""
+    if not verdict.edits and not verdict.changes:
+        return event
+    return edited_body(gateway, flow, passage, verdict, event)
+
+
+async def admit(gateway: Gateway, passage: Passage, detail: str) -> Decision | None:
+    """Make the event of an admission durable; return what refuses it instead, None where nothing does.
+
+    Between its return and the sending nothing may wait: what is stopped later is in flight, and is cut.
+    """
+    stop = stopped_by(passage.exchange, gateway.directory())
+    if stop is not None:
+        return refusal_of(stop)
+    if passage.exchange.client.key_form is not KeyForm.PROVIDER:
+        refused = refused_gateway_key(passage.exchange, gateway.directory())
+        if refused is not None:
+            return Decision("identity", Action.DENY, refused.reason, message=refused.message)
+    admitted = event_of(gateway, EventKind.ADMITTED, passage, detail)
+    if not await gateway.recorded(admitted, required=passage.live.policy.audit_required):
+        passage.ended = True  # the log itself records the refusal once it can
+        passage.give_back()
+        return AUDIT_DOWN
+    passage.admitted = admitted
+    if (stop := stopped_by(passage.exchange, gateway.directory())) is not None:
+        end_exchange(gateway, passage, EventKind.REFUSED, None, 0, STOPPED)
+        return refusal_of(stop)
+    return None
+
+
+async def record_refusal(gateway: Gateway, passage: Passage, decision: Decision | None, detail: str) -> None:
+    """Write the event of an event that is not sent. decision: what refused it after the stages, or before them."""
+    if decision is not None:
+        said = passage.verdict.decisions if passage.verdict is not None else ()
+        passage.verdict = Verdict((*said, replace(decision, mode=Mode.ENFORCE)))
+    if passage.ended:
+        return
+    passage.ended = True
+    passage.give_back()
+    await gateway.recorded(event_of(gateway, EventKind.REFUSED, passage, detail), required=False)

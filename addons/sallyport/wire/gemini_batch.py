@@ -1,0 +1,87 @@
+"""Gemini's batches: generate requests inside one body, answers inside the operation that is asked for later.
+
+Source: google-genai 3.4, November 2026. Requests that lie in a file are content by reference, for the policy to judge.
+"""
+
+from dataclasses import replace
+
+from sallyport.exchange import Attachment, Operation, Parameter, Request, Response, Tool
+from sallyport.wire import fields
+from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.gemini_generate import GeminiGenerate
+from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object
+from sallyport.wire.leaves import FILE_REFERENCE
+from sallyport.wire.shapes import snake
+
+
+class GeminiBatch(GeminiGenerate):
+    """POST models/{model}:batchGenerateContent, and GET, POST of batches/{id}."""
+
+    name = "gemini_batch"
+
+    def read_request(self, body: bytes, call: Call) -> Request:
+        if not body:
+            return Request(call.provider, self.name, call.operation, call.model)
+        request = super().read_request(body, call)
+        payload = parse_object(body)
+        inside = _inside(payload)
+        parameters: tuple[Parameter, ...] = request.parameters
+        for at, each in inside:
+            parameters += self.settings.read(each, at)
+        reference = _input(payload)[1]
+        by_file = _member(reference, "fileName")[1]
+        attachments = request.attachments
+        if by_file is not None:
+            attachments += (Attachment("/batch", FILE_REFERENCE, None),)
+        return replace(
+            request,
+            parameters=parameters,
+            attachments=attachments,
+            max_output_tokens=sum(super(GeminiBatch, self).limit(each) or 0 for _, each in inside) or None,
+            answers=max(1, sum(super(GeminiBatch, self).answers(each) for _, each in inside)),
+        )
+
+    def read_response(self, body: bytes, status: int) -> Response:
+        """Read an answer; a batch goes by the end of its name, as the path of later calls has it."""
+        answer = super().read_response(body, status)
+        name = fields.string(parse(body, MAX_ANSWER_NODES), "name") if status < 400 else None
+        return replace(answer, id=name.rpartition("/")[2]) if name else answer
+
+    def check(self, payload: dict[str, Json], operation: Operation) -> None:
+        if _input(payload)[1] is None:
+            raise WireError("wire.type", "/batch")
+        for _, each in _inside(payload):
+            super().check(each, Operation.CHAT)
+
+    def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
+        return tuple(name for _, each in _inside(payload) for name in super(GeminiBatch, self).tools(each))
+
+    def declared(self, payload: dict[str, Json]) -> tuple[Tool, ...]:
+        return tuple(tool for _, each in _inside(payload) for tool in super(GeminiBatch, self).declared(each))
+
+
+def _member(value: Json, name: str) -> tuple[str, Json]:
+    """Return a member with the name it goes by, camelCase or snake_case. Raises WireError if it goes by both."""
+    there = [spelt for spelt in (name, snake(name)) if fields.get(value, spelt) is not None]
+    if len(set(there)) > 1:
+        raise WireError("wire.type", f"/batch/{name}")
+    spelt = there[0] if there else name
+    return spelt, fields.get(value, spelt)
+
+
+def _input(payload: dict[str, Json]) -> tuple[str, Json]:
+    """Return where a batch has its requests, and what stands there."""
+    spelt, found = _member(payload.get("batch"), "inputConfig")
+    return f"/batch/{spelt}", found
+
+
+def _inside(payload: dict[str, Json]) -> list[tuple[str, dict[str, Json]]]:
+    """Return the generate requests of a batch, with their pointers."""
+    at, found = _input(payload)
+    requests = fields.get(found, "requests", "requests")
+    held = []
+    for number, each in enumerate(requests if type(requests) is list else ()):
+        request = fields.get(each, "request")
+        if type(request) is dict:
+            held.append((f"{at}/requests/requests/{number}/request", request))
+    return held

@@ -1,0 +1,1 @@
+"""Training of the toxicity scorer; nothing here is shipped."""

@@ -1,0 +1,147 @@
+"""What a gateway captured is replayed as it happened, and holds nothing that it should not."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mitmproxy import http
+from mitmproxy.io import tnetstring
+from typer.testing import CliRunner
+
+from e2e.traffic import CANARY, ask, assert_clean, recorded, running, settled
+from gateways import OPEN_POLICY, GatewayProcess, lab_in_thread
+from sallyport.audit.events import EventKind
+from sallyport.cli.main import app
+from sallyport.lab.server import Lab
+from sallyport.state.captures import CaptureFile
+from sallyport.state.masterkey import MasterKeys
+
+MAIL = "odile.brandt@example.org"
+SECRET = "sk-proj-" + "Qm7vXw2LpZ" * 5
+CARD = "4111 1111 1111 1111"
+ASKED = [
+    ("plain", "What is a sally port?", {}),
+    ("mail", f"Write to {MAIL}.", {}),
+    ("streamed", f"Write to {MAIL} again.", {"stream": True}),
+    ("secret", f"My key is {SECRET}", {}),
+    ("card", f"Pay with {CARD}.", {}),
+]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with lab_in_thread() as up:
+        yield up
+
+
+def run(folder: Path, lab: Lab, capture: str) -> Path:
+    """Send everything through a gateway that captures, stop it, and return its confdir."""
+    with running(folder, lab, policy=OPEN_POLICY + f"\ncapture: {{{capture}}}\n") as gateway:
+        for model, text, more in ASKED:
+            ask(gateway, model, text, **more)
+        settled(gateway.confdir)
+        clean(gateway)
+    return folder / "conf"
+
+
+def clean(gateway: GatewayProcess) -> None:
+    assert_clean(gateway, MAIL, SECRET, CARD)
+
+
+def flows(conf: Path) -> dict[str, http.HTTPFlow]:
+    found = {}
+    for path in (conf / "captures").glob("*.flows"):
+        assert path.stat().st_mode & 0o077 == 0
+        for _, record in CaptureFile(path, MasterKeys(conf, {})).records():
+            assert record is not None
+            flow = http.HTTPFlow.from_state(tnetstring.loads(record))
+            found[json.loads(flow.request.get_content() or b"")["model"]] = flow
+    return found
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory: pytest.TempPathFactory, lab: Lab) -> Path:
+    return run(tmp_path_factory.mktemp("masked"), lab, "share: 1")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory, lab: Lab) -> Path:
+    return run(tmp_path_factory.mktemp("original"), lab, "share: 1, content: original")
+
+
+def test_a_masked_capture_holds_no_value_no_answer_and_no_credential(masked: Path) -> None:
+    found = flows(masked)
+    assert set(found) == {model for model, _, _ in ASKED}
+    for flow in found.values():
+        state = repr(flow.get_state())
+        assert not any(value in state for value in (MAIL, SECRET, CARD))
+        assert "authorization" not in state.lower()
+        assert flow.response is None or flow.response.raw_content == b""
+    assert CANARY in (found["mail"].request.get_text() or "")
+    assert "[EMAIL_ADDRESS]" in (found["mail"].request.get_text() or "")
+    assert found["secret"].response is None, "what was refused has no answer of a provider"
+
+
+def test_an_original_capture_is_what_client_and_provider_wrote(original: Path) -> None:
+    found = flows(original)
+    assert MAIL in (found["mail"].request.get_text() or "")
+    assert b"data:" in (found["streamed"].response.raw_content or b"")  # type: ignore[union-attr]
+    for flow in found.values():
+        assert "authorization" not in repr(flow.get_state()).lower()
+
+
+@pytest.mark.parametrize("content", ["masked", "original"])
+def test_the_same_policy_changes_nothing_of_what_was_recorded(
+    content: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    conf = request.getfixturevalue(content)
+    said = replayed(conf, tmp_path, OPEN_POLICY)
+    assert (said["flows"], said["changes"]["same"]) == (len(ASKED), len(ASKED)), said
+    assert said["base"]["cost_micro_usd"] == said["candidate"]["cost_micro_usd"]
+
+
+@pytest.mark.parametrize("content", ["masked", "original"])
+def test_another_policy_changes_exactly_what_it_says(
+    content: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    conf = request.getfixturevalue(content)
+    stricter = (
+        OPEN_POLICY
+        + "\nmasking: {entities: {CREDIT_CARD: deny, EMAIL_ADDRESS: allow}}\nsecrets: {action: mask}\n"
+    )
+    said = replayed(conf, tmp_path, stricter)
+    assert said["changes"]["newly_refused"] == 1
+    assert said["changes"]["newly_allowed"] == 1
+    assert said["changes"]["masks_changed"] == 2
+    ids = {
+        event.exchange for event in recorded(conf) if event.kind in (EventKind.ADMITTED, EventKind.REFUSED)
+    }
+    assert {sample["id"] for sample in said["samples"]} <= ids
+
+
+def replayed(conf: Path, folder: Path, policy: str) -> Any:
+    file = folder / "policy.yaml"
+    file.write_text(policy)
+    words = [
+        "replay",
+        str(conf / "captures"),
+        "--policy",
+        str(file),
+        "--confdir",
+        str(conf),
+        "--jobs",
+        "1",
+        "--json",
+    ]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert not any(value in done.output for value in (MAIL, SECRET, CARD, CANARY))
+    return json.loads(done.stdout)
+
+
+def test_nothing_is_kept_unless_the_policy_says_so(tmp_path: Path, lab: Lab) -> None:
+    conf = run(tmp_path, lab, "share: 0")
+    assert not (conf / "captures").exists()
+    assert not (conf / "master.key").exists()

@@ -1,0 +1,40 @@
+"""What is made of files that ship, kept for the life of a process: rules, tags, providers.
+
+Parsing them takes a second or two, and every command and every gateway does it once. Immutable values come back
+as long as the files have not changed by a byte; what raises is not kept.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+
+def keep_what_is_read() -> None:
+    """Put remembering functions in the place of those that read rules, tags and providers. Idempotent."""
+    import sallyport.detect.packs as packs
+    import sallyport.policy.catalogue as catalogue
+
+    keep(catalogue, "read_providers", lambda folders: [p for f in folders for p in sorted(f.glob("*.yaml"))])
+    keep(packs, "read_taxonomy", lambda root: sorted((root / "taxonomy").glob("*.yaml")))
+    keep(packs, "read_pack", lambda root, path, taxonomy=None: [path])
+
+
+def keep(module: ModuleType, name: str, files: Callable[..., Iterable[Path]]) -> None:
+    """Let a function that reads files return what it returned before, as long as their bytes are the same."""
+    read: Callable[..., Any] = getattr(module, name)
+    if hasattr(read, "reads"):
+        return
+    kept: dict[object, Any] = {}
+
+    def remembered(*given: Any) -> Any:
+        try:
+            key = (given, tuple((path, path.read_bytes()) for path in files(*given)))
+        except OSError:
+            return read(*given)
+        if key not in kept:
+            kept[key] = read(*given)
+        return kept[key]
+
+    remembered.reads = read  # type: ignore[attr-defined]
+    setattr(module, name, remembered)

@@ -1,0 +1,139 @@
+"""Captures can be read by who has the key, whatever a crash, a full disk or a forger does to them."""
+
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from sallyport.errors import OperatorError
+from sallyport.state.captures import MAGIC, CaptureFile, CaptureWriter, Rotation
+from sallyport.state.masterkey import MasterKeys
+
+FLOWS = [b"flow %d " % n + bytes([n % 251]) * n for n in range(40)]
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> MasterKeys:
+    made = MasterKeys(tmp_path, {})
+    made.make()
+    return made
+
+
+def write(
+    folder: Path, keys: MasterKeys, rotation: Rotation | None = None, flows: list[bytes] = FLOWS
+) -> list[Path]:
+    writer = CaptureWriter(folder, "gw-1", keys, lambda: rotation or Rotation())
+    for flow in flows:
+        writer.put(lambda flow=flow: flow)
+    writer.close()
+    assert writer.lost == 0
+    return sorted(folder.glob("*.flows"), key=lambda path: path.stat().st_mtime_ns)
+
+
+def test_what_is_written_is_read_and_closed_to_others(tmp_path: Path, keys: MasterKeys) -> None:
+    (path,) = write(tmp_path / "c", keys)
+    file = CaptureFile(path, keys)
+    found = [*file.records()]
+    assert [flow for _, flow in found] == FLOWS
+    assert [file.read(at) for at, _ in found] == FLOWS
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert b"flow" not in path.read_bytes().partition(b"\n")[2].partition(b"\n")[2]
+
+
+def test_a_new_file_has_another_key(tmp_path: Path, keys: MasterKeys) -> None:
+    paths = write(tmp_path / "c", keys, Rotation(max_bytes=400))
+    assert len(paths) > 3
+    assert sorted(f for p in paths for _, f in CaptureFile(p, keys).records() if f) == sorted(FLOWS)
+    heads = {path.read_bytes().splitlines()[1] for path in paths}
+    assert len(heads) == len(paths)
+
+
+def test_old_files_go_when_a_new_one_begins(tmp_path: Path, keys: MasterKeys) -> None:
+    (old,) = write(tmp_path / "c", keys)
+    os.utime(old, (time.time() - 100, time.time() - 100))
+    foreign = tmp_path / "c" / "notes.txt"
+    foreign.write_text("x")
+    os.utime(foreign, (1, 1))
+    write(tmp_path / "c", keys, Rotation(keep_s=50))
+    assert not old.exists()
+    assert foreign.exists()
+
+
+def test_what_a_crash_cut_off_is_the_last_one_only(tmp_path: Path, keys: MasterKeys) -> None:
+    (path,) = write(tmp_path / "c", keys)
+    whole = path.read_bytes()
+    last = [at for at, _ in CaptureFile(path, keys).records()][-1]
+    for end in range(last + 1, len(whole), 7):
+        path.write_bytes(whole[:end])
+        assert [flow for _, flow in CaptureFile(path, keys).records()] == [*FLOWS[:-1], None]
+
+
+def test_no_change_goes_unseen(tmp_path: Path, keys: MasterKeys) -> None:
+    (path,) = write(tmp_path / "c", keys)
+    whole = path.read_bytes()
+    places = [at for at, _ in CaptureFile(path, keys).records()]
+    chosen = random.Random(3)
+    for _ in range(200):
+        at = chosen.randrange(places[0], len(whole))
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << chosen.randrange(8))]) + whole[at + 1 :])
+        found = [flow for _, flow in CaptureFile(path, keys).records()]
+        assert found[-1] is None or len(found) < len(FLOWS)
+        assert all(flow in FLOWS for flow in found if flow is not None)
+    moved = (
+        whole[: places[3]] + whole[places[4] : places[5]] + whole[places[3] : places[4]] + whole[places[5] :]
+    )
+    path.write_bytes(moved)
+    kept = [flow for _, flow in CaptureFile(path, keys).records()]
+    assert kept == [*FLOWS[:3], None]
+
+
+def test_without_the_key_nothing_is_read(tmp_path: Path, keys: MasterKeys) -> None:
+    (path,) = write(tmp_path / "c", keys)
+    other = tmp_path / "other"
+    other.mkdir()
+    stranger = MasterKeys(other, {})
+    stranger.make()
+    with pytest.raises(OperatorError, match="master key"):
+        CaptureFile(path, stranger)
+
+
+@pytest.mark.parametrize("content", [b"", MAGIC, MAGIC + b"{}\n", MAGIC + b"[1]\n", b"x" * 99])
+def test_what_is_no_capture_is_told(content: bytes, tmp_path: Path, keys: MasterKeys) -> None:
+    path = tmp_path / "x.flows"
+    path.write_bytes(content)
+    with pytest.raises(OperatorError):
+        CaptureFile(path, keys)
+
+
+def test_a_folder_that_cannot_be_written_costs_flows_and_nothing_else(
+    tmp_path: Path, keys: MasterKeys
+) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    writer = CaptureWriter(blocked / "c", "gw", keys)
+    writer.put(lambda: b"x")
+    writer.put(lambda: 1 // 0)  # type: ignore[arg-type, return-value]
+    writer.close()
+    assert writer.lost == 2
+
+
+def test_a_full_disk_costs_what_does_not_fit(keys: MasterKeys, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    writer = CaptureWriter(tmp_path / "c", "gw", keys)
+    writer.put(lambda: b"fits")
+    deadline = time.monotonic() + 30
+    while writer._file is None or writer._file._number < 1:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, writer._file._file.fileno())
+    os.close(full)
+    writer.put(lambda: b"does not fit")
+    writer.put(lambda: b"goes into a new file")
+    writer.close()
+    assert writer.lost == 1
+    kept = [f for p in (tmp_path / "c").glob("*.flows") for _, f in CaptureFile(p, keys).records()]
+    assert sorted(kept) == [b"fits", b"goes into a new file"]
