@@ -74,8 +74,8 @@ def issue(
     at = now()
     if not owner.strip() or not tenant.strip():
         raise OperatorError("--owner", "it is empty", "Name the principal")
-    made = _made_text(provider, signing, confdir)
     with changing_keys(store, confdir) as connection:
+        made = _made_text(provider, signing, confdir)
         template = Key(
             fingerprint="",
             id=_new_id(),

@@ -119,7 +119,8 @@ class Regions:
         most = start + self._max
         if len(self._text) > most:
             # Nothing beyond the bound is looked at, or where it ends would depend on how much has come.
-            return _end_of_region(self._text[:most], start, final=True)
+            end = _end_of_region(self._text[start:most], 0, final=True)
+            return None if end is None else start + end
         return _end_of_region(self._text, start, final=final)
 
 

@@ -6,6 +6,7 @@ front of its number) is not found again: the match begins where the region does.
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -28,8 +29,9 @@ _CANDIDATE = re.compile(
 """What every value has: a digit of some script, a sign of an address or key, or more letters than words have."""
 
 _LABEL = re.compile(
-    r"(?i)pass|pwd|secret|token|key|auth|cred|login|kennwort|contrase|senha|mot de|geheim|://"
+    r"(?i)(?=(pass|pwd|secret|token|key|auth|cred|login|kennwort|contrase|senha|mot de|geheim|://))"
 )
+_LONGEST_LABEL = 8
 _LABEL_CHARS = 80
 """What stands on the line before a value that looks like a word, and how far before."""
 
@@ -51,13 +53,16 @@ class TypedWatcher:
         self._regions = Regions(max_held)
         self._text = ""
         self._base = 0
+        self._labels: list[tuple[int, int]] = []  # in the whole text, in their order
 
     @property
     def held_from(self) -> int:
         return self._regions.open_from
 
     def feed(self, text: str) -> list[Match]:
+        known = len(self._text)
         self._text += text
+        self._note_labels(known)
         return self._matches(final=False, piece=text)
 
     def end(self) -> list[Match]:
@@ -73,13 +78,24 @@ class TypedWatcher:
         if keep > 2 * LEFT_CHARS or final:
             self._text = self._text[keep:]
             self._base += keep
+            del self._labels[: bisect_left(self._labels, (self._base, 0))]
         return found
+
+    def _note_labels(self, known: int) -> None:
+        """Find the labels that end behind so many characters of the kept text. Looked for once, not for each word."""
+        for match in _LABEL.finditer(self._text, max(0, known - _LONGEST_LABEL)):
+            if match.end(1) > known:
+                self._labels.append((self._base + match.start(1), self._base + match.end(1)))
 
     def _may_hold(self, start: int, end: int) -> bool:
         if _CANDIDATE.search(self._text, start, end):
             return True
+        if not self._labels:
+            return False
         line = self._text.rfind("\n", max(0, start - _LABEL_CHARS), start) + 1
-        return _LABEL.search(self._text, max(line, start - _LABEL_CHARS, 0), start) is not None
+        low, high = self._base + max(line, start - _LABEL_CHARS, 0), self._base + start
+        first = bisect_left(self._labels, (low, 0))
+        return any(end <= high for _, end in self._labels[first : first + 1 + _LONGEST_LABEL])
 
     def _searched(self, start: int, end: int) -> list[Match]:
         low = max(0, start - LEFT_CHARS)
