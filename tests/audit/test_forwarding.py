@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -313,3 +314,98 @@ def test_the_command(sqlite_url: str, open_store: Callable[[str], Store], tmp_pa
     assert "siem.json" in str(CliRunner().invoke(app, words).exception)
     words[2] = "../siem"
     assert "NAME" in str(CliRunner().invoke(app, words).exception)
+
+
+def test_a_file_that_is_rotated_away_gets_nothing_more(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    store, out, old = open_store(sqlite_url), tmp_path / "out.jsonl", tmp_path / "out.jsonl.1"
+    taker = receiver(f"file://{out}", "jsonl", Access())
+    events = [Event(kind=EventKind.TUNNELLED, gateway="gw-1") for _ in range(2)]
+    store.write(events)
+    taker.send(events[:1])
+    out.rename(old)
+    taker.send(events[1:])
+    taker.close()
+    assert (ids_in(old), ids_in(out)) == ([events[0].id], [events[1].id])
+
+
+def test_a_line_that_a_full_disk_cut_off_swallows_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out.jsonl"
+    taker = receiver(f"file://{out}", "jsonl", Access())
+    events = [Event(kind=EventKind.TUNNELLED, gateway="gw-1") for _ in range(2)]
+    write, room = os.write, [40]
+
+    def into(handle: int, data: bytes) -> int:
+        count = min(len(data), room[0])
+        if not count:
+            raise OSError(28, "No space left on device")
+        room[0] -= count
+        return write(handle, data[:count])
+
+    monkeypatch.setattr(os, "write", into)
+    with pytest.raises(NotTaken):
+        taker.send(events)
+    monkeypatch.undo()
+    taker.send(events)
+    taker.close()
+    torn, *whole = out.read_text().splitlines()
+    assert len(torn) == 40
+    assert [json.loads(line)["id"] for line in whole] == [event.id for event in events]
+
+
+class Collector(BaseHTTPRequestHandler):
+    """Answers 200 to a batch of which it left events out."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        body = b'{"partialSuccess": {"rejectedLogRecords": "2", "errorMessage": "no"}}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_a_collector_that_leaves_events_out_has_not_taken_them(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    fill(open_store(sqlite_url), 3)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Collector)
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        with pytest.raises(OperatorError, match="without 2 of its events"):
+            forwarder(sqlite_url, tmp_path, f"otlp+http://127.0.0.1:{server.server_address[1]}", "otlp").run(
+                once=True
+            )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert Cursor(tmp_path / "forward" / "x.json").read() is None
+
+
+def test_another_store_under_the_same_name_is_not_passed_over(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    fill(open_store(sqlite_url), 3)
+    Cursor(tmp_path / "forward" / "x.json").write({"gw-1": 5})
+    out = tmp_path / "out.jsonl"
+    with pytest.raises(OperatorError, match="it is another, or older"):
+        forwarder(sqlite_url, tmp_path, f"file://{out}").run(once=True)
+    Cursor(tmp_path / "forward" / "x.json").write({"gw-1": 3, "gone": 9})
+    forwarder(sqlite_url, tmp_path, f"file://{out}").run(once=True)
+
+
+def test_a_token_that_no_header_takes_is_told_and_not_shown(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(open_store(sqlite_url), 1)
+    monkeypatch.setenv("SALLYPORT_FORWARD_TOKEN", "geheim-\u00fc")
+    words = ["audit", "forward", "x", "--to", "hec+http://127.0.0.1:9", "--once", "--store", sqlite_url]
+    done = CliRunner().invoke(app, [*words, "--confdir", str(tmp_path)])
+    assert "no token can be read" in str(done.exception)
+    assert "geheim" not in str(done.exception)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 
 from sallyport.audit.classes import Coverage
 from sallyport.audit.events import DecisionRecord, Event, EventKind, FindingRecord
+from sallyport.audit.reporting import Treatment, report
 from sallyport.audit.store import Store
 from sallyport.cli.main import app
 from sallyport.decision import Action, Kind, Mode, Severity
@@ -56,6 +58,15 @@ def filled(url: str, open_store: Callable[[str], Store]) -> str:
             **used,
         ),
         *exchange(2, EventKind.COMPLETED, principal="ann", tenant="a", decisions=(), **used),
+        replace(
+            exchange(2, EventKind.COMPLETED)[0],
+            id="answer",
+            kind=EventKind.COMPLETED,
+            exchange="x3",
+            principal="ann",
+            tenant="a",
+            decisions=(replace(found("PHONE_NUMBER", Action.ALLOW), stage="output"),),
+        ),
         *exchange(
             30,
             EventKind.REFUSED,
@@ -103,17 +114,18 @@ def told(url: str, *words: str) -> Any:
 
 def test_every_count(filled: str) -> None:
     said = told(filled)
-    assert said["exchanges"] == 4
-    assert said["days"] == {"2026-05-01": {"left": 2, "refused": 0}, "2026-05-02": {"left": 1, "refused": 1}}
+    assert said["exchanges"] == 5
+    assert said["days"] == {"2026-05-01": {"left": 3, "refused": 0}, "2026-05-02": {"left": 1, "refused": 1}}
     ann = next(each for each in said["by_principal"] if each["principal"] == "ann")
-    assert (ann["exchanges"], ann["input_tokens"], ann["cost_micro_usd"]) == (2, 200, 4_000_000)
+    assert (ann["exchanges"], ann["input_tokens"], ann["cost_micro_usd"]) == (3, 200, 4_000_000)
     assert said["refusals"] == [{"stage": "masking", "reason": "masking.denied", "count": 1}]
     assert said["would_refuse"] == [{"stage": "masking", "reason": "masking.denied", "count": 1}]
-    data = {(d["entity"], d["treatment"], d["region"]): d["count"] for d in said["data"]}
+    data = {(d["direction"], d["entity"], d["treatment"], d["region"]): d["count"] for d in said["data"]}
     assert data == {
-        ("EMAIL_ADDRESS", "masked", "eu-central-1"): 3,
-        ("CREDIT_CARD", "refused", "eu-central-1"): 1,
-        ("IBAN_CODE", "left", "eu-central-1"): 1,
+        ("sent", "EMAIL_ADDRESS", "masked", "eu-central-1"): 3,
+        ("sent", "CREDIT_CARD", "refused", "eu-central-1"): 1,
+        ("sent", "IBAN_CODE", "left", "eu-central-1"): 1,
+        ("received", "PHONE_NUMBER", "left", "eu-central-1"): 1,
     }
     assert said["coverage"] == {"denied": 1, "parsed": 3}
     assert said["not_intercepted"] == {"example.org": 1}
@@ -126,7 +138,7 @@ def test_every_count(filled: str) -> None:
 
 def test_a_tenant_s_report_is_of_that_tenant_alone(filled: str) -> None:
     said = told(filled, "--tenant", "a")
-    assert said["exchanges"] == 2
+    assert said["exchanges"] == 3
     assert {each["tenant"] for each in said["by_principal"]} == {"a"}
     assert said["acts"] == []
 
@@ -145,3 +157,16 @@ def test_the_page_needs_nothing_and_does_nothing(filled: str, tmp_path: Path) ->
 def test_a_period_that_is_none_is_told(filled: str) -> None:
     words = ["audit", "report", "--since", "2026-06-01", "--until", "2026-05-01", "--store", filled]
     assert "--until" in str(CliRunner().invoke(app, words).exception)
+
+
+@pytest.mark.parametrize("kind", [EventKind.COMPLETED, EventKind.BROKEN])
+def test_what_was_taken_out_of_an_answer_has_not_left(kind: EventKind) -> None:
+    decisions = tuple(
+        replace(found("US_SSN", action), stage="output") for action in (Action.DENY, Action.MODIFY)
+    )
+    event = Event(kind=kind, gateway="gw", at=MAY, exchange="x1", provider="openai", decisions=decisions)
+    said = report([event], MAY, MAY + timedelta(days=1))
+    assert {each.treatment: count for each, count in said.data.items()} == {
+        Treatment.REFUSED: 1,
+        Treatment.MASKED: 1,
+    }

@@ -34,6 +34,13 @@ def test_check_prints_every_problem_of_every_file_and_exits_2(tmp_path: Path) ->
     assert f"{good}: ok" in result.stdout
 
 
+def test_a_mistyped_preset_is_told_the_presets() -> None:
+    result = RUNNER.invoke(app, ["check", "balancd"])
+    assert result.exit_code == 2
+    assert "balancd: there is no file and no preset" in result.stderr
+    assert "`balanced`" in result.stderr
+
+
 def test_check_notes_what_was_probably_not_meant(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(
@@ -41,6 +48,7 @@ def test_check_notes_what_was_probably_not_meant(tmp_path: Path) -> None:
         "hosts: {tunnel: ['*.openai.com', api.anthropic.com, pypi.org]}\n"
         "access: {unknown_endpoint: opaque}\n"
         "secrets: {mode: observe, exclusions: [{rule: a.b, why: c, until: 2020-01-01}]}\n"
+        "output: {exclusions: [{rule: output.a.b, why: c, until: 2020-01-02}]}\n"
     )
     result = RUNNER.invoke(app, ["check", str(file)])
     assert result.exit_code == 0
@@ -49,6 +57,7 @@ def test_check_notes_what_was_probably_not_meant(tmp_path: Path) -> None:
         "hosts.tunnel: api.anthropic.com covers",
         "secrets.mode: `observe`",
         "secrets.exclusions[0]: ended on 2020-01-01",
+        "output.exclusions[0]: ended on 2020-01-02",
         "access.unknown_endpoint: `opaque`",
         "everybody is",
     ):

@@ -13,6 +13,7 @@ from sallyport.audit.store import Store
 from sallyport.cli.main import app
 from sallyport.cli.policyversions import keep_version
 from sallyport.decision import Mode
+from sallyport.errors import OperatorError
 from sallyport.policy.changes import settings_that_differ
 from sallyport.policy.load import load_policy, parse_policy
 
@@ -160,3 +161,18 @@ def test_versions_are_closed_to_others(site: Site) -> None:
     path = site.conf / "policies" / f"{revision}.json"
     assert path.stat().st_mode & 0o077 == 0
     assert path.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("more", [{"../other.yaml": "x"}, {"": "x"}, {"policy.yaml": "version: 9"}])
+def test_a_version_that_cannot_be_used_replaces_nothing(site: Site, more: dict[str, str]) -> None:
+    revision = site.run(A)
+    path = site.conf / "policies" / f"{revision}.json"
+    said = json.loads(path.read_text())
+    said["files"] |= more
+    path.write_text(json.dumps(said))
+    present = A.replace("limit: 10", "limit: 99")
+    site.file.write_text(present)
+    done = CliRunner().invoke(app, ["policy", "rollback", revision, str(site.file), *site.words])
+    assert isinstance(done.exception, OperatorError)
+    assert site.file.read_text() == present
+    assert [*site.file.parent.iterdir()] == [site.file]

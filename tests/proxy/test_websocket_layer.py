@@ -118,6 +118,24 @@ def test_every_cutting_gives_the_same_messages() -> None:
         assert core.ended == []
 
 
+def test_a_message_that_arrives_in_very_many_pieces_is_no_more_fragments() -> None:
+    text = "x" * (websocket_layer.MAX_FRAGMENTS + 100)
+    core = Core()
+    for byte in Connection(ConnectionType.CLIENT).send(ws.TextMessage(text)):
+        core.client(bytes([byte]))
+    assert core.sent(core.flow.server_conn) == [text]
+    assert core.ended == []
+
+
+def test_fragments_are_counted_even_where_they_are_empty() -> None:
+    client, core = Connection(ConnectionType.CLIENT), Core()
+    core.client(client.send(ws.TextMessage("", message_finished=False)))
+    for _ in range(websocket_layer.MAX_FRAGMENTS):
+        core.client(client.send(ws.TextMessage("", message_finished=False)))
+    assert core.ended == [1009]
+    assert core.judged == []
+
+
 def test_a_message_without_an_outcome_goes_nowhere_and_ends_the_session() -> None:
     core = Core(lambda message: None)
     core.client(Connection(ConnectionType.CLIENT).send(ws.TextMessage("{}")) * 3)

@@ -9,11 +9,13 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from distributed import LocalCluster
+from mitmproxy.io import tnetstring
 from typer.testing import CliRunner
 
 from replay.recording import BEGAN, flow, write
 from sallyport.cli.main import app
-from sallyport.replay.flows import find_flows
+from sallyport.errors import OperatorError
+from sallyport.replay.flows import find_flows, load_flow
 from sallyport.state.masterkey import MasterKeys
 
 BASE = "version: 1\nidentity: {unknown: anonymous}\n"
@@ -226,6 +228,20 @@ def test_reports_hold_no_text_and_thresholds_fail(tmp_path: Path) -> None:
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
 
 
+def test_a_folder_without_captures_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="no capture") as raised:
+        find_flows([tmp_path], MasterKeys(tmp_path))
+    assert raised.value.where == str(tmp_path)
+
+
+def test_a_threshold_over_no_flow_has_not_been_kept(tmp_path: Path) -> None:
+    file = tmp_path / "f.flow"
+    file.write_bytes(b"")
+    words = ["replay", str(file), "--policy", "balanced", "--jobs", "1"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert CliRunner().invoke(app, [*words, "--fail-on", "newly_refused=0"]).exit_code == 1
+
+
 def test_a_threshold_that_is_none_is_said_so(tmp_path: Path) -> None:
     file = write(tmp_path / "f.flow", [flow("a")])
     for wrong in ("newly_refused", "nothing=1", "newly_refused=-1", "newly_refused=x%"):
@@ -241,3 +257,20 @@ def test_twice_the_same_bytes(month: tuple[Path, Counter[str]], tmp_path: Path) 
         done = CliRunner().invoke(app, [*words, "--html", str(page)])
         made.append((done.stdout, page.read_bytes()))
     assert made[0] == made[1]
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [b"999999999999:x", b"0:]", tnetstring.dumps({"type": "http", "request": {"timestamp_start": b"x"}})],
+    ids=["huge", "deep", "no time"],
+)
+def test_what_stands_behind_a_flow_cannot_stop_a_replay(tail: bytes, tmp_path: Path) -> None:
+    if tail == b"0:]":
+        for _ in range(3000):
+            tail = b"%d:%s]" % (len(tail), tail)
+    path = write(tmp_path / "a.flow", [flow("x"), flow("y", at=float("nan"))])
+    path.write_bytes(path.read_bytes() + tail)
+    found = find_flows([path], MasterKeys(tmp_path))
+    assert (len(found.places), len(found.cut)) in ((2, 1), (3, 0))
+    ends = [load_flow(found.places[place], MasterKeys(tmp_path)) for place in (0, -1)]
+    assert [each.request.timestamp_start for each in ends] == [0.0, BEGAN]

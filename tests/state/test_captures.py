@@ -2,6 +2,7 @@
 
 import os
 import random
+import threading
 import time
 from pathlib import Path
 
@@ -137,3 +138,32 @@ def test_a_full_disk_costs_what_does_not_fit(keys: MasterKeys, tmp_path: Path) -
     assert writer.lost == 1
     kept = [f for p in (tmp_path / "c").glob("*.flows") for _, f in CaptureFile(p, keys).records()]
     assert sorted(kept) == [b"fits", b"goes into a new file"]
+
+
+def test_what_waits_is_bounded_in_bytes_and_ends_within_its_time(tmp_path: Path, keys: MasterKeys) -> None:
+    writer = CaptureWriter(tmp_path / "c", "gw", keys)
+    begun, hold = threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        begun.set()
+        hold.wait(60)
+        return b"slow"
+
+    writer.put(slow, 200 * 1024 * 1024)
+    assert begun.wait(60)
+    writer.put(lambda: b"large", 200 * 1024 * 1024)
+    assert writer.lost == 1
+    for _ in range(300):
+        writer.put(lambda: None, 1)
+    lost = writer.lost
+    assert lost > 1
+    writer.close(0.01)  # full, and nobody takes anything out
+    hold.set()
+
+
+def test_what_is_not_to_be_kept_is_not_lost(tmp_path: Path, keys: MasterKeys) -> None:
+    writer = CaptureWriter(tmp_path / "c", "gw", keys)
+    writer.put(lambda: None, 7)
+    writer.close()
+    assert writer.lost == 0
+    assert not (tmp_path / "c").exists()

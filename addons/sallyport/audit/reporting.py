@@ -12,12 +12,22 @@ from enum import StrEnum
 from sallyport.audit.events import END_KINDS, DecisionRecord, Event, EventKind
 from sallyport.decision import Action, Mode
 
+ANSWERS = "output"
+"""The stage whose findings are in answers."""
+
 MOST_ACTS = 1000
 """Acts that are listed one by one; more are counted."""
 
 
+class Direction(StrEnum):
+    """Where data was found: in a request to the provider, or in its answer."""
+
+    SENT = "sent"
+    RECEIVED = "received"
+
+
 class Treatment(StrEnum):
-    """What became of data that a rule found. LEFT: it went to the provider, since policy allowed or observed it."""
+    """What became of data that a rule found. LEFT: it went on as it was, since policy allowed or observed it."""
 
     MASKED = "masked"
     REFUSED = "refused"
@@ -26,8 +36,9 @@ class Treatment(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DataClass:
-    """Findings of one kind that were treated alike on their way to one place."""
+    """Findings of one kind that were treated alike on their way to or from one place."""
 
+    direction: Direction
     kind: str
     entity: str
     provider: str
@@ -116,7 +127,7 @@ def report(
             _ended(found, event)
         if event.coverage is not None and (event.kind in END_KINDS or not event.exchange):
             found.coverage[event.coverage.value] += 1
-        if event.kind in (EventKind.ADMITTED, EventKind.REFUSED, EventKind.COMPLETED):
+        if event.kind in (EventKind.ADMITTED, EventKind.REFUSED, EventKind.COMPLETED, EventKind.BROKEN):
             _data(found, event, region)
         if event.kind is EventKind.TUNNELLED:
             found.not_intercepted[event.host] += 1
@@ -158,16 +169,18 @@ def _data(found: Report, event: Event, region: Callable[[Event], str]) -> None:
         if not decision.findings:
             continue
         treatment = _treatment(decision, event)
+        direction = Direction.RECEIVED if decision.stage == ANSWERS else Direction.SENT
         place = region(event)
         for finding in decision.findings:
-            each = DataClass(finding.kind.value, finding.entity, event.provider, place, treatment)
+            each = DataClass(direction, finding.kind.value, finding.entity, event.provider, place, treatment)
             found.data[each] += 1
 
 
 def _treatment(decision: DecisionRecord, event: Event) -> Treatment:
-    if event.kind is EventKind.REFUSED:
+    enforced = decision.mode is Mode.ENFORCE
+    if event.kind is EventKind.REFUSED or (enforced and decision.action is Action.DENY):
         return Treatment.REFUSED
-    if decision.mode is Mode.ENFORCE and decision.action is Action.MODIFY:
+    if enforced and decision.action is Action.MODIFY:
         return Treatment.MASKED
     return Treatment.LEFT
 

@@ -49,6 +49,7 @@ def as_object(report: Report, about: Mapping[str, object]) -> dict[str, object]:
         "would_refuse": [{"stage": s, "reason": r, "count": n} for s, r, n in ranked(report.would_refuse)],
         "data": [
             {
+                "direction": each.direction,
                 "kind": each.kind,
                 "entity": each.entity,
                 "provider": each.provider,
@@ -107,8 +108,8 @@ def _parts(report: Report) -> Iterator[str]:
         yield table(head, report.connections_refused.most_common()[:MOST_ROWS])
     yield from _head(DATA)
     yield paragraph(
-        "By rule findings; a value that several requests repeat counts each time. `left` means that it went to the "
-        "provider as it was: allowed or only observed.",
+        "By rule findings; a value that several requests repeat counts each time. `sent` was found in requests, "
+        "`received` in answers. `left` means that it went on as it was: allowed or only observed.",
         "note",
     )
     rows = [
@@ -162,5 +163,12 @@ def _by_use(group: Mapping[tuple[str, str], Usage]) -> list[tuple[tuple[str, str
 def _data(report: Report) -> list[tuple[DataClass, int]]:
     return sorted(
         report.data.items(),
-        key=lambda item: (-item[1], item[0].kind, item[0].entity, item[0].provider, item[0].region),
+        key=lambda item: (
+            -item[1],
+            item[0].direction,
+            item[0].kind,
+            item[0].entity,
+            item[0].provider,
+            item[0].region,
+        ),
     )

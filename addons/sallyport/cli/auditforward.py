@@ -83,14 +83,13 @@ def forward(
 
 
 def _token(path: Path | None) -> str:
-    if path is None:
-        return os.environ.get(TOKEN_VARIABLE, "")
+    where = TOKEN_VARIABLE if path is None else "--token-file"
     try:
-        token = path.read_text("utf-8").strip()
+        token = os.environ.get(TOKEN_VARIABLE, "") if path is None else path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         token = ""
+    if path is None and not token:
+        return ""
     if not token or not token.isprintable() or not token.isascii():
-        raise OperatorError(
-            "--token-file", "no token can be read there", "Put the token into it, on one line"
-        )
+        raise OperatorError(where, "no token can be read there", "Put the token into it, on one line")
     return token

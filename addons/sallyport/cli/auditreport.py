@@ -11,7 +11,7 @@ import typer
 
 from sallyport import __version__
 from sallyport.audit.events import Event
-from sallyport.audit.reporting import Report, ranked, report
+from sallyport.audit.reporting import Direction, Report, ranked, report
 from sallyport.audit.reportpage import as_object, html
 from sallyport.audit.text import printable
 from sallyport.cli.moments import moment
@@ -98,7 +98,8 @@ def _tell(found: Report) -> None:
             typer.echo(f"  {title}: {printable(reason or stage)}  {count:,}")
     data: dict[str, int] = {}
     for each, count in found.data.items():
-        key = f"{each.treatment}: {each.entity} to {each.provider} {each.region}".rstrip()
+        way = "to" if each.direction is Direction.SENT else "from"
+        key = f"{each.treatment}: {each.entity} {way} {each.provider} {each.region}".rstrip()
         data[key] = data.get(key, 0) + count
     for key, count in sorted(data.items(), key=lambda item: (-item[1], item[0]))[:20]:
         typer.echo(f"  {printable(key)}  {count:,}")

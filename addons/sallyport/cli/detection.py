@@ -1,5 +1,6 @@
 """The detector that a policy asks for: the same in `sallyport run` and in `sallyport scan`. No proxy is imported."""
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -14,6 +15,7 @@ from sallyport.detect.packs import Packs
 from sallyport.detect.watching.rulefile import load_output
 from sallyport.errors import OperatorError
 from sallyport.policy.load import PRESETS, load_policy, load_preset
+from sallyport.policy.problems import choices
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, read_source
 from sallyport.stages.followers import AnswerRules
@@ -23,6 +25,9 @@ def read_policy(name: str, mode: Mode | None = None) -> Policy:
     """Load a policy by preset name or path; a file of the name of a preset wins. Raises OperatorError."""
     if name in PRESETS and not Path(name).exists():
         return load_preset(name, mode=mode)
+    if not os.path.lexists(name) and not Path(name).suffix and Path(name).name == name:
+        todo = f"Name a policy file, or use {choices(PRESETS)}"
+        raise OperatorError(name or "policy", "there is no file and no preset of this name", todo)
     return load_policy(Path(name), mode=mode)
 
 

@@ -160,8 +160,13 @@ def rollback(
             raise OperatorError(
                 str(home), "the present policy cannot be kept there", "Copy it elsewhere, and see why"
             )
-    for name, text in version.files.items():
-        path = file if name == version.name else file.parent / _inside(name)
+    written = {
+        file if name == version.name else file.parent / _inside(name): text
+        for name, text in version.files.items()
+    }
+    with _copied(version) as copy:
+        read_policy(str(copy), mode)  # what cannot be used must not take the place of what can
+    for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.new")
         draft.write_text(text, encoding="utf-8")
@@ -180,7 +185,7 @@ def rollback(
 def _inside(name: str) -> str:
     """Return a file's name as it is written back. Raises OperatorError where it would lie elsewhere."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts:
+    if not path.name or path.is_absolute() or ".." in path.parts:
         raise OperatorError(name, "this file of the policy lay outside its folder", "Write it back by hand")
     return name
 
@@ -230,13 +235,20 @@ def _policy(name: str, confdir: Path) -> Iterator[Policy]:
     if not version.files:
         yield read_policy(version.name, mode)
         return
+    with _copied(version) as copy:
+        yield read_policy(str(copy), mode)
+
+
+@contextmanager
+def _copied(version: Version) -> Iterator[Path]:
+    """Put the files of a version into a folder of their own, beside what else they name; give the main one's path."""
     with tempfile.TemporaryDirectory() as folder:
         for each, text in version.files.items():
             path = Path(folder, _inside(each))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
         _link_beside(Path(version.folder), Path(folder))
-        yield read_policy(str(Path(folder, version.name)), mode)
+        yield Path(folder, _inside(version.name))
 
 
 def _link_beside(there: Path, here: Path) -> None:

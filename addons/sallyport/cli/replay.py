@@ -69,8 +69,8 @@ def replay(
     """Say what a policy would have decided on recorded traffic, and what changes. Nothing is sent or recorded.
 
     All stages decide at the time of each flow, limits and budgets included, with the identities of the recording,
-    and with people and keys of the store if there is one. Exit code 0: done; 1: a threshold was passed; 2: a file
-    cannot be used.
+    and with people and keys of the store if there is one. Exit code 0: done; 1: a threshold was passed, or
+    there is one and no flow; 2: a file cannot be used.
     """
     thresholds = [Threshold.parse(text) for text in fail_on or ()]
     home = confdir or default_confdir()
@@ -103,6 +103,9 @@ def replay(
         typer.echo(
             f"{place.file}: it ends inside a flow at byte {place.at}; what stands before was read", err=True
         )
+    if thresholds and not found.flows:
+        typer.echo("--fail-on: no flow was replayed, so that no threshold can be kept", err=True)
+        raise typer.Exit(1)
     if any(threshold.is_passed(found) for threshold in thresholds):
         raise typer.Exit(1)
 

@@ -117,10 +117,10 @@ class Realtime:
             yield self._event("response.content_part.added", **part, part={"type": "text", "text": ""})
             for piece in deltas(said.text):
                 yield self._event("response.output_text.delta", **part, delta=piece)
+                if "loud" in self._model:
+                    yield self._event("response.output_audio.delta", **part, delta="AAAA")
             yield self._event("response.output_text.done", **part, text=said.text)
             yield self._event("response.content_part.done", **part, part={"type": "text", "text": said.text})
-        if "loud" in self._model:
-            yield self._event("response.output_audio.delta", **part, delta="AAAA")
         yield self._event("response.output_item.done", response_id=response, output_index=0, item=item)
 
     def _event(self, kind: str, **members: object) -> str:

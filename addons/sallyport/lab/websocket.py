@@ -2,7 +2,7 @@
 
 A model's name may ask for trouble: `early` sends a message before it accepts, `deflate` claims an extension,
 `wrong-accept` shakes the wrong hand, `subprotocol` names one, `refuse-426` answers so, `cut` goes away in the
-middle, `leave` closes with 4001 after an answer.
+middle, `leave` closes with 4001 after an answer, `quote` with the credential of the upgrade as its reason.
 """
 
 import asyncio
@@ -64,7 +64,8 @@ async def converse(channel: Channel, head: Head, early: bytes, heard: Callable[[
                     for message in session.hear(whole):
                         await say(message)
                     if "leave" in model and "response.create" in whole:
-                        await channel.send(connection.send(ws.CloseConnection(4001, "The session is over.")))
+                        reason = head.get("authorization") if "quote" in model else "The session is over."
+                        await channel.send(connection.send(ws.CloseConnection(4001, reason)))
             elif isinstance(event, ws.BytesMessage):
                 heard(bytes(event.data))
             elif isinstance(event, ws.Ping):

@@ -14,7 +14,8 @@ class Capture(Section):
         default=0.0,
         ge=0,
         le=1,
-        description="Share of conversations that is captured, whole ones: 0 none, 1 all. Needs a master key.",
+        description="Share of conversations that is captured, whole ones: 0 none, 1 all. They are sealed under "
+        "the master key; where there is none, the gateway makes one in its confdir.",
     )
     content: Literal["masked", "original"] = Field(
         default="masked",

@@ -66,4 +66,5 @@ def _exclusions(policy: Policy) -> tuple[tuple[str, tuple[Exclusion, ...]], ...]
         ("secrets", policy.secrets.exclusions),
         ("masking", policy.masking.exclusions),
         ("injection", policy.injection.exclusions),
+        ("output", policy.output.exclusions),
     )

@@ -245,7 +245,7 @@ class GatewayAddon:
             stages=self._stages,
         )
         passage.exchange = exchange
-        self.captures.begin(flow, passage, body, scanner.found)
+        self.captures.begin(flow, passage, body, scanner.everything)
         self.gateway.asked(live, exchange, verdict)
         self.gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
         if len(verdict.decisions) == 0:
@@ -421,7 +421,7 @@ class GatewayAddon:
             reason, message = passage.cut, passage.cut_message
         if passage is None:
             if reason == "gateway.no_verdict":
-                self.connections.refused(flow.client_conn, "no_verdict")
+                self.connections.refused(flow.client_conn, "no_verdict", flow.client_conn.sni or "")
             return stream.plain_answer(flow, status, reason)
         if reason == "gateway.no_verdict" and not passage.ended:
             if passage.admitted is not None:

@@ -15,7 +15,8 @@ from sallyport.stages.output import OutputFilter, Stop
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_body
 from sallyport.wire.dialect import Answer, Stamp, WireError
-from sallyport.wire.jsontext import parse_object
+from sallyport.wire.jsonlines import read_lines
+from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse
 
 STOPPING = "gateway.stopping"
 """Reason id of an exchange that outlived the drain time."""
@@ -73,7 +74,7 @@ def _edited(answer: Response, body: bytes, lookup: Lookup | None, output: Output
     """Look at every text in the order of the body, as a stream would have been looked at."""
     edits = []
     calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
-    payload = parse_object(body) if calls and body.lstrip()[:1] == b"{" else None
+    payload = _payload(body) if calls else None
     for segment in answer.segments:
         json = is_json_source(segment.surface, segment.text)
         text, stop = whole(
@@ -84,6 +85,17 @@ def _edited(answer: Response, body: bytes, lookup: Lookup | None, output: Output
         if stop is not None:
             return _Edited(tuple(edits), stop, (segment.at, len(text)))
     return _Edited(tuple(edits))
+
+
+def _payload(body: bytes) -> dict[str, Json] | list[Json] | None:
+    """Return what an answer's pointers point into, JSON lines by their numbers; None where it is no JSON."""
+    try:
+        payload = parse(body, MAX_ANSWER_NODES)
+    except WireError as error:
+        if error.reason != "json.trailing_data" or body.lstrip()[:1] != b"{":
+            return None
+        return {str(number): line for number, line in read_lines(body)}
+    return payload if type(payload) is dict or type(payload) is list else None
 
 
 def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool = True) -> http.Response:

@@ -2,21 +2,24 @@
 
 Masked: the request with everything that rules found taken out, headers of no interest left out, and of the answer its
 usage alone; the findings stay beside it, so that a replay decides as on the original. Original: both as they were.
+What was not searched whole, since a stage refused before it or a limit was reached, is searched in the writer's thread.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mitmproxy import connection, http
 from mitmproxy.io import tnetstring
 
-from sallyport.decision import Edit, Finding, Verdict
+from sallyport.decision import Edit, Finding, Kind, Verdict
 from sallyport.exchange import Exchange, Response, Segment
+from sallyport.proxy.covering import OPAQUE
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.recorded import KEY, Kept, record_of
 from sallyport.proxy.stream import Step, Tap
-from sallyport.stages.places import TARGET, in_body
+from sallyport.stages.everywhere import repeated
+from sallyport.stages.places import HEADER, TARGET, in_body
 from sallyport.state.captures import CaptureWriter
 
 MAX_KEPT_BYTES = 32 * 1024 * 1024
@@ -26,6 +29,18 @@ _INTERESTING = frozenset(
     (b"content-type", b"accept", b"anthropic-version", b"anthropic-beta", b"openai-beta", b"x-amz-target")
 )
 """Header lines that say how a body is read, and nothing of whoever sends it."""
+
+
+_CREDENTIALS = frozenset(
+    (
+        *("authorization", "proxy-authorization", "cookie", "x-api-key", "api-key", "x-goog-api-key"),
+        *("ocp-apim-subscription-key", "x-amz-security-token"),
+    )
+)
+"""Header lines that sign in somewhere. A client may send one to a provider that knows it by another name."""
+
+_UNKNOWN = "/(unknown)"
+"""Stands for the path of a call that the catalogue does not have: no rule searches it."""
 
 
 class KeepingTap:
@@ -61,15 +76,15 @@ class Captures:
     def __init__(self, writer: CaptureWriter | None) -> None:
         self._writer = writer
 
-    def begin(self, flow: http.HTTPFlow, passage: Passage, body: bytes, findings: Sequence[Finding]) -> None:
-        """Take note of a request that is decided, before anything of it is changed."""
+    def begin(
+        self, flow: http.HTTPFlow, passage: Passage, body: bytes, search: Callable[[], Sequence[Finding]]
+    ) -> None:
+        """Take note of a request that is decided, before anything of it is changed. search: as in Kept."""
         section = passage.live.policy.capture
         if self._writer is None or not is_chosen(passage.exchange.conversation, section.share):
             return
         original = section.content == "original"
-        if not original and any(finding.at == f"{TARGET}model" for finding in findings):
-            return  # the name of a model is no text of the body, and cannot be taken out of it
-        hidden = {"proxy-authorization", "cookie", *passage.live.identity_headers}
+        hidden = {*_CREDENTIALS, *passage.live.identity_headers}
         if passage.provider is not None:
             hidden |= {*passage.provider.credentials.headers}
         fields = tuple(
@@ -77,10 +92,14 @@ class Captures:
             for name, value in flow.request.headers.fields
             if name.lower() in _INTERESTING or (original and _is_open(name, hidden))
         )
-        target = flow.request.path.partition("?")[0]
-        if passage.target is not None and any(not in_body(finding.at) for finding in findings):
-            target = passage.target.endpoint.template
-        passage.kept = Kept(original, target, fields, body, tuple(findings))
+        target = template = flow.request.path.partition("?")[0]
+        if passage.target is not None:
+            template = passage.target.endpoint.template
+            if passage.target.miss:
+                target, template = (target if original else _UNKNOWN), _UNKNOWN
+        if not original and passage.dialect.name == OPAQUE:
+            body = bytes(len(body))  # of what nobody reads, its size alone
+        passage.kept = Kept(original, target, template, fields, body, search)
 
     def keeping(self, passage: Passage, tap: Tap) -> Tap:
         """Return the tap of an answer, which keeps what comes out of it where that is wanted."""
@@ -110,7 +129,7 @@ class Captures:
             None if response is None else response.timestamp_end or response.timestamp_start,
             over.answer,
         )
-        self._writer.put(made.flow)
+        self._writer.put(made.flow, len(kept.request) + len(raw))
 
     def close(self) -> None:
         """Write what is waiting."""
@@ -146,9 +165,13 @@ class _Making:
     ended: float | None
     answer: Response | None
 
-    def flow(self) -> bytes:
-        """Return the flow as mitmproxy writes it."""
+    def flow(self) -> bytes | None:
+        """Return the flow as mitmproxy writes it, None where it cannot be masked. Raises what kept.search raises."""
         exchange, kept = self.exchange, self.kept
+        found = kept.search()
+        outside = {finding.at for finding in found if not in_body(finding.at)}
+        if not kept.original and f"{TARGET}model" in outside:
+            return None  # the name of a model is no text of the body, and cannot be taken out of it
         client = connection.Client(
             peername=(exchange.client.address, 0),
             sockname=("", 0),
@@ -159,12 +182,10 @@ class _Making:
         made = http.HTTPFlow(client, connection.Server(address=(exchange.host, 443), sni=exchange.host))
         body, findings = kept.request, None
         if not kept.original:
-            body, findings = self._masked()
-        fields = (
-            *((n, v) for n, v in kept.fields if n.lower() != b"host"),
-            (b"host", exchange.host.encode()),
-        )
-        made.request = http.Request.make(self.method, f"https://{exchange.host}{kept.target}", body)
+            body, findings = self._masked(found)
+        fields = (*self._fields(found), (b"host", exchange.host.encode()))
+        target = kept.template if outside else kept.target
+        made.request = http.Request.make(self.method, f"https://{exchange.host}{target}", body)
         made.request.headers = http.Headers(fields)
         made.request.http_version = self.version
         made.request.timestamp_start, made.request.timestamp_end = self.began
@@ -179,20 +200,39 @@ class _Making:
         written: bytes = tnetstring.dumps(made.get_state())
         return written
 
-    def _masked(self) -> tuple[bytes, tuple[Finding, ...]]:
-        """Return the request with all findings taken out, and the findings where their marks now stand."""
+    def _fields(self, found: Sequence[Finding]) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the header lines in which nothing was found; of an original, in which no credential was."""
+        places = {
+            f.at
+            for f in found
+            if f.at.startswith(HEADER) and (not self.kept.original or f.kind is Kind.SECRET)
+        }
+        left_out = {segment.text for segment in self.exchange.request.segments if segment.at in places}
+        for name, value in self.kept.fields:
+            line = f"{name.decode('utf-8', 'surrogateescape')}: {value.decode('utf-8', 'surrogateescape')}"
+            if name.lower() != b"host" and line not in left_out:
+                yield name, value
+
+    def _masked(self, found: Sequence[Finding]) -> tuple[bytes, tuple[Finding, ...]]:
+        """Return the request with all findings and their repetitions taken out, and the findings at their marks."""
         texts = {segment.at: segment for segment in self.exchange.request.segments}
         by_text: dict[str, list[Finding]] = defaultdict(list)
-        for finding in self.kept.findings:
-            if in_body(finding.at) and finding.at in texts:
+        for finding in found:
+            if in_body(finding.at):
                 by_text[finding.at].append(finding)
+        for repetition in repeated(self.exchange, found):
+            by_text[repetition.at].append(replace(repetition, rule=_REPEATED))
         edits: list[Edit] = []
         moved: list[Finding] = []
         for at, findings in by_text.items():
             more, placed = taken_out(texts[at], findings)
             edits += more
-            moved += placed
+            moved += (finding for finding in placed if finding.rule != _REPEATED)
         return self.edit(self.kept.request, edits), tuple(moved)
+
+
+_REPEATED = ""
+"""Stands for a rule where none found anything: the value was found elsewhere."""
 
 
 def taken_out(segment: Segment, findings: Sequence[Finding]) -> tuple[list[Edit], list[Finding]]:

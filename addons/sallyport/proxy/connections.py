@@ -114,7 +114,7 @@ class Connections:
 
     def _too_slow(self, client: Client) -> None:
         self._forget_timers(client)
-        self.refused(client, "too_slow")
+        self.refused(client, "too_slow", client.sni or "")
         abort_connection(client)
 
     # -- server connections --------------------------------------------------------------------------

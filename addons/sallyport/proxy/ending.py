@@ -40,7 +40,7 @@ def end_exchange(
     """Write the one end event of an admitted exchange."""
     passage.ended = True
     assert passage.admitted is not None
-    metered = _metered(passage, kind, answer, size, detail)
+    metered, tap = _metered(passage, kind, answer, size, detail), passage.tap
     passage.over = Over(answer, metered.cost_micro_usd)
     for id in (answer.id, *answer.made) if answer is not None else ():
         gateway.link(passage.exchange.request.provider, id, passage.exchange.conversation)
@@ -54,7 +54,7 @@ def end_exchange(
         cost_micro_usd=metered.cost_micro_usd,
         response_bytes=size,
         duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
-        unread=answer_unread(answer, unread=passage.unread),
+        unread=answer_unread(answer, unread=passage.unread or (tap is not None and tap.unread)),
         decisions=recorded(passage),
     )
     if passage.meter is not None and passage.meter.owes:

@@ -1,6 +1,6 @@
 """One text of a streamed answer on its way to the client: looked at, edited, and its originals put back."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sallyport.exchange import Surface
@@ -27,6 +27,11 @@ class FlowingText:
         """Whether some of what was fed has not come out."""
         waits = self._acts and self._channel is not None and self._channel.held
         return waits or (self._restorer is not None and self._restorer.held)
+
+    @property
+    def waits_for_end(self) -> bool:
+        """Whether it is judged as a whole, so that its last character waits however long it takes."""
+        return self._acts and self._channel is not None and self._channel.waits_for_end
 
     @property
     def stop(self) -> Stop | None:
@@ -78,12 +83,16 @@ def whole(
     lookup: Lookup | None,
     *,
     json: bool,
-    payload: Mapping[str, Any] | None = None,
+    payload: Mapping[str, Any] | Sequence[Any] | None = None,
+    channel: str = "",
 ) -> tuple[str, Stop | None]:
-    """Return a whole text as it goes out, and whether the answer ends in it. payload: what the pointer points into."""
+    """Return a whole text as it goes out, and whether the answer ends in it.
+
+    payload: what the pointer points into. channel: of the text in a stream.
+    """
     stop = None
     if output is not None:
-        looked_at, found = output.whole(at, surface, text, json=json, payload=payload)
+        looked_at, found = output.whole(at, surface, text, json=json, payload=payload, channel=channel)
         if output.acts_on(surface):
             text, stop = looked_at, found
     if lookup is not None and surface is not Surface.REASONING:

@@ -196,15 +196,33 @@ class ScanOnce:
         self._with_names: tuple[Finding, ...] | None = None
         self._missed: ScanIncomplete | None = None
 
-    @property
-    def found(self) -> Sequence[Finding]:
-        """What stages have asked for so far; nothing is searched for it."""
-        return self._with_names or self._found or ()
+    def everything(self) -> Sequence[Finding]:
+        """Return all findings, and search for what no stage has asked for. For a thread: it waits.
+
+        Raises what is raised where a text is not searched whole.
+        """
+        found = self._found
+        if found is None:
+            self._check_size()
+            found = self._found = self._detector.scan(self._segments)
+        if self._names is None:
+            return found
+        if self._with_names is None:
+            future = self._names.submit([s for s in self._segments if in_body(s.at)])
+            try:
+                named = future.result(self._names.deadline_s)
+            finally:
+                future.cancel()
+            self._with_names = merge(self._segments, found, named, self._min_score)
+        return self._with_names
+
+    def _check_size(self) -> None:
+        if self._chars > self._limit:
+            raise ValueError("more text than detection.max_text_bytes allows")
 
     async def findings(self) -> Sequence[Finding]:
         if self._found is None:
-            if self._chars > self._limit:
-                raise ValueError("more text than detection.max_text_bytes allows")
+            self._check_size()
             self._found = await self._off_loop_beyond(INLINE_SCAN_CHARS, self._detector.scan, self._segments)
         return self._found
 

@@ -4,7 +4,7 @@ It stands in the flow's metadata under one key, as JSON values, so that every to
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,13 +57,18 @@ def masked_by(verdict: Verdict) -> tuple[tuple[str, int], ...]:
 
 @dataclass(slots=True)
 class Kept:
-    """What is kept of one exchange. request: its bytes as they came, decoded. pieces: of a streamed answer."""
+    """What is kept of one exchange. request: its bytes as they came, decoded. pieces: of a streamed answer.
+
+    template: the catalogue's spelling of the target. search: gives all findings, also of what no stage asked for;
+    it may take its time, and raises where a text was not searched whole.
+    """
 
     original: bool
     target: str
+    template: str
     fields: tuple[tuple[bytes, bytes], ...]
     request: bytes
-    findings: Sequence[Finding]
+    search: Callable[[], Sequence[Finding]]
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
 

@@ -4,12 +4,13 @@ Nothing leaves with a signature that its own request has lost, and nothing leave
 cannot check what a client signed with a key it does not have; whom it signs for is said in the policy (`signing`).
 """
 
+import re
 from dataclasses import dataclass, field
 
 from mitmproxy.http import Request
 
 from sallyport.decision import Action, Decision
-from sallyport.exchange import KeyForm
+from sallyport.exchange import KeyForm, Operation
 from sallyport.proxy import intake
 from sallyport.proxy.broker import Exchanged, Lacking, misdirected, unavailable
 from sallyport.proxy.gateway import Gateway
@@ -24,6 +25,9 @@ _BEARER_DROPS = frozenset(
     (b"authorization", b"x-api-key", b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256")
 )
 _CODINGS = b"accept-encoding"
+_CODING = rb"(?:\*|identity|(?:x-)?gzip|deflate|compress|br|zstd)(?:; ?q=(?:0(?:\.[0-9])?|1(?:\.0)?))?"
+_ONLY_CODINGS = re.compile(rb"(?:%b(?:, ?%b){0,7})?" % (_CODING, _CODING))
+"""The one header that leaves without a scan where a client signed it: there is room for nothing else in it."""
 _DO = (
     "Ask your security team to name a credential for it under `signing`, or use a bearer key of the provider."
 )
@@ -104,6 +108,9 @@ async def _kept_or_anew(
         if body == came:
             return None
         raise
+    if passage.exchange.request.operation is Operation.OPAQUE:
+        # There a provider may make keys of its own; see stages/keys.py.
+        return _refused("nobody here can read what it asks for")
     who = passage.exchange.principal
     rules = passage.live.policy.signing
     name = rules.credential(who, passage.host) if who is not None else None
@@ -152,10 +159,13 @@ def _shown(key: AwsKey) -> tuple[str, ...]:
 
 
 def _with_codings(leaving: Fields, came: Fields, signed: Signature) -> Fields:
-    """Return the header lines with the client's own Accept-Encoding, where its signature covers that."""
-    if _CODINGS not in signed.names:
-        return leaving
+    """Return the header lines with the client's own Accept-Encoding, where its signature covers that.
+
+    One that says anything but codings stays out: nobody has scanned it.
+    """
     own = tuple(line for line in came if line[0].lower() == _CODINGS)
+    if _CODINGS not in signed.names or len(own) > 1 or not all(_ONLY_CODINGS.fullmatch(v) for _, v in own):
+        return leaving
     return (*(line for line in leaving if line[0].lower() != _CODINGS), *own)
 
 

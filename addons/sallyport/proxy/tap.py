@@ -31,7 +31,13 @@ MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Bytes of one event, where the policy does not say less."""
 
 MAX_QUEUED_BYTES = 32 * 1024
-"""Bytes of events that may wait behind a held one before the hold is given up."""
+"""Bytes of events that may wait behind a held one before the hold is given up.
+
+Behind the arguments of a call, of which half cannot be judged, as many may wait as one event may have.
+"""
+
+MAX_CHANNELS = 4096
+"""Texts of one answer that are followed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,7 @@ class AnswerTap:
         self._clock = clock
         self._max_event_bytes = max_event_bytes
         self._unfinished_bytes = 0
+        self._unsent = bytearray()  # not out, of a stream that is only read, since an event may be dropped
         self._dialect = dialect
         self._reader = reader
         self._refusal = refusal
@@ -120,6 +127,8 @@ class AnswerTap:
         self.id: str | None = None
         self.error: str | None = None
         self.failed: str | None = None
+        self.unread = False
+        """Whether some of it could not be read, whether it went on or ended there."""
         self.ended_early: Stop | None = None
 
     @property
@@ -152,7 +161,7 @@ class AnswerTap:
 
     def wake(self) -> Step:
         """Let go what has waited longer than the policy wants, unless it is a match as it stands."""
-        return self._guarded(self._let_go)
+        return self._guarded(self._let_go) if self._looking is not None else Step([])
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -164,6 +173,7 @@ class AnswerTap:
         try:
             out = work()
         except WireError as error:
+            self.unread = True
             return self._fail(f"wire.{error.reason}")
         except Exception as error:
             # The border between a filter and the core: an exception there would lose a chunk and go on.
@@ -234,12 +244,14 @@ class AnswerTap:
         self.bytes_in += len(data)
         if self._blind:
             return [data]
+        if self.only_reads and self._drops_usage:
+            self._unsent += data
         try:
             events = self._bounded(self._reader.feed(data), len(data))
         except WireError:
             if self.only_reads:
-                self._blind = True
-                return [data]
+                self._blind = self.unread = True
+                return [self._taken_unsent()] if self._drops_usage else [data]
             raise
         if self._passes_all:
             for event in events:
@@ -249,6 +261,7 @@ class AnswerTap:
             # An unfinished event waits for its end: after half of one, no client could read an error.
             if self._lenient and not self._drops_usage:
                 return [data]
+            del self._unsent[: sum(len(event.raw) for event in events)]
             return [b"".join([event.raw for event in events if not self._is_dropped(event)])]
         self._take_all(events)
         return self._ready()
@@ -260,6 +273,10 @@ class AnswerTap:
             raise WireError("event_too_long")
         return events
 
+    def _taken_unsent(self) -> bytes:
+        unsent, self._unsent = bytes(self._unsent), bytearray()
+        return unsent
+
     def _end(self) -> list[bytes]:
         if self._blind:
             return []
@@ -267,7 +284,8 @@ class AnswerTap:
             events = self._reader.end()
         except WireError:
             if self.only_reads:
-                return []
+                self.unread = True
+                return [self._taken_unsent()]
             raise
         if self._passes_all:
             for event in events:
@@ -277,7 +295,9 @@ class AnswerTap:
             self._finish_reasoning()
             for flowing in self._flowing.values():
                 flowing.end()
-            return [] if self._lenient else [event.raw for event in events if not self._is_dropped(event)]
+            if self._lenient and not self._drops_usage:
+                return []
+            return [event.raw for event in events if not self._is_dropped(event)]
         self._take_all(events)
         if self.ended_early is None:
             self._close(("*",))
@@ -326,9 +346,11 @@ class AnswerTap:
         for delta in event.deltas:
             if delta.whole:
                 json = delta.json or is_json_source(delta.surface, delta.text)
-                payload = event.payload
-                self._output.whole(delta.at, delta.surface, delta.text, json=json, payload=payload)
-            else:
+                payload, channel = event.payload, delta.channel
+                self._output.whole(
+                    delta.at, delta.surface, delta.text, json=json, payload=payload, channel=channel
+                )
+            elif delta.channel in self._flowing or len(self._flowing) < MAX_CHANNELS:
                 self._flow(delta).feed(delta.text)
         for channel in [*self._flowing] if "*" in event.closes else event.closes:
             if (flowing := self._flowing.pop(channel, None)) is not None:
@@ -363,6 +385,8 @@ class AnswerTap:
     def _flow(self, delta: Delta) -> FlowingText:
         known = self._flowing.get(delta.channel)
         if known is None:
+            if len(self._flowing) >= MAX_CHANNELS:
+                raise WireError("too_many_texts")
             known = flowing(delta.channel, delta.surface, self._output, self._lookup, json=delta.json)
             self._flowing[delta.channel] = known
         return known
@@ -381,6 +405,7 @@ class AnswerTap:
                 self._lookup,
                 json=json,
                 payload=waiting.event.payload,
+                channel=delta.channel,
             )
             self._stop_at(stop)
         else:
@@ -420,7 +445,8 @@ class AnswerTap:
 
     def _ready(self) -> list[bytes]:
         if self._queued_bytes > MAX_QUEUED_BYTES:
-            self._close(tuple(self._latest))
+            all_of_them = self._queued_bytes > self._max_event_bytes
+            self._close(tuple(c for c in self._latest if all_of_them or not self._flowing[c].waits_for_end))
         out: list[bytes] = []
         while self._queue and not self._queue[0].open_channels:
             waiting = self._queue.popleft()

@@ -35,6 +35,7 @@ from sallyport.proxy.websocket_upgrade import (
     take_handshake,
     without_handshake,
 )
+from sallyport.proxy.websocket_verdict import lapsed_key, lapsed_proof, misplaced_key
 
 
 class _Conversing(Protocol):
@@ -73,16 +74,23 @@ class Unread:
         return Outcome()
 
     def _passed(self, message: SocketMessage) -> Outcome:
-        policy = self._gateway.live.policy.websocket
+        policy, content = self._gateway.live.policy.websocket, message.content
         if self.passage.cut or not policy.passes_unread(self.passage.exchange.request.provider):
             return Outcome(close=POLICY)
-        content = message.content
+        if message.from_client and (
+            misplaced_key(self.passage, content)
+            or lapsed_key(self._gateway, self.passage)
+            or lapsed_proof(self._gateway.live, message.flow)
+        ):
+            return Outcome(close=POLICY)
         if self.passage.cleaner is not None and not message.from_client:
             content = self.passage.cleaner.whole(content)
         return Outcome([content], binary=not message.is_text)
 
     def end(self, end: SocketEnd) -> None:
         passage = self.passage
+        if passage.cleaner is not None:
+            end.reason = passage.cleaner.error(end.reason.encode()).decode("utf-8", "replace")
         if passage.ended:
             return
         if passage.cut:

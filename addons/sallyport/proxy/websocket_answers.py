@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sallyport.audit.events import EventKind
 from sallyport.exchange import Response
@@ -32,9 +32,14 @@ class Turn:
 
 @dataclass(slots=True)
 class _Loose:
-    """The tap for what belongs to no answer. blind: it was made when nothing was masked yet."""
+    """The tap for what belongs to no answer. blind: it was made when nothing was masked yet.
+
+    base: of the latest answer in its lane. apart: a copy of it, so that what is found here is not written over what
+    is found in that answer.
+    """
 
     base: Passage
+    apart: Passage
     tap: AnswerTap
     blind: bool
 
@@ -50,6 +55,7 @@ class Answers:
     _open: dict[tuple[str, str], Turn] = field(default_factory=dict)
     _bases: dict[str, Passage] = field(default_factory=dict)
     _loose: dict[str, _Loose] = field(default_factory=dict)
+    _left: list[bytes] = field(default_factory=list)
 
     @property
     def is_idle(self) -> bool:
@@ -73,7 +79,10 @@ class Answers:
         self._waiting.remove(turn)
         turn.response = told.response
         turn.passage.tap = self.make_tap(turn.passage)
+        self._bases.pop(told.lane, None)
         self._bases[told.lane] = turn.passage
+        if len(self._bases) > MAX_TURNS:
+            del self._bases[next(iter(self._bases))]  # lanes are named by clients, as many as they like
         earlier = self._open.pop((told.lane, told.response), None)
         if earlier is not None:
             self._end(earlier, EventKind.BROKEN, "upstream.unreadable")
@@ -95,10 +104,28 @@ class Answers:
         loose = self._loose.get(told.lane)
         masked = not self.gateway.scope(base.exchange).empty
         if loose is None or loose.base is not base or (loose.blind and masked):
-            if len(self._loose) >= MAX_TURNS:
-                self._loose.clear()
-            loose = self._loose[told.lane] = _Loose(base, self.make_tap(base), not masked)
+            if loose is not None:
+                self._dismiss(told.lane)
+            elif len(self._loose) >= MAX_TURNS:
+                self._dismiss(next(iter(self._loose)))
+            apart = replace(base, tap=None, meter=None, output=None)
+            loose = self._loose[told.lane] = _Loose(base, apart, self.make_tap(apart), not masked)
         return loose.tap
+
+    def left(self) -> list[bytes]:
+        """Return what was held by taps that others took the place of; it goes out before what comes next."""
+        left, self._left = self._left, []
+        return left
+
+    def _dismiss(self, lane: str) -> None:
+        """Let a tap go: what it holds goes on, what it found is told with the session."""
+        loose = self._loose.pop(lane)
+        self._left += [data for data in loose.tap.end().out if data]
+        found, told = loose.apart.output, self.session.output
+        if told is None:
+            self.session.output = found
+        elif found is not None:
+            told.absorb(found)
 
     def wake(self) -> Step:
         """Let go what the taps have held too long."""
@@ -112,7 +139,9 @@ class Answers:
 
     def rest(self) -> list[bytes]:
         """Return what is held of events that belong to no answer, at the end."""
-        return [data for loose in self._loose.values() for data in loose.tap.end().out if data]
+        for lane in [*self._loose]:
+            self._dismiss(lane)
+        return self.left()
 
     def _taps(self) -> list[AnswerTap]:
         taps = [turn.passage.tap for turn in self._open.values()]
@@ -142,9 +171,10 @@ class Answers:
         last: list[bytes] = []
         for turn in self._open.values():
             tap = turn.passage.tap
+            said = (tap.failed if tap is not None else "") or ended_early(turn.passage)
             if tap is not None and not last:
                 last = [data for data in tap.broken().out if data]
-            self._end(turn, EventKind.BROKEN, detail)
+            self._end(turn, EventKind.BROKEN, said or detail)
         for turn in self._waiting:
             self._end(turn, EventKind.BROKEN, detail)
         self._open.clear()

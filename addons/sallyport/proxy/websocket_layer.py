@@ -7,6 +7,7 @@ Here a message that nobody judged goes nowhere and both sides are closed.
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 from weakref import WeakSet
 
 from mitmproxy.connection import Connection
@@ -87,12 +88,14 @@ class SocketWake:
 class SocketEnd:
     """The end of a session. code: what was said or happened; by_client: who ended it, None for the gateway.
 
-    last: texts the client still gets. client_code: what it is told in place of the code, 0 for the same.
+    reason: the provider's, which may be changed. last: texts the client still gets. client_code: what it is told in
+    place of code and reason, 0 for the same.
     """
 
     flow: HTTPFlow
     by_client: bool | None
     code: int
+    reason: str = field(default="", repr=False)
     last: list[bytes] = field(default_factory=list)
     client_code: int = 0
 
@@ -124,8 +127,8 @@ class _Side:
     def __init__(self, role: ConnectionType, conn: Connection) -> None:
         self.ws = WsConnection(role)
         self.conn = conn
-        self.pieces: list[bytes] = []
-        self.size = 0
+        self._joined = bytearray()
+        self._fragments = 0
         self._second = 0
         self._messages = 0
         self._pings = 0
@@ -138,16 +141,15 @@ class _Side:
         if self.ws.state is ConnectionState.OPEN:
             yield from self.send(ws.TextMessage(data.decode("utf-8")))
 
-    def take(self, data: str | bytes | bytearray) -> bool:
-        """Add a piece of a message; False if it has become too long."""
-        piece = data.encode("utf-8") if isinstance(data, str) else bytes(data)
-        self.size += len(piece)
-        self.pieces.append(piece)
-        return self.size <= settings.max_message_bytes and len(self.pieces) <= MAX_FRAGMENTS
+    def take(self, event: ws.Message[Any]) -> bool:
+        """Add a piece of a message; False if it has become too long. A fragment arrives in any number of pieces."""
+        self._joined += event.data.encode("utf-8") if isinstance(event.data, str) else event.data
+        self._fragments += event.frame_finished
+        return len(self._joined) <= settings.max_message_bytes and self._fragments <= MAX_FRAGMENTS
 
     def whole(self) -> bytes:
-        content = b"".join(self.pieces)
-        self.pieces, self.size = [], 0
+        content = bytes(self._joined)
+        self._joined, self._fragments = bytearray(), 0
         return content
 
     def is_flooding(self, *, ping: bool) -> bool:
@@ -221,7 +223,7 @@ class GuardedWebsocketLayer(layer.Layer):
 
     def _one(self, from_client: bool, side: _Side, event: ws.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, ws.Message):
-            if not side.take(event.data):
+            if not side.take(event):
                 yield from self._close(TOO_BIG)
             elif event.message_finished:
                 if from_client and side.is_flooding(ping=False):
@@ -283,13 +285,13 @@ class GuardedWebsocketLayer(layer.Layer):
 
     def _end(self, by_client: bool | None, code: int, reason: str) -> layer.CommandGenerator[None]:
         self._ended = True
-        end = SocketEnd(self.flow, by_client, code)
+        end = SocketEnd(self.flow, by_client, code, reason)
         yield SocketEndHook(end)
         for data in end.last:
             yield from self._client.text(data)
         told = end.client_code or code
         if told != ABNORMAL:
-            yield from self._client.send(_close_frame(told, "" if end.client_code else reason))
+            yield from self._client.send(_close_frame(told, "" if end.client_code else end.reason))
         yield commands.CloseConnection(self.context.client)
         yield from self._server.send(_close_frame(_for_provider(by_client, code), ""))
         yield commands.CloseConnection(self.context.server)

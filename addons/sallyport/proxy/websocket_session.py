@@ -31,7 +31,17 @@ from sallyport.proxy.websocket_layer import (
     SocketEnd,
     SocketMessage,
 )
-from sallyport.proxy.websocket_verdict import admit, edited, judge, passage_of, record_refusal, refuse
+from sallyport.proxy.websocket_verdict import (
+    admit,
+    edited,
+    judge,
+    lapsed_key,
+    lapsed_proof,
+    misplaced_key,
+    passage_of,
+    record_refusal,
+    refuse,
+)
 from sallyport.state.keyed import digest
 from sallyport.wire.dialect import Call, Stamp, WireError
 from sallyport.wire.jsontext import parse_object
@@ -81,27 +91,50 @@ class Session:
         live = self._gateway.live
         if self.passage.cut or not self._is_read(live):
             return Outcome(close=POLICY)
+        lapsed = lapsed_proof(live, message.flow)
+        if lapsed is not None:
+            return await self._lapsed(live, _UNREAD, lapsed, message)
+        misplaced = misplaced_key(self.passage, message.content)
         if not message.is_text:
-            if live.policy.websocket.binary == "allow":
-                self._sound_bytes += len(message.content)
-                return Outcome([message.content], binary=True)
+            if live.policy.websocket.binary == "allow" and misplaced is None:
+                return await self._unjudged(live, _UNREAD, message)
             decision = refuse("binary", "Binary messages are not accepted here; send JSON events.")
-            return await self._refused_unread(live, _UNREAD, decision, message)
+            return await self._refused_unread(
+                live, _UNREAD, misplaced or decision, message, always=misplaced is not None
+            )
         if len(message.content) > INLINE_BYTES:
             read = await asyncio.to_thread(self._read, message.content)
         else:
             read = self._read(message.content)
         if isinstance(read, Decision):
-            return await self._refused_unread(live, _UNREAD, read, message)
+            return await self._refused_unread(
+                live, _UNREAD, misplaced or read, message, always=misplaced is not None
+            )
         asked, request = read
-        refusal = self._of_the_event(live, asked, message.content)
+        refusal = misplaced or self._of_the_event(live, asked)
         if refusal is not None:
-            return await self._refused_unread(live, asked, refusal, message, request)
+            return await self._refused_unread(
+                live, asked, refusal, message, request, always=misplaced is not None
+            )
         if asked.purpose is Purpose.SOUND:
             self._sound_bytes += len(message.content)
-        if asked.purpose in (Purpose.SOUND, Purpose.CONTROL) and not request.segments:
-            return Outcome([message.content])
+        if asked.purpose in (Purpose.SOUND, Purpose.CONTROL) and not _says_anything(asked, request):
+            return await self._unjudged(live, asked, message)
         return await self._decided(live, asked, request, message)
+
+    async def _unjudged(self, live: Live, asked: Asked, message: SocketMessage) -> Outcome:
+        """Pass on what no stage has anything to read in, unless its sender's key has lapsed since the upgrade."""
+        lapsed = lapsed_key(self._gateway, self.passage)
+        if lapsed is not None:
+            return await self._lapsed(live, asked, lapsed, message)
+        if not message.is_text:
+            self._sound_bytes += len(message.content)
+        return Outcome([message.content], binary=not message.is_text)
+
+    async def _lapsed(self, live: Live, asked: Asked, why: Decision, message: SocketMessage) -> Outcome:
+        """Refuse a message whose sender may not go on, and end the session."""
+        outcome = await self._refused_unread(live, asked, why, message, always=True)
+        return replace(outcome, close=POLICY)
 
     def _read(self, event: bytes) -> tuple[Asked, Request] | Decision:
         passage = self.passage
@@ -115,15 +148,13 @@ class Session:
         except WireError as error:
             return intake.unreadable(error)
 
-    def _of_the_event(self, live: Live, asked: Asked, event: bytes) -> Decision | None:
+    def _of_the_event(self, live: Live, asked: Asked) -> Decision | None:
         """Return why an event is refused for what it is, None if nothing speaks against its kind."""
-        rules, key = live.policy.websocket, self.passage.gateway_key
+        rules = live.policy.websocket
         if asked.purpose is Purpose.UNKNOWN and rules.unknown_events == "refuse":
             return refuse("unknown_event", "The gateway does not know this type of event.")
         if asked.purpose is Purpose.SOUND and rules.audio != "allow":
             return refuse("audio", "The policy does not let sound leave, which nobody can read.", 403)
-        if key and key.encode() in event:
-            return refuse("key_misplaced", "The event carries the gateway key. Take it out.", 403)
         if asked.purpose is not Purpose.TURN:
             return None
         if stream.settings.draining:
@@ -145,14 +176,17 @@ class Session:
         request = self._placed(live, request)
         judged = replace(request, attachments=_without_sound(attachments)) if allowed_sound else request
         passage = self._passage(live, judged, len(message.content))
-        verdict = await judge(self._gateway, passage, self._stages, counted=is_turn)
-        passage.exchange = replace(passage.exchange, request=request)
-        if verdict.action is Action.DENY:
-            return await self._refused(live, asked, passage, None)
-        event = edited(self._gateway, message.flow, passage, verdict, message.content)
-        if asked.purpose in (Purpose.SOUND, Purpose.CONTROL) and not any(
-            d.findings for d in verdict.decisions
-        ):
+        try:
+            verdict = await judge(self._gateway, passage, self._stages, counted=is_turn)
+            passage.exchange = replace(passage.exchange, request=request)
+            if verdict.action is Action.DENY:
+                return await self._refused(live, asked, passage, None)
+            event = await self._edited(message, passage, verdict)
+        except BaseException:
+            passage.give_back()  # it goes nowhere, and no end of an exchange will do it
+            raise
+        found = any(d.findings for d in verdict.decisions) or judged.attachments
+        if asked.purpose in (Purpose.SOUND, Purpose.CONTROL) and not found:
             return Outcome([event])  # names of what is there already; nothing of it is worth an event
         refused = await admit(self._gateway, passage, f"{asked.type}:{self.passage.id}")
         if refused is not None:
@@ -165,6 +199,12 @@ class Session:
         if asked.purpose is Purpose.CONTEXT:
             self._lacking.pop(asked.lane, None)
         return Outcome([event])
+
+    async def _edited(self, message: SocketMessage, passage: Passage, verdict: Verdict) -> bytes:
+        event = message.content
+        if len(event) > INLINE_BYTES:
+            return await asyncio.to_thread(edited, self._gateway, message.flow, passage, verdict, event)
+        return edited(self._gateway, message.flow, passage, verdict, event)
 
     def _placed(self, live: Live, request: Request) -> Request:
         passage = self.passage
@@ -207,12 +247,17 @@ class Session:
         decision: Decision,
         message: SocketMessage,
         request: Request | None = None,
+        *,
+        always: bool = False,
     ) -> Outcome:
-        """Refuse what no stage has seen; where nothing is enforced anywhere, record that and pass it on."""
+        """Refuse what no stage has seen; where nothing is enforced anywhere, record that and pass it on.
+
+        always: it is refused in any mode, as on HTTPS.
+        """
         given = self._placed(live, request or replace(self.passage.exchange.request, segments=()))
         passage = self._passage(live, given, len(message.content))
         passage.exchange = replace(passage.exchange, principal=self.passage.exchange.principal)
-        if not live.policy.only_observes:
+        if always or not live.policy.only_observes:
             return await self._refused(live, asked, passage, decision)
         passage.refused = decision
         passage.verdict = Verdict((replace(decision, mode=Mode.OBSERVE),))
@@ -237,6 +282,7 @@ class Session:
         try:
             told = self._manners.told(parse_object(message.content))
         except WireError:
+            self.passage.unread = True
             if lenient:
                 return Outcome([self._clean(message.content)])
             return self._broken("The gateway ended this session because it could not read the provider.")
@@ -253,15 +299,18 @@ class Session:
 
     def _tapped(self, live: Live, told: Told, event: bytes) -> Outcome:
         """Send an event through the tap of its answer, and end the answer where it ends."""
+        if told.sound:
+            self._sound_bytes += len(event)
+            if live.policy.websocket.audio == "refuse" and not live.policy.only_observes:
+                return Outcome(self._told_of_refused_sound())  # in a tap it could wait, and go on with a text
         turn = self._answers.turn_of(told)
         tap = self._answers.tap_for(told, turn)
         if turn is None:
             self._loose_bytes += len(event)
         step = tap.feed(event)
-        out = [*step.out, *tap.end().out] if told.ends and not step.finish else step.out
-        if told.sound:
-            self._sound_bytes += len(event)
-            out = self._sound(live, out)
+        out = [*self._answers.left(), *step.out]
+        if told.ends and not step.finish:
+            out += tap.end().out
         if told.failed:
             self._answers.fail(told)
         if turn is not None and (told.ends or step.finish):
@@ -272,13 +321,13 @@ class Session:
 
     def wake(self) -> Outcome:
         """Let go what the taps have held too long."""
+        if self.passage.cut:
+            return Outcome(close=POLICY)
         step = self._answers.wake()
         out = [self._clean(data) for data in step.out if data]
         return Outcome(out, close=POLICY if step.finish else 0, wake_s=step.wake_s)
 
-    def _sound(self, live: Live, out: list[bytes]) -> list[bytes]:
-        if live.policy.websocket.audio != "refuse" or live.policy.only_observes:
-            return out
+    def _told_of_refused_sound(self) -> list[bytes]:
         if self._told_of_sound:
             return []
         self._told_of_sound = True
@@ -324,14 +373,16 @@ class Session:
         passage = self.passage
         if passage.ended:
             return
+        end.reason = self._clean(end.reason.encode(), error=True).decode("utf-8", "replace")
         gone = "client.gone" if end.by_client else "upstream.broken" if end.by_client is False else "closed"
         last = self._answers.break_off(passage.cut or gone)
+        rest = self._answers.rest()
         if passage.cut:
             said = Refusal(passage.cut, passage.cut_message, passage.id)
             end.last = [self._manners.refusal(said, None)]
             end.client_code = RESTART if passage.cut == STOPPING else POLICY
         elif not end.by_client:
-            end.last = [self._clean(data) for data in last or self._answers.rest()]
+            end.last = [self._clean(data) for data in last or rest]
         plain = end.code in (NORMAL, GOING_AWAY, NO_STATUS, RESTART) or end.by_client is True
         kind = EventKind.COMPLETED if plain and not passage.cut else EventKind.BROKEN
         sound = (Attachment("", _AUDIO, self._sound_bytes),) if self._sound_bytes else ()
@@ -349,6 +400,12 @@ class Session:
 def _code_of(tap: AnswerTap) -> int:
     """Return the code of a session whose answer was ended: by policy, or since it could not be read."""
     return POLICY if tap.ended_early is not None else INTERNAL
+
+
+def _says_anything(asked: Asked, request: Request) -> bool:
+    """Say whether an event holds more than names, numbers and, where that is its purpose, a piece of sound."""
+    sound = ("/audio",) if asked.purpose is Purpose.SOUND else ()
+    return bool(request.segments) or any(a.at not in sound for a in request.attachments)
 
 
 def _without_sound(attachments: tuple[Attachment, ...]) -> tuple[Attachment, ...]:

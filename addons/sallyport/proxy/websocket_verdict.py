@@ -12,10 +12,12 @@ from sallyport.decision import Action, Decision, Mode, Verdict
 from sallyport.exchange import KeyForm, Request
 from sallyport.pipeline import Step, decide
 from sallyport.proxy.answers import AUDIT_DOWN
+from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.dispatch import edited_body
 from sallyport.proxy.ending import end_exchange
 from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
 from sallyport.proxy.passage import Passage, event_of
+from sallyport.proxy.proved import standing
 from sallyport.stages.keys import refused_gateway_key
 from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
 
@@ -90,6 +92,30 @@ def edited(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Ver
     return edited_body(gateway, flow, passage, verdict, event)
 
 
+def lapsed_key(gateway: Gateway, passage: Passage) -> Decision | None:
+    """Return why the gateway key of a session may not be used now, None where it may, or where it is none of ours."""
+    if passage.exchange.client.key_form is KeyForm.PROVIDER:
+        return None
+    now = replace(passage.exchange, received_at=gateway.now())
+    refused = refused_gateway_key(now, gateway.directory())
+    if refused is None:
+        return None
+    return Decision("identity", Action.DENY, refused.reason, message=refused.message)
+
+
+def lapsed_proof(live: Live, flow: http.HTTPFlow) -> Decision | None:
+    """Return why what the connection of a session has proved does not hold now, as for any request on it."""
+    client = flow.client_conn
+    return standing(client, live, address_of(client), mode_name(client)).refused
+
+
+def misplaced_key(passage: Passage, content: bytes) -> Decision | None:
+    """Return the refusal of a message that carries the gateway key itself, whatever the policy's mode."""
+    if not passage.gateway_key or passage.gateway_key.encode() not in content:
+        return None
+    return refuse("key_misplaced", "The event carries the gateway key. Take it out.", 403)
+
+
 async def admit(gateway: Gateway, passage: Passage, detail: str) -> Decision | None:
     """Make the event of an admission durable; return what refuses it instead, None where nothing does.
 
@@ -98,10 +124,9 @@ async def admit(gateway: Gateway, passage: Passage, detail: str) -> Decision | N
     stop = stopped_by(passage.exchange, gateway.directory())
     if stop is not None:
         return refusal_of(stop)
-    if passage.exchange.client.key_form is not KeyForm.PROVIDER:
-        refused = refused_gateway_key(passage.exchange, gateway.directory())
-        if refused is not None:
-            return Decision("identity", Action.DENY, refused.reason, message=refused.message)
+    lapsed = lapsed_key(gateway, passage)
+    if lapsed is not None:
+        return lapsed
     admitted = event_of(gateway, EventKind.ADMITTED, passage, detail)
     if not await gateway.recorded(admitted, required=passage.live.policy.audit_required):
         passage.ended = True  # the log itself records the refusal once it can

@@ -19,6 +19,7 @@ from sallyport.state.captures import MAGIC, SUFFIX, CaptureFile, is_capture
 from sallyport.state.masterkey import MasterKeys
 
 _CHUNK = 1024
+_YEAR_9999 = 253_370_764_800
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +46,12 @@ class Index:
 def find_flows(
     paths: Sequence[Path], keys: MasterKeys, progress: Callable[[int], None] = lambda done: None
 ) -> Index:
-    """Find all flows of files. Raises OperatorError for a file that is none, or cannot be read.
+    """Find all flows of files. Raises OperatorError for what is none or cannot be read.
 
-    A folder stands for the captures in it. keys: open captures.
+    A folder stands for the captures in it, at least one. keys: open captures.
     """
     found = Index()
-    paths = [
-        each for path in paths for each in (sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path])
-    ]
+    paths = [each for path in paths for each in (_captures_in(path) if path.is_dir() else [path])]
     began: list[tuple[float, int, int]] = []
     files = [str(path) for path in paths]
     for number, path in enumerate(paths):
@@ -64,6 +63,14 @@ def find_flows(
     found.places = [Place(files[number], at) for _, number, at in began]
     progress(len(began))
     return found
+
+
+def _captures_in(folder: Path) -> list[Path]:
+    files = sorted(folder.glob(f"*{SUFFIX}"))
+    if not files:
+        todo = "Name the folder captures/ of a gateway's confdir, or the files themselves"
+        raise OperatorError(str(folder), f"no capture (*{SUFFIX}) is in this folder", todo)
+    return files
 
 
 def _begun(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int, float]]:
@@ -104,7 +111,7 @@ def _dumped(path: Path, file: BinaryIO, found: Index) -> Iterator[tuple[int, flo
         at = file.tell()
         try:
             state: Any = tnetstring.load(file)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, OverflowError, MemoryError, RecursionError) as error:
             if str(error) != "not a tnetstring: empty file":
                 if at == 0:
                     raise _no_flows(path) from None
@@ -119,7 +126,12 @@ def _dumped(path: Path, file: BinaryIO, found: Index) -> Iterator[tuple[int, flo
         elif not isinstance(state.get("request"), dict):
             _leave_out(found, "no_request")
         else:
-            yield at, float(state["request"].get("timestamp_start") or 0.0)
+            yield at, _moment(state["request"].get("timestamp_start"))
+
+
+def _moment(value: object) -> float:
+    """Return seconds since 1970 as a file has them, 0 for what is no time."""
+    return float(value) if isinstance(value, int | float) and 0 <= value < _YEAR_9999 else 0.0
 
 
 def _leave_out(found: Index, what: str) -> None:
@@ -159,6 +171,9 @@ def load_flow(place: Place, keys: MasterKeys) -> http.HTTPFlow:
 
 def _completed(flow: http.HTTPFlow) -> http.HTTPFlow:
     """Return a flow with the server name of its TLS, where the recording left it out, and a host to speak of."""
+    flow.request.timestamp_start = _moment(flow.request.timestamp_start)
+    if flow.response is not None:
+        flow.response.timestamp_end = _moment(flow.response.timestamp_end) or None
     if flow.request.scheme == "https" and not flow.client_conn.sni:
         flow.client_conn.sni = flow.request.pretty_host
         flow.client_conn.tls = True

@@ -42,7 +42,7 @@ def junit(found: Difference, thresholds: Sequence[Threshold]) -> str:
             count = found.changes[threshold.change]
             failure = Xml.SubElement(case, "failure", message=f"{count} of {found.flows} flows")
             failure.text = "\n".join(
-                f"{sample.judged.id} {printable(sample.judged.host)} {printable(sample.candidate.reason)}"
+                f"{printable(sample.judged.id)} {printable(sample.judged.host)} {printable(sample.candidate.reason)}"
                 for sample in found.samples
                 if sample.change is threshold.change
             )

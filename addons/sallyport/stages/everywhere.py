@@ -9,9 +9,9 @@ import re
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from sallyport.decision import Edit, Finding
+from sallyport.decision import Edit, Finding, Kind
 from sallyport.exchange import Exchange, Segment, Surface
 from sallyport.stages.ordinary import ORDINARY
 from sallyport.stages.places import in_body
@@ -80,6 +80,25 @@ def replace_everywhere(
                     value = segment.text[start:end]
                     edits.append(Edit(segment.at, start, end, replacement(one.entity, value, one.shared)))
     return tuple(edits)
+
+
+def repeated(exchange: Exchange, findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield what was found once for each other place of the body where its value stands and nothing is found."""
+    texts = {s.at: s.text for s in exchange.request.segments if in_body(s.at)}
+    first: dict[str, Finding] = {}
+    spans: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    for finding in findings:
+        if finding.at in texts:
+            spans[finding.at].append((finding.start, finding.end))
+            if finding.kind in (Kind.PII, Kind.SECRET):
+                first.setdefault(texts[finding.at][finding.start : finding.end], finding)
+    sought = {v: _Known(f.entity, False, (0, 0)) for v, f in first.items() if _is_sought(v, f.entity)}
+    if not sought:
+        return
+    repetitions = _Repetitions(sought)
+    for at, text in texts.items():
+        for start, end, _ in repetitions.of(text, sorted(spans[at])):
+            yield replace(first[text[start:end]], at=at, start=start, end=end)
 
 
 def _is_sought(value: str, entity: str) -> bool:

@@ -144,7 +144,7 @@ class _Fits:
 
 
 def _is_content(name: str) -> bool:
-    parts = [part for part in name.split("/") if not part.isdecimal()]
+    parts = [part for part in name.split("/") if part and not part.isdecimal()]
     return not {"refusal", "citations", "annotations", "transcript"} & {*parts} and (
         not parts or parts[-1] in ("content", "text", "response")
     )

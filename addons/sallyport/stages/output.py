@@ -14,7 +14,7 @@ from sallyport.detect.watching.watcher import Match, Watcher
 from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.output import Output, OutputAction
 from sallyport.stages.accepted import without_accepted
-from sallyport.stages.calling import Calls, are_arguments, is_name
+from sallyport.stages.calling import Arguments, Calls, are_arguments, is_name
 from sallyport.stages.spelling import JsonSource, Plain, Spelling
 
 NAME = "output"
@@ -159,6 +159,8 @@ class Channel:
     """One text of an answer on its way to the client.
 
     feed and end return what may go out now, edited; stop says that the answer ends here. Nothing comes out after.
+    arguments: judges the text as the arguments of a call, None where it is none. arguments_act: whether that may
+    end the answer; then the last character waits for it, however long it takes.
     """
 
     def __init__(
@@ -169,11 +171,14 @@ class Channel:
         found: Callable[[Match, OutputAction], None],
         *,
         json: bool,
-        extra: Sequence[Follower] = (),
+        arguments: Arguments | None = None,
+        arguments_act: bool = False,
     ) -> None:
         self._surface = surface
         self._made = made
-        self._followers = [*made(), *extra]
+        self._followers = [*made()]
+        self._arguments = arguments
+        self._arguments_act = arguments is not None and arguments_act
         self._judge = judge
         self._recent = ""  # decoded: what is held, and a little of what stands before it
         self._found = found
@@ -189,6 +194,11 @@ class Channel:
         return self.held_chars > 0
 
     @property
+    def waits_for_end(self) -> bool:
+        """Whether the last character waits for the end of the text."""
+        return self._arguments_act
+
+    @property
     def held_chars(self) -> int:
         """Characters, as they are written, that have not come out."""
         return len(self._spelling.rest())
@@ -197,6 +207,8 @@ class Channel:
         """Take the next piece as the provider wrote it."""
         if self.stop is not None:
             return ""
+        if self._arguments is not None:
+            self._arguments.feed(source)
         said = self._spelling.feed(source)
         if said:
             self._look(said)
@@ -210,6 +222,8 @@ class Channel:
             self._look(said)
         for follower in self._followers:
             self._take(follower.watcher.end())
+        if self._arguments is not None:
+            self._take([_wrong_call(rule, self._fed - 1) for rule in self._arguments.end()])
         released = self._release(self._fed)
         return released if self.stop is not None else released + self._spelling.rest()
 
@@ -220,7 +234,7 @@ class Channel:
         """
         if self.stop is not None or self._edits or self._matches_as_it_stands():
             return ""
-        return self._release(self._fed)
+        return self._release(self._most)
 
     def _matches_as_it_stands(self) -> bool:
         """Say whether something held would be changed if the channel ended here."""
@@ -250,7 +264,12 @@ class Channel:
 
     def _limit(self) -> int:
         waits = [follower.watcher.held_from for follower in self._followers if follower.acts]
-        return min([self._fed, *waits])
+        return min([self._most, *waits])
+
+    @property
+    def _most(self) -> int:
+        """Return up to where text may go out before the channel is over."""
+        return max(0, self._fed - 1) if self._arguments_act else self._fed
 
     def _release(self, limit: int) -> str:
         if not self._edits:
@@ -285,6 +304,11 @@ class Channel:
             return ""
         self._out = end
         return self._spelling.take(end)
+
+
+def _wrong_call(rule: str, at: int) -> Match:
+    """Return the match of a call's last character: whoever ends the answer there leaves it unfinished."""
+    return Match(rule, Kind.OUTPUT, "TOOL_CALL", Severity.HIGH, at, at + 1)
 
 
 def _place(match: Match) -> tuple[int, int, str]:
@@ -347,7 +371,8 @@ class OutputFilter:
             self._judge,
             lambda match, action: self._note(match, action, name, surface, once=False),
             json=json,
-            extra=self._call_watchers(surface),
+            arguments=self._judged(surface, name),
+            arguments_act=self._calls_act,
         )
 
     def whole(
@@ -357,29 +382,33 @@ class OutputFilter:
         text: str,
         *,
         json: bool = False,
-        payload: Mapping[str, Any] | None = None,
+        payload: Mapping[str, Any] | Sequence[Any] | None = None,
+        channel: str = "",
     ) -> tuple[str, Stop | None]:
         """Return a whole text as it goes out, and whether the answer ends in it.
 
         A match that stands at the same place of another text of its kind is counted once: streams repeat
         at their end what they have said. payload: what the pointer points into, to see a tool call whole.
+        channel: of the text in a stream.
         """
         is_call = surface is Surface.TOOL_CALL and surface in self._surfaces
         if is_call and self._calls is not None and is_name(at):
-            stop = self._called(self._calls.named(at, text, payload), at)
+            stop = self._called(self._calls.named(at, text, payload, channel), at)
             if stop is not None:
                 return "", stop
-        channel = Channel(
+        arguments = self._judged(surface, channel or at[1:], at, payload) if are_arguments(at) else None
+        followed = Channel(
             surface,
             lambda: self._made(surface, at),
             self._judge,
             lambda match, action: self._note(match, action, at, surface, once=True),
             json=json,
-            extra=self._call_watchers(surface) if json or are_arguments(at) else (),
+            arguments=arguments,
+            arguments_act=self._calls_act,
         )
-        out = channel.feed(text)
-        out += channel.end()
-        return out, channel.stop
+        out = followed.feed(text)
+        out += followed.end()
+        return out, followed.stop
 
     def _called(self, wrong: Sequence[Match], at: str) -> Stop | None:
         """Record what is wrong with a call; return where the answer ends, None if it goes on."""
@@ -392,10 +421,17 @@ class OutputFilter:
                     stop = Stop(action, match.rule, 0)
         return stop
 
-    def _call_watchers(self, surface: Surface) -> Sequence[Follower]:
+    def _judged(
+        self,
+        surface: Surface,
+        channel: str,
+        at: str = "",
+        payload: Mapping[str, Any] | Sequence[Any] | None = None,
+    ) -> Arguments | None:
+        """Return what judges a text as the arguments of a call, None where it is none or nobody asks."""
         if self._calls is None or surface is not Surface.TOOL_CALL or surface not in self._surfaces:
-            return ()
-        return [Follower(self._calls.watcher(), self._calls_act)]
+            return None
+        return self._calls.arguments(channel, at, payload)
 
     @property
     def _calls_act(self) -> bool:
@@ -416,6 +452,12 @@ class OutputFilter:
         if len(self._findings) < MAX_FOUND:
             self._seen.add(key)
             self._findings.append((finding_of(match, at), surface))
+
+    def absorb(self, other: "OutputFilter") -> None:
+        """Take over what another filter has found, as far as there is room."""
+        if other._worst.rank > self._worst.rank:
+            self._worst = other._worst
+        self._findings += other._findings[: max(0, MAX_FOUND - len(self._findings))]
 
     @property
     def surfaces(self) -> dict[str, Surface]:

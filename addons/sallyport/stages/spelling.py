@@ -48,43 +48,47 @@ class Spelling(Protocol):
 
 
 class Plain:
-    """A text that is written as it is."""
+    """A text that is written as it is. What was taken is forgotten with the next piece, so that a take costs no more
+    than what it takes.
+    """
 
     def __init__(self) -> None:
         self._text = ""
         self._base = 0
+        self._at = 0
 
     def feed(self, source: str) -> str:
-        self._text += source
+        self._text = self._text[self._at :] + source
+        self._at = 0
         return source if source.isascii() else _SURROGATES.sub("\ufffd", source)
 
     def end(self) -> str:
         return ""
 
     def take(self, end: int) -> str:
-        count = end - self._base
-        taken, self._text = self._text[:count], self._text[count:]
+        start, self._at = self._at, min(self._at + end - self._base, len(self._text))
         self._base = end
-        return taken
+        return self._text[start : self._at]
 
     def replaced(self, end: int, marker: str) -> str:
         self.take(end)
         return marker
 
     def rest(self) -> str:
-        return self._text
+        return self._text[self._at :]
 
 
 class JsonSource:
     """A text that is written as JSON source. Escapes are read inside and outside of its strings alike.
 
     A marker goes into a string escaped, in the place of a number as a string of its own; what holds the JSON
-    together stays.
+    together stays. What was taken is forgotten with the next piece.
     """
 
     def __init__(self) -> None:
         self._text = ""
-        self._base = 0  # decoded position of the first character of _text
+        self._base = 0  # decoded position of the first character that was not taken
+        self._at = 0  # where in _text it begins
         self._unread = 0  # characters of _text that are decoded
         self._decoded = 0
         self._starts: list[int] = [
@@ -92,9 +96,11 @@ class JsonSource:
         ]  # decoded positions at which a run of escapes or plain characters begins
         self._places: list[int] = [0]  # where in _text it begins
         self._quotes: list[int] = []
+        self._quote = 0  # the first of _quotes that was not taken
         self._inside = False
 
     def feed(self, source: str) -> str:
+        self._forget()
         self._text += source
         return self._decode(final=False)
 
@@ -133,26 +139,32 @@ class JsonSource:
         return self._places[run] + position - self._starts[run]
 
     def take(self, end: int) -> str:
-        place = self._place(end)
-        taken, self._text = self._text[:place], self._text[place:]
-        run = max(0, bisect_right(self._starts, end) - 1)
-        within = end - self._starts[run] if self._starts else 0
-        starts, places = self._starts[run:], [p - place for p in self._places[run:]]
-        if within and starts:
-            starts[0], places[0] = end, 0
-        self._starts, self._places = starts, places
-        self._unread -= place
-        passed = bisect_left(self._quotes, end)
-        self._inside ^= passed % 2 == 1
-        del self._quotes[:passed]
+        start, self._at = self._at, self._place(end)
+        passed = bisect_left(self._quotes, end, self._quote)
+        self._inside ^= (passed - self._quote) % 2 == 1
+        self._quote = passed
         self._base = end
-        return taken
+        return self._text[start : self._at]
+
+    def _forget(self) -> None:
+        """Drop what was taken."""
+        if not self._at:
+            return
+        run = max(0, bisect_right(self._starts, self._base) - 1)
+        self._places = [place - self._at for place in self._places[run:]]
+        self._starts = self._starts[run:]
+        self._starts[0], self._places[0] = self._base, 0
+        self._text = self._text[self._at :]
+        self._unread -= self._at
+        self._at = 0
+        del self._quotes[: self._quote]
+        self._quote = 0
 
     def replaced(self, end: int, marker: str) -> str:
         left: str | None = json.dumps(marker, ensure_ascii=False)[1:-1]
         out: list[str] = []
         while self._base < end:
-            quote = self._quotes[0] if self._quotes and self._quotes[0] < end else end
+            quote = min(self._quotes[self._quote], end) if self._quote < len(self._quotes) else end
             if quote == self._base:
                 out.append(self.take(quote + 1))
                 continue
@@ -169,7 +181,7 @@ class JsonSource:
         return "".join(out)
 
     def rest(self) -> str:
-        return self._text
+        return self._text[self._at :]
 
 
 def _is_escape(text: str, start: int, backslash: int) -> bool:

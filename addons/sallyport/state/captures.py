@@ -6,6 +6,7 @@ so that none can be moved, and what a crash cut off is the last one only.
 """
 
 import base64
+import contextlib
 import json
 import logging
 import os
@@ -33,6 +34,7 @@ SUFFIX = ".flows"
 _HEAD = struct.Struct(">IQ")
 _MAX_RECORD = 512 * 1024 * 1024
 _QUEUED = 256
+_MAX_WAITING_BYTES = 256 * 1024 * 1024
 _ABOUT = "capture"
 
 
@@ -58,40 +60,62 @@ class CaptureWriter:
         self._name = "".join(c for c in name if c.isalnum() or c in "-_")[:40] or "gw"
         self._keys = keys
         self._rotation = rotation
-        self._queue: queue.Queue[Callable[[], bytes] | None] = queue.Queue(_QUEUED)
+        self._queue: queue.Queue[tuple[Callable[[], bytes | None], int] | None] = queue.Queue(_QUEUED)
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._file: _Open | None = None
         self._told_at = 0.0
         self.lost = 0
 
-    def put(self, made: Callable[[], bytes]) -> None:
-        """Have a flow written. made: gives its bytes, in the writer's thread."""
+    def put(self, made: Callable[[], bytes | None], size: int = 0) -> None:
+        """Have a flow written. made: gives its bytes, in the writer's thread; None for one that is not to be kept.
+
+        size: bytes that are held for it until then.
+        """
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="captures", daemon=True)
             self._thread.start()
+        with self._lock:
+            if self._waiting_bytes and self._waiting_bytes + size > _MAX_WAITING_BYTES:
+                self._lose("too much at once")
+                return
+            self._waiting_bytes += size
         try:
-            self._queue.put_nowait(made)
+            self._queue.put_nowait((made, size))
         except queue.Full:
+            self._hold_less(size)
             self._lose("too many flows at once")
 
     def close(self, within_s: float = 10.0) -> None:
         """Write what is waiting, and end."""
         if self._thread is not None:
-            self._queue.put(None)
+            with contextlib.suppress(queue.Full):
+                self._queue.put(None, timeout=within_s)
             self._thread.join(within_s)
             self._thread = None
 
     def _run(self) -> None:
-        while (made := self._queue.get()) is not None:
+        while (waiting := self._queue.get()) is not None:
+            made, size = waiting
             try:
-                self._write(made())
+                flow = made()
+                if flow is not None:
+                    self._write(flow)
             except (OSError, OperatorError) as error:
                 self._drop()
                 self._lose(error.strerror or "" if isinstance(error, OSError) else str(error))
             except Exception as error:
                 # The border to what makes a flow: its texts must not be in a message.
                 self._lose(type(error).__name__)
+            finally:
+                self._hold_less(size)
+                del waiting, made
         self._drop()
+
+    def _hold_less(self, size: int) -> None:
+        with self._lock:
+            self._waiting_bytes -= size
 
     def _write(self, flow: bytes) -> None:
         rotation = self._rotation()
@@ -182,7 +206,9 @@ class CaptureFile:
             ) from None
         except NotOpened as error:
             raise OperatorError(
-                str(path), str(error), "Give the master key of the gateway that wrote it"
+                str(path),
+                str(error).rstrip("."),
+                "Give the master key of the gateway that wrote it: its --confdir, or SALLYPORT_MASTER_KEY_FILE",
             ) from None
         except OSError as error:
             raise OperatorError(

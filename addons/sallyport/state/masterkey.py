@@ -143,12 +143,15 @@ class MasterKeys:
         if named == [COMMAND_VARIABLE]:
             return COMMAND_VARIABLE, _run(self._variables[COMMAND_VARIABLE])
         path = Path(self._variables[FILE_VARIABLE]) if named else self.default_file
+        if not named and not os.path.exists(path):
+            raise OperatorError(str(path), "there is no master key", _NONE_HERE)
         try:
             return str(path), read_private(path, _MAX_KEYS_BYTES).decode("ascii")
         except UnicodeDecodeError:
             raise OperatorError(str(path), "it cannot be read as text", _HOW) from None
 
 
+_NONE_HERE = f"Name the gateway's folder with --confdir, or the key's file in {FILE_VARIABLE}"
 _HOW = "Write 32 random bytes in base64 to a line: head -c 32 /dev/urandom | base64"
 
 

@@ -20,11 +20,14 @@ class GeminiBatch(GeminiGenerate):
     name = "gemini_batch"
 
     def read_request(self, body: bytes, call: Call) -> Request:
+        """Read a batch. Raises WireError batch.models if a request in it names another model than the path."""
         if not body:
             return Request(call.provider, self.name, call.operation, call.model)
         request = super().read_request(body, call)
         payload = parse_object(body)
         inside = _inside(payload)
+        for holder in (fields.get(payload, "batch"), *(each for _, each in inside)):
+            _check_model(fields.get(holder, "model"), call)
         parameters: tuple[Parameter, ...] = request.parameters
         for at, each in inside:
             parameters += self.settings.read(each, at)
@@ -67,6 +70,14 @@ def _member(value: Json, name: str) -> tuple[str, Json]:
         raise WireError("wire.type", f"/batch/{name}")
     spelt = there[0] if there else name
     return spelt, fields.get(value, spelt)
+
+
+def _check_model(named: Json, call: Call) -> None:
+    """Raise WireError batch.models for a model that is not the one of the path, which policy judges."""
+    if named is None:
+        return
+    if type(named) is not str or named.removeprefix("models/") != (call.model or "").removeprefix("models/"):
+        raise WireError("batch.models")
 
 
 def _input(payload: dict[str, Json]) -> tuple[str, Json]:

@@ -27,6 +27,8 @@ _MODEL = re.compile(r"[A-Za-z][A-Za-z0-9]{0,19}(?:[./:_-][A-Za-z0-9]{1,19}){0,12
 _DATE = re.compile(r"20[0-9]{2}-?(?:0[1-9]|1[0-2])-?(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_=\r\n"
 _DATA_URL = re.compile(r"data:([^,;]{0,127})((?:;[^,;]{0,127}){0,8}),", re.IGNORECASE)
+# WHATWG's URL parser strips these; what only some readers take for a data URL is read as none, and is not fetched.
+_IS_DATA_URL = re.compile(r"[\x00-\x20]*d[\t\n\r]*a[\t\n\r]*t[\t\n\r]*a[\t\n\r]*:", re.IGNORECASE)
 _PLAIN_PARAMETERS = (";base64", ";charset=utf-8;base64")
 _MEDIA_NAMES = ("media_type", "mimeType", "mime_type")
 _MEDIA = re.compile(r"[A-Za-z]{1,16}/[A-Za-z0-9.+*-]{1,64}")
@@ -94,16 +96,12 @@ def opaque(reading: Reading, at: str, text: str, members: Mapping[str, Json], su
 
 def base64(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
     """Inline content in base64; its media type stands beside it (audio: its format)."""
-    media = next((m for n in _MEDIA_NAMES if type(m := members.get(n)) is str), None)
-    sound = members.get("format")
-    if media is None and type(sound) is str:
-        media = f"audio/{sound}"
-    _blob(reading, at, text, media or OCTETS, surface)
+    _blob(reading, at, text, _told(members, sound=members.get("format")) or OCTETS, surface)
 
 
 def file_data(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
     """Inline content, as a data URL or in bare base64."""
-    if text[:5].lower() == "data:":
+    if _IS_DATA_URL.match(text):
         _data_url(reading, at, text, surface)
     else:
         _blob(reading, at, text, OCTETS, surface)
@@ -122,11 +120,10 @@ def url(media_type: str) -> Leaf:
     """
 
     def leaf(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
-        if text[:5].lower() == "data:":
+        if _IS_DATA_URL.match(text):
             _data_url(reading, at, text, surface)
             return
-        media = next((m for n in _MEDIA_NAMES if type(m := members.get(n)) is str), media_type)
-        reading.attachments.append(Attachment(at, _media(media), None))
+        reading.attachments.append(Attachment(at, _media(_told(members) or media_type), None))
         reading.text(at, surface, text)
 
     return leaf
@@ -177,6 +174,17 @@ def _blob(reading: Reading, at: str, text: str, media: str, surface: Surface, st
     reading.attachments.append(Attachment(at, media, _size(data)))
     if not data.isascii() or data.encode().translate(None, _BASE64):
         reading.text(at, surface, text)
+
+
+def _told(members: Mapping[str, Json], sound: Json = None) -> str | None:
+    """Return the media type that stands beside content, None where there is none. sound: a format of audio.
+
+    Where two differ, a provider may go by either: the content is of neither.
+    """
+    found = {media for name in _MEDIA_NAMES if type(media := members.get(name)) is str}
+    if type(sound) is str and not any(media.endswith(f"/{sound}") for media in found):
+        found.add(f"audio/{sound}")
+    return OCTETS if len(found) > 1 else next(iter(found), None)
 
 
 def _size(data: str) -> int:

@@ -24,7 +24,7 @@ from sallyport.wire.jsontext import Json
 from sallyport.wire.ndjson import LineReader
 from sallyport.wire.openai_chat import ChatEvents
 from sallyport.wire.settings import Settings
-from sallyport.wire.shape import FREE, Shape
+from sallyport.wire.shape import Shape
 from sallyport.wire.shapes import PLAIN, WORD, made, text
 
 _A = Surface.ASSISTANT
@@ -44,7 +44,9 @@ def _input(body: Shape) -> Shape:
 
 
 _INPUTS = {url: _input(body) for url, body in _BODIES.items()}
-_OTHER_INPUT = _input(FREE[_D])
+# Of an endpoint that goes by another name, such as Azure's "/chat/completions": whatever may be content is.
+ANY_BODY = Shape(_D, {**openai_items.REQUEST.fields, **openai_chat.REQUEST.fields})
+_OTHER_INPUT = _input(ANY_BODY)
 # A line of a training file: a chat, a preference between two answers, or a prompt and its completion.
 _TRAINING = Shape(
     _D,

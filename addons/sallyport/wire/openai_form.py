@@ -63,8 +63,9 @@ class OpenAIForm(Mute):
     def read_request(self, body: bytes, call: Call) -> Request:
         """Read a form.
 
-        Raises WireError as read_parts and read_lines do, and form.duplicate for a repeated name that
-        is no list, form.binary for a field that is no file and no text.
+        Raises WireError as read_parts and read_lines do, form.duplicate for a repeated name that is no list,
+        form.binary for a field that is no file and no text, batch.models where a field names another model than
+        the lines of a file.
         """
         parts = read_parts(body, boundary_of(call.content_type))
         values = _values(parts, body)
@@ -76,11 +77,14 @@ class OpenAIForm(Mute):
             found = _read_content(reading, f"/{number}/content", part, body, values.get("purpose", ""))
             parameters += settings_in(found, f"/{number}/content")
             lines += found
+        named, asked = values.get("model"), model_of(lines)
+        if named and asked and named != asked:
+            raise WireError("batch.models")
         return Request(
             provider=call.provider,
             dialect=self.name,
             operation=call.operation,
-            model=values.get("model") or model_of(lines) or call.model,
+            model=named or asked or call.model,
             segments=tuple(reading.segments),
             attachments=tuple(reading.attachments),
             tools=tools_of(lines),

@@ -1,18 +1,22 @@
 """OpenAI's calls beside conversations: images, speech, files, batches, vector stores, and the contents of files.
 
-Source: OpenAI API reference, openai-python 3.52, November 2026.
+A batch of Mistral's may hold its requests itself: they are read as the lines of a batch file are.
+
+Source: OpenAI API reference, openai-python 3.52, mistralai 3.7, November 2026.
 """
 
+from dataclasses import replace
+
 from sallyport.decision import Refusal
-from sallyport.exchange import Surface
-from sallyport.wire import leaves, openai_common
-from sallyport.wire.dialect import StreamReader
+from sallyport.exchange import Operation, Request, Surface
+from sallyport.wire import fields, leaves, openai_common
+from sallyport.wire.dialect import Call, StreamReader, WireError
 from sallyport.wire.filing import Filing
 from sallyport.wire.jsontext import Json
-from sallyport.wire.openai_batch import RESULT
+from sallyport.wire.openai_batch import ANY_BODY, RESULT, declared_in, model_of, settings_in, tools_of
 from sallyport.wire.openai_form import FormEvents
 from sallyport.wire.shape import Shape
-from sallyport.wire.shapes import BASE64, MODEL, REFERENCE, made, plain, text, words
+from sallyport.wire.shapes import BASE64, MODEL, PLAIN, REFERENCE, made, plain, text, words
 from sallyport.wire.streams import SseReader
 
 _D = Surface.DOCUMENT
@@ -31,6 +35,7 @@ REQUEST = Shape(
         **dict.fromkeys(("input_file_id", "file_id"), REFERENCE),
         **dict.fromkeys(("file_ids", "input_files"), _REFERENCES),
         "files": _INSIDE,
+        "requests": Shape(_D, {"custom_id": PLAIN, "body": ANY_BODY}),
     },
 )
 _MADE = made(
@@ -52,6 +57,28 @@ class OpenAIOther(Filing):
     problem = openai_common.PROBLEM
     continues = ("input_file_id",)
     makes = ("output_file_id", "error_file_id", "output_file", "error_file")
+
+    def read_body(self, payload: dict[str, Json], call: Call) -> Request:
+        """Read a request. Raises WireError batch.models if a batch names more than one model."""
+        request = super().read_body(payload, call)
+        if call.operation is not Operation.BATCH or payload.get("requests") is None:
+            return request
+        fields.require_objects(payload, "requests")
+        lines = list(enumerate(fields.objects(payload, "requests")))
+        for number, line in lines:
+            if type(line.get("body")) is not dict:
+                raise WireError("wire.type", f"/requests/{number}/body")
+        asked = model_of(lines)
+        if request.model and asked and asked != request.model:
+            raise WireError("batch.models")
+        return replace(
+            request,
+            model=request.model or asked,
+            tools=tools_of(lines),
+            declared=declared_in(lines),
+            answers=max(1, len(lines)),
+            parameters=request.parameters + settings_in(lines, "/requests"),
+        )
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(FormEvents())

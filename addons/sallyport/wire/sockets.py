@@ -4,6 +4,7 @@ A dialect reads the texts of an event; this says what the event does, so that ea
 its own tap and its own usage. Nothing here raises for a payload that is a JSON object.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -146,13 +147,13 @@ class ResponsesManners:
     def asked(self, payload: dict[str, Json]) -> Asked:
         kind = fields.string(payload, "type") or ""
         purpose = _RESPONSES.get(kind)
-        lane = _id(payload.get("stream_id"))
+        lane = _lane(payload.get("stream_id"))
         return Asked(purpose or Purpose.UNKNOWN, kind if purpose else "unknown", lane)
 
     def told(self, payload: dict[str, Json]) -> Told:
         kind = fields.string(payload, "type") or ""
         return Told(
-            lane=_id(payload.get("stream_id")),
+            lane=_lane(payload.get("stream_id")),
             response=_id(fields.get(payload, "response", "id")),
             begins=kind == "response.created",
             ends=kind in _RESPONSES_ENDS,
@@ -179,3 +180,10 @@ MANNERS: Mapping[str, Manners] = {
 def _id(value: Json) -> str:
     """Return a name that client or provider gave; a longer one than any of theirs tells nothing apart."""
     return value if type(value) is str and len(value) <= MAX_ID_CHARS else ""
+
+
+def _lane(value: Json) -> str:
+    """Return the name of a lane. A client chooses it: long ones must stay as different as short ones are."""
+    if type(value) is str and len(value) > MAX_ID_CHARS:
+        return f"{value[:32]}~{hashlib.blake2b(value.encode(), digest_size=16).hexdigest()}"
+    return _id(value)

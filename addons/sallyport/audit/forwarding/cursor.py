@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from sallyport.audit.checkpoints import writers
 from sallyport.audit.events import Event
@@ -63,6 +63,19 @@ def behind(store: Store, positions: Mapping[str, int], limit: int) -> list[tuple
             share = query.order_by(events.c.seq).limit(max(1, limit // len(names)))
             found += [(from_row(row), int(row["seq"])) for row in connection.execute(share).mappings()]
     return found
+
+
+def is_behind(store: Store, positions: Mapping[str, int]) -> str:
+    """Return a gateway whose events end before what was taken of them, "" if there is none. Raises OperatorError.
+
+    Then it is another store, or an older state of it: what it goes on with has numbers that were taken already.
+    """
+    with store.whole() as connection:
+        for name in writers(connection):
+            last = connection.scalar(select(func.max(events.c.seq)).where(events.c.gateway == name))
+            if last is not None and last < positions.get(name, 0):
+                return name
+    return ""
 
 
 @contextmanager

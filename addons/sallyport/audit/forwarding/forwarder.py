@@ -8,9 +8,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from sallyport.audit.forwarding.cursor import Cursor, Positions, behind
+from sallyport.audit.forwarding.cursor import Cursor, Positions, behind, is_behind
 from sallyport.audit.forwarding.receivers import NotTaken, Receiver
 from sallyport.audit.store import Store
+from sallyport.audit.text import printable
 from sallyport.errors import OperatorError
 
 BATCH = 500
@@ -43,7 +44,7 @@ class Forwarder:
         try:
             while not self.stopping.is_set():
                 try:
-                    store = store or self.store()
+                    store = store or self._opened(positions)
                     moved = self._forward(store, positions)
                 except (NotTaken, OperatorError) as error:
                     if once:
@@ -67,6 +68,22 @@ class Forwarder:
             if store is not None:
                 store.close()
             self.receiver.close()
+
+    def _opened(self, positions: Positions) -> Store:
+        """Open the store. Raises OperatorError, also where it ends before what was forwarded."""
+        store = self.store()
+        try:
+            name = is_behind(store, positions)
+            if name:
+                raise OperatorError(
+                    str(self.cursor.path),
+                    f"more events of {printable(name)} were forwarded than the store has: it is another, or older",
+                    "Forward it under another NAME",
+                )
+        except OperatorError:
+            store.close()
+            raise
+        return store
 
     def _forward(self, store: Store, positions: Positions) -> bool:
         """Send one batch and move the cursor; False if there was nothing."""

@@ -149,37 +149,57 @@ def _shape(format: str) -> Callable[[Event], object]:
 
 
 class Lines:
-    """A file that is appended to, or a pipe. handle: open for writing."""
+    """A file that is appended to, or a pipe. handle: open for writing. path: of the file, None for a pipe."""
 
-    def __init__(self, handle: int, line: Line, *, durable: bool = False) -> None:
+    def __init__(self, handle: int, line: Line, path: Path | None = None) -> None:
         self._handle = handle
         self._line = line
-        self._durable = durable
+        self._path = path
+        self._torn = False
 
     def send(self, batch: Sequence[Event]) -> None:
-        data = memoryview("".join(self._line(event) + "\n" for event in batch).encode())
+        lines = "".join(self._line(event) + "\n" for event in batch).encode()
         try:
+            self._follow()
+            # A line that was cut off must not swallow the first of those that come again.
+            data = memoryview(b"\n" + lines if self._torn else lines)
             while data:
-                data = data[os.write(self._handle, data) :]
-            if self._durable:
+                count = os.write(self._handle, data)
+                self._torn = data[count - 1] != ord("\n") if count else self._torn
+                data = data[count:]
+            if self._path is not None:
                 os.fsync(self._handle)
         except OSError as error:
             raise NotTaken(f"it cannot be written ({error.strerror})") from None
 
     def close(self) -> None:
-        if self._durable:
+        if self._path is not None:
             os.close(self._handle)
+
+    def _follow(self) -> None:
+        """Go to the file that has the name now, where the one that was open was rotated away. Raises OSError."""
+        if self._path is None:
+            return
+        if self._path.exists() and os.path.samestat(os.stat(self._path), os.fstat(self._handle)):
+            return
+        handle = _opened(self._path)
+        os.close(self._handle)
+        self._handle, self._torn = handle, False
 
 
 def _file(path: Path, line: Line) -> Lines:
     try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        _end_torn_line(path, handle)
-        return Lines(handle, line, durable=True)
+        return Lines(_opened(path), line, path)
     except OSError as error:
         raise OperatorError(
             "--to", f"the file cannot be opened ({error.strerror})", "Name a file you may write"
         ) from None
+
+
+def _opened(path: Path) -> int:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    _end_torn_line(path, handle)
+    return handle
 
 
 def _end_torn_line(path: Path, handle: int) -> None:
@@ -281,7 +301,7 @@ class _Http:
         trust = access.trust() if url.startswith("https") else True
         self._client = httpx2.Client(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S, verify=trust)
 
-    def _post(self, content: bytes, headers: dict[str, str]) -> None:
+    def _post(self, content: bytes, headers: dict[str, str]) -> bytes:
         try:
             answer = self._client.post(self._url, content=content, headers=headers)
         except httpx2.HTTPError as error:
@@ -291,6 +311,7 @@ class _Http:
             # What a full or starting receiver says; anything else stays so until somebody looks.
             final = status < 500 and status not in (408, 425, 429)
             raise NotTaken(f"it answers with status {status}", final=final)
+        return answer.content
 
     def close(self) -> None:
         self._client.close()
@@ -328,7 +349,18 @@ class Otlp(_Http):
             self._headers["authorization"] = f"Bearer {access.token}"
 
     def send(self, batch: Sequence[Event]) -> None:
-        self._post(_compact(shapes.otlp(batch)).encode(), self._headers)
+        answer = self._post(_compact(shapes.otlp(batch)).encode(), self._headers)
+        if rejected := _rejected(answer):
+            raise NotTaken(f"it took the batch without {rejected} of its events", final=True)
+
+
+def _rejected(answer: bytes) -> int:
+    """Return how many records a collector says it left out, although it answers 200 (OTLP, partial success)."""
+    try:
+        said = json.loads(answer or b"{}")
+        return int(said.get("partialSuccess", {}).get("rejectedLogRecords", 0))
+    except (ValueError, AttributeError, TypeError):
+        return 0  # not in JSON: it says nothing that can be read
 
 
 def _named(error: OSError) -> str:

@@ -25,6 +25,9 @@ NOT_JSON = "output.schema.not_json"
 MAX_STEPS = 50_000
 """Keywords that are evaluated for one answer: some 4,000 objects of ten members."""
 
+STEP_CHARS = 500
+"""Characters of a value for which a keyword counts once more: the library writes into an error what failed."""
+
 _MAX_SCHEMA_CHARS = 200_000
 _MAX_UNIQUE_ITEMS = 200
 """Longest list whose items are compared with one another."""
@@ -57,7 +60,7 @@ class SchemaCheck:
             return None
         except ValueError:
             return NOT_JSON
-        steps = _Steps()
+        steps = _Steps(_sizes(value))
         try:
             fits = _validator(steps)(self._schema, registry=Registry()).is_valid(value)
         except (_TooMuchWork, RecursionError, OverflowError, Unresolvable):
@@ -85,12 +88,33 @@ def _read_schema(source: str) -> Json:
 
 @dataclass(slots=True)
 class _Steps:
+    """sizes: characters of the lists and objects of an answer, by id; they live as long as it does."""
+
+    sizes: dict[int, int]
     taken: int = 0
 
-    def take(self) -> None:
-        self.taken += 1
+    def take(self, instance: Json, times: int) -> None:
+        size = len(instance) if type(instance) is str else self.sizes.get(id(instance), 0)
+        self.taken += times * (1 + size // STEP_CHARS)
         if self.taken > MAX_STEPS:
             raise _TooMuchWork
+
+
+def _sizes(value: Json) -> dict[int, int]:
+    """Return about how long each list and object is when it is written; those within others count in them."""
+    sizes: dict[int, int] = {}
+    waiting: list[tuple[Json, bool]] = [(value, False)]
+    while waiting:
+        one, below_done = waiting.pop()
+        if type(one) is not dict and type(one) is not list:
+            continue
+        below = [*one, *one.values()] if type(one) is dict else one
+        if below_done:
+            sizes[id(one)] = sum(sizes.get(id(b), 8) if type(b) is not str else len(b) + 4 for b in below)
+        else:
+            waiting.append((one, True))
+            waiting += [(b, False) for b in below]
+    return sizes
 
 
 def _validator(steps: _Steps) -> Any:
@@ -102,10 +126,16 @@ def _validator(steps: _Steps) -> Any:
 
 def _counted(keyword: Keyword, steps: _Steps) -> Keyword:
     def counted(validator: Any, value: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
-        steps.take()
+        steps.take(instance, 1 + _refusing(value))
         yield from keyword(validator, value, instance, schema) or ()
 
     return counted
+
+
+def _refusing(value: Json) -> int:
+    """Return how many schemas of a keyword are `false`: each of them writes an error of its own."""
+    below = value.values() if type(value) is dict else value if type(value) is list else ()
+    return sum(one is False for one in below)
 
 
 @lru_cache(maxsize=512)

@@ -57,17 +57,24 @@ class ToolCheck:
 
     def allows(self, name: str) -> bool:
         """Say whether a tool of this name may be called at all: known when a call begins."""
-        if any(glob.match(name) for glob in self._deny):
+        if self.denies(name):
             return False
         return self._allow is None or any(glob.match(name) for glob in self._allow)
 
-    def problems(self, name: str, arguments: str) -> list[str]:
-        """Return the ids of what is wrong with a finished call, each once. arguments: JSON source, or any text."""
+    def denies(self, name: str) -> bool:
+        """Say whether the list of what may not be called has the name."""
+        return any(glob.match(name) for glob in self._deny)
+
+    def problems(self, name: str, arguments: str | None) -> list[str]:
+        """Return the ids of what is wrong with a finished call, each once.
+
+        arguments: JSON source, or any text; None for what is too long to be read.
+        """
         found = [] if self.allows(name) else [NOT_ALLOWED]
         rules = [rule for rule in self._arguments if rule[0].match(name)]
         if not rules:
             return found
-        read = _read(arguments)
+        read = None if arguments is None else _read(arguments)
         for _, place, must, must_not in rules:
             texts = None if read is None else [*_texts(read, place)]
             if texts is None:

@@ -1,0 +1,112 @@
+"""The provider's side of a session: what is held comes out once, what is found is told, and memory has a bound."""
+
+from types import SimpleNamespace
+from typing import Any
+
+from proxy.outflows import exchange_of, output_filter
+from sallyport.decision import Refusal
+from sallyport.exchange import Surface
+from sallyport.proxy.passage import Passage
+from sallyport.proxy.stream import Step
+from sallyport.proxy.tap import AnswerTap
+from sallyport.proxy.websocket_answers import MAX_TURNS, Answers, Turn
+from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.sockets import Told
+
+DIALECT = DIALECTS["openai_realtime"]
+FINDING = "Write to marta.quill@example.com today."
+
+
+class HoldingTap:
+    """Holds what it is fed until its end, and shows it to the filter of its passage."""
+
+    failed = ended_early = None
+
+    def __init__(self, passage: Passage) -> None:
+        passage.output = self._output = output_filter("pii: mask", DIALECT)
+        self._held: list[bytes] = []
+
+    def feed(self, data: bytes) -> Step:
+        self._output.whole("/text", Surface.ASSISTANT, data.decode())
+        self._held.append(data)
+        return Step([])
+
+    def end(self) -> Step:
+        held, self._held = self._held, []
+        return Step(held)
+
+
+def passage() -> Passage:
+    exchange = exchange_of(DIALECT)
+    return Passage(exchange.id, None, 0, "h", None, None, DIALECT, exchange)  # type: ignore[arg-type]
+
+
+def answers() -> Answers:
+    gateway: Any = SimpleNamespace(scope=lambda _: SimpleNamespace(empty=True))
+    return Answers(gateway, passage(), HoldingTap)  # type: ignore[arg-type]
+
+
+def begun(known: Answers, lane: str = "", response: str = "r") -> Passage:
+    turn = Turn(passage(), lane)
+    known.expect(turn)
+    known.begin(Told(lane, response, begins=True))
+    return turn.passage
+
+
+def loose(known: Answers, text: str, lane: str = "") -> None:
+    known.tap_for(Told(lane, alone=True), None).feed(text.encode())
+
+
+def found(of: Passage) -> int:
+    decision = of.output.decision() if of.output is not None else None
+    return len(decision.findings) if decision is not None else 0
+
+
+def test_what_is_held_of_no_answer_comes_out_when_the_next_answer_takes_its_place() -> None:
+    known = answers()
+    loose(known, "held before")
+    begun(known)
+    assert known.left() == []
+    loose(known, "held after")
+    assert known.left() == [b"held before"]
+    assert known.left() == []
+    assert known.rest() == [b"held after"]
+    assert known.rest() == []
+
+
+def test_what_is_found_beside_an_answer_is_not_written_over_what_is_found_in_it() -> None:
+    known = answers()
+    loose(known, FINDING)
+    answer = begun(known)
+    assert answer.tap is not None
+    answer.tap.feed(FINDING.encode())
+    loose(known, "Nothing to see.")
+    loose(known, FINDING)
+    assert found(answer) == 1
+    known.rest()
+    assert found(known.session) == 2
+    assert known.session.output is not None
+    assert set(known.session.output.surfaces) == {"/text"}
+
+
+def test_as_many_lanes_as_a_client_likes_are_no_more_memory() -> None:
+    known = answers()
+    for number in range(3 * MAX_TURNS):
+        lane = f"lane-{number}"
+        begun(known, lane, f"r-{number}")
+        loose(known, lane, lane)
+        known._open.clear()
+    assert len(known._bases) <= MAX_TURNS
+    assert len(known._loose) <= MAX_TURNS
+    assert len(known.left()) + len(known.rest()) == 3 * MAX_TURNS
+
+
+def test_a_tap_that_looks_at_nothing_is_not_ended_by_being_asked_what_waits_too_long() -> None:
+    said = Refusal("upstream.unreadable", "", "id-1")
+    tap = AnswerTap(DIALECT, DIALECT.open_stream(), said, lookup=None, remember=lambda _: None)
+    known = answers()
+    known.make_tap = lambda _: tap
+    begun(known)
+    assert known.wake() == Step([])
+    event = b'{"type":"response.output_text.delta","response_id":"r","delta":"Hello"}'
+    assert tap.feed(event).out == [event]
