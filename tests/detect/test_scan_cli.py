@@ -16,10 +16,8 @@ from typer.testing import CliRunner
 
 from rules.test_rules_packs import PACK, write
 from sallyport.cli.main import app
-from sallyport.cli.scanning.crew import Crew
 from sallyport.cli.scanning.files import OVERLAP_CHARS, WINDOW_CHARS
 from sallyport.detect.shapes import fill
-from sallyport.errors import OperatorError
 
 RUN = CliRunner()
 KEY = fill("sk-ant-api03-{{urlsafe 90}}", "cli")
@@ -239,41 +237,51 @@ def test_however_it_ends_no_worker_is_left_and_no_line_is_torn(how: str, tmp_pat
         os.close(reading)
 
 
-def test_a_worker_that_dies_is_told_in_a_sentence() -> None:
-    class One:
-        ended = False
-        waits_on = None
+CREW = """
+import os, sys
+from sallyport.cli.scanning.crew import Crew
+from sallyport.errors import OperatorError
 
-        def take(self) -> int:
-            self.ended = True
-            return 1
+class One:
+    ended = False
+    waits_on = None
 
-    with (
-        pytest.raises(OperatorError, match="a worker process ended before its work was done") as caught,
-        Crew(lambda _: os._exit(1), 1) as crew,
-    ):
+    def take(self):
+        self.ended = True
+        return 1
+
+def dies(_):
+    os._exit(1)
+
+def fails(_):
+    raise ValueError(os.environ["TOLD_TO_NOBODY"])
+
+try:
+    with Crew(globals()[sys.argv[1]], 1) as crew:
         list(crew.answers(One()))
-    assert caught.value.exit_code == 3
+except OperatorError as error:
+    print(error)
+    sys.exit(error.exit_code)
+"""
+
+
+def crew(what: str) -> "subprocess.CompletedProcess[str]":
+    """Run a crew of one in an interpreter without threads, as the command has it: workers are forks."""
+    words = [sys.executable, "-c", CREW, what]
+    env = {**ENVIRONMENT, "TOLD_TO_NOBODY": KEY}
+    return subprocess.run(words, capture_output=True, text=True, env=env, timeout=100)
+
+
+def test_a_worker_that_dies_is_told_in_a_sentence() -> None:
+    done = crew("dies")
+    assert "a worker process ended before its work was done" in done.stdout
+    assert done.returncode == 3
 
 
 def test_an_exception_in_a_worker_is_told_without_its_text() -> None:
-    class One:
-        ended = False
-        waits_on = None
-
-        def take(self) -> int:
-            self.ended = True
-            return 1
-
-    def fail(_: int) -> None:
-        raise ValueError(KEY)
-
-    with (
-        pytest.raises(OperatorError, match="internal error: ValueError at test_scan_cli") as caught,
-        Crew(fail, 1) as crew,
-    ):
-        list(crew.answers(One()))
-    assert KEY not in str(caught.value)
+    done = crew("fails")
+    assert "internal error: ValueError at" in done.stdout
+    assert KEY not in done.stdout + done.stderr
 
 
 def test_nothing_on_stdin_and_no_path_says_what_to_give() -> None:
