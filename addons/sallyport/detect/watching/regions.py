@@ -19,6 +19,9 @@ _BREAKS = '"`{}<>,|'
 _TOKEN = re.compile(rf"[^\s{_BREAKS}{_UNSPACED}]+[{_BREAKS}]*|[{_BREAKS}]+")
 _GAP = re.compile(rf"[\s{_UNSPACED}]+")
 
+_PLAIN = re.compile(r"(?:[a-z]{1,19}[ \n]{1,3})+(?=[A-Za-z])")
+"""Small words with another word behind the last: each is a region of its own, in which no value is."""
+
 _PEM = re.compile(r"-----BEGIN")
 _PEM_HEAD = re.compile(r"-----BEGIN[^\n]{0,60}?-----")
 _PEM_END = re.compile(r"-----END[^\n]{0,60}?-----\S*")
@@ -87,16 +90,16 @@ class Regions:
         """The first character that belongs to no finished region and to no gap between regions."""
         return self._base
 
-    def feed(self, text: str) -> list[Region]:
-        """Take the next piece; return the regions that are finished now."""
+    def feed(self, text: str, *, plain: bool = True) -> list[Region]:
+        """Take the next piece; return the regions that are finished now. plain: small words among them, too."""
         self._text += text
-        return self._cut(final=False)
+        return self._cut(final=False, plain=plain)
 
-    def end(self) -> list[Region]:
+    def end(self, *, plain: bool = True) -> list[Region]:
         """Return what is left at the end of the text."""
-        return self._cut(final=True)
+        return self._cut(final=True, plain=plain)
 
-    def _cut(self, *, final: bool) -> list[Region]:
+    def _cut(self, *, final: bool, plain: bool) -> list[Region]:
         found: list[Region] = []
         position = 0
         text = self._text
@@ -105,6 +108,8 @@ class Regions:
             if gap is not None:
                 position = gap.end()
                 continue
+            if not plain and (words := _PLAIN.match(text, position)) is not None:
+                position = words.end()
             end = self._region_end(position, final=final)
             if end is None:
                 break

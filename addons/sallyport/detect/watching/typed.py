@@ -70,7 +70,8 @@ class TypedWatcher:
 
     def _matches(self, *, final: bool, piece: str) -> list[Match]:
         found: list[Match] = []
-        for region in self._regions.end() if final else self._regions.feed(piece):
+        plain = bool(self._labels)  # a small word is a value only where a label stands before it
+        for region in self._regions.end(plain=plain) if final else self._regions.feed(piece, plain=plain):
             start, end = region.start - self._base, region.end - self._base
             if self._may_hold(start, end):
                 found += self._searched(start, end)
