@@ -101,7 +101,7 @@ TYPED = {
 _INTEGRITY = "sha512-9wq3CIqkq1rQ2Vw1XN0kH8TzrYpZtq7yUoMvH4c3nJgkqV8sX2m5aLbE6dFh1RtGyPzKjWnQxCvBmSdAfUeIoA=="
 
 BROUGHT = {
-    "package_lock": '{\n  "name": "harbour-shop",\n  "version": "2.14.0-rc.3",\n  "lockfileVersion": 3,\n  "packages": {\n    "node_modules/@types/node": {\n      "version": "22.9.0",\n      "resolved": "https://registry.npmjs.org/@types/node/-/node-22.9.0.tgz",\n      "integrity": "'
+    "package_lock": '{\n  "name": "harbour-shop",\n  "version": "2.14.0-rc.3",\n  "lockfileVersion": 3,\n  "packages": {\n    "node_modules/@types/node": {\n      "version": "22.9.0",\n      "resolved": "https://packages.example.org/@types/node/-/node-22.9.0.tgz",\n      "integrity": "'
     + _INTEGRITY
     + '",\n      "dependencies": {"undici-types": "~6.19.8"}\n    }\n  }\n}',
     "yarn_lock": '"@babel/core@^7.25.2", "@babel/core@^7.26.0":\n  version "7.26.0"\n  resolved "https://registry.yarnpkg.com/@babel/core/-/core-7.26.0.tgz#d78b6023cc8f3114ccf049eb219613f74a747b40"\n  integrity '
