@@ -173,6 +173,9 @@ def test_chinese_passes_at_once() -> None:
 
 def test_a_region_that_could_not_be_searched_is_a_match_of_its_own() -> None:
     class Late:
+        def suspects(self, text: str, surface: object) -> None:
+            return None
+
         def scan(self, segments: object) -> tuple[()]:
             raise ScanIncomplete("late")
 
@@ -185,3 +188,50 @@ def test_a_region_that_could_not_be_searched_is_a_match_of_its_own() -> None:
 def test_the_packs_that_are_shipped_are_the_packs_of_the_examples(detector: Detector) -> None:
     rules = load(rules_dir(), {Kind.PII, Kind.SECRET}).rules
     assert {rule.id for rule in detector.rules} <= {rule.id for rule in rules}
+
+
+VALUES = (
+    "ann@example.com",
+    "+49 170 1234567",
+    "4111 1111 1111 1111",
+    "DE89 3704 0044 0532 0130 00",
+    "12 Main Street",
+    "10 12 13 14 15 16 17 18 19 20",
+    "192.168.1.77",
+    "-----BEGIN x",
+    "-----BEGIN PRIVATE KEY-----\nMIIB\nabc\n-----END PRIVATE KEY-----",
+)
+
+
+@pytest.mark.parametrize("max_held", [40, 4096])
+def test_much_text_at_once_gives_what_small_pieces_give(detector: Detector, max_held: int) -> None:
+    """Where much comes at once, most of it is passed over after one look."""
+    chosen = random.Random(max_held)
+    found = 0
+    for _ in range(30):
+        parts = [
+            chosen.choice((*WORDS, *VALUES, "plain words of a line that holds nothing.\n"))
+            for _ in range(150)
+        ]
+        text = " ".join(parts)
+        small = watched(detector, text, [7] * (len(text) // 7), max_held)
+        large = watched(detector, text, [chosen.choice((3, 200, 900)) for _ in range(8)], max_held)
+        assert TypedWatcher(detector, max_held).end(text) == small
+        assert large == small
+        found += len(small)
+    assert found > 300
+
+
+def test_a_scan_finds_nothing_where_nothing_is_suspect(detector: Detector) -> None:
+    chosen = random.Random(5)
+    for _ in range(200):
+        text = " ".join(chosen.choice((*WORDS, *VALUES)) for _ in range(60))
+        suspects = detector.suspects(text, Surface.ASSISTANT)
+        if suspects is not None:
+            for finding in detector.scan([Segment("", Surface.ASSISTANT, text)]):
+                assert any(start < finding.end and finding.start < end for start, end in suspects)
+
+
+def test_what_is_encoded_makes_all_of_a_text_suspect(detector: Detector) -> None:
+    assert detector.suspects("see YW5uQGV4YW1wbGUuY29tIGlzIG15IGFkZHJlc3M= for it", Surface.ASSISTANT) is None
+    assert detector.suspects("nothing in here", Surface.ASSISTANT) == []

@@ -40,6 +40,8 @@ OTHERWISE = 0.5
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 
+_SPACE = re.compile(r"\s")
+
 _AFTERWARDS_S = 18e-6
 """Processor time that a finding takes behind the scan: its placeholder, the edit of the body, the record."""
 
@@ -112,6 +114,44 @@ class Detector:
             for segment, found in zip(segments, hits, strict=True)
             for hit in found
         )
+
+    def suspects(self, text: str, surface: Surface) -> list[tuple[int, int]] | None:
+        """Return where a rule's pattern matches, with the words it needs: outside of these no scan finds anything.
+
+        Costs less than a scan, and much less than many of parts of the text. None where a text must be scanned to
+        know, since more than its own characters speak: something encoded in it, or an operator's recogniser.
+        """
+        views = list(_views(text))
+        if len(views) > 1 or self._recognisers.custom:
+            return None
+        view = views[0][0]
+        subject = view.text.encode() if view.text.isascii() else view.text
+        labels, deadline = Labels(view.text), self._deadline(len(text))
+        found = []
+        try:
+            for index in self._gate.hits(subject):
+                rule = self._rules[index]
+                if not rule.surfaces or surface in rule.surfaces:
+                    for _, start, end in self._matches(index, view.text, subject, labels, deadline):
+                        if self._is_confirmed(rule, view.text, start, end, deadline):
+                            found.append(view.span(start, end))
+        except ScanIncomplete:
+            return None
+        return found
+
+    def _matches(
+        self, index: int, text: str, subject: str | bytes, labels: Labels, deadline: Deadline
+    ) -> Iterator[tuple[tuple[int, int], int, int]]:
+        """Yield each match of a rule that has the words near it without which it is nothing, and its value's span."""
+        rule, hint = self._rules[index], self._hints[index]
+        for match in rule.pattern.finditer(subject):
+            deadline.check()
+            start, end = match.span(rule.group)
+            if start < 0 or start == end:
+                continue
+            low, high = max(0, start - BEFORE - 4), min(len(text), end + AFTER + 4)
+            if hint is None or hint.occurs(subject, low, high) or labels.column(start) is not None:
+                yield match.span(), start, end
 
     def _cached(
         self, text: str, surface: Surface, deadline: Deadline, *, joined: bool = False
@@ -202,16 +242,8 @@ class Detector:
             rule = self._rules[index]
             if kind not in rule.views or (rule.surfaces and surface not in rule.surfaces):
                 continue
-            hint = self._hints[index]
-            for match in rule.pattern.finditer(subject):
-                deadline.check()
-                start, end = match.span(rule.group)
-                if start < 0 or start == end:
-                    continue
-                low, high = max(0, start - BEFORE - 4), min(len(text), end + AFTER + 4)
-                if hint is not None and not hint.occurs(subject, low, high) and labels.column(start) is None:
-                    continue
-                if excused(self._unless[index], surface, text, match.span(), (start, end)):
+            for whole, start, end in self._matches(index, text, subject, labels, deadline):
+                if excused(self._unless[index], surface, text, whole, (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)
@@ -231,6 +263,12 @@ class Detector:
         if rule.validator is not None and not rule.validate(text[start:end]):
             return ()
         return ((start, end, 1.0),)
+
+    def _is_confirmed(self, rule: Rule, text: str, start: int, end: int, deadline: Deadline) -> bool:
+        """Say whether a match is confirmed; True where it may be another one in a part of the text."""
+        if _SPACE.search(text, start, end) or text[end : end + 1].isalnum():
+            return True
+        return any(True for _ in self._confirmed(rule, text, start, end, deadline))
 
     def _score(self, index: int, labels: Labels, text: str, start: int, end: int, weight: float) -> float:
         """Return what a match is worth: more where words speak for it, less where it is called something else."""

@@ -29,11 +29,16 @@ def followed(watcher: Watcher, parts: Iterable[str], max_held: int) -> list[Matc
     assert all(match.start >= shown and match.end <= total for match in last)
     assert watcher.held_from == total, "something is held after the end"
     found += last
-    return sorted(found, key=lambda match: (match.start, match.end, match.rule))
+    return sorted(found, key=_place)
+
+
+def _place(match: Match) -> tuple[int, int, str]:
+    return match.start, match.end, match.rule
 
 
 def lawful(make: Callable[[], Watcher], text: str, cuts: Iterable[int], max_held: int) -> list[Match]:
-    """Assert that this cutting gives what the whole gives; return that."""
+    """Assert that this cutting gives what the whole gives, and its last piece at once; return that."""
     whole = followed(make(), [text], max_held=max(max_held, 0))
     assert followed(make(), pieces(text, cuts), max_held) == whole, "the result depends on the cutting"
+    assert sorted(make().end(text), key=_place) == whole, "the result depends on when the end is told"
     return whole

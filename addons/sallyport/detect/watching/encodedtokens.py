@@ -31,6 +31,11 @@ class EncodedTokens:
     def held_from(self) -> int:
         return self._total - max(len(self._token) - SHOWN, 0)
 
+    @staticmethod
+    def may_be_in(text: str) -> bool:
+        """Say whether a whole text has a token that is long enough."""
+        return _LONG.search(text) is not None
+
     def skip(self, length: int) -> None:
         """Let text pass without a look at it."""
         self._total += length

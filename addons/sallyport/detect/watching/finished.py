@@ -37,7 +37,8 @@ class FinishedWatcher:
                 self._pieces = [""]
         return []
 
-    def end(self) -> list[Match]:
+    def end(self, text: str = "") -> list[Match]:
+        self.feed(text)
         text, self._pieces = "".join(self._pieces), []
         if not text:
             return []

@@ -77,8 +77,7 @@ class LeakWatcher:
 
     def feed(self, text: str) -> list[Match]:
         if self._system.empty:
-            self._total += len(text)
-            self._tokens.skip(len(text))
+            self._pass(text)
             return []
         found: list[Match] = []
         for at in range(0, len(text), _PIECE):
@@ -87,11 +86,19 @@ class LeakWatcher:
             found += self._feed(piece, final=False)
         return found
 
-    def end(self) -> list[Match]:
-        found = [_match(ENCODED, *span) for span in self._tokens.end()]
+    def end(self, text: str = "") -> list[Match]:
+        if not self._total and not self._tokens.may_be_in(text) and not self._system.may_be_in(text):
+            self._pass(text)
+            return []
+        found = self.feed(text) if text else []
+        found += (_match(ENCODED, *span) for span in self._tokens.end())
         found += self._feed("", final=True)
         found += self._broken()
         return found
+
+    def _pass(self, text: str) -> None:
+        self._total += len(text)
+        self._tokens.skip(len(text))
 
     def _feed(self, text: str, *, final: bool) -> Iterator[Match]:
         """Take all words that are complete; what remains in the buffer is the beginning of one."""

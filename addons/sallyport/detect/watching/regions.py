@@ -24,6 +24,7 @@ _PLAIN = re.compile(r"(?:[a-z]{1,19}[ \n]{1,3})+(?=[A-Za-z])")
 
 _PEM = re.compile(r"-----BEGIN")
 _PEM_HEAD = re.compile(r"-----BEGIN[^\n]{0,60}?-----")
+_LONGEST_HEAD = 80
 _PEM_END = re.compile(r"-----END[^\n]{0,60}?-----\S*")
 
 _GROUP = re.compile(r"(?:.*[\d+)/.-]|\d)[*_)]{0,3}\Z", re.DOTALL)
@@ -95,6 +96,10 @@ class Regions:
         self._text += text
         return self._cut(final=False, plain=plain)
 
+    def skip(self, chars: int) -> None:
+        """Pass over so many characters in which no value is, up to the end of a line; nothing is undecided."""
+        self._base += chars
+
     def end(self, *, plain: bool = True) -> list[Region]:
         """Return what is left at the end of the text."""
         return self._cut(final=True, plain=plain)
@@ -139,8 +144,8 @@ def _end_of_region(text: str, start: int, *, final: bool) -> int | None:
         gap = _GAP.match(text, end)
         if gap is not None and gap.end() < len(text) and text[gap.end()].isalpha():
             return end  # two words, as most are: below comes the same
-    elif _PEM.search(text, start, first):
-        return _end_of_key(text, start, first, final=final)
+    elif begin := _PEM.search(text, start, first):
+        return _end_of_key(text, begin.start(), first, final=final)
     run = [core]
     while True:
         gap = _GAP.match(text, end)
@@ -277,12 +282,10 @@ def _is_french(word: str) -> bool:
 
 def _end_of_key(text: str, start: int, first: int, *, final: bool) -> int | None:
     """Return the end of a PEM block that may be a private key; of any other its head is a region."""
-    head = _PEM_HEAD.search(text, start)
+    head = _PEM_HEAD.match(text, start)
     if head is None:
-        line = text.find("\n", start)
-        if line >= 0 or len(text) - start > 200:
-            return first
-        return first if final else None
+        decided = final or len(text) - start > _LONGEST_HEAD or "\n" in text[start : start + _LONGEST_HEAD]
+        return first if decided else None
     if "PRIVATE" not in head.group():
         return head.end()
     tail = _PEM_END.search(text, head.end())

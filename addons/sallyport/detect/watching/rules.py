@@ -88,8 +88,9 @@ class RuleWatcher:
             self._pending.setdefault(rule, fresh)
         return self._decide(final=False)
 
-    def end(self) -> list[Match]:
-        found = self._decide(final=True)
+    def end(self, text: str = "") -> list[Match]:
+        found = self.feed(text) if text else []
+        found += self._decide(final=True)
         self._buffer, self._base = "", self._total
         return found
 

@@ -7,8 +7,8 @@ and written backwards, so that an answer in these is found by the same compariso
 
 import codecs
 import re
-from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property, lru_cache
 
 from sallyport.detect.fold import fold
 
@@ -64,18 +64,49 @@ class SystemText:
 
     def __init__(self, system: Sequence[str], least: int) -> None:
         self.least = least
-        self.words: list[str] = [_END]
-        self._places: dict[tuple[str, str, str], list[int]] = {}
-        for text in system:
-            self._index(text)
-        for text in system:
-            if len(self.words) > 1:
-                self._index(codecs.encode(text[:_VARIANT_CHARS], "rot13"))
-                self._index(text[:_VARIANT_CHARS][::-1])
+        self._system = tuple(system)
+        self.empty = not any(self._is_long([*words(text)]) for text in system)
 
-    @property
-    def empty(self) -> bool:
-        return not self._places
+    @cached_property
+    def _variants(self) -> Sequence[list[str]]:
+        """The words of each text as it stands, in ROT13 and backwards, as far as they are enough to leak."""
+        texts = list(self._system)
+        for text in self._system:
+            texts += (codecs.encode(text[:_VARIANT_CHARS], "rot13"), text[:_VARIANT_CHARS][::-1])
+        return [said for said in ([*words(text)] for text in texts) if self._is_long(said)]
+
+    @cached_property
+    def _lines(self) -> Sequence[str]:
+        return [f" {' '.join(said)} " for said in self._variants]
+
+    @cached_property
+    def words(self) -> Sequence[str]:
+        """All words, with a mark between texts."""
+        return [_END, *(word for said in self._variants for word in (*said, _END))]
+
+    @cached_property
+    def _places(self) -> Mapping[tuple[str, str, str], Sequence[int]]:
+        found: dict[tuple[str, str, str], list[int]] = {}
+        start = 1
+        for said in self._variants:
+            for at, gram in enumerate(zip(said, said[1:], said[2:], strict=False), start + GRAM - 1):
+                places = found.setdefault(gram, [])
+                if len(places) < MAX_PLACES:
+                    places.append(at)
+            start += len(said) + 1
+        return found
+
+    def _is_long(self, said: Sequence[str]) -> bool:
+        return len(said) >= 2 * self.least or sum(map(weight, said)) >= self.least
+
+    def may_be_in(self, text: str) -> bool:
+        """Say whether a whole text may hold a leak, at a small part of what following its words costs.
+
+        Of as many words in a row as make a leak, three that are looked at are among them wherever it begins.
+        """
+        said = [*words(text)]
+        steps = range(0, len(said) - GRAM + 1, max(1, self.least - GRAM + 1))
+        return any(f" {' '.join(said[at : at + GRAM])} " in line for line in self._lines for at in steps)
 
     def places(self, gram: tuple[str, str, str]) -> Sequence[int]:
         """Return the places in `words` where these GRAM words end."""
@@ -94,17 +125,6 @@ class SystemText:
             active = grown
             longest = max(longest, *active.values()) if active else longest
         return longest
-
-    def _index(self, text: str) -> None:
-        said = [*words(text)]
-        if sum(map(weight, said)) < self.least:
-            return
-        start = len(self.words)
-        self.words += [*said, _END]
-        for at, gram in enumerate(zip(said, said[1:], said[2:], strict=False), start + GRAM - 1):
-            places = self._places.setdefault(gram, [])
-            if len(places) < MAX_PLACES:
-                places.append(at)
 
 
 @lru_cache(maxsize=16)

@@ -121,8 +121,9 @@ class ToxicityWatcher:
         self._buffer += text
         return [*self._sentences(final=False)]
 
-    def end(self) -> list[Match]:
-        found = [*self._sentences(final=True)]
+    def end(self, text: str = "") -> list[Match]:
+        found = self.feed(text)
+        found += self._sentences(final=True)
         self._base += len(self._buffer)
         self._buffer = ""
         return found

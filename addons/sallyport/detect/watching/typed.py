@@ -2,7 +2,8 @@
 
 A region is searched with what stands before it, so that words speak for a value; words behind it do not. A region
 that can hold no value is not searched at all. What a value has let go by before it was recognised (a street in
-front of its number) is not found again: the match begins where the region does.
+front of its number) is not found again: the match begins where the region does. Where much text comes at once, one
+look over all of it says which regions are worth a search, and lines with none are not even cut into regions.
 """
 
 import re
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect.errors import ScanIncomplete
-from sallyport.detect.watching.regions import Regions
+from sallyport.detect.watching.regions import Region, Regions
 from sallyport.detect.watching.watcher import Match
 from sallyport.exchange import Segment, Surface
 
@@ -28,18 +29,29 @@ _CANDIDATE = re.compile(
 )
 """What every value has: a digit of some script, a sign of an address or key, or more letters than words have."""
 
+_MUCH_CHARS = 160
+"""From here on a look over all of a piece costs less than a search of each of its regions."""
+
+_REACH = 24
+"""Characters behind a suspect in which a region is searched, too: a pattern sees other bounds there."""
+
 _LABEL = re.compile(
     r"(?i)(?=(pass|pwd|secret|token|key|auth|cred|login|kennwort|contrase|senha|mot de|geheim|://))"
 )
+_KEY = "-----BEGIN"
 _LONGEST_LABEL = 8
 _LABEL_CHARS = 80
 """What stands on the line before a value that looks like a word, and how far before."""
 
 
 class Scanner(Protocol):
-    """Finds everything in texts; raises ScanIncomplete when it could not look at all of it."""
+    """Finds everything in texts; raises ScanIncomplete when it could not look at all of it.
+
+    suspects: the spans outside of which a scan finds nothing; None where it cannot tell.
+    """
 
     def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]: ...
+    def suspects(self, text: str, surface: Surface) -> Sequence[tuple[int, int]] | None: ...
 
 
 class TypedWatcher:
@@ -51,6 +63,8 @@ class TypedWatcher:
     def __init__(self, scanner: Scanner, max_held: int = 4096) -> None:
         self._scanner = scanner
         self._regions = Regions(max_held)
+        self._max_held = max_held
+        self._long_line = re.compile(rf"[^\n]{{{max_held}}}")
         self._text = ""
         self._base = 0
         self._labels: list[tuple[int, int]] = []  # in the whole text, in their order
@@ -60,27 +74,76 @@ class TypedWatcher:
         return self._regions.open_from
 
     def feed(self, text: str) -> list[Match]:
+        return self._taken(text, final=False)
+
+    def end(self, text: str = "") -> list[Match]:
+        return self._taken(text, final=True)
+
+    def _taken(self, text: str, *, final: bool) -> list[Match]:
         known = len(self._text)
         self._text += text
         self._note_labels(known)
-        return self._matches(final=False, piece=text)
-
-    def end(self) -> list[Match]:
-        return self._matches(final=True, piece="")
-
-    def _matches(self, *, final: bool, piece: str) -> list[Match]:
-        found: list[Match] = []
         plain = bool(self._labels)  # a small word is a value only where a label stands before it
-        for region in self._regions.end(plain=plain) if final else self._regions.feed(piece, plain=plain):
+        suspects = self._suspects(known) if len(text) >= _MUCH_CHARS else None
+        regions: list[Region] = []
+        at = known
+        while suspects is not None and at < len(self._text):
+            at = self._skipped(at, suspects, final=final)
+            line = self._text.find("\n", at) + 1 or len(self._text)
+            regions += self._regions.feed(self._text[at:line], plain=plain)
+            at = line
+        regions += self._regions.feed(self._text[at:], plain=plain)
+        if final:
+            regions += self._regions.end(plain=plain)
+        found: list[Match] = []
+        for region in regions:
             start, end = region.start - self._base, region.end - self._base
-            if self._may_hold(start, end):
+            is_cut_off = end - start >= self._max_held
+            if self._may_hold(start, end) and (
+                suspects is None or is_cut_off or _meets(suspects, start, end)
+            ):
                 found += self._searched(start, end)
+        self._forget(final=final)
+        return found
+
+    def _suspects(self, known: int) -> list[tuple[int, int]] | None:
+        """Return the spans worth a search in the kept text, in order and apart; None where that is not known."""
+        low = max(0, min(known, self._regions.open_from - self._base) - LEFT_CHARS)
+        spans = self._scanner.suspects(self._text[low:], Surface.ASSISTANT)
+        if spans is None:
+            return None
+        apart: list[tuple[int, int]] = []
+        for start, end in sorted((low + start, low + end + _REACH) for start, end in spans):
+            if apart and start <= apart[-1][1]:
+                start, end = apart[-1][0], max(end, apart.pop()[1])
+            apart.append((start, end))
+        return apart
+
+    def _skipped(self, at: int, suspects: Sequence[tuple[int, int]], *, final: bool) -> int:
+        """Pass over lines of the kept text in which nothing is; return where the first of the others begins.
+
+        At the beginning of a line a region begins, whatever stands before it, unless a key goes on there. A line in
+        which a region may be cut off is not passed over: a pattern may match what is left of a value.
+        """
+        undecided = self._regions.open_from < self._base + at
+        if undecided or (at and self._text[at - 1] != "\n"):
+            return at
+        until = next((max(at, start) for start, end in suspects if end > at), len(self._text))
+        key = self._text.find(_KEY, at, until)
+        until = key if key >= 0 else until
+        if until - at >= self._max_held and (long := self._long_line.search(self._text, at, until)):
+            until = long.start()
+        if not final or until < len(self._text):
+            until = max(at, self._text.rfind("\n", at, until) + 1)
+        self._regions.skip(until - at)
+        return until
+
+    def _forget(self, *, final: bool) -> None:
         keep = max(0, self._regions.open_from - self._base - LEFT_CHARS)
         if keep > 2 * LEFT_CHARS or final:
             self._text = self._text[keep:]
             self._base += keep
             del self._labels[: bisect_left(self._labels, (self._base, 0))]
-        return found
 
     def _note_labels(self, known: int) -> None:
         """Find the labels that end behind so many characters of the kept text. Looked for once, not for each word."""
@@ -122,3 +185,9 @@ class TypedWatcher:
             for f in findings
             if f.end > start - low and f.kind is not Kind.INJECTION
         ]
+
+
+def _meets(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
+    """Say whether one of the spans, which are in order and apart, overlaps start to end."""
+    place = bisect_left(spans, (end, 0)) - 1
+    return place >= 0 and spans[place][1] > start

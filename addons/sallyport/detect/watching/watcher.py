@@ -37,6 +37,6 @@ class Watcher(Protocol):
         """Take the next piece; return the matches that are certain now, each of them once."""
         ...
 
-    def end(self) -> list[Match]:
-        """The channel is over; return what was still open."""
+    def end(self, text: str = "") -> list[Match]:
+        """The channel is over, with this last piece; return what was still open and what is in it."""
         ...
