@@ -91,6 +91,23 @@ class Postgres:
         self._process.wait(20)
         self._process = None
 
+    def kill(self) -> None:
+        """Kill every process of the server with SIGKILL, at the same moment as far as that goes."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGSTOP)  # so that it makes no more of them
+        pids = self._pids()
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(20)
+        deadline = time.monotonic() + 20
+        while any(
+            _lives(pid) for pid in pids
+        ):  # what of them holds shared memory keeps the next from starting
+            assert time.monotonic() < deadline, "PostgreSQL did not die"
+            time.sleep(0.005)
+        self._process = None
+
     def freeze(self) -> None:
         """Stop every process of the server with SIGSTOP: connections stay, nobody answers."""
         for pid in self._pids():
@@ -127,3 +144,11 @@ class Postgres:
             cwd="/",
             timeout=60,
         )
+
+
+def _lives(pid: int) -> bool:
+    """Say whether a process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

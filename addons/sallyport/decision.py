@@ -18,10 +18,22 @@ class Action(IntEnum):
 
 
 class Mode(StrEnum):
-    """Whether a decision takes effect (enforce) or is only computed and recorded (observe)."""
+    """How far a decision takes effect; as a rule has it in the policy, and as a decision had it for one exchange.
+
+    OBSERVE: computed and recorded as what would be, and nothing is changed. SHADOW: tried beside what is in force,
+    and recorded under its own name only. CANARY: enforced for a part of the traffic and in SHADOW for the rest; a
+    decision of this mode was enforced. ENFORCE: takes effect.
+    """
 
     OBSERVE = "observe"
+    SHADOW = "shadow"
+    CANARY = "canary"
     ENFORCE = "enforce"
+
+    @property
+    def acts(self) -> bool:
+        """Whether it takes effect, for a part of the traffic at least."""
+        return self is Mode.ENFORCE or self is Mode.CANARY
 
 
 class Blocked(StrEnum):
@@ -115,6 +127,7 @@ class Decision:
     changes: parameters to set, beside the edits of texts.
     needs: the approvals that would have let it pass. overridden: ids of the rules that break-glass set aside.
     spoken: a DENY that is told as an assistant's answer, not as an error.
+    tried: what rules in SHADOW say beside it; the pipeline makes them decisions of their own, with that rule_mode.
     """
 
     stage: str
@@ -133,24 +146,30 @@ class Decision:
     needs: tuple[Need, ...] = ()
     overridden: tuple[str, ...] = ()
     spoken: bool = False
+    tried: tuple["Decision", ...] = ()
+
+    @property
+    def enforced(self) -> bool:
+        """Whether it takes effect on this exchange."""
+        return self.mode is Mode.ENFORCE or self.mode is Mode.CANARY
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """All decisions on one exchange, in the order of the stages.
 
-    action is what is enforced; would_be is what it were if every stage enforced.
+    action is what is enforced; would_be is what it were if every stage enforced that is not merely tried.
     """
 
     decisions: tuple[Decision, ...]
 
     @property
     def action(self) -> Action:
-        return max((d.action for d in self.decisions if d.mode is Mode.ENFORCE), default=Action.ALLOW)
+        return max((d.action for d in self.decisions if d.enforced), default=Action.ALLOW)
 
     @property
     def would_be(self) -> Action:
-        return max((d.action for d in self.decisions), default=Action.ALLOW)
+        return max((d.action for d in self.decisions if d.mode is not Mode.SHADOW), default=Action.ALLOW)
 
     @property
     def cause(self) -> Decision | None:
@@ -158,22 +177,31 @@ class Verdict:
         action = self.action
         if action is Action.ALLOW:
             return None
-        return next(d for d in self.decisions if d.mode is Mode.ENFORCE and d.action is action)
+        return next(d for d in self.decisions if d.enforced and d.action is action)
+
+    @property
+    def would_cause(self) -> Decision | None:
+        """The first decision that gives would_be; None where nothing would be done."""
+        action = self.would_be
+        if action is Action.ALLOW:
+            return None
+        return next(d for d in self.decisions if d.mode is not Mode.SHADOW and d.action is action)
 
     @property
     def warning(self) -> str:
         """What a caller should know although the request is allowed: a limit that is nearly used up."""
-        return "; ".join(d.message for d in self.decisions if d.action is Action.ALLOW and d.message)
+        said = (d for d in self.decisions if d.action is Action.ALLOW and d.mode is not Mode.SHADOW)
+        return "; ".join(d.message for d in said if d.message)
 
     @property
     def edits(self) -> tuple[Edit, ...]:
         """Edits of the enforced decisions, as the stages gave them (not merged)."""
-        return tuple(e for d in self.decisions if d.mode is Mode.ENFORCE for e in d.edits)
+        return tuple(e for d in self.decisions if d.enforced for e in d.edits)
 
     @property
     def changes(self) -> tuple[Change, ...]:
         """Changes of the enforced decisions, one for each place: a later stage has narrowed what an earlier one set."""
-        enforced = (change for d in self.decisions if d.mode is Mode.ENFORCE for change in d.changes)
+        enforced = (change for d in self.decisions if d.enforced for change in d.changes)
         return tuple({change.at: change for change in enforced}.values())
 
 

@@ -1,8 +1,8 @@
 """The one visible list of stages, and how their decisions become a verdict.
 
 A stage computes its decision whether or not it is enforced; the mode is put on afterwards. A deny that is
-enforced stops the later stages. A stage that raises, hangs or returns nonsense has denied, in every mode but
-observe, where it is recorded as one that would have.
+enforced stops the later stages. A stage that raises, hangs or returns nonsense has denied; where it is not
+enforced, it is recorded as one that would have.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from typing import Any
 
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
 from sallyport.exchange import Exchange
-from sallyport.policy.sections import Policy, mode_of
+from sallyport.policy.sections import Policy, standing
 from sallyport.stages.access import AccessStage
 from sallyport.stages.identity import IdentityStage
 from sallyport.stages.injection import InjectionStage
@@ -89,14 +89,17 @@ async def decide(
             if _cancelled(error):
                 raise
             decision = _could_not_decide(step.stage.name, error)
-        mode = decision.rule_mode or (policy.mode if section is None else mode_of(policy, section))
-        decision = _stamped(decision, mode, (time.perf_counter_ns() - started) // 1000)
-        decisions.append(decision)
         if decision.principal is not None:
             exchange = replace(exchange, principal=decision.principal)
+        mode = decision.rule_mode or standing(policy, section, exchange)
+        tried = decision.tried
+        decision = _stamped(decision, mode, (time.perf_counter_ns() - started) // 1000)
+        decisions.append(decision)
+        decisions += (replace(each, mode=Mode.SHADOW, rule_mode=Mode.SHADOW) for each in tried)
+        if decision.principal is not None:
             policy = policy.for_tenant(decision.principal.tenant)
             ports = None
-        if decision.action is Action.DENY and decision.mode is Mode.ENFORCE:
+        if decision.action is Action.DENY and decision.enforced:
             break
     return exchange, Verdict(tuple(decisions))
 

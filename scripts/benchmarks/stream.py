@@ -62,7 +62,7 @@ def output_filter(policy: str, rules: AnswerRules) -> OutputFilter:
     request = Request("bench", "openai_chat", Operation.CHAT, "m", stream=True)
     who = Principal("bench", "bench")
     exchange = Exchange("id", "c", datetime.now(UTC), "h", Client("::1", "regular"), request, who)
-    return OutputFilter(section, Judge(section, exchange, enforced=True), rules.of(section, 4096))
+    return OutputFilter(section, Judge(section, exchange), rules.of(section, 4096))
 
 
 def tap(output: OutputFilter | None) -> AnswerTap:

@@ -1,11 +1,12 @@
 """What somebody with all rights on the database can do to a log: each act says where it must be found."""
 
 import json
+import sqlite3
 from dataclasses import dataclass
 from random import Random
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, Double
+from sqlalchemy import BigInteger, Connection, Double, text
 
 from sallyport.audit.chain import START, Head, linked
 from sallyport.audit.checkpoints import CHECKPOINT_TAG, Checkpoint
@@ -29,6 +30,32 @@ class Hands(Protocol):
     def run(self, statement: str, **values: object) -> None: ...
 
 
+class SqliteHands:
+    """A hold on a SQLite file. The connection's rows are sqlite3.Row."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self) -> list[Row]:
+        return [dict(row) for row in self._connection.execute("SELECT * FROM audit_events")]
+
+    def run(self, statement: str, **values: object) -> None:
+        self._connection.execute(statement, values)
+
+
+class PostgresHands:
+    """A hold on a PostgreSQL server."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def rows(self) -> list[Row]:
+        return [dict(row) for row in self._connection.execute(text("SELECT * FROM audit_events")).mappings()]
+
+    def run(self, statement: str, **values: object) -> None:
+        self._connection.execute(text(statement), values)
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where an act must be found: an event of a writer, or a checkpoint, and before which checkpoint it lies."""
@@ -50,8 +77,13 @@ class Place:
         return finding.first <= self.seq <= finding.last
 
 
+def is_found(report: Report, place: Place) -> bool:
+    """Say whether a finding names the place of an act."""
+    return any(place.is_found_by(finding) for finding in report.findings)
+
+
 def assert_found(report: Report, place: Place, act: str) -> None:
-    assert any(place.is_found_by(finding) for finding in report.findings), (act, place, report.findings)
+    assert is_found(report, place), (act, place, report.findings)
 
 
 class Tamperer:

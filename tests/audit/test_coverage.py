@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from audit.chains import checkpointed, verified
 from audit.samples import event
+from audit.test_migrations import back_to_version_5
 from sallyport.audit.classes import NO_BODY, Coverage, media_name
 from sallyport.audit.coverage import CoverageDimension, together
 from sallyport.audit.events import Event, EventKind
@@ -160,6 +161,7 @@ def test_as_json_it_is_one_object_with_every_class(tmp_path: Path) -> None:
         (("--fail-under", "0.1", "--since", "1s"), 1),
         (("--since", "1s"), 0),
         (("--fail-under", "1.5"), 2),
+        (("--fail-under", "nan"), 2),
     ],
 )
 def test_a_share_below_the_wanted_one_fails(tmp_path: Path, words: tuple[str, ...], code: int) -> None:
@@ -187,6 +189,7 @@ def test_a_store_of_version_4_is_proved_as_before_and_classes_are_proved_from_no
     store.close()
     engine = create_engine(url)
     with engine.begin() as connection:
+        back_to_version_5(connection)
         for name in ("coverage", "content_type", "unread"):
             connection.execute(text(f"ALTER TABLE audit_events DROP COLUMN {name}"))
         connection.execute(text("UPDATE sallyport_schema SET version = 4 WHERE part = 'audit'"))
@@ -201,3 +204,17 @@ def test_a_store_of_version_4_is_proved_as_before_and_classes_are_proved_from_no
     assert [finding.event for finding in verified(now, signer).findings]
     now.close()
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("coverage", "--since", "2999-01-01"), "--since: it lies in the future"),
+        (("report", "--since", "2999-01-01"), "--since: it lies in the future"),
+        (("report", "--tenant", "nosuch"), "no event of this tenant"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_told(tmp_path: Path, words: tuple[str, ...], told: str) -> None:
+    Store.open(tmp_path / "audit.db").close()
+    done = CliRunner().invoke(app, [*words, "--store", str(tmp_path / "audit.db")])
+    assert told in str(done.exception)

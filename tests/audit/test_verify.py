@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, create_engine, text
+from sqlalchemy import create_engine, text
 
 from audit.chains import assert_sound, filled, path_of_url, signed, some_events, verified
-from audit.tampering import Row, Tamperer, assert_found
+from audit.tampering import PostgresHands, SqliteHands, Tamperer, assert_found
 from sallyport.audit import verifier
 from sallyport.audit.checkpoints import Checkpoint
 from sallyport.audit.exporting import StoreSource, export_lines
@@ -28,28 +28,6 @@ FEW, MANY = 250, 5_000
 """Acts on each store: in every run, and in the slow one."""
 
 BESIDE = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
-
-
-class SqliteHands:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def rows(self) -> list[Row]:
-        return [dict(row) for row in self._connection.execute("SELECT * FROM audit_events")]
-
-    def run(self, statement: str, **values: object) -> None:
-        self._connection.execute(statement, values)
-
-
-class PostgresHands:
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    def rows(self) -> list[Row]:
-        return [dict(row) for row in self._connection.execute(text("SELECT * FROM audit_events")).mappings()]
-
-    def run(self, statement: str, **values: object) -> None:
-        self._connection.execute(text(statement), values)
 
 
 class OpenSource(SqliteSource):

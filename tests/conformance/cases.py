@@ -47,10 +47,13 @@ class Form(StrEnum):
     NDJSON = "ndjson"
     ARRAY = "json array"
     FRAMES = "event stream"
+    SOCKET = "websocket"
 
 
 RAW_1, RAW_2 = "http/1.1", "h2"
 """Clients that are no SDK: httpx, with requests written out by hand."""
+SOCKETS = "openai-python over websocket"
+"""OpenAI's SDK where it speaks WebSocket: other calls, other errors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Route:
     @property
     def forms(self) -> tuple[Form, ...]:
         """The ways its answers can travel."""
+        if self.method == "WS":
+            return (Form.SOCKET,)
         streams = _STREAMS.get(self.dialect, ())
         if self.operation not in (Operation.CHAT, Operation.COMPLETION) or self.stream is False:
             return (Form.JSON,)
@@ -123,6 +128,12 @@ SDKS = (
             compatible=True,
         )
         for name in ("openai-python", "openai-node")
+    ),
+    Sdk(
+        SOCKETS,
+        frozenset({"openai_realtime", "openai_responses_socket"}),
+        ("openai", "azure_openai"),
+        ("/v1/realtime", "/v1/responses"),
     ),
     *(
         Sdk(
@@ -290,7 +301,7 @@ def target_of(route: Route, model: str) -> str:
 
 def _why_not(route: Route) -> str:
     if route.method == "WS":
-        return "WebSocket: many requests on one connection; tests/proxy and tests/e2e have them"
+        return ""
     if route.operation is Operation.LIST_MODELS:
         return ""
     if route.operation not in _SPOKEN:
@@ -311,6 +322,8 @@ def _cases(route: Route) -> Iterator[Case]:
 
 
 def _outcomes_raw(route: Route, form: Form, client: str) -> tuple[Outcome, ...]:
+    if form is Form.SOCKET and client != RAW_1:
+        return ()  # extended CONNECT is not offered
     if client == RAW_1:
         return _possible(route, form) if route.first else _possible(route, form, _briefly(form, least=True))
     if route.method == "GET" or not route.first:
@@ -338,6 +351,8 @@ def _briefly(form: Form, *, least: bool = False) -> tuple[Outcome, ...]:
 
 
 def _possible(route: Route, form: Form, wanted: tuple[Outcome, ...] = tuple(Outcome)) -> tuple[Outcome, ...]:
+    if form is Form.SOCKET:
+        return tuple(outcome for outcome in wanted if outcome is not Outcome.TRUNCATE)  # the session goes on
     if route.method == "GET":
         return (Outcome.PASS,)
     if route.operation not in (Operation.CHAT, Operation.COMPLETION):

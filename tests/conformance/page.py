@@ -19,6 +19,7 @@ Written by `scripts/conformance --write docs/conformance.md`; a test fails when 
 Every cell is one exchange through a running gateway, from a client to a stand-in of the provider. It holds if the client
 shows what it must, the provider received what it may, and the audit has exactly one end of the right kind and class.
 Clients are official SDKs, unmodified, and httpx with requests written by hand over HTTP/1.1 and h2 (then h2 on both sides).
+Over WebSocket a cell is one session with one turn: an exchange for the upgrade and for each event, every one with its end.
 Sums of frames and the like are checked by the SDKs' own readers. The requests of the SDKs go over HTTP/1.1, as they do by default.
 
 | outcome | what happens | what must be true |
@@ -107,6 +108,8 @@ def _absent() -> Iterator[str]:
         yield _line([f"`{case}`", f"does not hold: {reason}"])
     yield ""
     yield "SDKs on transports they do not have: every SDK over h2 and on JSON arrays."
+    yield "Over WebSocket: truncate, since the session would go on (it is refused as stop is); the Node SDK, whose client"
+    yield "needs a package of its own, or a browser's way of putting the key into a subprotocol, which is refused."
     yield ""
 
 

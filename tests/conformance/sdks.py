@@ -21,8 +21,8 @@ def main() -> None:
         call: Call = json.loads(line)
         answer: Call = {}
         try:
-            answer["text"] = RUN[call["sdk"]](call)
-            answer["status"] = 200
+            found = RUN[call["sdk"]](call)
+            answer = found if isinstance(found, dict) else {"text": found, "status": 200}
         except Exception as error:
             answer = {"raised": type(error).__name__, "status": _status(error), "code": _code(error)}
         print(json.dumps(answer), flush=True)
@@ -286,6 +286,50 @@ def _mistral_stream(call: Call, pieces: Any) -> str:
         return read(call, iter(pieces), lambda e: e.data.choices[0].delta.content or "")
 
 
+_LAST = ("response.done", "response.completed", "error")
+
+
+def openai_sockets(call: Call) -> Call:
+    """One turn of Realtime or of Responses over WebSocket. raised: what ends the session, if anything does."""
+    realtime = call["url"].endswith("/realtime")
+    client = _openai(base_of(call, "/realtime" if realtime else "/responses"), False)
+    model, text = call["model"], call["text"]
+    answer: Call = {"text": "", "status": 101}
+    with client.realtime.connect(model=model) if realtime else client.responses.connect() as connection:
+        try:
+            if realtime:
+                content = [{"type": "input_text", "text": text}]
+                connection.conversation.item.create(
+                    item={"type": "message", "role": "user", "content": content}
+                )
+                connection.response.create()
+            else:
+                connection.response.create(model=model, input=text)
+            for event in connection:
+                if event.type == "response.output_text.delta":
+                    answer["text"] += event.delta
+                    if call["abort"]:
+                        break
+                if event.type == "error":
+                    answer["code"] = _error_code(event)
+                if event.type in _LAST and not _ends_soon(answer.get("code", "")):
+                    break
+        except Exception as error:
+            answer["raised"] = type(error).__name__
+    return answer
+
+
+def _error_code(event: Any) -> str:
+    error = getattr(event, "error", None)
+    found = error.get("code") if isinstance(error, dict) else getattr(error, "code", None)
+    return str(found or getattr(event, "code", None) or "")
+
+
+def _ends_soon(code: str) -> bool:
+    """Say whether the session is closed behind an error of this name."""
+    return code in ("output.refused", "upstream.unreadable", "upstream.broken")
+
+
 @cache
 def _ollama(base: str, gives_up: bool) -> Any:
     import ollama
@@ -310,8 +354,9 @@ def ollama(call: Call) -> str:
     return read(call, asked, lambda e: e.message.content) if stream else str(asked.message.content)
 
 
-RUN: dict[str, Callable[[Call], str]] = {
+RUN: dict[str, Callable[[Call], str | Call]] = {
     "openai-python": openai,
+    "openai-python over websocket": openai_sockets,
     "anthropic-python": anthropic,
     "google-genai": genai,
     "boto3": bedrock,

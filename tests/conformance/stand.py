@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 
 from conformance import bodies
-from conformance.cases import RAW_1, RAW_2, Case, Form, Outcome, catalogue, host_of, target_of
+from conformance.cases import RAW_1, RAW_2, SOCKETS, Case, Form, Outcome, catalogue, host_of, target_of
 from conformance.npm import node_packages
 from conformance.origin import origin
+from conformance.sockets import converse
 from e2e.traffic import running
 from gateways import GatewayProcess
 from sallyport.audit.events import Event
@@ -58,6 +59,7 @@ _WORKERS = {
 }
 _MODULES = {
     "openai-python": "openai",
+    SOCKETS: "openai",
     "anthropic-python": "anthropic",
     "google-genai": "google.genai",
     "boto3": "boto3",
@@ -113,6 +115,10 @@ class Stand:
 
     def _ask(self, case: Case, model: str) -> Answer:
         text = SAYING.get(case.outcome, PLAIN)
+        if case.client == RAW_1 and case.form is Form.SOCKET:
+            path = target_of(case.route, model)
+            leaves = case.outcome is Outcome.ABORT
+            return Answer(**converse(self.gateway, case.route.host, path, model, text, leaves=leaves))
         if case.client in (RAW_1, RAW_2):
             return self._ask_by_hand(case, model, text)
         kind = "node" if case.client.endswith("-node") else "python"
@@ -187,6 +193,8 @@ class Stand:
 def model_of(case: Case, number: int) -> str:
     """Return a model's name that no other case has and that makes the origin behave as the case needs."""
     word = _BEHAVIOUR.get(case.outcome, "")
+    if case.form is Form.SOCKET and case.outcome is Outcome.GARBLED:
+        word = "garbage-"
     if case.outcome is Outcome.ABORT:
         word = "hang-" if case.form is Form.JSON else "slow-"
     letters = "".join(chr(97 + int(digit)) for digit in str(number))

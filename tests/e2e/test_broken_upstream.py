@@ -133,6 +133,7 @@ def test_a_provider_that_cannot_be_trusted_or_reached_gets_nothing(
                     )
                 assert raised.value.status_code == 502
                 assert raised.value.code == "upstream.unreachable"
+                assert ("takes a connection" if fault == "refused" else "certificate") in raised.value.message
             with pytest.raises(anthropic.InternalServerError) as other:
                 anthropic.Anthropic(**NO_RETRY).messages.create(
                     model="unreached", max_tokens=9, messages=[{"role": "user", "content": CANARY}]
@@ -147,6 +148,8 @@ def test_a_provider_that_cannot_be_trusted_or_reached_gets_nothing(
             assert json.loads(bytes(wire.data).partition(b"\r\n\r\n")[2])["error"]["code"] == 502
             events = settled(gateway.confdir)
             assert_clean(gateway)
+        cause = "refused" if fault == "refused" else "tls"
+        assert {e.detail for e in events if e.kind is EventKind.BROKEN} == {f"upstream.unreachable.{cause}"}
         assert_sound(events)
         kinds = [e.kind for e in events if e.exchange]
         assert kinds.count(EventKind.ADMITTED) == kinds.count(EventKind.BROKEN) == 4

@@ -36,9 +36,9 @@ def lab() -> Iterator[Lab]:
         yield up
 
 
-def run(folder: Path, lab: Lab, capture: str) -> Path:
+def run(folder: Path, lab: Lab, capture: str, policy: str = OPEN_POLICY) -> Path:
     """Send everything through a gateway that captures, stop it, and return its confdir."""
-    with running(folder, lab, policy=OPEN_POLICY + f"\ncapture: {{{capture}}}\n") as gateway:
+    with running(folder, lab, policy=policy + f"\ncapture: {{{capture}}}\n") as gateway:
         for model, text, more in ASKED:
             ask(gateway, model, text, **more)
         settled(gateway.confdir)
@@ -119,6 +119,28 @@ def test_another_policy_changes_exactly_what_it_says(
         event.exchange for event in recorded(conf) if event.kind in (EventKind.ADMITTED, EventKind.REFUSED)
     }
     assert {sample["id"] for sample in said["samples"]} <= ids
+
+
+ECHOED = OPEN_POLICY + "\nmasking: {entities: {EMAIL_ADDRESS: allow}}\noutput: {pii: %s}\n"
+
+
+@pytest.mark.parametrize("content", ["masked", "original"])
+def test_what_rules_for_answers_would_do_is_found(content: str, tmp_path: Path, lab: Lab) -> None:
+    conf = run(tmp_path / "gateway", lab, f"share: 1, content: {content}", ECHOED % "observe")
+    assert replayed(conf, tmp_path, ECHOED % "observe")["changes"]["same"] == len(ASKED)
+    masked = replayed(conf, tmp_path, ECHOED % "mask")
+    assert masked["changes"]["answer_changed"] == 2, masked
+    assert masked["candidate"]["answers_edited"] == {"pii.contact.email_address": 2}
+    refused = replayed(conf, tmp_path, ECHOED % "refuse")
+    assert refused["changes"]["answer_newly_ended"] == 2
+    assert refused["changes"]["same"] == len(ASKED) - 2
+
+
+def test_what_was_done_with_answers_was_recorded(tmp_path: Path, lab: Lab) -> None:
+    conf = run(tmp_path / "gateway", lab, "share: 1, content: original", ECHOED % "refuse")
+    assert MAIL in (flows(conf)["mail"].response.get_text() or ""), "what the provider wrote"  # type: ignore[union-attr]
+    assert replayed(conf, tmp_path, ECHOED % "refuse")["changes"]["same"] == len(ASKED)
+    assert replayed(conf, tmp_path, ECHOED % "allow")["changes"]["answer_newly_whole"] == 2
 
 
 def replayed(conf: Path, folder: Path, policy: str) -> Any:

@@ -340,7 +340,7 @@ MISTAKES: list[tuple[str, Make, int, str]] = [
     ("raw mode", lambda t: "--listen=socks5@1080", 2, "--listen"),
     ("listen without a port", lambda t: "--listen=explicit@web", 2, "--listen"),
     ("listen beyond the ports", lambda t: "--listen=explicit@99999", 2, "--listen"),
-    ("port taken", taken_port, 3, "--listen"),
+    ("port taken", taken_port, 3, "--listen explicit@"),
     ("foreign address", lambda t: "--listen=explicit@192.0.2.1:3128", 3, "--listen"),
     ("no upstream ca", lambda t: f"--upstream-ca={t}/none.pem", 2, "--upstream-ca"),
     ("upstream ca is none", lambda t: f"--upstream-ca={file_of(t, 'c.pem', CANARY)}", 2, "--upstream-ca"),

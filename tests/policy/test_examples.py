@@ -10,7 +10,7 @@ from sallyport.data import policies_dir
 from sallyport.policy.access import Access
 from sallyport.policy.load import load_policy
 from sallyport.policy.sections import Policy
-from sallyport.policy.vocabulary import StageSection
+from sallyport.policy.states import StageSection
 from sallyport.rehearsal.asking import Rehearsal
 from sallyport.rehearsal.cases import CaseFile, policy_of, read_cases
 from sallyport.rehearsal.judging import differences

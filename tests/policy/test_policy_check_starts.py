@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from issuing import Idp
 from sallyport.cli.assembly import make_live, vouched_hosts
+from sallyport.cli.main import app as main
 from sallyport.cli.policy import app
 from sallyport.detect.ner.service import Pools
 from sallyport.errors import OperatorError
@@ -180,3 +181,14 @@ def test_keys_at_an_address_are_not_asked_for_and_check_says_so(
     checked = RUNNER.invoke(app, ["check", str(file)])
     assert checked.exit_code == 0, checked.output
     assert "note: identity.tokens[0].keys.url: not asked for keys here" in checked.stdout
+
+
+def test_a_policy_that_cannot_be_used_leaves_no_authority_behind(folder: Path) -> None:
+    (folder / "r.yaml").write_text("nothing: here\n")
+    (folder / "p.yaml").write_text("version: 1\ndetection: {recognisers: [r.yaml]}\n")
+    home = folder / "home"
+    words = ["run", "--policy", str(folder / "p.yaml"), "--confdir", str(home)]
+    done = CliRunner().invoke(main, words)
+    assert isinstance(done.exception, PolicyError)
+    assert "detection.recognisers[0]" in str(done.exception)
+    assert not home.exists()

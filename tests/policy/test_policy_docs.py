@@ -57,7 +57,7 @@ def test_every_example_condition_compiles() -> None:
 
 def test_every_example_file_of_the_page_loads(tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
-    assert len(blocks) == 4
+    assert len(blocks) == 5
     for block in blocks:
         if block.startswith("name:"):
             (tmp_path / "one.yaml").write_text(block)

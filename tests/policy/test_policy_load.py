@@ -42,7 +42,7 @@ def test_the_shortest_policy_has_safe_defaults() -> None:
         ("version: 1\nmaksing: {}", "p:2:1", "maksing", "Did you mean `masking`?"),
         ("version: 1\nSecrets: {}", "p:2:1", "Secrets", "Did you mean `secrets`?"),
         ("version: 1\nzzz: 1", "p:2:1", "zzz", "Keys here are `version`, `mode`"),
-        ("version: 1\nmode: enforced", "p:2:1", "mode", "Use `observe` or `enforce`."),
+        ("version: 1\nmode: enforced", "p:2:1", "mode", "Use `observe`, `shadow`, `canary` or `enforce`."),
         ("version: 1\naudit: {required: yes}", "p:2:9", "audit.required", "true or false"),
         ("version: 1\ndetection: 3", "p:2:1", "detection", "must hold keys"),
         ("version: 1\ndetection: [3]", "p:2:1", "detection", "must hold keys"),
@@ -159,7 +159,7 @@ def test_the_nearest_mode_wins() -> None:
     assert mode_of(policy, policy.access, second) is Mode.OBSERVE
 
 
-@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("mode", [Mode.OBSERVE, Mode.SHADOW, Mode.ENFORCE])
 def test_a_mode_for_the_run_overrides_file_sections_and_rules(mode: Mode) -> None:
     rule = RULE.replace("id: a", "id: a, mode: enforce")
     text = f"version: 1\nsecrets: {{mode: enforce}}\naccess: {{mode: observe, rules: [{rule}]}}"
@@ -168,6 +168,19 @@ def test_a_mode_for_the_run_overrides_file_sections_and_rules(mode: Mode) -> Non
     assert mode_of(policy, policy.secrets) is mode
     assert mode_of(policy, policy.access, policy.access.rules[0]) is mode
     assert policy.audit_required is (mode is Mode.ENFORCE)
+
+
+@pytest.mark.parametrize("own", [Mode.OBSERVE, Mode.ENFORCE])
+def test_a_mode_for_the_run_overrides_limits(own: Mode) -> None:
+    text = f"version: 1\nlimits: {{rules: [{{id: a, limit: 1, per: day, mode: {own}}}]}}"
+    other = Mode.ENFORCE if own is Mode.OBSERVE else Mode.OBSERVE
+    assert parse_policy(text, mode=other).limits.rules[0].mode is None
+    assert parse_policy(text, mode=other).only_observes is (other is Mode.OBSERVE)
+
+
+def test_a_canary_is_no_mode_for_the_run() -> None:
+    with pytest.raises(PolicyError, match="--mode"):
+        parse_policy("version: 1", mode=Mode.CANARY)
 
 
 def test_the_revision_is_of_the_effect_and_not_of_the_spelling() -> None:

@@ -1,5 +1,6 @@
 """`sallyport policy diff|history|rollback|drift`: what differs is told, and what was in force can come back."""
 
+import fcntl
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +9,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from sallyport.audit.events import Event, EventKind
-from sallyport.audit.store import Store
+from policy.policy_sites import Site, told
+from sallyport.audit.events import EventKind
 from sallyport.cli.main import app
 from sallyport.cli.policyversions import keep_version
 from sallyport.decision import Mode
@@ -24,12 +25,6 @@ limits:
     - {id: weekly, measure: requests, per: week, limit: 50}
 masking: {entities: {CREDIT_CARD: deny}}
 """
-
-
-def told(*words: str, code: int = 0) -> str:
-    done = CliRunner().invoke(app, ["policy", *words], catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.stdout
 
 
 def differs(before: str, after: str) -> dict[str, tuple[Any, Any]]:
@@ -56,24 +51,6 @@ def test_an_order_that_matters_is_told_and_equal_policies_do_not_differ() -> Non
 def test_defaults_count_as_what_they_are() -> None:
     assert differs("version: 1\n", "version: 1\nmode: enforce\n") == {}
     assert differs("version: 1\n", "version: 1\nmode: observe\n") == {"mode": ("enforce", "observe")}
-
-
-class Site:
-    """A gateway's folder, its store and a policy file; run() does what a start or reload does to them."""
-
-    def __init__(self, folder: Path) -> None:
-        self.conf, self.file = folder / "conf", folder / "site" / "policy.yaml"
-        self.conf.mkdir()
-        self.file.parent.mkdir()
-        self.store = Store.open(self.conf / "audit.db")
-        self.words = ["--confdir", str(self.conf)]
-
-    def run(self, text: str, kind: EventKind = EventKind.POLICY_CHANGED, gateway: str = "gw-1") -> str:
-        self.file.write_text(text)
-        policy = load_policy(self.file)
-        keep_version(str(self.file), None, policy, self.conf)
-        self.store.write([Event(kind=kind, gateway=gateway, policy_revision=policy.revision)])
-        return policy.revision
 
 
 @pytest.fixture
@@ -176,3 +153,20 @@ def test_a_version_that_cannot_be_used_replaces_nothing(site: Site, more: dict[s
     assert isinstance(done.exception, OperatorError)
     assert site.file.read_text() == present
     assert [*site.file.parent.iterdir()] == [site.file]
+
+
+def test_a_gateway_that_was_killed_does_not_drift(site: Site) -> None:
+    site.run(A, EventKind.STARTED, "gw-1")
+    site.run(A.replace("limit: 10", "limit: 99"), EventKind.STARTED, "gw-2")
+    (site.conf / "gateway.id").write_text("gw-1\n")
+    with (site.conf / "gateway.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "2 gateways run, 1 with" in told("drift", str(site.file), *site.words, code=1)
+    assert "1 gateways run, 0 with" in told("drift", str(site.file), *site.words)
+
+
+def test_a_rollback_makes_no_folder(site: Site, tmp_path: Path) -> None:
+    revision = site.run(A)
+    words = ["policy", "rollback", revision, str(tmp_path / "typo" / "policy.yaml"), *site.words]
+    assert "there is no such folder" in str(CliRunner().invoke(app, words).exception)
+    assert not (tmp_path / "typo").exists()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 
 from sallyport.data import rules_dir
-from sallyport.decision import Kind, Refusal
+from sallyport.decision import Kind, Mode, Refusal
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.detect.watching.rulefile import load_output
 from sallyport.exchange import Client, Exchange, Operation, Principal, Request, Surface
@@ -61,7 +61,7 @@ def exchange_of(dialect: Dialect) -> Exchange:
 def output_filter(policy: str, dialect: Dialect, *, enforced: bool = True) -> OutputFilter:
     check = answer_rules().check(section(policy))
     calls = Calls(check) if check is not None else None
-    judge = Judge(section(policy), exchange_of(dialect), enforced=enforced)
+    judge = Judge(section(policy), exchange_of(dialect), mode=Mode.ENFORCE if enforced else Mode.OBSERVE)
     return OutputFilter(section(policy), judge, answer_rules().of(section(policy), 4096), calls)
 
 

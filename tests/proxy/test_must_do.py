@@ -274,7 +274,7 @@ def test_row_7_a_filter_that_holds_back(
     cut = streamed(stock.door)
     assert cut.status == 200
     assert b"[DONE]" not in cut.body.partition(b"\r\n0\r\n")[0], "control"
-    monkeypatch.setattr("sallyport.proxy.addon.AnswerTap", Holder)
+    monkeypatch.setattr("sallyport.proxy.streamed.AnswerTap", Holder)
     whole = streamed(ours.door)
     assert whole.status == 200
     assert whole.body.count(b"\r\n0\r\n\r\n") == 1

@@ -71,7 +71,7 @@ def asked(policy: str, *segments: Segment, schema: str | None = None) -> OutputF
     exchange = exchange_of(dialect)
     exchange = replace(exchange, request=replace(exchange.request, segments=segments, schema=schema))
     followers = answer_rules().of(section(policy), 4096, segments, schema)
-    return OutputFilter(section(policy), Judge(section(policy), exchange, enforced=True), followers)
+    return OutputFilter(section(policy), Judge(section(policy), exchange), followers)
 
 
 SCHEMA = json.dumps({"type": "object", "required": ["name"], "additionalProperties": False,

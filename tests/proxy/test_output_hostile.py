@@ -9,7 +9,7 @@ import pytest
 from proxy.outflows import answer_rules, exchange_of, output_filter, section, tap_of
 from sallyport.exchange import Surface
 from sallyport.policy.output import OutputAction
-from sallyport.proxy.answers import _edited
+from sallyport.proxy.editing import edited_answer
 from sallyport.proxy.tap import MAX_CHANNELS, AnswerTap
 from sallyport.stages.calling import MAX_CHARS
 from sallyport.stages.output import Judge, OutputFilter
@@ -212,7 +212,9 @@ def ended_in(dialect_name: str, policy: str, arguments: str, name: str) -> str |
     """The rule for which a whole answer with this call ends."""
     dialect = DIALECTS[dialect_name]
     body = json.dumps(BUFFERED[dialect_name](arguments, name)).encode()
-    edited = _edited(dialect.read_response(body, 200), body, None, output_filter(policy, dialect))
+    edited = edited_answer(
+        dialect, dialect.read_response(body, 200), body, None, output_filter(policy, dialect)
+    )
     return edited.stop.rule if edited.stop is not None else None
 
 
@@ -248,7 +250,7 @@ def test_a_schema_alone_is_enough_to_look_at_an_answer() -> None:
     schema = json.dumps({"type": "object"})
     exchange = replace(exchange, request=replace(exchange.request, schema=schema))
     followers = answer_rules().of(section(policy), 4096, (), schema)
-    output = OutputFilter(section(policy), Judge(section(policy), exchange, enforced=True), followers)
+    output = OutputFilter(section(policy), Judge(section(policy), exchange), followers)
     tap = tap_of(CHAT, output)
     fed(tap, chunk({"content": "no JSON at all"}), chunk({}, finish_reason="stop"), b"data: [DONE]\n\n")
     assert rule_of(tap) == "output.schema.not_json"
@@ -265,6 +267,13 @@ def test_texts_without_end_are_not_followed_without_end() -> None:
     assert tap.failed == "wire.too_many_texts"
     tap = tap_of(CHAT, output_filter("pii: mask", CHAT.dialect, enforced=False), lenient=True)
     pieces = many(MAX_CHANNELS + 1)
+    assert fed(tap, *pieces) == b"".join(pieces)
+    assert tap.failed is None
+
+
+def test_texts_that_have_ended_make_room_for_others() -> None:
+    tap = tap_of(CHAT, output_filter("pii: mask", CHAT.dialect))
+    pieces = [chunk({"content": "a"}, finish_reason="stop", index=n) for n in range(MAX_CHANNELS + 1)]
     assert fed(tap, *pieces) == b"".join(pieces)
     assert tap.failed is None
 

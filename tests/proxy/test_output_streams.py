@@ -136,3 +136,19 @@ def test_a_refused_stream_ends_in_the_dialects_own_error_and_says_why(sample: Sa
     assert b"no-preserve-root" not in got
     assert b"output.commands." in got
     assert exchange_of(sample.dialect).id.encode() in got
+
+
+@pytest.mark.parametrize("sample", [s for s in SAMPLES if "responses" in s.name and not is_json(s)], ids=str)
+def test_what_a_stream_says_again_at_its_end_is_what_it_said(sample: Sample) -> None:
+    rng = random.Random(23)
+    channel, told = longest(read(sample, sample.body)), 0
+    for number in range(12):
+        data = with_text(sample, texts(rng, rng.randint(1, 4), as_json=False), rng)
+        tap = tap_of(sample, output_filter(MASK, sample.dialect), SCOPE.original)
+        events = read(sample, through(tap, data, rng.choices([7, 60, 900], k=100)))
+        said = flowing_texts(events)[channel]
+        again = [d.text for e in events for d in e.deltas if d.whole and d.channel == channel]
+        assert again
+        assert again == [said] * len(again), number
+        told += said.count("[")
+    assert told > 12

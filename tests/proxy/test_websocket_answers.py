@@ -3,6 +3,8 @@
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from proxy.outflows import exchange_of, output_filter
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface
@@ -110,3 +112,13 @@ def test_a_tap_that_looks_at_nothing_is_not_ended_by_being_asked_what_waits_too_
     assert known.wake() == Step([])
     event = b'{"type":"response.output_text.delta","response_id":"r","delta":"Hello"}'
     assert tap.feed(event).out == [event]
+
+
+@pytest.mark.parametrize("alone", [False, True], ids=["of-its-lane", "of-the-session"])
+def test_an_error_in_the_middle_of_an_answer_ends_it_where_it_can_only_be_about_that(alone: bool) -> None:
+    known = answers()
+    begun(known, "left").ended = True  # its end is written already: nothing here writes one
+    known.fail(Told(lane="right", failed=True))
+    assert not known.is_idle
+    known.fail(Told(lane="left", failed=True, alone=alone))
+    assert known.is_idle is not alone

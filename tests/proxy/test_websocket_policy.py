@@ -131,6 +131,23 @@ def test_an_unknown_socket_passes_unread_only_where_two_sections_say_so(
     assert admitted.operation == "opaque"
 
 
+def test_an_unread_session_ends_with_the_policy_that_let_it_pass_whether_or_not_it_says_anything(
+    gateway: InnerGateway,
+) -> None:
+    with under(gateway, "websocket: {opaque: [openai]}\naccess: {unknown_endpoint: opaque}\n"):
+        unread, read = opened(gateway, "/v1/realtime?call_id=rtc_1"), ready(gateway)
+        unread.hear()
+    gateway.master.event_loop.call_soon_threadsafe(
+        gateway.master.addon.sockets.close_forbidden
+    )  # a reload does
+    assert isinstance(unread.hear(), Closed)
+    read.say(item("Hello"))
+    assert read.hear()["type"] == "conversation.item.added"
+    eventually(lambda: gateway.audit.of(EventKind.BROKEN), "its end is recorded")
+    (ended,) = gateway.audit.of(EventKind.BROKEN)
+    assert ended.detail == "websocket.upgrade"
+
+
 # -- which events --------------------------------------------------------------------------------------
 
 
@@ -166,6 +183,9 @@ def test_sound_goes_where_the_policy_lets_it(gateway: InnerGateway, audio: str) 
     kinds = [e["type"] for e in heard]
     assert ("error" in kinds) is (audio != "allow")
     assert ("response.output_audio.delta" in kinds) is (audio != "refuse")
+    (finished,) = [e for e in heard if e["type"] == "response.output_item.done"]
+    assert (finished["item"]["content"][0]["audio"] == "AAAA") is (audio != "refuse")
+    assert finished["item"]["content"][0]["transcript"] == "You wrote: Hello"
     assert any("AAAA" in m for m in told(gateway.lab)) is (audio == "allow")
     (ended,) = [e for e in gateway.audit.of(EventKind.COMPLETED) if e.detail == "close.1000"]
     assert bool(ended.unread)

@@ -1,5 +1,7 @@
 """`sallyport replay`: what would have been decided, found exactly, however the work is shared."""
 
+import gzip
+import hashlib
 import json
 import random
 from collections import Counter
@@ -8,14 +10,15 @@ from typing import Any
 from xml.etree import ElementTree as Xml
 
 import pytest
-from distributed import LocalCluster
+from mitmproxy.flow import Error
 from mitmproxy.io import tnetstring
 from typer.testing import CliRunner
 
-from replay.recording import BEGAN, flow, write
+from replay.recording import ANSWER, BEGAN, flow, write
+from sallyport.cli.benches import Side
 from sallyport.cli.main import app
 from sallyport.errors import OperatorError
-from sallyport.replay.flows import find_flows, load_flow
+from sallyport.replay.flows import files_of, find_flows, load_flow
 from sallyport.state.masterkey import MasterKeys
 
 BASE = "version: 1\nidentity: {unknown: anonymous}\n"
@@ -41,7 +44,7 @@ def nobody_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def month(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counter[str]]:
-    """300 flows out of order, and how many of each kind there are."""
+    """60 flows out of order, and how many of each kind there are."""
     chosen = random.Random(7)
     kinds = ["plain"] * 8 + ["mail", "card", "tunnelled"]
     said = {
@@ -50,7 +53,7 @@ def month(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Counter[str]]
         "card": f"Pay with {CARD}",
     }
     flows, counts = [], Counter[str]()
-    for number in range(300):
+    for number in range(60):
         kind = chosen.choice(kinds)
         counts[kind] += 1
         host = "www.example.org" if kind == "tunnelled" else "api.openai.com"
@@ -64,8 +67,12 @@ def test_a_planted_rule_is_found_exactly(month: tuple[Path, Counter[str]], tmp_p
     base = policy(tmp_path, "base.yaml", "masking: {entities: {CREDIT_CARD: allow, EMAIL_ADDRESS: allow}}\n")
     next_ = policy(tmp_path, "next.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
     found = run(str(file), "--policy", next_, "--against", base)
-    assert found["flows"] == 300
-    assert found["sorts"] == {"exchange": 300 - counts["tunnelled"], "tunnelled": counts["tunnelled"]}
+    assert found["flows"] == 60
+    assert found["sorts"] == {
+        "exchange": 60 - counts["tunnelled"],
+        "tunnelled": counts["tunnelled"],
+        "unreadable": 0,
+    }
     assert found["changes"]["newly_refused"] == counts["card"] == found["candidate"]["refused"]
     assert (
         found["changes"]["masks_changed"] == counts["mail"] == found["candidate"]["masked"]["EMAIL_ADDRESS"]
@@ -77,16 +84,6 @@ def test_a_planted_rule_is_found_exactly(month: tuple[Path, Counter[str]], tmp_p
     }
     back = run(str(file), "--policy", base, "--against", next_)
     assert back["changes"]["newly_allowed"] == counts["card"]
-
-
-def test_processes_change_nothing(month: tuple[Path, Counter[str]], tmp_path: Path) -> None:
-    next_ = policy(tmp_path, "n.yaml", LIMITED)
-    words = ["replay", str(month[0]), "--policy", next_, "--against", "balanced", "--json"]
-    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
-        shared = (["--jobs", "1"], ["--jobs", "2"], ["--dask", cluster.scheduler_address])
-        said = [CliRunner().invoke(app, [*words, *how], catch_exceptions=False).stdout for how in shared]
-    assert said[0] == said[1] == said[2]
-    assert '"limits.daily"' in said[0]
 
 
 LIMITED = """
@@ -192,9 +189,9 @@ def test_a_file_that_ends_inside_a_flow_is_read_up_to_there(tmp_path: Path) -> N
     whole = file.read_bytes()
     for lost in (1, 40, 900):
         file.write_bytes(whole[:-lost])
-        index = find_flows([file], MasterKeys(tmp_path))
-        assert (len(index.places), len(index.cut)) == (1, 1)
-        assert 0 < index.cut[0].at < len(whole) - lost
+        with find_flows([file], MasterKeys(tmp_path)) as index:
+            assert (len(index), len(index.cut)) == (1, 1)
+            assert 0 < index.cut[0].at < len(whole) - lost
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage\n", b"\x00" * 64, b"{}", b'{"log": 3}', b"5:hello,"])
@@ -230,7 +227,7 @@ def test_reports_hold_no_text_and_thresholds_fail(tmp_path: Path) -> None:
 
 def test_a_folder_without_captures_is_named(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match="no capture") as raised:
-        find_flows([tmp_path], MasterKeys(tmp_path))
+        files_of([tmp_path])
     assert raised.value.where == str(tmp_path)
 
 
@@ -270,7 +267,109 @@ def test_what_stands_behind_a_flow_cannot_stop_a_replay(tail: bytes, tmp_path: P
             tail = b"%d:%s]" % (len(tail), tail)
     path = write(tmp_path / "a.flow", [flow("x"), flow("y", at=float("nan"))])
     path.write_bytes(path.read_bytes() + tail)
-    found = find_flows([path], MasterKeys(tmp_path))
-    assert (len(found.places), len(found.cut)) in ((2, 1), (3, 0))
-    ends = [load_flow(found.places[place], MasterKeys(tmp_path)) for place in (0, -1)]
+    with find_flows([path], MasterKeys(tmp_path)) as found:
+        places = [*found]
+    assert (len(places), len(found.cut)) in ((2, 1), (3, 0))
+    ends = [load_flow(places[place], MasterKeys(tmp_path)) for place in (0, -1)]
     assert [each.request.timestamp_start for each in ends] == [0.0, BEGAN]
+
+
+def test_what_only_looks_like_a_flow_is_counted_and_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.flow", [flow("x"), flow("y", at=2)])
+    strange = {"type": "http", "version": 21, "request": {"timestamp_start": BEGAN + 1, "method": 5}}
+    path.write_bytes(path.read_bytes() + tnetstring.dumps(strange))
+    found = run(str(path), "--policy", policy(tmp_path, "l.yaml", ""))
+    assert (found["flows"], found["sorts"]["unreadable"]) == (2, 1)
+
+
+def test_the_report_says_what_it_is_of_and_whether_thresholds_were_kept(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.flow", [flow(f"pay {CARD}"), flow("fine", at=1)])
+    other = write(tmp_path / "g.flow", [flow("late", at=2)])
+    strict = policy(tmp_path, "l.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    words = ["replay", str(file), str(other), "--policy", strict, "--jobs", "1"]
+    report, latency = tmp_path / "report.json", tmp_path / "latency.json"
+    words += ["--report", str(report), "--latency", str(latency)]
+    words += ["--fail-on", "newly_refused=40%", "--fail-on", "masks_changed=0"]
+    done = CliRunner().invoke(app, words, catch_exceptions=False)
+    said = json.loads(report.read_text())
+    assert (said["format"], said["result"], done.exit_code) == ("sallyport.replay/1", "kept", 0)
+    assert [each["count"] for each in said["thresholds"]] == [1, 0]
+    lines = sorted(hashlib.sha256(path.read_bytes()).hexdigest() + "\n" for path in (file, other))
+    assert said["flows_sha256"] == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert hashlib.sha256(report.read_bytes()).hexdigest() in done.stderr
+    assert set(json.loads(latency.read_text())) == {"candidate"}
+    failed = CliRunner().invoke(app, [*words, "--fail-on", "newly_refused=0"], catch_exceptions=False)
+    assert (json.loads(report.read_text())["result"], failed.exit_code) == ("exceeded", 1)
+
+
+def test_content_is_shown_to_who_asks_for_it_only(tmp_path: Path) -> None:
+    file = write(tmp_path / "f.flow", [flow(f"Zanzibar {CARD}")])
+    page = tmp_path / "p.html"
+    strict = policy(tmp_path, "l.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    found = run(str(file), "--policy", strict, "--content", "--html", str(page))
+    (sample,) = found["samples"]
+    assert f"Zanzibar {CARD}" in sample["content"]["request"]
+    assert "Good." in sample["content"]["answer"]
+    assert "Zanzibar" in page.read_text()
+    assert "content" not in run(str(file), "--policy", strict)["samples"][0]
+
+
+def test_a_policy_that_is_changed_meanwhile_is_not_taken_for_the_one_it_was(tmp_path: Path) -> None:
+    path = policy(tmp_path, "l.yaml", "")
+    side = Side.of(path, None)
+    policy(tmp_path, "l.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    with pytest.raises(OperatorError, match="not the policy"):
+        side.read(None)
+
+
+def test_an_answer_in_a_coding_and_one_that_broke_off_are_read(tmp_path: Path) -> None:
+    refusing = "output: {entities: {EMAIL_ADDRESS: refuse}}\n"
+    said = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "ann.smith@example.com"},
+    }
+    packed = flow("a", answer=gzip.compress(json.dumps({**ANSWER, "choices": [said]}).encode()))
+    assert packed.response is not None
+    packed.response.headers["content-encoding"] = "gzip"
+    chunk = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"gpt-5-mini","choices":[%s]}'
+    delta = '{"index":0,"delta":{"content":"Write to ann.smith@example.com now."},"finish_reason":null}'
+    body = b'{"model":"gpt-5-mini","stream":true,"messages":[{"role":"user","content":"hi"}]}'
+    streamed = f"data: {chunk % delta}\n\n".encode()
+    broken = flow("", at=1, body=body, answer=streamed, kind="text/event-stream")
+    broken.error = Error("the provider went away")
+    found = run(
+        str(write(tmp_path / "f.flow", [packed, broken])), "--policy", policy(tmp_path, "l.yaml", refusing)
+    )
+    assert found["by"]["rule"] == {"pii.contact.email_address": {"answer_newly_ended": 2}}
+    assert found["candidate"]["cost_micro_usd"] > 0
+
+
+def test_an_answer_that_nobody_can_read_is_refused_where_answers_are_searched(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "f.flow",
+        [flow("a", answer=b"{"), flow("b", answer=b"data", kind="text/event-stream", at=1)],
+    )
+    found = run(str(file), "--policy", policy(tmp_path, "l.yaml", "output: {pii: mask}\n"))
+    assert found["by"]["rule"]["upstream.unreadable"]["answer_newly_ended"] >= 1
+    seen = run(str(file), "--policy", policy(tmp_path, "o.yaml", ""), "--mode", "observe")
+    assert seen["candidate"]["answers_ended"] == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "change"), [("enforce", "answer_changed"), ("observe", "would_change"), ("shadow", "same")]
+)
+def test_what_becomes_of_an_answer_depends_on_the_state_of_its_rules(
+    mode: str, change: str, tmp_path: Path
+) -> None:
+    said = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "ann.smith@example.com"},
+    }
+    file = write(tmp_path / "f.flow", [flow("a", answer={**ANSWER, "choices": [said]})])
+    masking = policy(tmp_path, "l.yaml", f"output: {{mode: {mode}, pii: mask}}\n")
+    found = run(str(file), "--policy", masking)
+    assert {name: count for name, count in found["changes"].items() if count} == {change: 1}
+    if change != "same":
+        assert found["by"]["rule"] == {"pii.contact.email_address": {change: 1}}

@@ -56,7 +56,7 @@ class Meter:
     """A meter port over a real ledger in memory that also remembers what was asked of it."""
 
     estimated: Estimate = ESTIMATE
-    enforced: bool = True
+    mode: Mode = Mode.ENFORCE
     unavailable: bool = False
     local: bool = False
     ledger: MemoryLedger = field(default_factory=MemoryLedger)
@@ -76,8 +76,7 @@ class Meter:
             raise LedgerUnavailable
         self.claims, self.waits_s = list(claims), waits_s
         self.number += 1
-        asked = [c if self.enforced else replace(c, enforced=False) for _, c in claims]
-        answer = await self.ledger.reserve(f"x{self.number}", asked, 60_000)
+        answer = await self.ledger.reserve(f"x{self.number}", [c for _, c in claims], 60_000)
         return replace(answer, local=self.local)
 
 
@@ -85,7 +84,8 @@ async def decided(
     section: Limits, exchange: Exchange | None = None, meter: Meter | None = None
 ) -> tuple[Decision, Meter]:
     meter = meter or Meter()
-    ports = Ports(scanner=None, vault=None, meter=meter)  # type: ignore[arg-type]
+    apart = meter.mode is Mode.SHADOW
+    ports = Ports(scanner=None, vault=None, meter=meter, limiting=meter.mode, limits_apart=apart)  # type: ignore[arg-type]
     return await LimitsStage().decide(exchange or asking(), section, ports), meter
 
 
@@ -270,7 +270,7 @@ async def test_a_rule_that_observes_beside_one_that_is_enforced_denies_nobody() 
 
 async def test_where_the_policy_observes_everything_is_counted_and_the_decision_is_what_it_would_be() -> None:
     section = limits("- {id: a, limit: 1, per: month}")
-    meter = Meter(enforced=False)
+    meter = Meter(mode=Mode.OBSERVE)
     found = [(await decided(section, meter=meter))[0] for _ in range(3)]
     assert [d.reason for d in found] == ["limits.reserved", "limits.a", "limits.a"]
     (level,) = await meter.ledger.levels()
@@ -343,3 +343,39 @@ def test_the_example_of_the_page_is_a_policy() -> None:
     assert [rule.id for rule in policy.limits.rules] == ["per-minute", "team-budget", "at-once", "night"]
     assert policy.limits.assumed_output_tokens == 4096
     assert policy.limits.lease_s == 90
+
+
+# -- states --------------------------------------------------------------------------------------------
+
+
+async def test_a_limit_in_shadow_counts_on_its_own_counter_and_spends_nothing_that_is_in_force() -> None:
+    trial = limits("- {id: a, limit: 1, per: month, mode: shadow, soft: 0.5}")
+    meter = Meter()
+    found = [(await decided(trial, meter=meter))[0] for _ in range(3)]
+    assert [(d.action, d.reason, d.message) for d in found] == [(Action.ALLOW, "limits.reserved", "")] * 3
+    assert [[t.reason for t in d.tried] for d in found] == [[], ["limits.a"], ["limits.a"]]
+    in_force = limits("- {id: a, limit: 1, per: month}")
+    assert (await decided(in_force, meter=meter))[0].action is Action.ALLOW
+    assert {level.key for level in await meter.ledger.levels()} == {
+        "~a/principal=acme:ann",
+        "a/principal=acme:ann",
+    }
+
+
+async def test_limits_in_shadow_as_a_whole_are_each_recorded_and_none_is_spent() -> None:
+    section = limits("- {id: a, limit: 1, per: month}\n- {id: b, limit: 2, per: month}")
+    meter = Meter(mode=Mode.SHADOW)
+    found = [(await decided(section, meter=meter))[0] for _ in range(3)]
+    assert [[t.reason for t in d.tried] for d in found] == [[], ["limits.a"], ["limits.a", "limits.b"]]
+    meter.mode = Mode.ENFORCE
+    assert (await decided(section, meter=meter))[0].action is Action.ALLOW
+
+
+async def test_a_limit_in_a_canary_counts_everybody_and_refuses_those_inside() -> None:
+    section = limits("- {id: a, limit: 2, per: month, by: [], mode: canary, canary: {roles: [pilot]}}")
+    meter = Meter()
+    inside, outside = asking(replace(ANN, roles=("pilot",))), asking(replace(ANN, roles=("dev",)))
+    found = [(await decided(section, who, meter))[0] for who in (outside, outside, outside, inside)]
+    assert [d.action for d in found] == [Action.ALLOW] * 3 + [Action.DENY]
+    assert [t.reason for t in found[2].tried] == ["limits.a"]
+    assert (found[3].reason, found[3].rule_mode) == ("limits.a", Mode.CANARY)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sallyport.decision import Action, Decision
+from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import (
     Attachment,
     Client,
@@ -71,13 +71,12 @@ class House:
         self.number += 1
         exchange = replace(exchange, id=f"x{self.number}")
         tariff = Tariff(PRICES)
-        return ExchangeMeter(
-            self.metering, tariff, exchange, request_bytes=request_bytes, enforced=self.enforced
-        )
+        return ExchangeMeter(self.metering, tariff, exchange, request_bytes=request_bytes)
 
     async def decided(self, exchange: Exchange, request_bytes: int = 100) -> Decision:
         meter = self.meter(exchange, request_bytes)
-        ports = Ports(scanner=None, vault=None, meter=meter)  # type: ignore[arg-type]
+        limiting = Mode.ENFORCE if self.enforced else Mode.OBSERVE
+        ports = Ports(scanner=None, vault=None, meter=meter, limiting=limiting)  # type: ignore[arg-type]
         return await LimitsStage().decide(exchange, self.section, ports)
 
     async def levels(self) -> list[Level]:

@@ -93,7 +93,7 @@ def test_an_exclusion_accepts_a_finding_where_its_condition_holds() -> None:
     keys = "pii: mask, exclusions: [{rule: pii.contact.*, when: \"principal.id == '%s'\", why: ours}]"
     for who, expected in (("ada", f"to {MAIL} it"), ("bob", "to [EMAIL_ADDRESS] it")):
         policy = parse_policy(f"version: 1\noutput: {{{keys % who}}}\n").output
-        judge = Judge(policy, exchange_of(CHAT), enforced=True)
+        judge = Judge(policy, exchange_of(CHAT))
         looked = OutputFilter(policy, judge, answer_rules().of(policy, 4096))
         assert looked.whole("/t", Surface.ASSISTANT, f"to {MAIL} it")[0] == expected
         assert looked.decision() is not None

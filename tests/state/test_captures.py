@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from sallyport.errors import OperatorError
 from sallyport.state.captures import MAGIC, CaptureFile, CaptureWriter, Rotation
+from sallyport.state.content.keys import Subject, subject_keys_of
 from sallyport.state.masterkey import MasterKeys
 
 FLOWS = [b"flow %d " % n + bytes([n % 251]) * n for n in range(40)]
@@ -43,12 +45,14 @@ def test_what_is_written_is_read_and_closed_to_others(tmp_path: Path, keys: Mast
     assert b"flow" not in path.read_bytes().partition(b"\n")[2].partition(b"\n")[2]
 
 
-def test_a_new_file_has_another_key(tmp_path: Path, keys: MasterKeys) -> None:
+def test_a_new_file_seals_the_same_otherwise(tmp_path: Path, keys: MasterKeys) -> None:
     paths = write(tmp_path / "c", keys, Rotation(max_bytes=400))
     assert len(paths) > 3
     assert sorted(f for p in paths for _, f in CaptureFile(p, keys).records() if f) == sorted(FLOWS)
     heads = {path.read_bytes().splitlines()[1] for path in paths}
     assert len(heads) == len(paths)
+    same = write(tmp_path / "d", keys, Rotation(max_bytes=1), [b"the same flow"] * 2)
+    assert len({path.read_bytes()[-20:] for path in same}) == 2
 
 
 def test_old_files_go_when_a_new_one_begins(tmp_path: Path, keys: MasterKeys) -> None:
@@ -96,8 +100,47 @@ def test_without_the_key_nothing_is_read(tmp_path: Path, keys: MasterKeys) -> No
     other.mkdir()
     stranger = MasterKeys(other, {})
     stranger.make()
+    with pytest.raises(OperatorError, match="keys of its subjects"):
+        [*CaptureFile(path, stranger).records()]
+    subject_keys_of(keys).scrub()  # all of it is in the one file now
+    shutil.copy(tmp_path / "content-keys.db", other)
+    stolen = MasterKeys(other, {})  # the keys of the subjects, without the master key above them
     with pytest.raises(OperatorError, match="master key"):
-        CaptureFile(path, stranger)
+        [*CaptureFile(path, stolen).records()]
+
+
+def test_the_flows_of_who_was_forgotten_are_passed_over_in_every_copy(
+    tmp_path: Path, keys: MasterKeys
+) -> None:
+    ann, bob = Subject("acme", "ann"), Subject("acme", "bob")
+    writer = CaptureWriter(tmp_path / "c", "gw", keys)
+    for number, flow in enumerate(FLOWS):
+        writer.put(lambda flow=flow: flow, 0, ann if number % 3 else bob)
+    writer.close()
+    (path,) = (tmp_path / "c").glob("*.flows")
+    copy = tmp_path / "copy.flows"
+    shutil.copy(path, copy)
+    of_ann = next(at for at, flow in CaptureFile(copy, keys).records() if flow == FLOWS[1])
+    assert subject_keys_of(keys).destroy(ann, 1, "e")
+    for each in (path, copy):
+        for reader in (keys, MasterKeys(tmp_path, {})):
+            file = CaptureFile(each, reader)
+            assert [flow for _, flow in file.records()] == FLOWS[::3]
+            assert file.forgotten == len(FLOWS) - len(FLOWS[::3])
+            with pytest.raises(OperatorError, match="forgotten"):
+                file.read(of_ann)
+    anew = CaptureWriter(tmp_path / "d", "gw", keys)
+    anew.put(lambda: b"later", 0, ann)
+    anew.close()
+    (later,) = (tmp_path / "d").glob("*.flows")
+    assert [flow for _, flow in CaptureFile(later, keys).records()] == [b"later"]
+
+
+def test_a_file_of_another_version_is_told_from_a_damaged_one(tmp_path: Path, keys: MasterKeys) -> None:
+    path = tmp_path / "x.flows"
+    path.write_bytes(MAGIC.replace(b"2", b"1") + b"{}\n")
+    with pytest.raises(OperatorError, match="another version"):
+        CaptureFile(path, keys)
 
 
 @pytest.mark.parametrize("content", [b"", MAGIC, MAGIC + b"{}\n", MAGIC + b"[1]\n", b"x" * 99])

@@ -53,7 +53,7 @@ async def metering() -> AsyncIterator[Metering]:
 
 
 def meter_of(metering: Metering, of: Exchange | None = None) -> ExchangeMeter:
-    return ExchangeMeter(metering, TARIFF, of or exchange(), request_bytes=700, enforced=True)
+    return ExchangeMeter(metering, TARIFF, of or exchange(), request_bytes=700)
 
 
 async def nothing() -> None:

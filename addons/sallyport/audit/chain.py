@@ -5,8 +5,8 @@ A writer is the `gateway` of an event. Its events are numbered from 1 without a 
     hash = SHA-256(EVENT_TAG || hash of the event before, 32 bytes || canonical bytes of the row)
 
 in lower-case hex. Before the first event of a writer stand 32 zero bytes. The canonical bytes are one JSON object
-in UTF-8: all columns that are not NULL but `hash`, sorted by name, without white space, only what JSON demands
-escaped, and `confidence` as a text that holds the shortest decimal which reads back as the same number.
+in UTF-8: all columns that are not NULL but `hash` and `period`, sorted by name, without white space, only what
+JSON demands escaped, and `confidence` as a text that holds the shortest decimal which reads back as the same number.
 """
 
 from collections.abc import Mapping
@@ -35,6 +35,7 @@ def canonical(row: Mapping[str, Any]) -> bytes:
     """Return the bytes of a row that its hash is made of. Raises TypeError for a text that is no Unicode."""
     kept = {name: value for name, value in row.items() if value is not None}
     kept.pop("hash", None)
+    kept.pop("period", None)  # where PostgreSQL keeps the row: see audit/partitions.py
     kept["confidence"] = repr(kept["confidence"] + 0.0)  # databases do not keep the sign of a zero
     return orjson.dumps(kept, option=orjson.OPT_SORT_KEYS)
 

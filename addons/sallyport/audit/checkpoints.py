@@ -15,6 +15,7 @@ order of their UTF-8 bytes) and number. Its body is a JSON object, sorted, witho
 The signature is Ed25519 over CHECKPOINT_TAG || body.
 """
 
+import itertools
 import json
 import random
 import time
@@ -27,7 +28,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from sallyport.audit.adding import head_of
+from sallyport.audit.adding import head_of, pruned_heads
 from sallyport.audit.chain import START, Head
 from sallyport.audit.merkle import leaf_hash, path_of, root_of
 from sallyport.audit.schema import checkpoints, events, microseconds
@@ -105,14 +106,22 @@ def _prepared(at: Database, signer: Signer, now: datetime) -> Checkpoint | None:
     with at.reader.connect() as connection:
         last = last_checkpoint(connection)
         before = last.heads if last is not None else {}
-        heads = {name: head_of(connection, name) for name in writers(connection)}
-        heads = {**dict.fromkeys(before, START), **heads}
-        if any(heads[name].seq < head.seq for name, head in before.items()):
-            raise Unreadable("events are missing that the last checkpoint covers")
+        heads = {name: head_of(connection, name) for name in {*before, *writers(connection)}}
+        pruned = pruned_heads(connection)
+        for name, head in before.items():
+            if heads[name].seq < head.seq or (
+                head != pruned.get(name) and not _is_there(connection, name, head)
+            ):
+                raise Unreadable("events are missing that the last checkpoint covers")
         count = sum(head.seq - before.get(name, START).seq for name, head in heads.items())
         if count <= 0:
             return None
-        root = root_of(leaf_hash(hash) for hash in hashes(connection, before, heads))
+        leaves = itertools.count()
+        root = root_of(
+            leaf_hash(hash) for hash, _ in zip(hashes(connection, before, heads), leaves, strict=False)
+        )
+        if next(leaves) != count:
+            raise Unreadable("events are missing behind the last checkpoint")
     number = 1 if last is None else last.number + 1
     body = {
         "number": number,
@@ -126,6 +135,11 @@ def _prepared(at: Database, signer: Signer, now: datetime) -> Checkpoint | None:
     }
     text = json.dumps(body, sort_keys=True, separators=(",", ":"))
     return Checkpoint(number, text, signer.sign(CHECKPOINT_TAG + text.encode()).hex())
+
+
+def _is_there(connection: Connection, gateway: str, head: Head) -> bool:
+    place = (events.c.gateway == gateway, events.c.seq == head.seq)
+    return connection.scalar(select(events.c.hash).where(*place)) == head.hash
 
 
 def last_checkpoint(connection: Connection) -> Checkpoint | None:
@@ -184,12 +198,13 @@ def proof_of(connection: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
         if name == gateway:
             break
         index += heads[name].seq - before.get(name, START).seq
+    last = before.get(gateway, START)
     query = select(events.c.hash).where(events.c.gateway == gateway, events.c.seq == seq - 1)
     return {
         "format": "sallyport-audit-proof",
         "version": 1,
         "event": {name: value for name, value in row.items() if value is not None},
-        "previous": connection.scalar(query) if seq > 1 else START.hash,
+        "previous": last.hash if seq - 1 == last.seq else connection.scalar(query),
         "index": index,
         "path": [node.hex() for node in path_of(leaves, index)],
         "checkpoint": {"body": checkpoint.body, "signature": checkpoint.signature},

@@ -37,6 +37,8 @@ class EventKind(StrEnum):
     """Refused before HTTP: no server name, QUIC, raw TCP, bad framing."""
     POLICY_CHANGED = "policy_changed"
     POLICY_REJECTED = "policy_rejected"
+    POLICY_PROMOTED = "policy_promoted"
+    """Somebody let a policy enforce more: reason names what, detail the state and the digest of the replay report."""
     LIMIT_CHANGED = "limit_changed"
     """An operator reset a counter, or granted more: detail says which, reason names the limit."""
     ANOMALY = "anomaly"
@@ -52,6 +54,16 @@ class EventKind(StrEnum):
     """Traffic of somebody or to something was stopped at once, or let go again: detail says which."""
     NOTIFICATIONS_LOST = "notifications_lost"
     """The webhook did not take some notifications: detail says how many."""
+    CONTENT_REVEALED = "content_revealed"
+    """Somebody asked to see kept content, approved of it, saw it, or looked for it: detail says which."""
+    CONTENT_CHANGED = "content_changed"
+    """An operator sealed the keys of kept content anew, or swept away what was old: detail says which."""
+    ERASED = "erased"
+    """A person's keys were destroyed, and with them all kept content: reason is a keyed digest of whose."""
+    PRUNED = "pruned"
+    """Old events were removed: reason names the statement (audit/retention.py), detail the checkpoint."""
+    SPOOLED = "spooled"
+    """Events waited on a disk while the store was away: detail says how many, or that some were damaged."""
     STARTED = "started"
     STOPPED = "stopped"
 
@@ -315,12 +327,7 @@ def about(
 
 def cause_of(verdict: Verdict) -> Decision | None:
     """Return the decision that gave the enforced action, else the first that would have, else None."""
-    if verdict.cause is not None:
-        return verdict.cause
-    would_be = verdict.would_be
-    if would_be is Action.ALLOW:
-        return None
-    return next(d for d in verdict.decisions if d.action is would_be)
+    return verdict.cause or verdict.would_cause
 
 
 def decisions_of(verdict: Verdict, exchange: Exchange) -> tuple[DecisionRecord, ...]:

@@ -6,14 +6,19 @@ the order of its leaves, and then the checkpoint. Behind the last one stand the 
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
 from sallyport.audit.checkpoints import Checkpoint, checkpoints_after, writers
-from sallyport.audit.schema import checkpoints, events
+from sallyport.audit.retention import floor_of
+from sallyport.audit.schema import checkpoints, events, prunings
 from sallyport.audit.verifier import EXPORT_FORMAT, Signed
 from sallyport.errors import OperatorError
+
+_MAX_GOING = 200
+"""Writers whose rows are read on where the last question ended."""
 
 type StoredRow = dict[str, Any]
 
@@ -25,21 +30,35 @@ class StoreSource:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._going: dict[str, tuple[int, Iterator[StoredRow]]] = {}
+        """By writer: how far its rows were read, and the rest of them. A question of every checkpoint for every
+        writer would be planned over all partitions each time."""
 
     def writers(self) -> list[str]:
         return writers(self._connection)
 
     def rows(self, writer: str, after: int, until: int | None) -> Iterator[StoredRow]:
-        query = select(events).where(events.c.gateway == writer, events.c.seq > after)
-        if until is not None:
-            query = query.where(events.c.seq <= until)
-        return self._found(query.order_by(events.c.seq))
+        at, found = self._going.pop(writer, (None, None))
+        if found is None or at != after:
+            query = select(events).where(events.c.gateway == writer, events.c.seq > after)
+            found = self._found(query.order_by(events.c.seq))
+        for row in found:
+            if until is not None and row["seq"] > until:
+                found = chain([row], found)
+                break
+            yield row
+        if until is not None and len(self._going) < _MAX_GOING:
+            self._going[writer] = until, found
 
     def unnumbered(self) -> Iterator[StoredRow]:
         return self._found(select(events).where(or_(events.c.seq.is_(None), events.c.seq < 1)))
 
     def checkpoints(self) -> Iterator[Signed]:
         for found in checkpoints_after(self._connection, -(2**62)):
+            yield Signed(found.number, found.body, found.signature)
+
+    def prunings(self) -> Iterator[Signed]:
+        for found in self._connection.execute(select(prunings)):
             yield Signed(found.number, found.body, found.signature)
 
     def count(self) -> int:
@@ -54,10 +73,17 @@ class StoreSource:
 def export_lines(
     connection: Connection, after: int, progress: Callable[[int], None] = lambda done: None
 ) -> Iterator[str]:
-    """Yield the lines of an export behind a checkpoint, 0 from the beginning. Raises OperatorError."""
+    """Yield the lines of an export behind a checkpoint, 0 from where the log begins. Raises OperatorError."""
     source = StoreSource(connection)
     at: Mapping[str, int] = {}
-    start = None
+    start = floor = floor_of(connection)
+    if floor is not None and 0 < after < floor.number:
+        raise OperatorError(
+            "--after",
+            f"events up to checkpoint {floor.number} were pruned",
+            "Leave it out: the export then begins there, and says so.",
+        )
+    after = after or (0 if floor is None else floor.number)
     if after:
         query = select(checkpoints).where(checkpoints.c.number == after)
         found = connection.execute(query).first()
@@ -66,8 +92,17 @@ def export_lines(
                 "--after", f"there is no checkpoint {after}", "Take the number an export ended with."
             )
         start = Checkpoint(found.number, found.body, found.signature)
+    if start is not None:
         at = {name: head.seq for name, head in start.heads.items()}
-    yield _line({"type": EXPORT_FORMAT, "version": 1, "after": None if start is None else _members(start)})
+    stated = max(source.prunings(), key=lambda found: found.number, default=None)
+    yield _line(
+        {
+            "type": EXPORT_FORMAT,
+            "version": 1,
+            "after": None if start is None else _members(start),
+            "pruned": None if stated is None else _members(stated),
+        }
+    )
     number, covered, count = after, 0, 0
     for checkpoint in checkpoints_after(connection, after):
         heads = {name: head.seq for name, head in checkpoint.heads.items()}
@@ -90,8 +125,8 @@ def export_lines(
     yield _line({"type": "end", "events": count, "checkpoints": covered, "cursor": number})
 
 
-def _members(checkpoint: Checkpoint) -> dict[str, object]:
-    return {"number": checkpoint.number, "body": checkpoint.body, "signature": checkpoint.signature}
+def _members(found: Checkpoint | Signed) -> dict[str, object]:
+    return {"number": found.number, "body": found.body, "signature": found.signature}
 
 
 def _event(row: StoredRow) -> str:

@@ -4,10 +4,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import BigInteger, Column, Connection, Text, text, update
 
+from sallyport.audit import partitions
 from sallyport.audit.chain import START, Head, linked
-from sallyport.audit.schema import SCHEMA_VERSION, checkpoints, events, schema_versions
+from sallyport.audit.schema import SCHEMA_VERSION, checkpoints, events, prunings, schema_versions
 
 _ROWS_AT_ONCE = 1000
+_BEFORE = f"{events.name}_before"
 
 if TYPE_CHECKING:
     from alembic.operations import Operations
@@ -58,7 +60,80 @@ def _coverage(operations: "Operations") -> None:
         operations.add_column(events.name, Column(name, Text))
 
 
-_STEPS = {1: _usage_and_cost, 2: _key_use, 3: _chain, 4: _coverage}
+def _partitions(operations: "Operations") -> None:
+    """5 to 6: pruning, and in PostgreSQL the events in partitions, written anew as they are.
+
+    Whoever had rights on the table has them on the new one, row by row as before; who could add events may move the
+    heads of their writers.
+    """
+    connection = operations.get_bind()
+    prunings.create(connection)
+    if connection.dialect.name != "postgresql":
+        return
+    events_, before = events.name, _BEFORE
+    connection.execute(text(f"LOCK TABLE {events_} IN ACCESS EXCLUSIVE MODE"))
+    grants = _grants(connection)
+    connection.execute(text(f"ALTER TABLE {events_} RENAME TO {before}"))
+    connection.execute(text(f"ALTER TABLE {before} DROP CONSTRAINT {events_}_pkey"))
+    for index in events.indexes:
+        connection.execute(text(f"DROP INDEX {index.name}"))
+    partitions.create_stored(connection)
+    columns = ", ".join(column.name for column in events.columns)
+    days = connection.scalars(text(f"SELECT DISTINCT {partitions.PERIOD_IN_SQL} FROM {before}"))  # noqa: S608
+    partitions.keep_ahead(connection, beside=[day for day in days if day])
+    connection.execute(
+        text(
+            f"INSERT INTO {events_} ({columns}, period) "  # noqa: S608
+            f"SELECT {columns}, {partitions.PERIOD_IN_SQL} FROM {before}"
+        )
+    )
+    connection.execute(
+        text(
+            f"INSERT INTO {partitions.heads.name} "  # noqa: S608
+            f"SELECT DISTINCT ON (gateway) gateway, seq, hash FROM {before} ORDER BY gateway, seq DESC"
+        )
+    )
+    connection.execute(
+        text(
+            f"INSERT INTO {partitions.spans.name} SELECT DISTINCT period, at_us / 86400000000 "  # noqa: S608
+            f"FROM {events_} WHERE period > 0 AND period != at_us / 86400000000"
+        )
+    )
+    connection.execute(text(f"DROP TABLE {before}"))
+    for statement in grants:
+        connection.exec_driver_sql(statement.replace("%", "%%"))
+
+
+def _grants(connection: Connection) -> list[str]:
+    """Return the statements that give everybody on a new table of events the rights that they have on this one."""
+    events_, heads, spans = events.name, partitions.heads.name, partitions.spans.name
+    held = text(
+        "SELECT DISTINCT a.privilege_type, CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END "
+        "FROM pg_class c, aclexplode(c.relacl) a WHERE c.oid = to_regclass(:table) AND a.grantee != c.relowner"
+    )
+    found = []
+    for right, who in connection.execute(held, {"table": events_}):
+        found.append(f"GRANT {right} ON {events_} TO {who}")
+        if right == "INSERT":
+            found.append(f"GRANT SELECT, INSERT, UPDATE ON {heads} TO {who}")
+            found.append(f"GRANT SELECT, INSERT ON {spans} TO {who}")
+        if right == "SELECT":
+            found.append(f"GRANT SELECT ON {heads}, {spans}, {prunings.name} TO {who}")
+    rules = text(
+        "SELECT format('CREATE POLICY %I ON %s AS %s FOR %s TO %s', policyname, tablename, permissive, cmd, "
+        "(SELECT string_agg(CASE r WHEN 'public' THEN 'PUBLIC' ELSE quote_ident(r) END, ', ') FROM unnest(roles) r)) "
+        "|| coalesce(' USING (' || qual || ')', '') || coalesce(' WITH CHECK (' || with_check || ')', '') "
+        "FROM pg_policies p JOIN pg_class c ON c.oid = to_regclass(:table) AND p.tablename = c.relname "
+        "AND p.schemaname::regnamespace = c.relnamespace"
+    )
+    found += connection.scalars(rules, {"table": events_})
+    fenced = text("SELECT relrowsecurity FROM pg_class WHERE oid = to_regclass(:table)")
+    if connection.scalar(fenced, {"table": events_}):
+        found.append(f"ALTER TABLE {events_} ENABLE ROW LEVEL SECURITY")
+    return found
+
+
+_STEPS = {1: _usage_and_cost, 2: _key_use, 3: _chain, 4: _coverage, 5: _partitions}
 """By the version a step starts from."""
 
 

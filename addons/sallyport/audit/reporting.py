@@ -71,9 +71,12 @@ class Usage:
 
 ACTS = frozenset(
     {
-        EventKind.POLICY_CHANGED, EventKind.POLICY_REJECTED, EventKind.LIMIT_CHANGED, EventKind.DIRECTORY_CHANGED,
+        EventKind.POLICY_CHANGED, EventKind.POLICY_REJECTED, EventKind.POLICY_PROMOTED, EventKind.LIMIT_CHANGED,
+        EventKind.DIRECTORY_CHANGED,
         EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_DECIDED, EventKind.BREAK_GLASS, EventKind.KILL_SWITCH,
         EventKind.ANOMALY, EventKind.NOTIFICATIONS_LOST, EventKind.STARTED, EventKind.STOPPED,
+        EventKind.PRUNED, EventKind.SPOOLED,
+        EventKind.CONTENT_REVEALED, EventKind.CONTENT_CHANGED, EventKind.ERASED,
     }
 )  # fmt: skip
 
@@ -97,6 +100,7 @@ class Report:
     refusals: Counter[tuple[str, str]] = field(default_factory=Counter)
     would_refuse: Counter[tuple[str, str]] = field(default_factory=Counter)
     data: Counter[DataClass] = field(default_factory=Counter)
+    tried: Counter[tuple[str, str]] = field(default_factory=Counter)
     coverage: Counter[str] = field(default_factory=Counter)
     not_intercepted: Counter[str] = field(default_factory=Counter)
     connections_refused: Counter[str] = field(default_factory=Counter)
@@ -166,6 +170,8 @@ def _ended(found: Report, event: Event) -> None:
 
 def _data(found: Report, event: Event, region: Callable[[Event], str]) -> None:
     for decision in event.decisions:
+        if decision.mode is Mode.SHADOW and decision.action is not Action.ALLOW:
+            found.tried[decision.stage, decision.reason] += 1
         if not decision.findings:
             continue
         treatment = _treatment(decision, event)
@@ -177,7 +183,7 @@ def _data(found: Report, event: Event, region: Callable[[Event], str]) -> None:
 
 
 def _treatment(decision: DecisionRecord, event: Event) -> Treatment:
-    enforced = decision.mode is Mode.ENFORCE
+    enforced = decision.mode.acts
     if event.kind is EventKind.REFUSED or (enforced and decision.action is Action.DENY):
         return Treatment.REFUSED
     if enforced and decision.action is Action.MODIFY:

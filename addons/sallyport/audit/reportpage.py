@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 
+from sallyport.audit.events import EventKind
 from sallyport.audit.paper import Cell, bars, columns, heading, page, paragraph, table
 from sallyport.audit.reporting import (
     CHANGES,
@@ -11,6 +12,7 @@ from sallyport.audit.reporting import (
     ERASURES,
     REFUSED,
     USE,
+    Act,
     Basis,
     DataClass,
     Report,
@@ -19,7 +21,7 @@ from sallyport.audit.reporting import (
 )
 
 MOST_ROWS = 100
-NO_ERASURES = "None: the log holds no content of anybody, so there is nothing of the kind to erase in it."
+NO_ERASURES = "Nobody was erased. The log itself holds no content of anybody."
 
 _USAGE = ("exchanges", "refused", "input tokens", "output tokens", "cost, USD")
 
@@ -46,6 +48,7 @@ def as_object(report: Report, about: Mapping[str, object]) -> dict[str, object]:
         ],
         "identified_by": dict(sorted(report.identified.items())),
         "refusals": [{"stage": s, "reason": r, "count": n} for s, r, n in ranked(report.refusals)],
+        "tried": [{"stage": s, "reason": r, "count": n} for s, r, n in ranked(report.tried)],
         "would_refuse": [{"stage": s, "reason": r, "count": n} for s, r, n in ranked(report.would_refuse)],
         "data": [
             {
@@ -75,6 +78,10 @@ def as_object(report: Report, about: Mapping[str, object]) -> dict[str, object]:
             for act in report.acts
         ],
         "acts_left_out": report.acts_left_out,
+        "erasures": [
+            {"at": act.at.isoformat(), "by": act.by, "subject": act.what, "detail": act.detail}
+            for act in _acts(report, EventKind.ERASED)
+        ],
         "clauses": {
             basis.title: list(basis.clauses) for basis in (USE, REFUSED, DATA, COVERAGE, CHANGES, ERASURES)
         },
@@ -100,6 +107,8 @@ def _parts(report: Report) -> Iterator[str]:
     yield bars(report.identified.most_common())
     yield from _head(REFUSED)
     yield _counted(("stage", "reason", "refused"), ranked(report.refusals), "Nothing was refused.")
+    if report.tried:
+        yield _counted(("stage", "reason", "tried: would be refused or changed"), ranked(report.tried), "")
     if report.would_refuse:
         yield paragraph("Left, since the rule only observes:", "note")
         yield _counted(("stage", "reason", "would be refused"), ranked(report.would_refuse), "")
@@ -132,7 +141,18 @@ def _parts(report: Report) -> Iterator[str]:
     if report.acts_left_out:
         yield paragraph(f"{report.acts_left_out} later acts are not listed: choose a shorter period.", "no")
     yield from _head(ERASURES)
-    yield paragraph(NO_ERASURES)
+    erased = [(f"{a.at:%Y-%m-%d %H:%M:%S}", a.by, a.what, a.detail) for a in _acts(report, EventKind.ERASED)]
+    yield _counted(
+        ("at (UTC)", "by", "subject, as a digest", "what went"), erased, NO_ERASURES, most=len(erased)
+    )
+    looks = [(f"{a.at:%Y-%m-%d %H:%M:%S}", a.by, a.detail) for a in _acts(report, EventKind.CONTENT_REVEALED)]
+    yield _counted(
+        ("at (UTC)", "by", "look at kept content"), looks, "Nobody looked at kept content.", most=len(looks)
+    )
+
+
+def _acts(report: Report, kind: EventKind) -> list[Act]:
+    return [act for act in report.acts if act.kind is kind]
 
 
 def _head(basis: Basis) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The one table of events, and the two ways between a row and an Event.
 
-Rows are only ever inserted. Two partial unique indexes are the rule "one admission and one end per exchange":
-whoever inserts second, after a retry or from another process, inserts nothing.
+Rows are only ever inserted, and removed only by pruning (audit/retention.py). Two partial unique indexes are the
+rule "one admission and one end per exchange": whoever inserts second, after a retry or from another process,
+inserts nothing. What PostgreSQL adds to the table is in audit/partitions.py.
 """
 
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from sallyport.audit.text import Stored
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.exchange import Surface, Usage
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 _END_LIST = ", ".join(f"'{kind}'" for kind in sorted(END_KINDS))
 IS_END = f"kind IN ({_END_LIST})"
@@ -114,6 +115,15 @@ checkpoints = Table(
     metadata,
     Column("number", BigInteger, primary_key=True, autoincrement=False),
     Column("body", Text, nullable=False, doc="what is signed, see audit/checkpoints.py"),
+    Column("signature", Text, nullable=False, doc="Ed25519, in hex"),
+)
+
+prunings = Table(
+    "audit_prunings",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("checkpoint", BigInteger, nullable=False, doc="the one that events are gone up to"),
+    Column("body", Text, nullable=False, doc="what is signed, see audit/retention.py"),
     Column("signature", Text, nullable=False, doc="Ed25519, in hex"),
 )
 

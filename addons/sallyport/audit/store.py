@@ -12,18 +12,35 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
-from sqlalchemy import Connection, Join, RowMapping, Select, and_, exists, insert, inspect, or_, select, text
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Join,
+    RowMapping,
+    Select,
+    and_,
+    exists,
+    insert,
+    inspect,
+    or_,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError, StatementError
 
+from sallyport.audit import partitions
 from sallyport.audit.adding import (
     PLAIN_VALUE_ERRORS,
     REFUSED_VALUE,
     add_missing,
     add_singly,
     add_within,
-    head_of,
+    chained,
+    insert_at_once,
+    insert_rows,
+    lock_heads,
 )
-from sallyport.audit.chain import Head, linked
+from sallyport.audit.chain import Head
 from sallyport.audit.coverage import (
     CoverageDimension,
     Shares,
@@ -36,6 +53,7 @@ from sallyport.audit.coverage import (
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.ids import first_id
 from sallyport.audit.keys import KeyUse, key_use_of, key_use_query
+from sallyport.audit.maintaining import LACKS_RIGHT, keep_ahead
 from sallyport.audit.migrations import can_migrate, migrate
 from sallyport.audit.schema import (
     IS_ADMISSION,
@@ -114,6 +132,11 @@ class Store:
             store._prepare(create)
         except (SQLAlchemyError, OSError) as error:
             store.close()
+            if getattr(getattr(error, "orig", None), "sqlstate", "") == LACKS_RIGHT:
+                raise store._error(
+                    "this role may not open it, or not make or change its tables",
+                    "Have their owner run once: sallyport audit maintain; then: sallyport audit roles gateway ROLE.",
+                ) from None
             raise Unreachable(
                 f"audit store {store.name}",
                 f"cannot be opened ({_name_of(error)})",
@@ -196,20 +219,20 @@ class Store:
         """Return the latest events that fit all conditions, newest first."""
         query = select(events).order_by(events.c.id.desc()).limit(limit)
         if since is not None:
-            query = query.where(events.c.at_us >= microseconds(since))
+            query = query.where(events.c.at_us >= microseconds(since), *self._of_time(since, None))
         if kind is not None:
             query = query.where(events.c.kind == kind.value)
         if principal is not None:
             query = query.where(events.c.principal == storable(principal))
         if exchange is not None:
-            query = query.where(events.c.exchange == storable(exchange))
+            query = query.where(*self._of_exchange(exchange))
         if outcome is not None:
             query = query.where(_OUTCOMES[outcome])
         return self._read(query)
 
     def exchange(self, exchange: str) -> list[Event]:
         """Return the events of one exchange, oldest first."""
-        return self._read(select(events).where(events.c.exchange == storable(exchange)).order_by(events.c.id))
+        return self._read(select(events).where(*self._of_exchange(exchange)).order_by(events.c.id))
 
     def decision(self, prefix: str) -> list[Event]:
         """Return everything about one decision, oldest first: the events of its exchange, or the one event.
@@ -253,7 +276,9 @@ class Store:
     def ended(self, since: datetime, limit: int) -> list[Event]:
         """Return the ends of exchanges since a time, of all gateways, oldest first; of many, the latest."""
         kinds = [kind.value for kind in END_KINDS]
-        query = select(events).where(events.c.id >= first_id(since), events.c.kind.in_(kinds))
+        query = select(events).where(
+            events.c.id >= first_id(since), events.c.kind.in_(kinds), *self._of_time(since, None)
+        )
         return self._read(query.order_by(events.c.id.desc()).limit(limit))[::-1]
 
     def between(self, since: datetime, until: datetime) -> Iterator[Event]:
@@ -262,7 +287,9 @@ class Store:
         Raises OperatorError.
         """
         query = select(events).where(
-            events.c.at_us >= microseconds(since), events.c.at_us < microseconds(until)
+            events.c.at_us >= microseconds(since),
+            events.c.at_us < microseconds(until),
+            *self._of_time(since, until),
         )
         if self._tenant is not None:
             query = query.where(events.c.tenant == self._tenant)
@@ -284,26 +311,50 @@ class Store:
         elif not self._at.is_there():
             raise self._error("is not there", "Give the right one with --store or --confdir.")
         with (self._at.writer if create else self._at.reader).begin() as connection:
-            if create:
-                self._at.lock_schema(connection)
             version = _version(connection)
             if version is None and create:
-                metadata.create_all(connection)
-                connection.execute(insert(schema_versions).values(part="audit", version=SCHEMA_VERSION))
-            elif version is None:
-                raise self._error("holds no audit", "Give the right one with --store or --confdir.")
-            elif version != SCHEMA_VERSION and create and can_migrate(version):
-                migrate(connection, version)
-            elif version != SCHEMA_VERSION and can_migrate(version):
-                raise self._error(
-                    f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
-                    "Start the gateway once: it brings its store up to date.",
-                )
-            elif version != SCHEMA_VERSION:
-                raise self._error(
-                    f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
-                    "Run the Sallyport that wrote it, or a newer one, or give another store.",
-                )
+                self._at.lock_schema(connection)
+                version = _version(connection) or self._create(connection)
+        if version is None:
+            raise self._error("holds no audit", "Give the right one with --store or --confdir.")
+        if version == SCHEMA_VERSION:
+            if create and not self._is_sqlite:
+                keep_ahead(self._at)
+        elif not can_migrate(version):
+            raise self._error(
+                f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
+                "Run the Sallyport that wrote it, or a newer one, or give another store.",
+            )
+        elif create:
+            self._upgrade()
+        else:
+            raise self._error(
+                f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
+                "Start the gateway once: it brings its store up to date.",
+            )
+
+    def _create(self, connection: Connection) -> int:
+        if self._is_sqlite:
+            metadata.create_all(connection)
+        else:
+            partitions.create_all(connection)
+            partitions.keep_ahead(connection)
+        connection.execute(insert(schema_versions).values(part="audit", version=SCHEMA_VERSION))
+        return SCHEMA_VERSION
+
+    def _upgrade(self) -> None:
+        """Bring the schema up to date in one transaction, which may take long where there is much."""
+        url = self._at.writer.url.render_as_string(hide_password=False)
+        patient = database(url, Durability.FULL, _UPGRADE_PATIENCE_S)
+        try:
+            with patient.writer.begin() as connection:
+                patient.lock_schema(connection)
+                version = _version(connection)
+                if version is not None and version < SCHEMA_VERSION:
+                    migrate(connection, version)
+        finally:
+            patient.writer.dispose()
+            patient.reader.dispose()
 
     def _unread(self, error: BaseException) -> OperatorError:
         return self._error(
@@ -329,23 +380,22 @@ class Store:
         heads = self._chain(rows)
         if self._is_sqlite and len(rows) <= _ROWS_PER_STATEMENT:
             self._write_at_once(rows)
+        elif not self._is_sqlite and len(heads) == 1 and not _placed(rows):
+            (gateway,) = heads
+            with self._at.writer.connect() as connection:
+                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+                insert_at_once(connection, rows, self._heads[gateway], heads[gateway])
         else:
             with self._at.writer.begin() as connection:
-                connection.execute(insert(events), rows)
+                insert_rows(connection, rows, self._heads, heads)
         self._heads.update(heads)
 
     def _chain(self, rows: list[Row]) -> dict[str, Head]:
-        heads: dict[str, Head] = {}
-        for row in rows:
-            gateway = str(row["gateway"])
-            heads[gateway] = linked(
-                row, heads.get(gateway) or self._heads.get(gateway) or self._head(gateway)
-            )
-        return heads
-
-    def _head(self, gateway: str) -> Head:
-        with self._at.writer.begin() as connection:
-            return head_of(connection, gateway)
+        unknown = {str(row["gateway"]) for row in rows} - self._heads.keys()
+        if unknown:
+            with self._at.writer.begin() as connection:
+                self._heads.update(lock_heads(connection, unknown))
+        return chained(rows, self._heads)
 
     def _write_at_once(self, rows: list[Row]) -> None:
         """Insert into SQLite with one statement, which is a transaction of its own. Raises sqlite3's errors.
@@ -383,7 +433,8 @@ class Store:
         until: datetime | None = None,
     ) -> tuple[Spend, ...]:
         """Return what the exchanges that ended from since up to, not including, until used, by dimensions."""
-        return spend_of(self._rows(spend_query(by, since, until)), by)
+        query = spend_query(by, since, until).where(*self._of_time(since, until))
+        return spend_of(self._rows(query), by)
 
     def coverage(
         self,
@@ -393,13 +444,14 @@ class Store:
         until: datetime | None = None,
     ) -> tuple[Shares, ...]:
         """Return how much was read of what ended from since up to, not including, until, by dimensions."""
-        return shares_of(self._rows(shares_query(by, since, until)), by)
+        query = shares_query(by, since, until).where(*self._of_time(since, until))
+        return shares_of(self._rows(query), by)
 
     def unparsed(
         self, *, since: datetime | None = None, until: datetime | None = None
     ) -> tuple[Unparsed, ...]:
         """Return what was not read whole, and why."""
-        return unparsed_of(self._rows(unparsed_query(since, until)))
+        return unparsed_of(self._rows(unparsed_query(since, until).where(*self._of_time(since, until))))
 
     def key_use(self, tenant: str | None = None) -> tuple[KeyUse, ...]:
         """Return what every credential was used for, the one that was used last first."""
@@ -407,7 +459,10 @@ class Store:
 
     def booked(self, since: datetime, until: datetime) -> tuple[Booked, ...]:
         """Return what exchanges admitted in [since, until) used, as far as they have ended."""
-        return booked_of(self._rows(booked_query(since, until)))
+        query = booked_query(since, until).where(
+            *self._of_time(since, until)
+        )  # an end lies where its admission does
+        return booked_of(self._rows(query))
 
     @contextmanager
     def whole(self) -> Iterator[Connection]:
@@ -423,6 +478,17 @@ class Store:
                 yield connection
         except SQLAlchemyError as error:
             raise self._unread(error) from None
+
+    def _of_time(self, since: datetime | None, until: datetime | None) -> list[ColumnElement[bool]]:
+        """Return a condition that spares PostgreSQL the partitions which hold nothing of a time."""
+        if self._is_sqlite or (since is None and until is None):
+            return []
+        ends = (None if end is None else microseconds(end) for end in (since, until))
+        return [partitions.is_within(*ends)]
+
+    def _of_exchange(self, exchange: str) -> list[ColumnElement[bool]]:
+        id = storable(exchange)
+        return [events.c.exchange == id, *([] if self._is_sqlite else [partitions.is_of(id)])]
 
     def _read(self, query: Select[Any]) -> list[Event]:
         return [from_row(row) for row in self._rows(query)]
@@ -440,8 +506,17 @@ class Store:
             raise self._unread(error) from None
 
 
+_UPGRADE_PATIENCE_S = 3600.0
+
 _ROWS_PER_STATEMENT = 999 // len(events.columns)
 """SQLite before 3.32 takes 999 values in a statement."""
+
+
+def _placed(rows: list[Row]) -> set[tuple[int, int]]:
+    """Give rows their periods in PostgreSQL; return what is to be noted of those that come late."""
+    for row in rows:
+        row["period"] = partitions.period_of(row)
+    return partitions.late_days(rows)
 
 
 @lru_cache(_ROWS_PER_STATEMENT)

@@ -28,6 +28,7 @@ from typing import Any, Protocol
 
 EVENT_TAG = b"sallyport.audit.event.v1\n"
 CHECKPOINT_TAG = b"sallyport.audit.checkpoint.v1\n"
+PRUNING_TAG = b"sallyport.audit.pruning.v1\n"
 ZERO = "00" * 32
 EXPORT_FORMAT = "sallyport-audit-export"
 PROOF_FORMAT = "sallyport-audit-proof"
@@ -109,16 +110,18 @@ def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
 
 def canonical(row: Row) -> bytes:
     """Return the bytes of a row that its hash is made of. Raises ValueError for what no event can hold."""
-    kept: dict[str, Any] = {}
-    for name, value in row.items():
-        if value is None or name == "hash":
-            continue
-        if name == "confidence" and isinstance(value, float):
-            value = repr(value + 0.0)
-        if isinstance(value, bool) or not isinstance(value, str | int):
+    kept = {name: value for name, value in row.items() if value is not None}
+    for name in ("hash", "period"):
+        kept.pop(name, None)
+    if isinstance(confidence := kept.get("confidence"), float):
+        kept["confidence"] = repr(confidence + 0.0)
+    for name, value in kept.items():
+        if type(value) is not str and type(value) is not int:
             raise ValueError(name)
-        kept[name] = value
-    return json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return _CANONICAL.encode(kept).encode()
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, check_circular=False)
 
 
 def event_hash(previous: str, row: Row) -> str:
@@ -179,7 +182,7 @@ def root_by_path(data: bytes, index: int, size: int, path: list[bytes]) -> str:
 class Finding:
     """One thing that is wrong, and where.
 
-    kind: changed, removed, inserted, reordered, cut_off, rewritten, rollback, fork, checkpoint, signature.
+    kind: changed, removed, inserted, reordered, cut_off, rewritten, rollback, fork, checkpoint, signature, pruning.
     writer, first, last: the numbers of a writer's events; event: the id of the one that is there.
     after, before: the numbers of the checkpoints between which it lies; before is None behind the last.
     """
@@ -258,6 +261,21 @@ def _members(body: str) -> dict[str, Any]:
     return found
 
 
+@lru_cache(16)
+def _statement(body: str) -> dict[str, Any]:
+    """Return the members of a statement of pruning. Raises ValueError where they are not what they should be."""
+    found = _json(body)
+    if not isinstance(found, dict):
+        raise ValueError
+    for name in ("number", "at_us", "checkpoint", "events"):
+        if type(found.get(name)) is not int:
+            raise ValueError(name)
+    for name in ("digest", "key"):
+        if not re.fullmatch("[0-9a-f]{64}", str(found.get(name))):
+            raise ValueError(name)
+    return found
+
+
 def _json(text: str) -> Any:
     """Read JSON in which no name occurs twice: two readers could see two things in it."""
 
@@ -271,7 +289,7 @@ def _json(text: str) -> Any:
 
 
 class Source(Protocol):
-    """A log, wherever it is. start: the checkpoint that an export begins behind, None from the beginning."""
+    """A log, wherever it is. start: the checkpoint that an export begins behind, None from where the log does."""
 
     start: Signed | None
 
@@ -289,6 +307,10 @@ class Source(Protocol):
 
     def checkpoints(self) -> Iterable[Signed]:
         """Return all checkpoints behind the start by number."""
+        ...
+
+    def prunings(self) -> Iterable[Signed]:
+        """Return the statements of what was pruned."""
         ...
 
     def count(self) -> int:
@@ -315,10 +337,19 @@ class _Check:
         self.lost: set[str] = set()
         """Writers whose stored chain already differs from what checkpoints say."""
         self.line = 0
+        self.told: set[str] = set()
+        """Prunings that events tell of."""
 
     def start(self, signed: Signed) -> None:
+        """Begin behind a checkpoint: nothing may stand before it."""
         heads = _members(signed.body)["heads"]
         self.at = {name: (seq, hash, hash) for name, (seq, hash) in heads.items()}
+        for name, (seq, _) in heads.items():
+            for row in self.source.rows(name, 0, seq):
+                self._looked()
+                text = "an event before the checkpoint that the log begins behind"
+                place = (name, row["seq"], row["seq"], _id(row), None, signed.number)
+                self.report.add(Finding("inserted", text, *place))
 
     def covered(self, signed: Signed, after: int) -> None:
         """Check the events between the state so far and the heads of a checkpoint."""
@@ -361,6 +392,8 @@ class _Check:
         for row in self.source.rows(writer, seq, until):
             self._looked()
             number, stored, id = row["seq"], row.get("hash"), _id(row)
+            if row.get("kind") == "pruned":
+                self.told.add(str(row.get("reason")))
             if self._is_out_of_line(row):
                 report.add(
                     Finding(
@@ -424,13 +457,24 @@ def verify(
     start = source.start
     if start is not None and not _check_one(start, trusted, report):
         raise Unusable("the checkpoint that the export begins behind is not signed by a known key")
+    stored = {found.number: found for found in source.checkpoints()}
+    pruned = max(source.prunings(), key=lambda found: found.number, default=None)
+    if pruned is not None and not _is_stated(pruned, trusted, report):
+        pruned = None
+    if pruned is not None and start is None:
+        start = _start_of(pruned, stored, trusted, report)
+    elif pruned is not None and start is not None and start.number <= _statement(pruned.body)["checkpoint"]:
+        start = _start_of(pruned, {start.number: start}, trusted, report)
     last = 0 if start is None else start.number
     digest = ZERO if start is None else start.digest
     total = 0 if start is None else _members(start.body)["total"]
     if start is not None:
         check.start(start)
-    stored = {found.number: found for found in source.checkpoints()}
-    chain = _merged(stored, copy, last, trusted, report)
+        if pruned is None or _statement(pruned.body)["checkpoint"] != start.number:
+            report.notes.append(f"what lies before checkpoint {start.number} is not in this export")
+            pruned = None
+    stored = {number: found for number, found in stored.items() if number > last}
+    chain = _merged(stored, list(copy), start, trusted, report)
     for number in sorted(chain):
         signed = chain[number]
         report.checkpoints += 1
@@ -450,6 +494,8 @@ def verify(
         check.covered(signed, last)
         last, digest, total = number, signed.digest, members["total"]
     check.tail(last or None)
+    if pruned is not None and f"pruning_{pruned.number}" not in check.told:
+        report.add(Finding("pruning", f"no event tells of pruning {pruned.number}", before=last))
     progress(report.events, check.total)
     report.keys = sorted({found.key for found in chain.values() if _is_readable(found)})
     if not trusted and report.keys:
@@ -460,6 +506,42 @@ def verify(
             "nobody could see if the last of them were cut off or written anew"
         )
     return report
+
+
+def _is_stated(pruned: Signed, trusted: set[str], report: Report) -> bool:
+    """Check form and signature of a statement of pruning; say whether what it says can be used."""
+    text = f"the statement of pruning {pruned.number} "
+    try:
+        said = _statement(pruned.body)
+        signature = bytes.fromhex(pruned.signature)
+    except (ValueError, TypeError, RecursionError):
+        report.add(Finding("pruning", text + "cannot be read"))
+        return False
+    if trusted and said["key"] not in trusted:
+        report.add(Finding("pruning", text + "is signed by an unknown key", before=said["checkpoint"]))
+        return False
+    is_good = is_signed(bytes.fromhex(said["key"]), signature, PRUNING_TAG + pruned.body.encode())
+    if not is_good or said["number"] != pruned.number:
+        report.add(Finding("pruning", text + "is forged", before=said["checkpoint"]))
+        return False
+    return True
+
+
+def _start_of(
+    pruned: Signed, stored: Mapping[int, Signed], trusted: set[str], report: Report
+) -> Signed | None:
+    """Return the checkpoint that a statement says everything is gone up to, None where it is another one."""
+    said = _statement(pruned.body)
+    found = stored.get(said["checkpoint"])
+    if found is None or found.digest != said["digest"] or not _check_one(found, trusted, report):
+        text = f"pruning {pruned.number} was stated of another checkpoint than the log has"
+        report.add(Finding("pruning", text, before=said["checkpoint"]))
+        return None
+    report.notes.append(
+        f"events up to checkpoint {found.number} were pruned: {_members(found.body)['total']} that it and "
+        f"those before it cover, by statement {pruned.number}"
+    )
+    return found
 
 
 def _is_readable(signed: Signed) -> bool:
@@ -490,12 +572,20 @@ def _check_one(signed: Signed, trusted: set[str], report: Report) -> bool:
 
 
 def _merged(
-    stored: dict[int, Signed], copy: Iterable[Signed], start: int, trusted: set[str], report: Report
+    stored: dict[int, Signed],
+    copy: list[Signed],
+    begins_behind: Signed | None,
+    trusted: set[str],
+    report: Report,
 ) -> dict[int, Signed]:
     """Return the checkpoints to check against: those of the copy where they differ from the store's."""
     chain = dict(stored)
     copied: dict[int, Signed] = {}
+    start = 0 if begins_behind is None else begins_behind.number
     for signed in copy:
+        if begins_behind is not None and signed.number == start and signed.body != begins_behind.body:
+            text = "the log and the copy hold different checkpoints"
+            report.add(Finding("fork", text, after=start - 1, before=start))
         if signed.number <= start:
             continue
         if not _check_one(signed, trusted, Report()):
@@ -567,20 +657,33 @@ class SqliteSource:
             "ORDER BY seq",
             (writer, after, 2**63 - 1 if until is None else until),
         )
-        return (dict(row) for row in found)
+        return _named(found)
 
     def unnumbered(self) -> Iterator[Row]:
         found = self._at.execute(
             "SELECT * FROM audit_events WHERE typeof(seq) != 'integer' OR seq < 1 OR typeof(gateway) != 'text'"
         )
-        return (dict(row) for row in found)
+        return _named(found)
 
     def checkpoints(self) -> Iterator[Signed]:
         found = self._at.execute("SELECT number, body, signature FROM audit_checkpoints ORDER BY number")
         return (Signed(row[0] if type(row[0]) is int else 0, str(row[1]), str(row[2])) for row in found)
 
+    def prunings(self) -> Iterator[Signed]:
+        known = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'audit_prunings'"
+        if not self._at.execute(known).fetchone()[0]:
+            return  # of an earlier version
+        for row in self._at.execute("SELECT number, body, signature FROM audit_prunings"):
+            yield Signed(row[0] if type(row[0]) is int else 0, str(row[1]), str(row[2]))
+
     def count(self) -> int:
         return int(self._at.execute("SELECT count(*) FROM audit_events").fetchone()[0])
+
+
+def _named(found: sqlite3.Cursor) -> Iterator[Row]:
+    """Yield rows with the names of their columns; a dict of a sqlite3.Row takes three times as long."""
+    names = [column[0] for column in found.description]
+    return (dict(zip(names, row, strict=True)) for row in found)
 
 
 class ExportSource:
@@ -592,6 +695,7 @@ class ExportSource:
         self._at.execute("BEGIN")
         self.start: Signed | None = None
         self._checkpoints: list[Signed] = []
+        self._pruned: list[Signed] = []
         self._odd: list[Row] = []
         self._count = 0
         self.whole = False
@@ -614,6 +718,8 @@ class ExportSource:
                 if kind != EXPORT_FORMAT or found["version"] != 1:
                     raise ValueError
                 self.start = None if found["after"] is None else _signed(found["after"])
+                if found.get("pruned") is not None:
+                    self._pruned = [_signed(found["pruned"])]
             elif kind == "event":
                 self._event(number, line, found["event"])
             elif kind == "checkpoint":
@@ -648,6 +754,9 @@ class ExportSource:
 
     def checkpoints(self) -> Iterable[Signed]:
         return self._checkpoints
+
+    def prunings(self) -> Iterable[Signed]:
+        return self._pruned
 
     def count(self) -> int:
         return self._count

@@ -11,9 +11,9 @@ from sqlalchemy import Connection
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import add_within
-from sallyport.cli.audit import moment
 from sallyport.cli.directory.opening import opened_for_change
 from sallyport.cli.last_run import policy_in_use, was_run
+from sallyport.cli.moments import moment
 from sallyport.cli.operator import operator
 from sallyport.errors import OperatorError
 

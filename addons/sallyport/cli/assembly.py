@@ -1,10 +1,11 @@
 """Putting a gateway together from files and a store: the one place where all parts meet."""
 
 import fcntl
+import hmac
 import os
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,13 +15,17 @@ from sallyport.audit.checkpointing import Checkpointer, checkpoint_now
 from sallyport.audit.copies import Copies
 from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
+from sallyport.audit.spool import Spool
+from sallyport.audit.spooling import SpoolingSink
 from sallyport.audit.store import Store
+from sallyport.audit.upkeep import Upkeep
 from sallyport.cli.detection import make_answer_rules, make_detector, ner_settings, places_of, read_policy
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
-from sallyport.cli.parts import make_parts, make_restricted
-from sallyport.cli.policyversions import keep_version
+from sallyport.cli.parts import make_parts
+from sallyport.cli.policybundle import BundledPolicy
+from sallyport.cli.policyversions import check_promoted, keep_version
 from sallyport.cli.recorded import RecordedUse
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
@@ -32,9 +37,13 @@ from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
 from sallyport.policy.capture import Capture
 from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.sections import Audit, Policy, WhenUnavailable
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
 from sallyport.state.captures import CaptureWriter, Rotation
+from sallyport.state.content.keys import subject_keys_of
+from sallyport.state.content.store import ContentStore, content_address
+from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
@@ -57,6 +66,7 @@ class Assembled:
 
     gateway: Gateway
     log: AuditLog
+    sink: SpoolingSink
     store: Store
     lock: int
     pools: Pools
@@ -73,9 +83,12 @@ class Assembled:
         self.keeper.close()
         if self.gateway.capture_writer is not None:
             self.gateway.capture_writer.close()
+        if self.gateway.content_writer is not None:
+            self.gateway.content_writer.close()
         if self.late is not None:
             self.late.close()
         done = self.log.close()
+        self.sink.close()
         if self.checkpointer is not None:
             self.checkpointer.close()
         self.store.close()
@@ -113,10 +126,13 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
 
 
 def vouched_hosts(policy_name: str, mode: Mode | None) -> tuple[str, ...]:
-    """Return the hosts that the authority must vouch for under a policy. Raises OperatorError."""
+    """Return the hosts that the authority must vouch for under a policy, read with all that it names.
+
+    Raises OperatorError: a policy that cannot be used leaves no new authority behind.
+    """
     catalogue = make_catalogue()
-    policy = read_policy(policy_name, mode)
-    return (*catalogue.host_patterns, *make_restricted(policy, catalogue, places_of(policy_name)).hosts)
+    parts = make_parts(read_policy(policy_name, mode), catalogue, places_of(policy_name))
+    return (*catalogue.host_patterns, *parts.restricted.hosts)
 
 
 def _check_vouched(live: Live, confdir: Path) -> Live:
@@ -162,8 +178,12 @@ def assemble(
     store_url: str | None,
     ledger_url: str | None,
     connect_to: ConnectTo,
+    bundled: BundledPolicy | None = None,
 ) -> Assembled:
-    """Open the store, read the files, and join the parts. Raises OperatorError."""
+    """Open the store, read the files, and join the parts. Raises OperatorError.
+
+    bundled: reads the policy out of a signed bundle; None reads the file or preset that policy names.
+    """
     pools = Pools()
     with ExitStack() as undo:
         undo.callback(pools.close)
@@ -171,11 +191,20 @@ def assemble(
         undo.callback(issuer_keys.close)
         master_keys = MasterKeys(confdir)
 
+        in_force: list[Policy] = []
+
         def read() -> Live:
-            live = _check_vouched(make_live(policy, mode, pools, issuer_keys), confdir)
-            if live.policy.capture.share and not master_keys.is_configured:
+            name = policy if bundled is None else bundled.file()
+            live = _check_vouched(make_live(name, mode, pools, issuer_keys), confdir)
+            if in_force:
+                check_promoted(in_force[-1], live.policy, confdir)
+            seals = live.policy.capture.share or live.policy.content.keeps_any
+            if seals and not master_keys.is_configured:
                 master_keys.make()  # as for credentials: sealed at once, under a better key when there is one
-            keep_version(policy, mode, live.policy, confdir)
+            keep_version(name, mode, live.policy, confdir)
+            if bundled is not None:
+                bundled.taken()
+            in_force[:] = [live.policy]
             return live
 
         live = read()
@@ -185,9 +214,14 @@ def assemble(
         url = store_url or f"sqlite:///{confdir / 'audit.db'}"
         store, keeper = _open_stores(url, confdir, key, required=live.policy.directory.required)
         undo.pop_all()
-    log = AuditLog(store)
     name = os.environ.get("SALLYPORT_GATEWAY_ID") or _instance_id(confdir)
-    is_late = not store.is_open
+
+    def audit_policy() -> Audit:
+        return in_force[-1].audit
+
+    sink = _with_spool(store, confdir, key, name, audit_policy)
+    log = AuditLog(sink)
+    is_late = not store.is_open or sink.holds_earlier
     left_open = [] if is_late else store.open_exchanges(name)
     for admitted in left_open:
         log.append_nowait(interrupted(admitted))
@@ -211,15 +245,41 @@ def assemble(
     gateway.capture_writer = CaptureWriter(
         confdir / "captures", name, master_keys, lambda: _rotation(gateway.live.policy.capture)
     )
+    gateway.content_writer = ContentWriter(ContentStore(content_address(url)), subject_keys_of(master_keys))
+    gateway.content_writer.start()  # also where nothing is kept any more: what was kept has its end
     if not is_late:
         gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
     gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
-    late = Latecomer(store, log, name) if is_late else None
+    late = Latecomer(store, log, name, lambda: not sink.holds_earlier) if is_late else None
+    upkeep = Upkeep(url, confdir, name, lambda: audit_policy().retention_days)
+
+    def checkpoint() -> None:
+        checkpoint_now(url, confdir, Copies.of(gateway.live.policy, confdir))
+        upkeep()
+
     checkpointer = Checkpointer(
-        lambda: checkpoint_now(url, confdir, Copies.of(gateway.live.policy, confdir)),
+        checkpoint,
         lambda: gateway.live.policy.audit.checkpoints.interval_s,
     )
-    return Assembled(gateway, log, store, lock, pools, keeper, late, issuer_keys, checkpointer)
+    return Assembled(gateway, log, sink, store, lock, pools, keeper, late, issuer_keys, checkpointer)
+
+
+def _with_spool(
+    store: Store, confdir: Path, key: bytes, name: str, policy: Callable[[], Audit]
+) -> SpoolingSink:
+    """Return the store with its spool before it, which gives the store what an earlier process left."""
+    spool = Spool(
+        confdir / "audit-spool",
+        hmac.digest(key, b"sallyport audit spool", "sha256"),
+        lambda: policy().spool_mib * 1024 * 1024,
+    )
+
+    def wanted() -> bool:
+        return policy().when_unavailable is WhenUnavailable.SPOOL
+
+    sink = SpoolingSink(store, spool, wanted, name, away=wanted() and not store.is_open)
+    sink.start()
+    return sink
 
 
 def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tuple[Store, Keeper]:

@@ -21,7 +21,15 @@ from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
 from sallyport.audit.store import Outcome, Store
 from sallyport.audit.text import printable
-from sallyport.cli import auditcoverage, auditforward, auditproof, auditreport
+from sallyport.cli import (
+    auditcoverage,
+    auditforget,
+    auditforward,
+    auditproof,
+    auditreport,
+    auditreveal,
+    auditstore,
+)
 from sallyport.cli.moments import moment as moment
 from sallyport.cli.options import ConfdirOption as ConfdirOption
 from sallyport.cli.options import StoreOption as StoreOption
@@ -124,11 +132,18 @@ def show_event(
         console.print(line, soft_wrap=True)
 
 
-for _name, _command in auditproof.COMMANDS.items():
+for _name, _command in (
+    *auditproof.COMMANDS.items(),
+    *auditreveal.COMMANDS.items(),
+    *auditstore.COMMANDS.items(),
+):
     app.command(_name)(_command)
 app.command("coverage")(auditcoverage.coverage)
 app.command("forward")(auditforward.forward)
 app.command("report")(auditreport.write_report)
+app.command("forget")(auditforget.forget)
+app.add_typer(auditforget.keys_app, name="keys")
+app.add_typer(auditforget.content_app, name="content")
 
 
 def open_store(store: str | None, confdir: Path | None, *, write: bool = False) -> Store:

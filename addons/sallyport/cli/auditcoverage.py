@@ -13,7 +13,7 @@ from rich.text import Text
 from sallyport.audit.classes import Coverage
 from sallyport.audit.coverage import CoverageDimension, Shares, Unparsed, together
 from sallyport.audit.text import printable
-from sallyport.cli.moments import moment
+from sallyport.cli.moments import check_period, moment
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 
@@ -52,6 +52,7 @@ def coverage(
     now = datetime.now(UTC)
     start = None if since is None else moment(since, now)
     end = None if until is None else moment(until, now)
+    check_period(start, end, now)
     dimensions = list(dict.fromkeys(by or (CoverageDimension.HOST,)))
     opened = open_to_read(store, confdir, tenant, tenant_token)
     try:

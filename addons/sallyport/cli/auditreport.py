@@ -14,7 +14,7 @@ from sallyport.audit.events import Event
 from sallyport.audit.reporting import Direction, Report, ranked, report
 from sallyport.audit.reportpage import as_object, html
 from sallyport.audit.text import printable
-from sallyport.cli.moments import moment
+from sallyport.cli.moments import check_period, moment
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 from sallyport.data import rules_dir
@@ -42,10 +42,12 @@ def write_report(
     """
     now = datetime.now(UTC)
     start, end = moment(since, now), now if until is None else moment(until, now)
-    if start >= end:
-        raise OperatorError("--until", "it is not after --since", "Give a period")
+    check_period(start, end, now)
     opened = open_to_read(store, confdir, tenant, tenant_token)
     try:
+        if tenant is not None and not opened.events(1):
+            what = "the log has no event of this tenant"
+            raise OperatorError("--tenant", what, "Look for its name: sallyport directory tenants list")
         found = report(opened.between(start, end), start, end, tenant=tenant or "", region=_regions())
         name = opened.name
     finally:
@@ -93,6 +95,7 @@ def _tell(found: Report) -> None:
     for title, rows in (
         ("refused", ranked(found.refusals)),
         ("would be refused", ranked(found.would_refuse)),
+        ("only tried", ranked(found.tried)),
     ):
         for stage, reason, count in rows[:10]:
             typer.echo(f"  {title}: {printable(reason or stage)}  {count:,}")

@@ -8,7 +8,7 @@ from decimal import Decimal
 from sallyport.audit.spend import Booked
 from sallyport.metering.prices import PriceList
 from sallyport.policy.limits import Dimension, Limit, Measure
-from sallyport.stages.ledger import Level
+from sallyport.stages.ledger import Level, limit_of
 from sallyport.stages.limits import counter_key
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -65,7 +65,7 @@ def compare(
     found = []
     windows: dict[tuple[int, int], tuple[Booked, ...]] = {}
     for level in levels:
-        rule = rules.get(level.key.partition("/")[0])
+        rule = rules.get(limit_of(level.key))
         if rule is None or level.start_ms is None or level.end_ms is None:
             continue
         if rule.when is not None or Dimension.ROLE in rule.by or rule.measure not in _AMOUNTS:

@@ -13,6 +13,7 @@ from sallyport.detect.linear import SyntaxUnknown
 from sallyport.detect.ner.service import NerSettings
 from sallyport.detect.packs import Packs
 from sallyport.detect.watching.rulefile import load_output
+from sallyport.detect.watching.typed import Scanner
 from sallyport.errors import OperatorError
 from sallyport.policy.load import PRESETS, load_policy, load_preset
 from sallyport.policy.problems import choices
@@ -77,22 +78,31 @@ def make_detector(policy: Policy, packs: Packs | None = None) -> Detector:
     return detector
 
 
-def make_answer_rules(policy: Policy, packs: Packs) -> AnswerRules:
-    """Build what answers are looked at with. Raises OperatorError.
+def answer_settings(policy: Policy) -> DetectionSettings:
+    """Return what a policy says about detection in answers.
 
     Injection in an answer commands nobody, and the same text is seldom seen twice: no classifier, no cache.
     """
     scores = [own.output.min_score for own in (policy, *policy.of_tenants.values())]
-    settings = replace(
+    return replace(
         detection_settings(policy),
         kinds=frozenset({Kind.PII, Kind.SECRET}),
         min_score=min(0.5, *scores),
         injection_false_alarms=None,
         cache_entries=0,
     )
-    detector = Detector(settings, packs)
+
+
+def make_answer_rules(policy: Policy, packs: Packs) -> AnswerRules:
+    """Build what answers are looked at with. Raises OperatorError."""
+    detector = Detector(answer_settings(policy), packs)
     detector.warm()
-    rules = AnswerRules(detector, load_output(rules_dir()).rules)
+    return answer_rules(policy, detector)
+
+
+def answer_rules(policy: Policy, scanner: Scanner) -> AnswerRules:
+    """Return what answers are looked at with. scanner: finds values as answer_settings say. Raises OperatorError."""
+    rules = AnswerRules(scanner, load_output(rules_dir()).rules)
     for own in (policy, *policy.of_tenants.values()):
         try:
             rules.check(own.output)

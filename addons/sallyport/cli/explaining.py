@@ -4,9 +4,10 @@ from collections import Counter
 from dataclasses import dataclass
 
 from sallyport.audit.text import printable
-from sallyport.decision import Action, Decision, Need
+from sallyport.decision import Action, Decision, Mode, Need
 from sallyport.policy.limits import Limit
-from sallyport.policy.sections import Policy, mode_of
+from sallyport.policy.sections import FILE, Policy, mode_of
+from sallyport.policy.states import Stated, place_of
 from sallyport.rehearsal.asking import Answered, Rehearsal
 from sallyport.rehearsal.given import Given
 from sallyport.rehearsal.places import Place, Places
@@ -51,6 +52,20 @@ class Explained:
         by_tenant = decision in asked[1:] or (replaced and decision in asked)
         return self.question.places.of(decision, who.tenant if who is not None else "", by_tenant=by_tenant)
 
+    def canary(self, decision: Decision) -> str | None:
+        """Return on which side of a canary the call fell, and why; None where no canary chose."""
+        policy, exchange = self.answered.policy, self.answered.exchange
+        name, stated = _stated(policy, decision)
+        if stated.mode is not Mode.CANARY or stated.canary is None:
+            return None
+        why = stated.canary.why_not(name, exchange)
+        told = why or "in all of it"
+        if (share := stated.canary.percent) is not None and why in ("", "percent"):
+            told = (
+                f"its conversation lies at {place_of(name, exchange.conversation):.2f} of {share:g} percent"
+            )
+        return f"outside the canary {name}: {told}" if why else f"in the canary {name}: {told}"
+
     @property
     def limits(self) -> tuple[tuple[Limit, str], ...]:
         """Every limit, with why the call was not counted on it, "" where it was."""
@@ -84,7 +99,7 @@ class Explained:
         edited = {edit.at: 0 for edit in self.answered.verdict.edits}
         found: Counter[str] = Counter()
         for decision in self.answered.verdict.decisions:
-            if decision.edits and decision.mode.value == "enforce":
+            if decision.edits and decision.enforced:
                 found.update(f.entity for f in decision.findings if f.at in edited)
         return found
 
@@ -93,6 +108,20 @@ async def explained(rehearsal: Rehearsal, question: Question) -> Explained:
     """Ask. Raises Wrong for a fact that cannot be."""
     answered = await rehearsal.ask(question.policy, question.given, question.directory)
     return Explained(question, answered, await standings(answered))
+
+
+def _stated(policy: Policy, decision: Decision) -> tuple[str, Stated]:
+    """Return what gave a decision its state, with its name: the rule, its section, or the file."""
+    extra = policy.tenant_access.rules if policy.tenant_access is not None else ()
+    rules: tuple[tuple[str, Stated], ...] = (
+        *((f"access.{rule.id}", rule) for rule in (*policy.access.rules, *extra)),
+        *((f"limits.{rule.id}", rule) for rule in policy.limits.rules),
+    )
+    for name, rule in rules:
+        if name == decision.reason and rule.mode is not None:
+            return name, rule
+    section: Stated | None = getattr(policy, decision.stage, None)
+    return (decision.stage, section) if section is not None and section.mode is not None else (FILE, policy)
 
 
 # -- text ----------------------------------------------------------------------------------------------
@@ -119,7 +148,8 @@ def as_text(found: Explained) -> str:
     lines += ["", "stages"]
     rows = [_row(found, d) for d in verdict.decisions]
     lines += _aligned(rows)
-    messages = [d for d in verdict.decisions if d.action is Action.DENY and d.message]
+    denied = [d for d in verdict.decisions if d.action is Action.DENY and d.message]
+    messages = [d for d in denied if d.mode is not Mode.SHADOW]
     lines += [f"  {d.stage} would say: {printable(_message(found, d))}" for d in messages]
     if found.rules:
         lines += ["", "access rules"]
@@ -172,7 +202,7 @@ def _headline(found: Explained) -> str:
     why = "nothing in force objects"
     if cause is not None:
         why = f"{cause.reason}, {_shown(found.place(cause))}"
-    would = next((d for d in verdict.decisions if d.action is verdict.would_be), None)
+    would = verdict.would_cause
     if verdict.would_be is not verdict.action and would is not None:
         why += f"; were all enforced: {_WORDS[verdict.would_be]} by {would.reason}"
     return f"{word}: {why}"
@@ -183,8 +213,17 @@ _WORDS = {Action.ALLOW: "allowed", Action.MODIFY: "changed", Action.DENY: "refus
 
 def _row(found: Explained, decision: Decision) -> tuple[str, ...]:
     place = found.place(decision)
-    observed = " (only observed)" if decision.mode.value == "observe" and decision.action else ""
-    return decision.stage, _WORDS[decision.action] + observed, decision.reason, _shown(place)
+    return decision.stage, _WORDS[decision.action] + _state(found, decision), decision.reason, _shown(place)
+
+
+def _state(found: Explained, decision: Decision) -> str:
+    """Return why a word has no effect, or only for some calls."""
+    canary = found.canary(decision)
+    if canary is not None:
+        return f" ({canary})"
+    if decision.mode is Mode.SHADOW:
+        return " (only tried)"
+    return " (only observed)" if decision.mode is Mode.OBSERVE and decision.action else ""
 
 
 def _shown(place: Place) -> str:
@@ -299,6 +338,7 @@ def _stage(found: Explained, decision: Decision) -> dict[str, object]:
         "stage": decision.stage,
         "action": decision.action.name.lower(),
         "mode": decision.mode.value,
+        "canary": found.canary(decision),
         "reason": decision.reason,
         "message": _message(found, decision) or None,
         "status": decision.status if decision.action is Action.DENY else None,

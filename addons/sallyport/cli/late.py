@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from sallyport.audit.events import interrupted
@@ -15,9 +16,15 @@ ASK_EVERY_S = 1.0
 
 
 class Latecomer:
-    """Closes, as soon as the store answers, the exchanges that an earlier process left open."""
+    """Closes, as soon as the store answers, the exchanges that an earlier process left open.
 
-    def __init__(self, store: Store, log: AuditLog, gateway: str) -> None:
+    is_known: whether the store has all that the earlier process wrote.
+    """
+
+    def __init__(
+        self, store: Store, log: AuditLog, gateway: str, is_known: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._is_known = is_known
         self._store = store
         self._log = log
         self._gateway = gateway
@@ -33,6 +40,8 @@ class Latecomer:
 
     def _wait(self) -> None:
         while not self._closing.wait(ASK_EVERY_S):
+            if not self._is_known():
+                continue
             try:
                 left_open = self._store.open_exchanges(self._gateway, before=self._started)
                 for admitted in left_open:

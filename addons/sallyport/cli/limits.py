@@ -27,7 +27,7 @@ from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
 from sallyport.policy.sections import Policy
-from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level
+from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level, limit_of
 
 app = typer.Typer(
     help="Show how full limits are, reset them, grant more.",
@@ -105,7 +105,7 @@ def grant(
 ) -> None:
     """Add to a limit for a time. Grants add up. Recorded in the audit."""
     limits = _policy(policy, confdir).limits
-    rule = next((r for r in limits.rules if r.id == key.partition("/")[0]), None)
+    rule = next((r for r in limits.rules if r.id == limit_of(key)), None)
     if rule is None:
         todo = "Give the policy in force with --policy"
         raise OperatorError("KEY", "the policy has no limit of that name", todo)
@@ -202,7 +202,7 @@ def _show(levels: Sequence[Level], rules: Mapping[str, Limit], as_json: bool) ->
     now = datetime.now(UTC)
     if as_json:
         for level in levels:
-            rule = rules.get(level.key.partition("/")[0])
+            rule = rules.get(limit_of(level.key))
             typer.echo(json.dumps(_plain(level, rule, now)))
         return
     if not levels:
@@ -213,7 +213,7 @@ def _show(levels: Sequence[Level], rules: Mapping[str, Limit], as_json: bool) ->
     for name in ("used", "under way", "limit", "left", "full again", "used up"):
         table.add_column(name, justify="right")
     for level in levels:
-        rule = rules.get(level.key.partition("/")[0])
+        rule = rules.get(limit_of(level.key))
         whole = level.limit + level.granted
         end = exhausted(level, now)
         table.add_row(
@@ -270,4 +270,4 @@ def _later(text: str, now: datetime) -> datetime:
 
 
 def _reason(key: str) -> str:
-    return f"limits.{key.partition('/')[0]}"
+    return f"limits.{limit_of(key)}"

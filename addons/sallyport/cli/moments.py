@@ -25,6 +25,14 @@ def moment(text: str, now: datetime) -> datetime:
     return named if named.tzinfo else named.replace(tzinfo=UTC)
 
 
+def check_period(since: datetime | None, until: datetime | None, now: datetime) -> None:
+    """Raise OperatorError for a period in which nothing can have happened, naming the option that is wrong."""
+    if since is not None and since >= now:
+        raise OperatorError("--since", "it lies in the future", "Name an age, or a time that has passed")
+    if since is not None and until is not None and since >= until:
+        raise OperatorError("--until", "it is not after --since", "Give a period")
+
+
 _UNITS = {
     "s": timedelta(seconds=1),
     "m": timedelta(minutes=1),

@@ -5,7 +5,8 @@ import pwd
 from pathlib import Path
 
 from sallyport.audit.events import Event, EventKind
-from sallyport.cli.audit import open_store
+from sallyport.audit.store import Store
+from sallyport.cli.options import store_address
 
 
 def operator() -> str:
@@ -36,7 +37,7 @@ def record(
 
     reason: what was acted upon, `limits.per_principal`. detail: the act as a short code, `reset`.
     """
-    opened = open_store(store, confdir, write=True)
+    opened = Store.open(store_address(store, confdir))
     try:
         opened.write(
             [

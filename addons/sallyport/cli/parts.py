@@ -11,9 +11,11 @@ from pathlib import Path
 
 from sallyport.cli.detection import ner_settings
 from sallyport.decision import Mode
+from sallyport.detect import linear
 from sallyport.errors import OperatorError
 from sallyport.metering.prices import ContractPrice, PriceList
 from sallyport.policy.catalogue import Catalogue
+from sallyport.policy.output import Output
 from sallyport.policy.problems import PolicyError, Problem
 from sallyport.policy.restrictions import Restricted, restricted
 from sallyport.policy.sections import Policy
@@ -59,6 +61,7 @@ def make_parts(policy: Policy, catalogue: Catalogue, where: Where) -> Parts:
             _read_recognisers(policy, index)
     with faults.below(("detection", "ner", "engine")):
         _find_engine(policy)
+    faults.found += _unread_patterns(policy.output, where)
     if faults.found:
         raise PolicyError(faults.found)
     return Parts(tariff, chosen, trust, users, issuers)
@@ -91,6 +94,19 @@ def _is_in(error: OperatorError, path: Path) -> bool:
     return any(error.where == name or error.where.startswith(f"{name}:") for name in names)
 
 
+def _unread_patterns(output: Output, where: Where) -> Iterator[Problem]:
+    """Yield the patterns of tool arguments that the gateway could not compile."""
+    for index, rule in enumerate(output.tools.arguments):
+        for key, written in (("must", rule.must), ("must_not", rule.must_not)):
+            try:
+                if written is not None:
+                    linear.pattern(written)
+            except linear.SyntaxUnknown as error:
+                at: At = ("output", "tools", "arguments", index, key)
+                todo = "Write it without look-around and back references: RE2 has neither."
+                yield Problem(where(at), dotted(at), f"the pattern cannot be read: {error}", todo)
+
+
 def make_client_trust(policy: Policy) -> ClientTrust | None:
     """Return the client authorities of a policy, None where it asks for no certificates. Raises OperatorError."""
     section = policy.identity.certificates
@@ -109,7 +125,7 @@ def make_proxy_users(policy: Policy) -> KnownUsers | None:
 
 
 def make_restricted(policy: Policy, catalogue: Catalogue, where: Where) -> Restricted:
-    """Return the tenant restrictions of a policy; a policy that observes changes nothing, so it has none.
+    """Return the tenant restrictions of a policy; one that does not enforce for all changes no call, so it has none.
 
     Raises PolicyError with all that is wrong in them, in a policy that observes as well.
     """

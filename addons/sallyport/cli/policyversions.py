@@ -16,14 +16,17 @@ from sallyport.audit.events import Event, EventKind
 from sallyport.audit.text import printable
 from sallyport.cli.detection import read_policy
 from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.policyrunning import running
 from sallyport.cli.reading import TokenOption, open_to_read
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.changes import ABSENT, Setting, settings_that_differ
 from sallyport.policy.load import PRESETS
+from sallyport.policy.promotion import NotPromoted
 from sallyport.policy.sections import Policy
-from sallyport.state.policyversions import PolicyVersions, Version, version_of
+from sallyport.policy.tightening import tightened
+from sallyport.state.policyversions import PolicyVersions, Promotions, Version, version_of
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -47,6 +50,17 @@ def keep_version(name: str, mode: Mode | None, policy: Policy, confdir: Path) ->
         return
 
 
+def check_promoted(before: Policy, after: Policy, confdir: Path) -> None:
+    """Raise NotPromoted where a policy enforces more than the one in force, and either demands a promotion."""
+    if not (before.promotion.required or after.promotion.required):
+        return
+    more = tightened(before, after)
+    if more and Promotions(versions(confdir).folder).leading(before.revision, after.revision) is None:
+        shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
+        what = f"{after.revision} enforces more than {before.revision} ({shown}), and no promotion of it is recorded"
+        raise NotPromoted("policy", what, "Replay it, then: sallyport policy promote")
+
+
 def diff(
     before: Annotated[
         str, typer.Argument(metavar="A", help="Policy file, preset, or revision of the history.")
@@ -57,7 +71,7 @@ def diff(
 ) -> None:
     """Show which effective settings differ, defaults and tenants included. Exit code 0: none; 1: some."""
     home = confdir or default_confdir()
-    with _policy(before, home) as ours, _policy(after, home) as theirs:
+    with policy_named(before, home) as ours, policy_named(after, home) as theirs:
         found = settings_that_differ(ours, theirs)
     if as_json:
         members = [{"at": s.at, "before": _member(s.before), "after": _member(s.after)} for s in found]
@@ -124,7 +138,12 @@ def history(
     console.print(table)
 
 
-_KINDS = (EventKind.STARTED, EventKind.POLICY_CHANGED, EventKind.POLICY_REJECTED)
+_KINDS = (
+    EventKind.STARTED,
+    EventKind.POLICY_CHANGED,
+    EventKind.POLICY_REJECTED,
+    EventKind.POLICY_PROMOTED,
+)
 
 
 def _events(store: str | None, confdir: Path | None, token: Path | None, limit: int) -> list[Event]:
@@ -153,6 +172,10 @@ def rollback(
             revision, f"it was the preset {version.name}", f"Start with --policy {version.name}"
         )
     mode = Mode(version.mode) if version.mode else None
+    if not file.parent.is_dir():
+        raise OperatorError(
+            str(file.parent), "there is no such folder", "Name the policy file, or make the folder"
+        )
     if file.exists():
         present = read_policy(str(file), mode)
         keep_version(str(file), mode, present, home)
@@ -202,29 +225,24 @@ def drift(
     wanted = read_policy(file, mode)
     opened = open_to_read(store, confdir, None, tenant_token)
     try:
-        kinds = (EventKind.STARTED, EventKind.POLICY_CHANGED, EventKind.STOPPED)
-        found = [event for kind in kinds for event in opened.events(10_000, kind=kind)]
+        found = {name: event.policy_revision for name, event in running(opened, home).items()}
     finally:
         opened.close()
-    latest: dict[str, Event] = {}
-    for event in sorted(found, key=lambda event: event.id):
-        latest[event.gateway] = event
-    running = {name: e.policy_revision for name, e in latest.items() if e.kind is not EventKind.STOPPED}
-    drifted = {name: revision for name, revision in running.items() if revision != wanted.revision}
+    drifted = {name: revision for name, revision in found.items() if revision != wanted.revision}
     typer.echo(
-        f"{file}: revision {wanted.revision}; {len(running)} gateways run, {len(drifted)} with another policy."
+        f"{file}: revision {wanted.revision}; {len(found)} gateways run, {len(drifted)} with another policy."
     )
     for name, revision in sorted(drifted.items()):
         typer.echo(f"{printable(name)}: {revision}")
         if revision in versions(home):
-            with _policy(revision, home) as theirs:
+            with policy_named(revision, home) as theirs:
                 for line in _lines(settings_that_differ(wanted, theirs)):
                     typer.echo(f"  {line}")
     raise typer.Exit(1 if drifted else 0)
 
 
 @contextmanager
-def _policy(name: str, confdir: Path) -> Iterator[Policy]:
+def policy_named(name: str, confdir: Path) -> Iterator[Policy]:
     """Read a policy that is a file, a preset, or a revision that was in force. Raises OperatorError."""
     held = versions(confdir)
     if Path(name).exists() or name not in held:

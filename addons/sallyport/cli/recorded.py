@@ -10,7 +10,7 @@ from sallyport.errors import OperatorError
 from sallyport.exchange import Usage
 from sallyport.policy.limits import Limit
 from sallyport.proxy.gateway import Live
-from sallyport.stages.ledger import Expired, Ledger
+from sallyport.stages.ledger import Expired, Ledger, limit_of
 from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
 from sallyport.state.meter import used_of
 
@@ -59,7 +59,7 @@ def _amounts(held: Expired, end: Event, rules: Mapping[str, Limit], live: Live) 
     amounts = {}
     size = (end.request_bytes or 0) + (end.response_bytes or 0)
     for key, estimate in held.amounts.items():
-        rule = rules.get(key.partition("/")[0])
+        rule = rules.get(limit_of(key))
         if rule is None:
             amounts[key] = estimate
         else:

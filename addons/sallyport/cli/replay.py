@@ -1,9 +1,11 @@
 """`sallyport replay`: recorded traffic against another policy, and what would be decided otherwise."""
 
 import asyncio
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -13,17 +15,21 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sallyport.audit.text import printable
-from sallyport.cli.detection import read_policy
+from sallyport.cli.benches import Setup, Side
 from sallyport.cli.gatewaykey import key_of
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
-from sallyport.cli.replaying import RECORDED, Setup, in_order, workers
+from sallyport.cli.replaying import RECORDED, in_order, workers
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.replay.difference import Difference, Threshold, as_object, difference
-from sallyport.replay.flows import Index, find_flows
+from sallyport.replay.costs import latency, latency_line
+from sallyport.replay.difference import Difference, difference
+from sallyport.replay.flows import Index, digest, files_of, find_flows
 from sallyport.replay.pages import NAMES, html, junit, said
-from sallyport.replay.ruling import Change, Judged
+from sallyport.replay.report import About, report
+from sallyport.replay.ruling import Change, Judged, Sort
+from sallyport.replay.samples import contents_of
+from sallyport.replay.thresholds import Result, Threshold, result_of
 from sallyport.state.masterkey import MasterKeys
 
 SHOWN = 10
@@ -58,62 +64,92 @@ def replay(
         ),
     ] = None,
     samples: Annotated[int, typer.Option(min=0, max=1000, help="Samples of each change and rule.")] = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    content: Annotated[
+        bool,
+        typer.Option(
+            "--content", help="Show the text of samples in JSON and HTML, as far as it was captured."
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the same report to a file.")
+    ] = None,
     junit_file: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the thresholds as JUnit XML.")
     ] = None,
     html_file: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page.")] = None,
+    latency_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--latency", metavar="FILE", help="Write what deciding cost as JSON; never twice the same."
+        ),
+    ] = None,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
     """Say what a policy would have decided on recorded traffic, and what changes. Nothing is sent or recorded.
 
-    All stages decide at the time of each flow, limits and budgets included, with the identities of the recording,
-    and with people and keys of the store if there is one. Exit code 0: done; 1: a threshold was passed, or
-    there is one and no flow; 2: a file cannot be used.
+    All stages decide at the time of each flow, limits, budgets and answers included, with the identities of the
+    recording, and with people and keys of the store if there is one. Exit code 0: done; 1: a threshold was passed,
+    or there is one and no flow; 2: a file cannot be used.
     """
     thresholds = [Threshold.parse(text) for text in fail_on or ()]
     home = confdir or default_confdir()
     address = store_address(store, confdir)
     known = store is not None or Path(address).exists()
     setup = Setup(
-        candidate=policy,
-        base=None if against == RECORDED and not Path(RECORDED).exists() else against,
+        candidate=Side.of(policy, mode),
+        base=None if against == RECORDED and not Path(RECORDED).exists() else Side.of(against, mode),
         mode=mode,
         store=address if known else "",
         home=str(home),
         key=key_of(home) or bytes(32),
     )
-    about: dict[str, object] = {"candidate_policy": read_policy(policy, mode).revision}
-    about["base_policy"] = RECORDED if setup.base is None else read_policy(setup.base, mode).revision
-    with _bar() as bar:
+    files, keys = files_of(flows), MasterKeys(home)
+    with ExitStack() as stack:
+        bar = stack.enter_context(_bar())
         finding = bar.add_task("finding flows", total=None)
-        index = find_flows(flows, MasterKeys(home), lambda done: bar.update(finding, completed=done))
+        read = digest(files)
+        index = stack.enter_context(find_flows(files, keys, lambda done: bar.update(finding, completed=done)))
         bar.remove_task(finding)
         found = _replayed(setup, index, jobs or os.cpu_count() or 1, dask, samples, bar)
-    about |= {"left_out": dict(sorted(index.left_out.items())), "cut_files": len(index.cut)}
+    contents = contents_of(found.samples, keys) if content else ()
+    base = RECORDED if setup.base is None else setup.base.revision
+    about = About(setup.candidate.revision, base, read, index.left_out, len(index.cut))
+    told = report(found, about, thresholds, contents)
+    lines = _lines(found, about, policy, against)
     _write(junit_file, "--junit", lambda: junit(found, thresholds))
-    lines = _lines(index, about, policy, against)
-    _write(html_file, "--html", lambda: html(found, "Replay", lines, thresholds))
+    _write(html_file, "--html", lambda: html(found, "Replay", lines, thresholds, contents))
+    _write(report_file, "--report", lambda: told)
+    _write(latency_file, "--latency", lambda: json.dumps(latency(*found.costs), indent=1) + "\n")
     if as_json:
-        typer.echo(json.dumps(as_object(found, about), indent=1, ensure_ascii=True))
+        typer.echo(told, nl=False)
     else:
         _tell(found, lines, thresholds)
+    _tell_aside(found, index, told if as_json or report_file is not None else "")
+    result = result_of(found, thresholds)
+    if result is Result.NO_FLOWS:
+        typer.echo("--fail-on: no flow was replayed, so that no threshold can be kept", err=True)
+    if result.fails:
+        raise typer.Exit(1)
+
+
+def _tell_aside(found: Difference, index: Index, told: str) -> None:
+    """Say on stderr what is no part of the report. told: the report, "" where nobody has got it."""
     for place in index.cut:
         typer.echo(
             f"{place.file}: it ends inside a flow at byte {place.at}; what stands before was read", err=True
         )
-    if thresholds and not found.flows:
-        typer.echo("--fail-on: no flow was replayed, so that no threshold can be kept", err=True)
-        raise typer.Exit(1)
-    if any(threshold.is_passed(found) for threshold in thresholds):
-        raise typer.Exit(1)
+    if line := latency_line(*found.costs):
+        typer.echo(line, err=True)
+    if told:
+        typer.echo(f"SHA-256 of the report: {hashlib.sha256(told.encode()).hexdigest()}", err=True)
 
 
 def _replayed(
     setup: Setup, index: Index, jobs: int, dask: str | None, samples: int, bar: Progress
 ) -> Difference:
-    task = bar.add_task("judging", total=len(index.places))
+    task = bar.add_task("judging", total=len(index))
 
     def shown(judged: Iterator[Judged]) -> Iterator[Judged]:
         for each in judged:
@@ -121,14 +157,15 @@ def _replayed(
             yield each
 
     with workers(setup, jobs, dask) as (submit, ahead):
-        return asyncio.run(difference(shown(in_order(index.places, submit, ahead)), samples))
+        return asyncio.run(difference(shown(in_order(index, submit, ahead)), samples))
 
 
-def _lines(index: Index, about: dict[str, object], policy: str, against: str) -> list[str]:
-    base = "what was recorded" if about["base_policy"] == RECORDED else f"{against} ({about['base_policy']})"
-    lines = [f"{len(index.places)} flows: {policy} ({about['candidate_policy']}) against {base}."]
-    if index.left_out:
-        what = ", ".join(f"{count} {name}" for name, count in sorted(index.left_out.items()))
+def _lines(found: Difference, about: About, policy: str, against: str) -> list[str]:
+    base = "what was recorded" if about.base == RECORDED else f"{against} ({about.base})"
+    lines = [f"{found.flows} flows: {policy} ({about.candidate}) against {base}."]
+    left = {**about.left_out, "unreadable": found.sorts[Sort.UNREADABLE]}
+    what = ", ".join(f"{count} {name}" for name, count in sorted(left.items()) if count)
+    if what:
         lines.append(f"Left out, since they cannot be judged: {what}.")
     return lines
 
@@ -144,7 +181,13 @@ def _tell(found: Difference, lines: list[str], thresholds: list[Threshold]) -> N
         table.add_column(heading, justify="left" if not heading else "right")
     table.add_row("refused", *map(str, found.refused))
     table.add_row("places masked", *(str(sum(counts.values())) for counts in found.masked))
+    table.add_row("answers cut off or refused", *map(str, found.ended))
+    table.add_row("places changed in answers", *(str(sum(counts.values())) for counts in found.edited))
     table.add_row("cost, USD", *(f"{spent / 1e6:.2f}" for spent in found.spent))
+    table.add_row("at an unknown price", *map(str, found.unpriced))
+    if any(waited.flows for waited in found.waited):
+        table.add_row("let in after a wait", *(str(waited.flows) for waited in found.waited))
+        table.add_row("seconds waited", *(f"{waited.seconds:.1f}" for waited in found.waited))
     console.print(table)
     console.print()
     for change in Change:

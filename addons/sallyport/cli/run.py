@@ -23,6 +23,12 @@ _TUN = re.compile(r"tun:[A-Za-z][A-Za-z0-9-]{0,14}")
 
 def run(
     policy: Annotated[str, typer.Option(help="Policy file, or observe, balanced, strict.")] = "balanced",
+    policy_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PUB", help="Take --policy as a bundle signed with this key (PEM), and nothing else."
+        ),
+    ] = None,
     mode: Annotated[Mode | None, typer.Option(help="Override the mode of the whole policy.")] = None,
     listen: Annotated[
         list[str] | None,
@@ -57,6 +63,7 @@ def run(
     # Until the host handles it, a reload that comes while we start must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from sallyport.cli.assembly import assemble, parse_connect_to, vouched_hosts
+    from sallyport.cli.policybundle import BundledPolicy
     from sallyport.pki.authority import load_ca
     from sallyport.pki.create import ensure_ca
     from sallyport.pki.paths import ca_paths
@@ -69,21 +76,33 @@ def run(
         _check_certificates("--upstream-ca", upstream_ca)
     modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
+    if policy_key is None and Path(policy).suffix == ".bundle":
+        todo = "Give the key that signs your policies, as PEM"
+        raise OperatorError("--policy-key", "a bundle runs only where its signature is checked", todo)
+    bundled = None if policy_key is None else BundledPolicy(Path(policy), policy_key, home)
+    named = policy if bundled is None else bundled.file()
+    vouched = vouched_hosts(named, mode)
     if not ca_paths(home).authority.exists():
         typer.echo(
             f"{home} has no authority yet: making one. Clients must trust it: sallyport ca install-help",
             err=True,
         )
-    ensure_ca(home, vouched_hosts(policy, mode))
+    ensure_ca(home, vouched)
     for warning in load_ca(home).warnings:
         typer.echo(warning, err=True)
     assembled = assemble(
-        policy=policy, mode=mode, confdir=home, store_url=store, ledger_url=ledger, connect_to=overrides
+        policy=policy,
+        mode=mode,
+        confdir=home,
+        store_url=store,
+        ledger_url=ledger,
+        connect_to=overrides,
+        bundled=bundled,
     )
     for spec in modes:
         if spec.startswith("wireguard"):
             typer.echo(f"the configuration of WireGuard's one client: {ensure_keys(home, spec)}", err=True)
-    remember(home, policy)
+    remember(home, named)
     settings = HostSettings(
         modes=modes,
         confdir=home,

@@ -5,10 +5,14 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
-from mitmproxy import ctx, exceptions
+from mitmproxy import ctx, exceptions, http
 
 from sallyport.cli.assembly import Assembled, assemble, make_catalogue, parse_connect_to
+from sallyport.cli.benches import Setup, Side
+from sallyport.cli.loaded import Loaded
+from sallyport.cli.options import store_address
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pki.create import ensure_ca
@@ -21,10 +25,12 @@ from sallyport.proxy.host import HostSettings, apply_settings, assert_options, s
 class ScriptedGateway(GatewayAddon):
     """GatewayAddon that sets mitmdump's options and refuses to run with unsafe ones."""
 
-    def __init__(self, assembled: Assembled, settings: HostSettings) -> None:
+    def __init__(self, assembled: Assembled, settings: HostSettings, loaded: Loaded) -> None:
         super().__init__(assembled.gateway)
         self._assembled = assembled
         self._settings = settings
+        self._loaded = loaded
+        self._from_file: WeakSet[http.HTTPFlow] = WeakSet()
 
     def load(self, loader: object) -> None:
         set_options(ctx.options, self._settings, self.gateway.live)
@@ -53,6 +59,32 @@ class ScriptedGateway(GatewayAddon):
     def done(self) -> None:
         self._assembled.close()
 
+    # -- flows that mitmdump reads from a file (-r): no connection of theirs was ever here --------------
+
+    async def requestheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.live:
+            await super().requestheaders(flow)
+        else:
+            self._from_file.add(flow)
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        if flow in self._from_file:
+            await self._loaded.judge(flow)
+        else:
+            await super().request(flow)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        if flow not in self._from_file:
+            super().responseheaders(flow)
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        if flow not in self._from_file:
+            await super().response(flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        if flow not in self._from_file:
+            super().error(flow)
+
 
 def make_addons() -> list[Any]:
     """Install the guards, then build the one addon. What raises here stops mitmdump at its start."""
@@ -73,15 +105,18 @@ def _make_addon() -> ScriptedGateway:
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     confdir = default_confdir()
     ensure_ca(confdir, make_catalogue().host_patterns)
-    mode = os.environ.get("SALLYPORT_MODE")
+    said = os.environ.get("SALLYPORT_MODE")
+    policy, mode = os.environ.get("SALLYPORT_POLICY", "balanced"), Mode(said) if said else None
     upstream_ca = os.environ.get("SALLYPORT_UPSTREAM_CA")
     assembled = assemble(
-        policy=os.environ.get("SALLYPORT_POLICY", "balanced"),
-        mode=Mode(mode) if mode else None,
+        policy=policy,
+        mode=mode,
         confdir=confdir,
         store_url=os.environ.get("SALLYPORT_STORE"),
         ledger_url=os.environ.get("SALLYPORT_LEDGER"),
         connect_to=parse_connect_to([v for v in os.environ.get("SALLYPORT_CONNECT_TO", "").split(",") if v]),
     )
     settings = HostSettings(modes=(), confdir=confdir, upstream_ca=Path(upstream_ca) if upstream_ca else None)
-    return ScriptedGateway(assembled, settings)
+    address = store_address(os.environ.get("SALLYPORT_STORE"), confdir)
+    setup = Setup(Side.of(policy, mode), None, mode, address, str(confdir), assembled.gateway.key)
+    return ScriptedGateway(assembled, settings, Loaded(setup))

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def tell(limits: "Limits", key: str, what: str) -> None:
     """Send one notification, and wait for it; say so on stderr if it was not taken. what: reset or grant."""
-    notify(limits, f"limit.{what}", {"limit": key.partition("/")[0], "counter": key})
+    from sallyport.stages.ledger import limit_of
+
+    notify(limits, f"limit.{what}", {"limit": limit_of(key), "counter": key})
 
 
 def notify(limits: "Limits", kind: str, facts: "dict[str, Fact]") -> None:

@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import sallyport
+from sallyport.audit.maintaining import look
 from sallyport.audit.store import Store, StoreUnavailable
 from sallyport.doctor.findings import Check, Situation, fail, failed, ok, skipped, warn
 from sallyport.errors import OperatorError
@@ -139,6 +140,16 @@ def check_store(situation: Situation) -> Check:
         )
     finally:
         store.close()
+    if not isinstance(at, Sqlite):
+        with at.reader.connect() as connection:
+            ahead = look(connection)
+        at.reader.dispose()
+        if ahead.is_short:
+            return warn(
+                "audit store",
+                f"{store.name} can be written, but its partitions end within two weeks, or events lie in none",
+                "As the owner of the tables, run: sallyport audit maintain",
+            )
     return ok("audit store", f"{store.name} can be written")
 
 

@@ -1,13 +1,14 @@
 """OpenAI's two WebSocket APIs as a client sees them: Realtime, and Responses over WebSocket.
 
 Pure: a client's event in, the provider's events out. A model's name makes a stand-in misbehave: `binary` answers
-with a binary message, `garbage` with no JSON, `silent` begins an answer and never ends it.
+with a binary message, `garbage` with no JSON, `silent` begins an answer and never ends it, `loud` speaks as well.
 """
 
 import json
 from collections.abc import Iterator
 
 from sallyport.lab import openai
+from sallyport.lab.behaviour import behaviour_of
 from sallyport.lab.mind import Heard, Said, count_tokens, deltas, say, tool
 from sallyport.lab.values import Incoming, Json, content_text, dumps, object_at, objects, string_at, strings
 
@@ -61,6 +62,10 @@ class Realtime:
                 )
 
     def _respond(self, settings: Json) -> Iterator[str | bytes]:
+        if status := behaviour_of(self._model).error:
+            refused: Json = json.loads(openai.error(status).pieces[0])
+            yield self._event("error", error={**object_at(refused, "error"), "event_id": None})
+            return
         own = [*objects(settings.get("input"))] or self._items
         users = [content_text(item.get("content"), _USERS) for item in own if item.get("role") == "user"]
         results = [string_at(item, "output") for item in own if item.get("type") == "function_call_output"]
@@ -89,7 +94,7 @@ class Realtime:
             "input_token_details": {"text_tokens": heard.tokens, "audio_tokens": 0, "cached_tokens": 0},
             "output_token_details": {"text_tokens": said.tokens, "audio_tokens": 0},
         }
-        done = {**response, "status": "completed", "output": [_item(said)], "usage": usage}
+        done = {**response, "status": "completed", "output": [self._item(said)], "usage": usage}
         yield self._event("response.done", response=done)
 
     def _say(self, response: object, said: Said) -> Iterator[str | bytes]:
@@ -99,7 +104,7 @@ class Realtime:
         if "garbage" in self._model:
             yield '{"type":"response.output_text.delta","delta":'
             return
-        item = _item(said)
+        item = self._item(said)
         at: Json = {"response_id": response, "item_id": item["id"], "output_index": 0}
         part: Json = {**at, "content_index": 0}
         yield self._event(
@@ -122,6 +127,12 @@ class Realtime:
             yield self._event("response.output_text.done", **part, text=said.text)
             yield self._event("response.content_part.done", **part, part={"type": "text", "text": said.text})
         yield self._event("response.output_item.done", response_id=response, output_index=0, item=item)
+
+    def _item(self, said: Said) -> dict[str, object]:
+        item = _item(said)
+        if "loud" in self._model and not said.call:
+            item["content"] = [{"type": "output_audio", "transcript": said.text, "audio": "AAAA"}]
+        return item
 
     def _event(self, kind: str, **members: object) -> str:
         self._count += 1
@@ -148,7 +159,10 @@ class Responses:
         if reply.status != 200:
             yield dumps({"type": "error", "status": reply.status, **json.loads(reply.pieces[0]), **lane})
             return
-        for piece in reply.pieces:
+        for number, piece in enumerate(reply.pieces):
+            if "garbage" in string_at(event, "model") and number == len(reply.pieces) // 2:
+                yield '{"type":"response.output_text.delta","delta":'
+                return
             for line in piece.decode().splitlines():
                 if line.startswith("data: {"):
                     yield dumps({**json.loads(line[6:]), **lane})
@@ -157,6 +171,11 @@ class Responses:
 def session_of(path: str, model: str) -> Realtime | Responses:
     """Return the stand-in for an upgrade of this path."""
     return Responses() if path.endswith("/responses") else Realtime(model)
+
+
+def model_in(data: str) -> str:
+    """Return the model that a client's event names, "" where it names none."""
+    return string_at(_object(data), "model")
 
 
 def _item(said: Said) -> dict[str, object]:

@@ -18,7 +18,7 @@ from wsproto.connection import Connection, ConnectionState
 from sallyport.lab.behaviour import behaviour_of
 from sallyport.lab.channel import Channel
 from sallyport.lab.http1 import Head
-from sallyport.lab.realtime import session_of
+from sallyport.lab.realtime import model_in, session_of
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -61,6 +61,7 @@ async def converse(channel: Channel, head: Head, early: bytes, heard: Callable[[
                 if event.message_finished:
                     whole, pending = pending, ""
                     heard(whole.encode())
+                    behaviour = behaviour_of(model or model_in(whole))
                     for message in session.hear(whole):
                         await say(message)
                     if "leave" in model and "response.create" in whole:

@@ -206,5 +206,14 @@ def _known(provider: str, host: str, model: str) -> tuple[Any, Any] | None:
     return None
 
 
+@lru_cache(maxsize=1)
+def listed_models() -> frozenset[str]:
+    """Return the names of all models in the price list."""
+    from genai_prices import data_snapshot
+
+    providers = data_snapshot.get_snapshot().providers
+    return frozenset(str(model.id) for provider in providers for model in provider.models)
+
+
 def _micro(usd: Decimal) -> int:
     return int((usd * MICRO).to_integral_value(ROUND_CEILING))

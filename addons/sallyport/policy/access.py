@@ -18,7 +18,8 @@ from sallyport.policy.hours import Hours
 from sallyport.policy.problems import Wrong, choices, nearest
 from sallyport.policy.residency import Consents, DataClass, Network, Purpose, RegionGlob, Residency
 from sallyport.policy.rulebook import Rulebook
-from sallyport.policy.vocabulary import Id, MediaGlob, Name, Section, StageSection, unique
+from sallyport.policy.states import Canary, StageSection, check_stated
+from sallyport.policy.vocabulary import Id, MediaGlob, Name, Section, unique
 
 OWN_REASONS = frozenset(
     (
@@ -93,11 +94,18 @@ class AccessRule(Section):
     )
     message: Name = Field(description="What a refused caller reads: what was refused and what to do.")
     mode: Mode | None = Field(
-        default=None, description="Mode of this rule; null takes the mode of the section."
+        default=None, description="State of this rule; null takes the state of the section."
+    )
+    canary: Canary | None = Field(
+        default=None, description="With `mode: canary`: the part of the traffic it is enforced for."
     )
 
     @model_validator(mode="after")
     def _fits_its_effect(self) -> Self:
+        check_stated(self)
+        if self.effect == "permit" and self.mode in (Mode.SHADOW, Mode.CANARY):
+            what = "a permit lets calls through, and what is only tried must not"
+            raise Wrong(what, "Use `observe` or `enforce`", ("mode",))
         for key in ("resource", "approval"):
             if self.effect != "approve" and getattr(self, key) != type(self).model_fields[key].get_default():
                 raise Wrong("only a rule with `effect: approve` asks for approvals", "Leave it out", (key,))
@@ -127,7 +135,7 @@ class AccessRule(Section):
         if self.id in OWN_REASONS:
             raise Wrong("this is the name of a reason of the section's own", "Choose another", ("id",))
         matchers = (
-            {"id", "effect", "message", "mode", "resource", "approval", "break_glass"}
+            {"id", "effect", "message", "mode", "canary", "resource", "approval", "break_glass"}
             ^ type(self).model_fields.keys()
         ) & self.model_fields_set
         if all(getattr(self, name) is None for name in matchers):

@@ -7,7 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from sallyport.decision import Blocked
-from sallyport.policy.vocabulary import RuleGlob, StageSection
+from sallyport.policy.states import StageSection
+from sallyport.policy.vocabulary import RuleGlob
 
 type Answered = Literal[Blocked.REJECT, Blocked.REFUSE]
 

@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Field, IPvAnyNetwork, WithJsonSchema, model
 from sallyport.policy.connections import ClientCertificates, ProxyAuth
 from sallyport.policy.keys import KeyRules
 from sallyport.policy.problems import Wrong, choices
+from sallyport.policy.states import ConnectionSection
 from sallyport.policy.tokens import CREDENTIAL_HEADERS, Issuer, unique_issuers
-from sallyport.policy.vocabulary import Fingerprint, Header, Name, Section, StageSection, unique
+from sallyport.policy.vocabulary import Fingerprint, Header, Name, Section, unique
 
 SOURCES = ("certificate", "token", "proxy", "header", "gateway_key", "key", "tunnel", "network")
 """What can prove who speaks, the strongest first."""
@@ -129,7 +130,7 @@ class NetworkOwner(Section):
         return bool(self.modes) and set(self.modes) <= {"wireguard", "tun"}
 
 
-class Identity(StageSection):
+class Identity(ConnectionSection):
     """Who speaks. The strongest proof wins, and what contradicts it is refused; see docs/identity.md."""
 
     unknown: Literal["deny", "anonymous"] = Field(

@@ -16,6 +16,7 @@ from sallyport.decision import Blocked, Mode, Severity
 from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.blocked import MILDEST_FIRST, BlockingSection
 from sallyport.policy.calls import Judgement
+from sallyport.policy.content import ContentSection, keeps_more, laid_over
 from sallyport.policy.limits import Limit
 from sallyport.policy.output import (
     SHIPPED,
@@ -30,7 +31,8 @@ from sallyport.policy.output import (
 from sallyport.policy.problems import Problem
 from sallyport.policy.sections import Injection, Masking, MaskOperator, Policy, Secrets, mode_of
 from sallyport.policy.source import At, Source, dotted
-from sallyport.policy.vocabulary import Section, StageSection
+from sallyport.policy.states import STRENGTH, StageSection
+from sallyport.policy.vocabulary import Section
 
 
 class TenantLimits(Section):
@@ -49,6 +51,9 @@ class TenantFile(Section):
     masking: Masking | None = Field(default=None, description="Personal data in prompts.")
     injection: Injection | None = Field(default=None, description="Hostile instructions in prompts.")
     output: Output | None = Field(default=None, description="What may come back in answers.")
+    content: ContentSection | None = Field(
+        default=None, description="Texts of exchanges that are kept: less, and for a shorter time."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +62,13 @@ class Layer:
 
     access: Access | None
     limits: tuple[Limit, ...]
-    sections: Mapping[str, StageSection]
+    sections: Mapping[str, Section]
 
 
 def layer(company: Policy, tenant: str, file: TenantFile, source: Source) -> tuple[Layer, list[Problem]]:
     """Return a tenant's layer, and what is milder in it than the company allows."""
     loosened = company.tenants.may_loosen
-    sections: dict[str, StageSection] = {}
+    sections: dict[str, Section] = {}
     problems: list[Problem] = []
     for name, order in _STRICTER.items():
         theirs: StageSection | None = getattr(file, name)
@@ -78,6 +83,12 @@ def layer(company: Policy, tenant: str, file: TenantFile, source: Source) -> tup
         sections[name] = _laid_over(ours, theirs)
     if file.access is not None and "access" not in loosened:
         problems += _raised(company.access, file.access, source)
+    if file.content is not None:
+        for key_at in keeps_more(company.content, file.content):
+            at = ("content", *key_at)
+            what, todo = _KEEPS_MORE
+            problems.append(Problem(source.where(at), dotted(at), what, todo))
+        sections["content"] = laid_over(company.content, file.content)
     limits = () if file.limits is None else file.limits.rules
     access = None if file.access is None else _own_access(tenant, file.access)
     if access is not None and "access" in loosened:
@@ -120,6 +131,8 @@ def _named[Rule: (AccessRule, Limit)](tenant: str, rule: Rule) -> Rule:
 def _laid_over(ours: StageSection, theirs: StageSection) -> StageSection:
     """Return the company's section with the keys that the tenant wrote."""
     written = {key: getattr(theirs, key) for key in theirs.model_fields_set}
+    if "mode" in written:
+        written["canary"] = theirs.canary
     if isinstance(ours, Masking) and "entities" in written:
         written["entities"] = {**ours.entities, **written["entities"]}
     if isinstance(ours, Output):
@@ -132,12 +145,33 @@ def _milder(
     company: Policy, ours: StageSection, theirs: StageSection, order: Mapping[str, "_Order"]
 ) -> Iterator[str]:
     for key in sorted(theirs.model_fields_set):
-        if key == "mode":
-            enforced = mode_of(company, ours) is Mode.ENFORCE
-            if enforced and mode_of(company, theirs) is Mode.OBSERVE:
+        if key in ("mode", "canary"):
+            if key == "mode" and _does_less(company, ours, theirs):
                 yield key
         elif key not in order or not order[key](getattr(ours, key), getattr(theirs, key), ours):
             yield key
+
+
+def is_as_strict(name: str, key: str, old: Section, new: Section) -> bool:
+    """Say whether the old value of a section's key is known to be as strict as the new one.
+
+    Of keys that a tenant's file adds to, the orders see only what it wrote, so that they say nothing here.
+    """
+    order = None if key in ("entities", "rules") else _STRICTER.get(name, {}).get(key)
+    return order is not None and order(getattr(new, key), getattr(old, key), new)
+
+
+def _does_less(company: Policy, ours: StageSection, theirs: StageSection) -> bool:
+    """Say whether a tenant's state of a section leaves a call alone that the company's enforces for."""
+    before, after = mode_of(company, ours), mode_of(company, theirs)
+    if before is after is Mode.CANARY:
+        whole = ours.canary if ours.mode is not None else company.canary
+        named = (
+            ours.mode is not None or theirs.mode is None
+        )  # sides of the file are other sides than of a section
+        part = theirs.canary or whole
+        return not named or whole is None or part is None or not part.covers(whole)
+    return STRENGTH[after] < STRENGTH[before]
 
 
 def _why(key: str, order: Mapping[str, "_Order"]) -> tuple[str, str]:
@@ -146,6 +180,11 @@ def _why(key: str, order: Mapping[str, "_Order"]) -> tuple[str, str]:
         return what, "Make it stricter, leave it out, or have the section listed in tenants.may_loosen."
     return "this is the company's to set for all tenants", "Leave it out."
 
+
+_KEEPS_MORE = (
+    "a tenant can only have less kept, for a shorter time and shown less easily than the company says",
+    "Lower it or leave it out; or have the company's `content.rules` name the tenant.",
+)
 
 type _Order = Callable[[Any, Any, Any], bool]
 """Says whether a tenant's value is at least as strict as the company's: (company's, tenant's, company's section)."""

@@ -16,7 +16,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, Wi
 from sallyport.decision import Mode
 from sallyport.policy.condition import Condition
 from sallyport.policy.problems import Wrong
-from sallyport.policy.vocabulary import Id, Name, Section, StageSection
+from sallyport.policy.states import Canary, StageSection, check_stated
+from sallyport.policy.vocabulary import Id, Name, Section
 
 MILLION = 1_000_000
 
@@ -186,7 +187,11 @@ class Limit(Section):
         default=0.0, description="How long a request may be held back until it fits, before it is refused."
     )
     ask: Name | None = Field(default=None, description="Whom to ask; null takes `limits.ask`.")
-    mode: Mode | None = Field(default=None, description="Mode of this limit; null takes the section's.")
+    mode: Mode | None = Field(default=None, description="State of this limit; null takes the section's.")
+    canary: Canary | None = Field(
+        default=None,
+        description="With `mode: canary`: the part of the traffic it is enforced for; it counts all.",
+    )
 
     @property
     def kind(self) -> Literal["bucket", "calendar", "rolling", "concurrent"]:
@@ -209,6 +214,7 @@ class Limit(Section):
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
+        check_stated(self)
         if self.measure is Measure.CONCURRENT and (self.per or self.window or self.burst is not None):
             raise Wrong("what is under way has no period", "Leave out per, window and burst")
         if self.measure is not Measure.CONCURRENT and self.per is None:

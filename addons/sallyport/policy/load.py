@@ -20,7 +20,7 @@ from sallyport.policy.layering import Layer, TenantFile, layer
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, Source, dotted, parse_source, read_source
-from sallyport.policy.vocabulary import StageSection
+from sallyport.policy.states import ConnectionSection, StageSection
 
 PRESETS = ("observe", "balanced", "strict")
 
@@ -136,13 +136,20 @@ def _check_files(policy: Policy, source: Source) -> None:
 
 
 def _with_mode(policy: Policy, mode: Mode) -> Policy:
-    """Return a policy in which everything runs in one mode, its tenants' included."""
-    update: dict[str, object] = {"mode": mode}
+    """Return a policy in which everything has one state, its tenants' included. Raises PolicyError for a canary."""
+    if mode is Mode.CANARY:
+        todo = "Write `mode: canary` with its `canary` into the file."
+        raise PolicyError([Problem("--mode", "", "a canary says for which part of the traffic", todo)])
+    update: dict[str, object] = {"mode": mode, "canary": None}
     for name in Policy.model_fields:
         section = getattr(policy, name)
-        if isinstance(section, StageSection):
+        if isinstance(section, ConnectionSection):
             update[name] = section.model_copy(update={"mode": None})
+        elif isinstance(section, StageSection):
+            update[name] = section.model_copy(update=_NO_STATE)
     update["access"] = _without_modes(policy.access)
+    rules = tuple(rule.model_copy(update=_NO_STATE) for rule in policy.limits.rules)
+    update["limits"] = policy.limits.model_copy(update={**_NO_STATE, "rules": rules})
     extra = policy.tenant_access
     own = {tenant: _with_mode(theirs, mode) for tenant, theirs in policy.of_tenants.items()}
     copy = policy.model_copy(update=update).with_tenants(own)
@@ -150,8 +157,11 @@ def _with_mode(policy: Policy, mode: Mode) -> Policy:
 
 
 def _without_modes(access: Access) -> Access:
-    rules = tuple(r.model_copy(update={"mode": None}) for r in access.rules)
-    return access.model_copy(update={"mode": None, "rules": rules})
+    rules = tuple(r.model_copy(update=_NO_STATE) for r in access.rules)
+    return access.model_copy(update={**_NO_STATE, "rules": rules})
+
+
+_NO_STATE: Mapping[str, None] = {"mode": None, "canary": None}
 
 
 # From pydantic's words to the operator's. {names} are taken from the error's context.

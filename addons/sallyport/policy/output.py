@@ -11,7 +11,8 @@ from sallyport.decision import Kind, Severity
 from sallyport.exchange import Surface
 from sallyport.policy.exclusion import Exclusion
 from sallyport.policy.problems import Wrong
-from sallyport.policy.vocabulary import Entity, Paranoia, RuleGlob, Section, StageSection
+from sallyport.policy.states import StageSection
+from sallyport.policy.vocabulary import Entity, Paranoia, RuleGlob, Section
 
 ToolGlob = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
 Pattern = Annotated[str, Field(min_length=1, max_length=2000)]

@@ -15,6 +15,7 @@ from sallyport.policy.identity import KeyOwner, NetworkOwner
 from sallyport.policy.problems import nearest
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, Source, dotted
+from sallyport.policy.states import Canary, StageSection
 
 _QUOTED = r"""(?:'([^'\\\n]*)'|"([^"\\\n]*)")"""
 _IN_LIST = re.compile(
@@ -56,7 +57,10 @@ class _Named:
 def doubts(policy: Policy, catalogue: Catalogue, source: Source) -> Iterator[Doubt]:
     """Yield what is doubtful in a company's policy. source: its file."""
     known = _known(policy, policy.access, catalogue)
-    used = [*_in_access(policy.access), *_in_limits(policy)]
+    used = [*_in_access(policy.access), *_in_limits(policy), *_in_canary(policy.canary, ("canary",))]
+    for name in ("secrets", "masking", "injection", "output", "limits"):
+        section: StageSection = getattr(policy, name)
+        used += _in_canary(section.canary, (name, "canary"))
     yield from _unknown(used, known, _open(policy), source)
     yield from _unused(policy.access, used, source)
 
@@ -89,6 +93,16 @@ def parameter_doubts(
             )
             says = f"no setting is known by this name; {cure}"
         yield Doubt(source.where(at), dotted(at), says)
+
+
+def credential_doubts(policy: Policy, known: frozenset[str], source: Source) -> Iterator[Doubt]:
+    """Yield credentials that signing rules name and the directory has not. known: names of those it has."""
+    for index, rule in enumerate(policy.signing.rules):
+        if rule.credential not in known:
+            at: At = ("signing", "rules", index, "credential")
+            near = nearest(rule.credential, known)
+            cure = f"did you mean `{near}`?" if near else "add it: sallyport credentials add."
+            yield Doubt(source.where(at), dotted(at), f"the directory has no credential of this name; {cure}")
 
 
 def unseen(policy: Policy, source: Source) -> Iterator[Doubt]:
@@ -193,11 +207,19 @@ _LISTS: Mapping[str, str] = {
 def _in_access(access: Access) -> Iterator[_Named]:
     for index, rule in enumerate(access.rules):
         yield from _in_rule(rule, ("access", "rules", index))
+        yield from _in_canary(rule.canary, ("access", "rules", index, "canary"))
+    yield from _in_canary(access.canary, ("access", "canary"))
     for index, bound in enumerate(access.residency.rules):
         at: At = ("access", "residency", "rules", index)
         for key in ("tenants", "data_classes"):
             for place, name in enumerate(getattr(bound, key) or ()):
                 yield _Named((*at, key, place), _LISTS[key], name)
+
+
+def _in_canary(canary: Canary | None, at: At) -> Iterator[_Named]:
+    for key in ("roles", "tenants") if canary is not None else ():
+        for place, name in enumerate(getattr(canary, key) or ()):
+            yield _Named((*at, key, place), _LISTS[key], name)
 
 
 def _in_rule(rule: AccessRule, at: At) -> Iterator[_Named]:
@@ -213,6 +235,7 @@ def _in_limits(policy: Policy) -> Iterator[_Named]:
         at: At = ("limits", "rules", index)
         for place, name in enumerate(limit.tenants or ()):
             yield _Named((*at, "tenants", place), "tenant", name)
+        yield from _in_canary(limit.canary, (*at, "canary"))
         for number, tier in enumerate(limit.tiers):
             for key in ("role", "tenant"):
                 said = getattr(tier, key)

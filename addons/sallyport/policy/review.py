@@ -8,7 +8,7 @@ from sallyport.decision import Mode
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.hosts import HostMap
 from sallyport.policy.sections import Exclusion, Policy
-from sallyport.policy.vocabulary import StageSection
+from sallyport.policy.states import ConnectionSection, StageSection, Stated
 
 
 def review(policy: Policy, catalogue: Catalogue, today: date) -> Iterator[str]:
@@ -44,8 +44,16 @@ def _sample(pattern: str) -> str:
 def _modes(policy: Policy) -> Iterator[str]:
     if policy.mode is Mode.ENFORCE:
         for name, section in _stages(policy):
-            if section.mode is Mode.OBSERVE:
-                yield f"{name}.mode: `observe`, while the file enforces; this section only records."
+            if section.mode is not None and not section.mode.acts:
+                yield f"{name}.mode: `{section.mode}`, while the file enforces; this section only records."
+    everything: tuple[tuple[str, Stated], ...] = (
+        *_stages(policy),
+        *((f"access.rules {rule.id}", rule) for rule in policy.access.rules),
+        *((f"limits.rules {rule.id}", rule) for rule in policy.limits.rules),
+    )
+    for name, stated in everything:
+        if stated.mode is Mode.CANARY:
+            yield f"{name}: enforced for a part of the traffic only, until it is promoted."
 
 
 def _knows_anyone(policy: Policy) -> bool:
@@ -54,10 +62,10 @@ def _knows_anyone(policy: Policy) -> bool:
     return any(proofs)
 
 
-def _stages(policy: Policy) -> Iterator[tuple[str, StageSection]]:
+def _stages(policy: Policy) -> Iterator[tuple[str, StageSection | ConnectionSection]]:
     for name in Policy.model_fields:
         section = getattr(policy, name)
-        if isinstance(section, StageSection):
+        if isinstance(section, StageSection | ConnectionSection):
             yield name, section
 
 

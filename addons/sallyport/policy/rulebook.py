@@ -78,7 +78,8 @@ class Outcome:
     approves: tuple["AccessRule", ...] = ()
 
 
-IN_FORCE = {Mode.ENFORCE: 0, None: 1, Mode.OBSERVE: 2}
+IN_FORCE = {Mode.ENFORCE: 0, Mode.CANARY: 0, None: 1, Mode.OBSERVE: 2, Mode.SHADOW: 3}
+"""Which rule is heard first, by how it stands; of a rule in a canary it is not known before the call is."""
 
 
 class Rulebook:
@@ -91,7 +92,8 @@ class Rulebook:
         self._approves = self._bits(rule.effect == "approve" for rule in rules)
         self._conditions = self._bits(rule.when is not None for rule in rules)
         self._timed = self._bits(rule.hours is not None for rule in rules)
-        self.enforces_itself = any(rule.mode is Mode.ENFORCE for rule in rules)
+        self.enforces_itself = any(rule.mode is not None and rule.mode.acts for rule in rules)
+        self.tries = any(rule.mode in (Mode.SHADOW, Mode.CANARY) for rule in rules)
 
         def lists(name: str, *, fold: bool = True) -> GlobLists | None:
             written = [getattr(rule, name) for rule in rules]

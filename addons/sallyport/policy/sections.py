@@ -15,11 +15,12 @@ from typing import Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from sallyport.decision import Mode, Severity
-from sallyport.exchange import Surface
+from sallyport.exchange import Exchange, Surface
 from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.approvals import Approvals
 from sallyport.policy.blocked import BlockingSection
 from sallyport.policy.capture import Capture
+from sallyport.policy.content import ContentSection
 from sallyport.policy.directory import DirectorySection
 from sallyport.policy.exclusion import Exclusion as Exclusion
 from sallyport.policy.hosts import HostMap
@@ -28,24 +29,16 @@ from sallyport.policy.limits import Limit, Limits, Prices
 from sallyport.policy.names import Ner
 from sallyport.policy.output import Output
 from sallyport.policy.problems import Wrong
+from sallyport.policy.promotion import Promotion
 from sallyport.policy.restrictions import Restrictions
 from sallyport.policy.signing import Signing
+from sallyport.policy.states import Canary, ConnectionSection, StageSection, check_stated, standing_of
 from sallyport.policy.tenants import Tenants
-from sallyport.policy.vocabulary import (
-    KIB,
-    MIB,
-    Entity,
-    HostPattern,
-    Name,
-    Paranoia,
-    Port,
-    Section,
-    StageSection,
-)
+from sallyport.policy.vocabulary import KIB, MIB, Entity, HostPattern, Name, Paranoia, Port, Section
 from sallyport.policy.websocket import WebSocket
 
 
-class Hosts(StageSection):
+class Hosts(ConnectionSection):
     """Which connections are taken, tunnelled or refused before any of their bytes is read."""
 
     unlisted: Literal["tunnel", "refuse"] = Field(
@@ -188,7 +181,7 @@ class Checkpoints(Section):
     """Signed checkpoints, by which others can see that the log was not changed afterwards."""
 
     interval_s: float = Field(
-        default=300.0,
+        default=60.0,
         ge=0,
         le=86_400,
         description="Seconds between two checkpoints, where there is something new; 0: only when the gateway stops.",
@@ -204,6 +197,13 @@ class Checkpoints(Section):
     )
 
 
+class WhenUnavailable(StrEnum):
+    """What happens to events while the store is away."""
+
+    REFUSE = "refuse"
+    SPOOL = "spool"
+
+
 class Audit(Section):
     """Whether a request may leave that the log does not know."""
 
@@ -213,6 +213,24 @@ class Audit(Section):
     )
     checkpoints: Checkpoints = Field(
         default_factory=lambda: Checkpoints(), description="Signed checkpoints of the log."
+    )
+    retention_days: int | None = Field(
+        default=None,
+        ge=1,
+        le=36_500,
+        description="Events older than this are pruned: by the gateway where its role may, else by "
+        "`sallyport audit prune`; null: never. Keep more than the longest window of limits.",
+    )
+    when_unavailable: WhenUnavailable = Field(
+        default=WhenUnavailable.REFUSE,
+        description="While the store is away. refuse: no request leaves that needs its event durable; spool: events "
+        "wait on this machine's disk and go into the store, in order, when it is back.",
+    )
+    spool_mib: int = Field(
+        default=256,
+        ge=1,
+        le=65_536,
+        description="Size of the spool, in MiB; when it is full, requests are refused.",
     )
 
 
@@ -271,7 +289,11 @@ class Policy(Section):
     version: Literal[1] = Field(description="Version of this format; 1.")
     mode: Mode = Field(
         default=Mode.ENFORCE,
-        description="`enforce` acts; `observe` computes and records, and changes nothing.",
+        description="`enforce` acts; `observe` computes and records, and changes nothing; `canary` acts for a part of "
+        "the traffic; `shadow` is tried beside what is in force, and counts as nothing.",
+    )
+    canary: Canary | None = Field(
+        default=None, description="With `mode: canary`: the part of the traffic it is enforced for."
     )
     hosts: Hosts = Field(default_factory=lambda: Hosts(), description="Connections by destination.")
     identity: Identity = Field(default_factory=lambda: Identity(), description="Who speaks.")
@@ -300,10 +322,21 @@ class Policy(Section):
     detection: Detection = Field(default_factory=lambda: Detection(), description="How texts are searched.")
     audit: Audit = Field(default_factory=lambda: Audit(), description="The log.")
     capture: Capture = Field(default_factory=lambda: Capture(), description="Flows kept for replay.")
+    content: ContentSection = Field(
+        default_factory=lambda: ContentSection(), description="Texts of exchanges that are kept."
+    )
     transport: Transport = Field(default_factory=lambda: Transport(), description="Sizes and times.")
+    promotion: Promotion = Field(
+        default_factory=lambda: Promotion(), description="What it takes to enforce more."
+    )
     websocket: WebSocket = Field(
         default_factory=lambda: WebSocket(), description="Calls that leave HTTP for a WebSocket."
     )
+
+    @model_validator(mode="after")
+    def _state_is_whole(self) -> Self:
+        check_stated(self)
+        return self
 
     _folder: Path | None = PrivateAttr(None)
     _own: Mapping[str, "Policy"] = PrivateAttr(default_factory=dict)
@@ -339,7 +372,7 @@ class Policy(Section):
         copy._own = dict(own)
         return copy
 
-    def laid_over(self, sections: Mapping[str, StageSection], access: Access | None) -> Self:
+    def laid_over(self, sections: Mapping[str, Section], access: Access | None) -> Self:
         """Return the policy of a tenant: these sections in place of this policy's, and access of its own."""
         copy = self.model_copy(update=sections)
         copy._own, copy._tenant_access = {}, access
@@ -353,7 +386,7 @@ class Policy(Section):
     @property
     def audit_required(self) -> bool:
         """Whether no request may leave before its event is durable."""
-        return self.mode is Mode.ENFORCE if self.audit.required is None else self.audit.required
+        return self.mode.acts if self.audit.required is None else self.audit.required
 
     @property
     def only_observes(self) -> bool:
@@ -361,7 +394,7 @@ class Policy(Section):
         sections = (getattr(self, name) for name in type(self).model_fields)
         extra = self._tenant_access
         own = (*sections, *self.access.rules, *self.limits.rules, *((extra, *extra.rules) if extra else ()))
-        silent = self.mode is Mode.OBSERVE and all(getattr(s, "mode", None) is not Mode.ENFORCE for s in own)
+        silent = not self.mode.acts and not any((getattr(s, "mode", None) or Mode.OBSERVE).acts for s in own)
         return silent and all(policy.only_observes for policy in self._own.values())
 
     @property
@@ -415,14 +448,40 @@ class Policy(Section):
 
 
 def mode_of(
-    policy: Policy, section: StageSection | None = None, rule: AccessRule | Limit | None = None
+    policy: Policy,
+    section: StageSection | ConnectionSection | None = None,
+    rule: AccessRule | Limit | None = None,
 ) -> Mode:
-    """Return the mode in force: the rule's own, else the section's, else the file's."""
+    """Return the state as it is written: the rule's own, else the section's, else the file's."""
     if rule is not None and rule.mode is not None:
         return rule.mode
     if section is not None and section.mode is not None:
         return section.mode
     return policy.mode
+
+
+def standing(policy: Policy, section: StageSection | ConnectionSection | None, exchange: Exchange) -> Mode:
+    """Return how a section stands for one call: CANARY where a canary enforces it, SHADOW where one leaves it out."""
+    stated = policy if section is None or section.mode is None else section
+    mode = stated.mode or policy.mode
+    if mode is not Mode.CANARY:
+        return mode
+    name = FILE if stated is policy or section is None else name_of(section)
+    return standing_of(name, stated, exchange) or mode
+
+
+def counts_apart(policy: Policy) -> bool:
+    """Say whether limits without a state of their own are in shadow, and so spend nothing that is in force."""
+    return mode_of(policy, policy.limits) is Mode.SHADOW
+
+
+def name_of(section: StageSection | ConnectionSection) -> str:
+    """Return the key of a section in the policy."""
+    return type(section).__name__.lower()
+
+
+FILE = "policy"
+"""What the state of the whole file is called where states have names."""
 
 
 def _host_map(patterns: Iterable[str], key: str) -> HostMap[str]:

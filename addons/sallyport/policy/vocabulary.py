@@ -7,7 +7,6 @@ from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
-from sallyport.decision import Mode
 from sallyport.policy.hosts import check_pattern
 from sallyport.policy.problems import Wrong
 
@@ -58,14 +57,6 @@ class Section(BaseModel):
         for name in copy.__dict__.keys() - type(self).model_fields.keys():
             del copy.__dict__[name]
         return copy
-
-
-class StageSection(Section):
-    """A section that decides, and may therefore be tried in observe mode on its own."""
-
-    mode: Mode | None = Field(
-        default=None, description="Mode of this section; null takes the mode of the file."
-    )
 
 
 def unique(values: Iterable[str], at: str, key: str) -> None:

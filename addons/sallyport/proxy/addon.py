@@ -14,7 +14,7 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from sallyport.audit.events import EventKind
-from sallyport.decision import Action, Decision, Mode, Refusal, Verdict
+from sallyport.decision import Action, Decision, Mode, Verdict
 from sallyport.exchange import Response
 from sallyport.pipeline import STAGES, STOP_STAGES, Step, decide
 from sallyport.proxy import http1, intake, layers, stream
@@ -22,18 +22,22 @@ from sallyport.proxy.answers import (
     CORE_MESSAGES,
     FINAL,
     STOPPING,
+    UNREACHABLE,
     clean_answer,
+    ended_as,
     finish_buffered,
     refusal,
 )
 from sallyport.proxy.capturing import Captures
 from sallyport.proxy.cleaning import CleanTap, clean_head
 from sallyport.proxy.connections import Connections, address_of, mode_name
+from sallyport.proxy.contents import Contents
 from sallyport.proxy.dispatch import dispatch, edited_body, with_usage
 from sallyport.proxy.ending import code_of, end_exchange, refuse_exchange
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
+from sallyport.proxy.judging import judged
 from sallyport.proxy.layers import abort_connection
-from sallyport.proxy.outflow import ended_early, looking
+from sallyport.proxy.outflow import ended_early
 from sallyport.proxy.passage import Passage, arrive, event_of
 from sallyport.proxy.proved import proved_by, standing, withdrawn
 from sallyport.proxy.proving import Proving
@@ -41,13 +45,11 @@ from sallyport.proxy.reading import read_body, unsound_body
 from sallyport.proxy.relay import is_relayed, relay
 from sallyport.proxy.signing import unproved
 from sallyport.proxy.stopping import Stopping
-from sallyport.proxy.tap import AnswerTap
+from sallyport.proxy.streamed import answer_of, is_streamed, make_tap
 from sallyport.proxy.tls import normalise_name
 from sallyport.proxy.websocket import Sockets
 from sallyport.proxy.websocket_layer import SocketEnd, SocketMessage, SocketWake
 from sallyport.stages.stops import STOPPED
-
-_STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
 
 
 class GatewayAddon:
@@ -61,9 +63,12 @@ class GatewayAddon:
         self.connections = Connections(gateway)
         self.proving = Proving(gateway, self.connections.refused)
         self._challenged: WeakSet[http.HTTPFlow] = WeakSet()
-        self.sockets = Sockets(gateway, lambda passage: self._make_tap(passage, "application/json"), stages)
+        self.sockets = Sockets(
+            gateway, lambda passage: make_tap(gateway, passage, "application/json"), stages
+        )
         self._stages = stages
         self.captures = Captures(gateway.capture_writer)
+        self.contents = Contents(gateway.content_writer)
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
         self.stopping = Stopping(
             lambda: gateway.directory(),
@@ -229,32 +234,17 @@ class GatewayAddon:
         return verdict if verdict.action is Action.DENY else None
 
     async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
-        live = passage.live
-        scanner = ScanOnce(
-            live.detector,
-            passage.exchange.request.segments,
-            live.policy.detection.max_text_bytes,
-            live.names,
-            live.policy.masking.min_score,
-        )
-        passage.meter = self.gateway.meter(live, passage.exchange, passage.request_bytes)
-        exchange, verdict = await decide(
-            passage.exchange,
-            live.policy,
-            ports_for(self.gateway, live, scanner, passage.meter),
-            stages=self._stages,
-        )
-        passage.exchange = exchange
+        verdict, scanner = await judged(self.gateway, passage, self._stages)
         self.captures.begin(flow, passage, body, scanner.everything)
-        self.gateway.asked(live, exchange, verdict)
-        self.gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
-        if len(verdict.decisions) == 0:
-            raise RuntimeError("no stage decided")
+        self.contents.begin(passage, scanner.everything)
         if verdict.action is Action.DENY:
             await refuse_exchange(self.gateway, flow, passage, verdict)
-            self.captures.end(flow, passage)
+            self._keep(flow, passage)
             return
         passage.verdict = verdict
+        if (unkept := await self.contents.refused(passage)) is not None:
+            await refuse_exchange(self.gateway, flow, passage, unkept)
+            return
         if (verdict.edits or verdict.changes) and len(body) > INLINE_READ_BYTES:
             leaving = await asyncio.to_thread(edited_body, self.gateway, flow, passage, verdict, body)
         else:
@@ -289,15 +279,9 @@ class GatewayAddon:
             if not self.sockets.accepted(flow, passage):
                 flow.metadata[stream.UNFIT] = "upstream.upgraded"
             return
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        streamed = kind in _STREAM_TYPES or (
-            passage.exchange.request.stream
-            and kind == "application/json"
-            and passage.dialect.name == "gemini_generate"
-        )
-        if not streamed or response.status_code != 200:
+        if not is_streamed(passage, response):
             return
-        tap = self._make_tap(passage, response.headers.get("content-type", kind))
+        tap = make_tap(self.gateway, passage, response.headers.get("content-type", ""))
         searched = passage.cleaner is not None or not tap.only_reads
         if response.headers.get("content-encoding", "identity").lower() != "identity" and searched:
             flow.metadata[stream.UNFIT] = "upstream.encoded"
@@ -305,37 +289,17 @@ class GatewayAddon:
         passage.tap = tap
         cleaner = passage.cleaner
         cleaned = tap if cleaner is None else CleanTap(tap, cleaner)
-        response.stream = stream.StreamTap(self.captures.keeping(passage, cleaned))
+        response.stream = stream.StreamTap(
+            self.contents.keeping(passage, self.captures.keeping(passage, cleaned))
+        )
         response.headers.pop("content-length", None)
         if not flow.request.is_http2:
             response.headers["transfer-encoding"] = "chunked"
 
-    def _make_tap(self, passage: Passage, content_type: str) -> AnswerTap:
-        scope = self.gateway.scope(passage.exchange)
-        said = Refusal(
-            "upstream.unreadable",
-            "The gateway ended this answer because it could not read it whole.",
-            passage.id,
-            status=502,
-        )
-        return AnswerTap(
-            passage.dialect,
-            passage.dialect.open_stream(content_type),
-            said,
-            lookup=None if scope.empty or not passage.live.restores else scope.original,
-            remember=scope.remember_answer,
-            drops_usage=passage.asked_usage,
-            heard=None if passage.meter is None else passage.meter.hear,
-            reported=None if passage.meter is None else passage.meter.report,
-            lenient=passage.live.policy.mode is Mode.OBSERVE,
-            looking=looking(passage, content_type),
-            max_event_bytes=passage.live.policy.transport.max_event_bytes,
-        )
-
     async def response(self, flow: http.HTTPFlow) -> None:
         await self._answered(flow)
         if (passage := self._passages.get(flow)) is not None:
-            self.captures.end(flow, passage)
+            self._keep(flow, passage)
 
     async def _answered(self, flow: http.HTTPFlow) -> None:
         passage = self._passages.get(flow)
@@ -348,14 +312,7 @@ class GatewayAddon:
             return  # it has only begun
         if passage.tap is not None:
             tap = passage.tap
-            answer = Response(
-                response.status_code,
-                finish_reason=tap.finish_reason,
-                usage=tap.usage,
-                model=tap.model,
-                id=tap.id,
-                error=tap.error,
-            )
+            answer = answer_of(tap, response.status_code)
             kind = EventKind.COMPLETED if tap.failed is None else EventKind.BROKEN
             end_exchange(
                 self.gateway, passage, kind, answer, tap.bytes_out, tap.failed or ended_early(passage)
@@ -368,7 +325,8 @@ class GatewayAddon:
             answer = finish_buffered(flow, passage, scope)
         if not passage.ended:
             size = len(response.raw_content or b"")
-            end_exchange(self.gateway, passage, EventKind.COMPLETED, answer, size, ended_early(passage))
+            kind, detail = ended_as(passage, answer)
+            end_exchange(self.gateway, passage, kind, answer, size, detail)
 
     def error(self, flow: http.HTTPFlow) -> None:
         self.connections.progressed(flow.client_conn, flow.id)
@@ -377,7 +335,12 @@ class GatewayAddon:
             return
         if not passage.ended:
             self._failed(flow, passage)
+        self._keep(flow, passage)
+
+    def _keep(self, flow: http.HTTPFlow, passage: Passage) -> None:
+        """Hand what the policy keeps of an exchange that is over to those who write it."""
         self.captures.end(flow, passage)
+        self.contents.end(flow, passage)
 
     def _failed(self, flow: http.HTTPFlow, passage: Passage) -> None:
         status = flow.response.status_code if flow.response else None
@@ -430,6 +393,8 @@ class GatewayAddon:
                 passage.ended = True
                 passage.give_back()
                 self.gateway.record(event_of(self.gateway, EventKind.REFUSED, passage, "no_verdict"))
+        if reason.startswith(UNREACHABLE):
+            reason = UNREACHABLE
         decision = Decision("transport", Action.DENY, reason, message=message, status=status)
         retry = reason == STOPPING or (reason.startswith("upstream.") and reason not in FINAL)
         return refusal(passage, decision, retry=retry)

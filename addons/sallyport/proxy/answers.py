@@ -1,22 +1,20 @@
 """Answers the gateway gives itself, and the last touch on those a provider gave whole."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from mitmproxy import http
 
-from sallyport.decision import Action, Decision, Edit, Refusal
+from sallyport.audit.events import EventKind
+from sallyport.decision import Action, Decision, Refusal
 from sallyport.exchange import Response, Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.cleaning import clean_body, clean_head
-from sallyport.proxy.flowing import Lookup, is_json_source, whole
-from sallyport.proxy.outflow import decision_of, output_filter
+from sallyport.proxy.editing import edited_answer
+from sallyport.proxy.outflow import decision_of, ended_early, output_filter
 from sallyport.proxy.passage import Passage
-from sallyport.stages.output import OutputFilter, Stop
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_body
 from sallyport.wire.dialect import Answer, Stamp, WireError
-from sallyport.wire.jsonlines import read_lines
-from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse
 
 STOPPING = "gateway.stopping"
 """Reason id of an exchange that outlived the drain time."""
@@ -34,8 +32,15 @@ _UNREADABLE_ANSWER = Decision(
     "wire", Action.DENY, "upstream.unreadable", message="The provider's answer cannot be read.", status=502
 )
 
+UNREACHABLE = "upstream.unreachable"
+"""What the caller reads as the code; the cause behind it is in the message and in the log."""
+
 CORE_MESSAGES = {
     "upstream.unreachable": "The provider cannot be reached, or its certificate is not valid.",
+    "upstream.unreachable.dns": "The provider cannot be reached: the gateway finds no address of its name.",
+    "upstream.unreachable.timeout": "The provider cannot be reached: it did not answer in time.",
+    "upstream.unreachable.refused": "The provider cannot be reached: no address of its name takes a connection.",
+    "upstream.unreachable.tls": "The provider cannot be reached: its certificate is not valid, or TLS failed.",
     "upstream.protocol": "The provider closed the connection or did not speak HTTP.",
     "upstream.framing": "The provider's answer has unsound headers.",
     "upstream.too_large": "The provider's answer is larger than the gateway reads.",
@@ -59,43 +64,6 @@ def _http_response(answer: Answer, *, retry: bool = False) -> http.Response:
     if answer.status == 426:
         headers += [(b"upgrade", b"HTTP/1.1"), (b"connection", b"upgrade")]  # RFC 9110, 15.5.22
     return http.Response.make(answer.status, answer.body, http.Headers(headers))
-
-
-@dataclass(frozen=True, slots=True)
-class _Edited:
-    """What becomes of an answer's texts. cut: the segment in which it ends, with how much of the new text."""
-
-    edits: tuple[Edit, ...]
-    stop: Stop | None = None
-    cut: tuple[str, int] = ("", 0)
-
-
-def _edited(answer: Response, body: bytes, lookup: Lookup | None, output: OutputFilter | None) -> _Edited:
-    """Look at every text in the order of the body, as a stream would have been looked at."""
-    edits = []
-    calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
-    payload = _payload(body) if calls else None
-    for segment in answer.segments:
-        json = is_json_source(segment.surface, segment.text)
-        text, stop = whole(
-            segment.at, segment.surface, segment.text, output, lookup, json=json, payload=payload
-        )
-        if text != segment.text:
-            edits.append(Edit(segment.at, 0, len(segment.text), text))
-        if stop is not None:
-            return _Edited(tuple(edits), stop, (segment.at, len(text)))
-    return _Edited(tuple(edits))
-
-
-def _payload(body: bytes) -> dict[str, Json] | list[Json] | None:
-    """Return what an answer's pointers point into, JSON lines by their numbers; None where it is no JSON."""
-    try:
-        payload = parse(body, MAX_ANSWER_NODES)
-    except WireError as error:
-        if error.reason != "json.trailing_data" or body.lstrip()[:1] != b"{":
-            return None
-        return {str(number): line for number, line in read_lines(body)}
-    return payload if type(payload) is dict or type(payload) is list else None
 
 
 def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool = True) -> http.Response:
@@ -151,6 +119,16 @@ def clean_answer(flow: http.HTTPFlow, passage: Passage) -> None:
         flow.response = refusal(passage, _UNREADABLE_ANSWER)
 
 
+def ended_as(passage: Passage, answer: Response) -> tuple[EventKind, str]:
+    """Return how an exchange with a whole answer ended, and the detail of it: as a stream would have.
+
+    One that could not be read and was withheld is broken.
+    """
+    if passage.unread and answer.status == _UNREADABLE_ANSWER.status:
+        return EventKind.BROKEN, f"wire.{answer.error or 'unreadable'}"
+    return EventKind.COMPLETED, ended_early(passage)
+
+
 def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) -> Response:
     """Read a whole answer, put originals back, and leave every other byte as it came."""
     response = flow.response
@@ -161,6 +139,8 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     try:
         limit = passage.live.policy.transport.max_response_bytes
         body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit)
+        if passage.kept is not None:
+            passage.kept.keep(body)
         answer = passage.dialect.read_response(body, response.status_code)
     except WireError as error:
         passage.unread = bool(raw) and response.status_code < 300
@@ -173,18 +153,17 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     for segment in answer.segments:
         if segment.surface is Surface.REASONING:
             scope.remember_answer(segment.text)
-    edited = _edited(answer, body, scope.original if restores else None, output)
-    stop = passage.output_stop = edited.stop
-    if edited.edits:
-        body = passage.dialect.edit(body, edited.edits)
+    edited = edited_answer(passage.dialect, answer, body, scope.original if restores else None, output)
+    body, stop = edited.body, edited.stop
     if stop is not None and stop.action is OutputAction.TRUNCATE:
         try:
             body = passage.dialect.shortened(body, *edited.cut)
         except WireError:
-            stop = passage.output_stop = replace(stop, action=OutputAction.REFUSE)
+            stop = replace(stop, action=OutputAction.REFUSE)
+    passage.output_stop = stop
     if stop is not None and stop.action is OutputAction.REFUSE:
         flow.response = refusal(passage, decision_of(stop))
-    elif stop is not None or edited.edits:
+    elif stop is not None or edited.changed:
         response.headers.pop("content-encoding", None)
         response.raw_content = body
         response.headers["content-length"] = str(len(body))

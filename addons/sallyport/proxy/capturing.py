@@ -5,25 +5,26 @@ usage alone; the findings stay beside it, so that a replay decides as on the ori
 What was not searched whole, since a stage refused before it or a limit was reached, is searched in the writer's thread.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mitmproxy import connection, http
 from mitmproxy.io import tnetstring
 
 from sallyport.decision import Edit, Finding, Kind, Verdict
-from sallyport.exchange import Exchange, Response, Segment
+from sallyport.exchange import Exchange
+from sallyport.proxy.cleaning import Cleaner
+from sallyport.proxy.contents import subject_of
 from sallyport.proxy.covering import OPAQUE
+from sallyport.proxy.noted import is_chosen
+from sallyport.proxy.outflow import outcome
 from sallyport.proxy.passage import Passage
-from sallyport.proxy.recorded import KEY, Kept, record_of
+from sallyport.proxy.recorded import KEY, Kept, Over, answer_record, record_of
 from sallyport.proxy.stream import Step, Tap
-from sallyport.stages.everywhere import repeated
+from sallyport.proxy.takingout import REPEATED, by_text, taken_out
+from sallyport.stages.outcome import Found, Outcome
 from sallyport.stages.places import HEADER, TARGET, in_body
 from sallyport.state.captures import CaptureWriter
-
-MAX_KEPT_BYTES = 32 * 1024 * 1024
-"""Of one answer; of a longer one its beginning is kept."""
 
 _INTERESTING = frozenset(
     (b"content-type", b"accept", b"anthropic-version", b"anthropic-beta", b"openai-beta", b"x-amz-target")
@@ -44,30 +45,16 @@ _UNKNOWN = "/(unknown)"
 
 
 class KeepingTap:
-    """A tap whose output is kept as well."""
+    """A tap before which the provider's bytes are kept as well."""
 
     def __init__(self, tap: Tap, kept: Kept) -> None:
         self._tap = tap
         self._kept = kept
+        self.end, self.wake, self.broken = tap.end, tap.wake, tap.broken
 
     def feed(self, data: bytes) -> Step:
-        return self._keep(self._tap.feed(data))
-
-    def end(self) -> Step:
-        return self._keep(self._tap.end())
-
-    def wake(self) -> Step:
-        return self._keep(self._tap.wake())
-
-    def broken(self) -> Step:
-        return self._keep(self._tap.broken())
-
-    def _keep(self, step: Step) -> Step:
-        for piece in step.out:
-            if self._kept.size < MAX_KEPT_BYTES:
-                self._kept.pieces.append(piece)
-                self._kept.size += len(piece)
-        return step
+        self._kept.keep(data)
+        return self._tap.feed(data)
 
 
 class Captures:
@@ -102,7 +89,7 @@ class Captures:
         passage.kept = Kept(original, target, template, fields, body, search)
 
     def keeping(self, passage: Passage, tap: Tap) -> Tap:
-        """Return the tap of an answer, which keeps what comes out of it where that is wanted."""
+        """Return the tap of an answer, which keeps what comes into it where that is wanted."""
         kept = passage.kept
         return KeepingTap(tap, kept) if kept is not None and kept.original else tap
 
@@ -113,9 +100,8 @@ class Captures:
             return
         passage.kept = None
         response = flow.response if passage.admitted is not None else None
-        raw = b""
-        if kept.original and response is not None:
-            raw = b"".join(kept.pieces) if passage.tap is not None else response.raw_content or b""
+        raw = b"".join(kept.pieces) if response is not None else b""
+        status = over.answer.status if over.answer is not None else 0
         made = _Making(
             passage.exchange,
             passage.verdict,
@@ -125,23 +111,19 @@ class Captures:
             flow.request.method,
             flow.request.http_version,
             (flow.request.timestamp_start, flow.request.timestamp_end or flow.request.timestamp_start),
-            None if response is None else (response.status_code, response.headers.fields, raw),
+            None if response is None else (status or response.status_code, response.headers.fields, raw),
             None if response is None else response.timestamp_end or response.timestamp_start,
-            over.answer,
+            over,
+            outcome(passage, over.answer) if over.answer is not None else None,
+            passage.output.found if passage.output is not None else (),
+            passage.cleaner,
         )
-        self._writer.put(made.flow, len(kept.request) + len(raw))
+        self._writer.put(made.flow, len(kept.request) + len(raw), subject_of(passage.exchange))
 
     def close(self) -> None:
         """Write what is waiting."""
         if self._writer is not None:
             self._writer.close()
-
-
-def is_chosen(conversation: str, share: float) -> bool:
-    """Say whether a conversation belongs to the share that is captured: always the same for all its turns."""
-    if not share or not conversation:
-        return share >= 1
-    return int(conversation[:8], 16) < share * 2**32
 
 
 def _is_open(name: bytes, hidden: set[str]) -> bool:
@@ -163,7 +145,10 @@ class _Making:
     began: tuple[float, float]
     answered: tuple[int, tuple[tuple[bytes, bytes], ...], bytes] | None
     ended: float | None
-    answer: Response | None
+    over: Over
+    outcome: Outcome | None
+    found_in_answer: Sequence[Found]
+    cleaner: Cleaner | None
 
     def flow(self) -> bytes | None:
         """Return the flow as mitmproxy writes it, None where it cannot be masked. Raises what kept.search raises."""
@@ -191,12 +176,16 @@ class _Making:
         made.request.timestamp_start, made.request.timestamp_end = self.began
         if self.answered is not None:
             status, lines, raw = self.answered
+            if self.cleaner is not None:
+                raw = self.cleaner.whole(raw)
             made.response = http.Response.make(status, raw)
             kinds = [(name, value) for name, value in lines if name.lower() == b"content-type"]
             made.response.headers = http.Headers(kinds if kept.original else ())
             made.response.timestamp_start = made.response.timestamp_end = self.ended or self.began[1]
-        usage = self.answer.usage if self.answer is not None and not kept.original else None
-        made.metadata[KEY] = record_of(exchange, self.verdict, self.cost, findings, usage)
+        usage = self.over.usage if self.over.answer is not None and not kept.original else None
+        in_answer = None if kept.original else self.found_in_answer
+        answered = None if self.outcome is None else answer_record(self.outcome, in_answer)
+        made.metadata[KEY] = record_of(exchange, self.verdict, self.cost, findings, usage, answered)
         written: bytes = tnetstring.dumps(made.get_state())
         return written
 
@@ -216,44 +205,10 @@ class _Making:
     def _masked(self, found: Sequence[Finding]) -> tuple[bytes, tuple[Finding, ...]]:
         """Return the request with all findings and their repetitions taken out, and the findings at their marks."""
         texts = {segment.at: segment for segment in self.exchange.request.segments}
-        by_text: dict[str, list[Finding]] = defaultdict(list)
-        for finding in found:
-            if in_body(finding.at):
-                by_text[finding.at].append(finding)
-        for repetition in repeated(self.exchange, found):
-            by_text[repetition.at].append(replace(repetition, rule=_REPEATED))
         edits: list[Edit] = []
         moved: list[Finding] = []
-        for at, findings in by_text.items():
+        for at, findings in by_text(self.exchange, found).items():
             more, placed = taken_out(texts[at], findings)
             edits += more
-            moved += (finding for finding in placed if finding.rule != _REPEATED)
+            moved += (finding for finding in placed if finding.rule != REPEATED)
         return self.edit(self.kept.request, edits), tuple(moved)
-
-
-_REPEATED = ""
-"""Stands for a rule where none found anything: the value was found elsewhere."""
-
-
-def taken_out(segment: Segment, findings: Sequence[Finding]) -> tuple[list[Edit], list[Finding]]:
-    """Return the edits that put a mark in place of each finding, and the findings at the marks.
-
-    Findings that overlap share one mark. A mark is `[ENTITY]`, which no rule finds.
-    """
-    edits: list[Edit] = []
-    moved: list[Finding] = []
-    shift = 0
-    ordered = sorted(findings, key=lambda f: (f.start, -f.end))
-    while ordered:
-        first = ordered[0]
-        end = first.end
-        together = []
-        while ordered and (ordered[0].start < end or ordered[0] is first):
-            together.append(ordered.pop(0))
-            end = max(end, together[-1].end)
-        mark = f"[{first.entity}]"
-        edits.append(Edit(segment.at, first.start, end, mark))
-        start = first.start + shift
-        moved += [replace(each, start=start, end=start + len(mark)) for each in together]
-        shift += len(mark) - (end - first.start)
-    return edits, moved

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from sallyport.audit.classes import NO_BODY, Coverage, media_name
 from sallyport.decision import Decision
 from sallyport.exchange import Attachment, Operation, Request, Response
+from sallyport.wire.leaves import PROVIDER_STATE
 
 _MAX_TOLD = 4
 """Kinds of content that are named of one request; the rest is `more`."""
@@ -38,7 +39,10 @@ def answer_unread(answer: Response | None, *, unread: bool) -> str:
     """Return what of an answer was not read, "" where nothing was left out. unread: none of it could be."""
     if unread:
         return "answer.unread"
-    return _codes("answer", answer.attachments) if answer is not None else ""
+    if answer is None:
+        return ""
+    # What is signed or encrypted for the provider itself says nothing to whoever reads the answer.
+    return _codes("answer", [one for one in answer.attachments if one.media_type != PROVIDER_STATE])
 
 
 def content_name(content_type: str, size: int) -> str:

@@ -3,6 +3,7 @@
 Only dispatch admits a flow that is read; between its last look at the kill switches and the gate nothing waits.
 """
 
+import asyncio
 from dataclasses import replace
 
 from mitmproxy import http
@@ -11,6 +12,7 @@ from sallyport.audit.events import EventKind
 from sallyport.decision import Decision, Edit, Mode, Verdict
 from sallyport.exchange import KeyForm
 from sallyport.pipeline import merge_edits
+from sallyport.policy.sections import standing
 from sallyport.proxy import intake
 from sallyport.proxy.answers import AUDIT_DOWN, refusal
 from sallyport.proxy.broker import Exchanged, Lacking, exchange_key, put_real
@@ -18,6 +20,7 @@ from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.ending import end_exchange, refuse_exchange
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
+from sallyport.proxy.outflow import prepare
 from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.signing import signed_anew
 from sallyport.stages.excision import settled
@@ -32,7 +35,7 @@ def edited_body(
     edits = verdict.edits
     if not edits and not verdict.changes:
         # In observe no byte changes, not even a content coding.
-        observed = passage.live.policy.mode is Mode.OBSERVE
+        observed = not standing(passage.live.policy, None, passage.exchange).acts
         return (flow.request.raw_content or b"") if observed else passage.dialect.unlinked(body)
     if not all(in_body(edit.at) for edit in edits):
         raise ValueError("an edit outside the body")
@@ -89,6 +92,9 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
         await _refuse_lacking(gateway, flow, passage, signed)
         return
     admitted = event_of(gateway, EventKind.ADMITTED, passage)
+    # Done in the turn after the writer was woken: while the disk is at work there is nothing else to do.
+    loop = asyncio.get_running_loop()
+    loop.call_soon(loop.call_soon, prepare, passage)
     if not await gateway.recorded(admitted, required=live.policy.audit_required):
         passage.ended = True  # the log itself records the refusal once it can
         passage.give_back()

@@ -40,8 +40,8 @@ def end_exchange(
     """Write the one end event of an admitted exchange."""
     passage.ended = True
     assert passage.admitted is not None
-    metered, tap = _metered(passage, kind, answer, size, detail), passage.tap
-    passage.over = Over(answer, metered.cost_micro_usd)
+    metered, tap = metered_of(passage, kind, answer, size, detail), passage.tap
+    passage.over = Over(answer, metered.cost_micro_usd, metered.usage)
     for id in (answer.id, *answer.made) if answer is not None else ():
         gateway.link(passage.exchange.request.provider, id, passage.exchange.conversation)
     event = passage.admitted.followed_by(
@@ -65,7 +65,7 @@ def end_exchange(
         gateway.record(event)
 
 
-def _metered(passage: Passage, kind: EventKind, answer: Response | None, size: int, detail: str) -> Metered:
+def metered_of(passage: Passage, kind: EventKind, answer: Response | None, size: int, detail: str) -> Metered:
     """Settle what the exchange had reserved, and say what it used."""
     meter = passage.meter
     if meter is None:

@@ -18,7 +18,7 @@ from sallyport.detect.ner.merge import merge
 from sallyport.exchange import Exchange, Principal, Request, Segment, Surface
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.restrictions import Restricted
-from sallyport.policy.sections import Policy, mode_of
+from sallyport.policy.sections import Policy, counts_apart, mode_of, standing
 from sallyport.proxy.clientcerts import ClientTrust
 from sallyport.proxy.petitions import Petition, Petitions
 from sallyport.proxy.proxyauth import KnownUsers
@@ -26,8 +26,9 @@ from sallyport.proxy.watch import Watch
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.followers import AnswerRules
 from sallyport.stages.places import in_body
-from sallyport.stages.stage import NO_TOKENS, Ports, Tokens
+from sallyport.stages.stage import NO_TOKENS, Ports, Scanner, Tokens
 from sallyport.state.captures import CaptureWriter
+from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.keyed import digest
@@ -133,14 +134,14 @@ class Live:
         """Whether limits are enforced on what only the provider can report: tokens and money."""
         limits = self.policy.limits
         counted = any(rule.measure.needs_usage for rule in limits.rules)
-        return counted and mode_of(self.policy, limits) is Mode.ENFORCE
+        return counted and mode_of(self.policy, limits).acts
 
     @property
     def restores(self) -> bool:
         """Whether any stage puts placeholders in place of values, so that answers may hold some."""
         policies = (self.policy, *self.policy.of_tenants.values())
         return any(
-            mode_of(policy, section) is Mode.ENFORCE
+            mode_of(policy, section).acts
             for policy in policies
             for section in (policy.masking, policy.secrets)
         )
@@ -272,7 +273,8 @@ class Gateway:
     in_flight: counts the exchanges under way. directory: gives the present state of who is who.
     credentials: gives what gateway keys stand for; None where none can be exchanged.
     open_directory: opens the directory to register requests for approvals; None registers none.
-    capture_writer: takes flows that are kept for replay; None where none can be sealed.
+    capture_writer: takes flows that are kept for replay; None where none can be sealed. content_writer: takes texts
+    that the policy keeps; None likewise.
     """
 
     live: Live
@@ -289,6 +291,7 @@ class Gateway:
     credentials: Credentials | None = None
     open_directory: Callable[[], DirectoryStore] | None = None
     capture_writer: CaptureWriter | None = None
+    content_writer: ContentWriter | None = None
     watch: Watch = field(init=False)
     petitions: Petitions = field(init=False)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
@@ -304,6 +307,8 @@ class Gateway:
     def asked(self, live: Live, exchange: Exchange, verdict: Verdict) -> None:
         """Have the approvals registered that a call lacks, and tell loudly of broken glass that it used."""
         for decision in verdict.decisions:
+            if decision.mode is Mode.SHADOW:
+                continue  # what is only tried asks nobody for anything
             observed = decision.mode is Mode.OBSERVE
             for need in decision.needs:
                 if live.shown_model(need.resource.partition(":")[2]) != need.resource.partition(":")[2]:
@@ -364,10 +369,7 @@ class Gateway:
 
     def meter(self, live: Live, exchange: Exchange, request_bytes: int) -> ExchangeMeter:
         """Return the counters of an exchange under a policy."""
-        enforced = mode_of(live.policy, live.policy.limits) is Mode.ENFORCE
-        return ExchangeMeter(
-            self.metering, live.tariff, exchange, request_bytes=request_bytes, enforced=enforced
-        )
+        return ExchangeMeter(self.metering, live.tariff, exchange, request_bytes=request_bytes)
 
     def scope(self, exchange: Exchange) -> VaultScope:
         who = exchange.principal
@@ -401,7 +403,7 @@ class Gateway:
 
 
 def ports_for(
-    gateway: Gateway, live: Live, scanner: ScanOnce, meter: ExchangeMeter | None
+    gateway: Gateway, live: Live, scanner: Scanner, meter: ExchangeMeter | None
 ) -> Callable[[Exchange], Ports]:
     """Return the factory of an exchange's ports: one scanner, one meter, a vault scope per principal."""
 
@@ -418,6 +420,8 @@ def ports_for(
             live.tokens,
             gateway.approval_digest,
             live.policy.approvals,
+            standing(live.policy, live.policy.limits, exchange),
+            counts_apart(live.policy),
         )
 
     return ports

@@ -17,6 +17,7 @@ from sallyport.audit.events import Event, EventKind
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pipeline import STAGES, Step
+from sallyport.policy.promotion import NotPromoted
 from sallyport.policy.sections import mode_of
 from sallyport.proxy import core, dial, logs, stream, tls, tunnels, websocket
 from sallyport.proxy.addon import GatewayAddon
@@ -227,9 +228,10 @@ class GatewayMaster(master.Master):
             failed = [s for s in self.proxyserver.servers if s.last_exception is not None]
             if failed or task.done():
                 reason = str(failed[0].last_exception) if failed else "the host stopped while starting"
+                spec = failed[0].mode.full_spec.replace("regular", "explicit", 1) if failed else ""
                 self.shutdown()
                 raise OperatorError(
-                    "--listen",
+                    f"--listen {spec}".strip(),
                     reason,
                     "Choose a free port, or stop what uses it; a tun device needs CAP_NET_ADMIN and /dev/net/tun",
                     exit_code=3,
@@ -291,7 +293,8 @@ class GatewayMaster(master.Master):
             live = await asyncio.to_thread(self.gateway.reload)
         except OperatorError as error:
             logger.error("reload refused, the old policy stays in force: %s", error)
-            self._record(EventKind.POLICY_REJECTED, "invalid")
+            why = "not_promoted" if isinstance(error, NotPromoted) else "invalid"
+            self._record(EventKind.POLICY_REJECTED, why)
             return
         except Exception as error:
             # The border to the files: an exception of a library may quote them.
@@ -301,6 +304,7 @@ class GatewayMaster(master.Master):
         apply_settings(self.gateway, live, self.listening)
         self.options.update(tcp_timeout=int(live.policy.transport.idle_timeout_s))
         self.gateway.live = live
+        self.addon.sockets.close_forbidden()
         settle_heap()
         self._record(EventKind.POLICY_CHANGED)
         logger.warning("policy %s in force", live.policy.revision)

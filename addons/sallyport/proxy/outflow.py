@@ -1,20 +1,25 @@
 """What an answer is looked at with: made from the policy in force for whoever asked."""
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 from sallyport.audit.events import DecisionRecord, decisions_of
-from sallyport.decision import Action, Decision, Mode, Refusal, Verdict
+from sallyport.decision import Action, Decision, Refusal, Verdict
 from sallyport.exchange import Response, Segment
 from sallyport.policy.output import OutputAction
-from sallyport.policy.sections import Policy, mode_of
+from sallyport.policy.sections import Policy, standing
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.tap import Looking
 from sallyport.stages.calling import Calls
+from sallyport.stages.outcome import Outcome, outcome_of
 from sallyport.stages.output import Judge, OutputFilter, Stop
 from sallyport.wire.dialect import Stamp
 
 REFUSED, TRUNCATED = "output.refused", "output.truncated"
+
+UNREADABLE = Outcome(OutputAction.REFUSE, OutputAction.REFUSE, "upstream.unreadable")
+"""Of an answer that the policy wants searched and nobody here can read."""
 
 
 def policy_of(passage: Passage) -> Policy:
@@ -24,23 +29,31 @@ def policy_of(passage: Passage) -> Policy:
 
 
 def output_filter(passage: Passage) -> OutputFilter | None:
-    """Return what looks at the answer of a passage, and keep it there; None where answers are not looked at."""
+    """Return what looks at the answer of a passage, made once and kept there; None where answers are not looked at."""
     rules = passage.live.answers
-    if rules is None:
-        return None
+    if rules is None or passage.output is not None:
+        return passage.output
     policy = policy_of(passage)
     section = policy.output
-    enforced = mode_of(policy, section) is Mode.ENFORCE
+    mode = standing(policy, section, passage.exchange)
     request = passage.exchange.request
     followers = rules.of(section, policy.transport.hold_chars, request.segments, request.schema)
     check = rules.check(section)
     passage.output = OutputFilter(
         section,
-        Judge(section, passage.exchange, enforced=enforced),
+        Judge(section, passage.exchange, mode=mode),
         followers,
         Calls(check) if check is not None else None,
     )
     return passage.output
+
+
+def prepare(passage: Passage) -> None:
+    """Make ahead of time what looks at the answer. What fails here fails where it is needed."""
+    with suppress(Exception):
+        output = output_filter(passage)
+        if output is not None:
+            output.prepare()
 
 
 def looking(passage: Passage, content_type: str) -> Looking | None:
@@ -78,6 +91,19 @@ def ended_early(passage: Passage) -> str:
     if stop is None:
         return ""
     return TRUNCATED if stop.action is OutputAction.TRUNCATE else REFUSED
+
+
+def outcome(passage: Passage, answer: Response | None) -> Outcome:
+    """Return what has become of the answer of a passage. answer: as it was read."""
+    tap = passage.tap
+    if tap is not None and tap.failed is not None and tap.unread:
+        return UNREADABLE
+    if passage.unread and answer is not None and answer.status >= 300:
+        return UNREADABLE
+    stop = tap.ended_early if tap is not None else passage.output_stop
+    return (
+        Outcome() if passage.output is None else outcome_of(passage.output.found, passage.output.judge, stop)
+    )
 
 
 def recorded(passage: Passage) -> tuple[DecisionRecord, ...]:

@@ -18,6 +18,7 @@ from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.covering import content_name, request_coverage
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.noted import Noted
 from sallyport.proxy.proved import proved_by, standing
 from sallyport.proxy.recorded import Kept, Over
 from sallyport.proxy.stream import leaving
@@ -65,6 +66,7 @@ class Passage:
     cleaner: Cleaner | None = None
     request_bytes: int = 0
     kept: Kept | None = None
+    noted: Noted | None = None
     over: Over | None = None
     output: OutputFilter | None = None
     output_stop: Stop | None = None

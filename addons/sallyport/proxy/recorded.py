@@ -5,16 +5,21 @@ It stands in the flow's metadata under one key, as JSON values, so that every to
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from mitmproxy import http
 
-from sallyport.decision import Action, Finding, Kind, Mode, Severity, Verdict
-from sallyport.exchange import Exchange, Principal, Response, Usage
+from sallyport.decision import Action, Finding, Kind, Severity, Verdict
+from sallyport.exchange import Exchange, Principal, Response, Surface, Usage
+from sallyport.policy.output import OutputAction
+from sallyport.stages.outcome import Found, Outcome
 
 KEY = "sallyport"
 VERSION = 1
+
+MAX_KEPT_BYTES = 32 * 1024 * 1024
+"""Of one answer; of a longer one its beginning is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,8 @@ class Ruling:
 
     action: enforced; would_be: if every stage enforced. stage, reason: of what gave it, "" where nothing did.
     masked: entities that are taken out, and how often. cost: of the exchange, in millionths of a dollar, 0 where it
-    did not leave, None where nobody knows the price.
+    did not leave, None where nobody knows the price. answer: what became of it, None where there was none or nobody
+    knows.
     """
 
     action: Action
@@ -32,13 +38,12 @@ class Ruling:
     reason: str = ""
     masked: tuple[tuple[str, int], ...] = ()
     cost: int | None = 0
+    answer: Outcome | None = None
 
 
 def cause_reason(verdict: Verdict) -> tuple[str, str]:
     """Return stage and reason of what gave the enforced action, else of what would have."""
-    cause = verdict.cause
-    if cause is None and verdict.would_be is not Action.ALLOW:
-        cause = next(d for d in verdict.decisions if d.action is verdict.would_be)
+    cause = verdict.cause or verdict.would_cause
     return (cause.stage, cause.reason) if cause is not None else ("", "")
 
 
@@ -48,7 +53,7 @@ def masked_by(verdict: Verdict) -> tuple[tuple[str, int], ...]:
     if verdict.action is Action.DENY:
         return ()
     for decision in verdict.decisions:
-        if decision.mode is Mode.ENFORCE and decision.edits:
+        if decision.enforced and decision.edits:
             found = {(f.at, f.start, f.end): f.entity for f in decision.findings}
             places = {(e.at, e.start, e.end) for e in decision.edits}
             counts.update(found.get(place, decision.stage) for place in places)
@@ -57,7 +62,7 @@ def masked_by(verdict: Verdict) -> tuple[tuple[str, int], ...]:
 
 @dataclass(slots=True)
 class Kept:
-    """What is kept of one exchange. request: its bytes as they came, decoded. pieces: of a streamed answer.
+    """What is kept of one exchange. request: its bytes as they came, decoded. pieces: of the answer, the same.
 
     template: the catalogue's spelling of the target. search: gives all findings, also of what no stage asked for;
     it may take its time, and raises where a text was not searched whole.
@@ -72,21 +77,32 @@ class Kept:
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
 
+    def keep(self, data: bytes) -> None:
+        """Keep a piece of the answer as the provider wrote it, where originals are wanted."""
+        if self.original and self.size < MAX_KEPT_BYTES:
+            self.pieces.append(data[: MAX_KEPT_BYTES - self.size])
+            self.size += len(self.pieces[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class Over:
-    """How an exchange ended. answer: None where there was none; cost_micro_usd: None where nobody knows."""
+    """How an exchange ended. answer: None where there was none; cost_micro_usd: None where nobody knows.
+
+    usage: what is booked, reported or counted.
+    """
 
     answer: Response | None
     cost_micro_usd: int | None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """exchange: its id in the audit. ruling: what was decided then.
+    """exchange: its id in the audit. ruling: what was decided then. conversation: its keyed digest, "" if not known.
 
     findings: of the texts before they were masked, at their places in the masked ones; None where the flow is as it
-    came. usage: of the answer, where the answer itself was not kept.
+    came. usage: of the answer, where the answer itself was not kept; found_in_answer: what was found in it, None where
+    it was kept, or where there was none.
     """
 
     exchange: str
@@ -94,6 +110,8 @@ class Record:
     ruling: Ruling
     findings: tuple[Finding, ...] | None = None
     usage: Usage | None = None
+    found_in_answer: tuple[Found, ...] | None = None
+    conversation: str = ""
 
 
 def record_of(
@@ -102,13 +120,15 @@ def record_of(
     cost: int | None,
     findings: Sequence[Finding] | None = None,
     usage: Usage | None = None,
+    answer: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return what is written into a captured flow: no text, no credential."""
+    """Return what is written into a captured flow: no text, no credential. answer: as answer_record gives it."""
     who = exchange.principal
     stage, reason = cause_reason(verdict)
     return {
         "version": VERSION,
         "exchange": exchange.id,
+        "conversation": exchange.conversation,
         "principal": who
         and {
             "id": who.id,
@@ -126,7 +146,35 @@ def record_of(
         "cost": cost,
         "findings": None if findings is None else [_members(finding) for finding in findings],
         "usage": None if usage is None else {name: getattr(usage, name) for name in Usage.__slots__},
+        "answer": answer,
     }
+
+
+def answer_record(outcome: Outcome, found: Sequence[Found] | None) -> dict[str, Any]:
+    """Return what is written of an answer. found: in it, None where the answer itself is kept."""
+    return {
+        "action": outcome.action.value,
+        "would_be": outcome.would_be.value,
+        "rule": outcome.rule,
+        "edited": [list(pair) for pair in outcome.edited],
+        "findings": None
+        if found is None
+        # The pointers of an answer may hold names that a model has made up.
+        else [[*_members(replace(finding, at="")), surface.value] for finding, surface in found],
+    }
+
+
+def _outcome(said: dict[str, Any] | None) -> Outcome | None:
+    if said is None:
+        return None
+    edited = tuple((str(rule), int(count)) for rule, count in said["edited"])
+    return Outcome(OutputAction(said["action"]), OutputAction(said["would_be"]), str(said["rule"]), edited)
+
+
+def _found(said: dict[str, Any] | None) -> tuple[Found, ...] | None:
+    if said is None or said["findings"] is None:
+        return None
+    return tuple((_finding(members), Surface(surface)) for *members, surface in said["findings"])
 
 
 def _members(finding: Finding) -> list[Any]:
@@ -163,6 +211,7 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             str(said["reason"]),
             tuple((str(entity), int(count)) for entity, count in said["masked"]),
             None if said["cost"] is None else int(said["cost"]),
+            _outcome(said.get("answer")),
         )
         findings = said["findings"]
         usage = said["usage"]
@@ -172,6 +221,8 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             ruling,
             None if findings is None else tuple(map(_finding, findings)),
             None if usage is None else Usage(**usage),
+            _found(said.get("answer")),
+            str(said.get("conversation", "")),
         )
     except (KeyError, TypeError, ValueError):
         return None

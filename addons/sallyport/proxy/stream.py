@@ -126,6 +126,23 @@ _REASONS = {
 }
 
 
+_CAUSES = (
+    (".dns", ("does not resolve", "no address that may be reached")),
+    (".timeout", ("timed out",)),
+    (".refused", ("accepts a connection", "refused")),
+    (".tls", ("certificate", "tls", "ssl", "handshake")),
+)
+
+
+def _cause(message: str) -> str:
+    """Return why a provider could not be reached, as the end of a reason; "" where that is not known.
+
+    message: of dial, which is fixed, or of mitmproxy's TLS layer, which may quote the peer and is never passed on.
+    """
+    said = message.lower()
+    return next((cause for cause, words in _CAUSES if any(word in said for word in words)), "")
+
+
 class GuardedStream(StockStream):
     """HttpStream with the gate, own limits, and answers in the client's dialect."""
 
@@ -281,6 +298,8 @@ class GuardedStream(StockStream):
                 event.message = event.code.name.lower()
             yield from super().handle_protocol_error(event)
             return
+        if event.code is ErrorCode.CONNECT_FAILED:
+            reason += _cause(event.message)
         yield from self._report(event, status, reason)
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sallyport.decision import Refusal
-from sallyport.exchange import Surface, Usage
+from sallyport.exchange import Attachment, Surface, Usage
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source, whole
 from sallyport.proxy.stream import Step
@@ -26,6 +26,7 @@ from sallyport.wire.dialect import (
     WireError,
     newer,
 )
+from sallyport.wire.echoes import may_echo, to_empty, without
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Bytes of one event, where the policy does not say less."""
@@ -35,6 +36,9 @@ MAX_QUEUED_BYTES = 32 * 1024
 
 Behind the arguments of a call, of which half cannot be judged, as many may wait as one event may have.
 """
+
+MAX_MEDIA_TYPES = 16
+"""Kinds of content that are told of one answer."""
 
 MAX_CHANNELS = 4096
 """Texts of one answer that are followed at once."""
@@ -112,6 +116,7 @@ class AnswerTap:
         self._heard = heard
         self._reported = reported
         self._flowing: dict[str, FlowingText] = {}
+        self._over: dict[str, None] = {}  # channels whose text has ended, kept while there is room
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
@@ -130,6 +135,12 @@ class AnswerTap:
         self.unread = False
         """Whether some of it could not be read, whether it went on or ended there."""
         self.ended_early: Stop | None = None
+        self._content_bytes: dict[str, int] = {}
+
+    @property
+    def attachments(self) -> tuple[Attachment, ...]:
+        """What of the answer was no text: one for each media type, with the bytes of all its pieces."""
+        return tuple(Attachment("", media, size) for media, size in self._content_bytes.items())
 
     @property
     def only_reads(self) -> bool:
@@ -313,6 +324,10 @@ class AnswerTap:
             for delta in event.deltas:
                 if not delta.whole:
                     self._heard(delta.text)
+        for one in event.attachments:
+            if one.media_type in self._content_bytes or len(self._content_bytes) < MAX_MEDIA_TYPES:
+                known = self._content_bytes.get(one.media_type, 0)
+                self._content_bytes[one.media_type] = known + (one.size or 0)
         self.usage = newer(self.usage, event.usage)
         if self._reported is not None and event.usage is not None:
             self._reported(event.usage)
@@ -381,15 +396,25 @@ class AnswerTap:
                 self._close(("*",))
             else:
                 self._close(tuple(c for c in event.closes if c in touched))
+        self._over.update(dict.fromkeys(self._flowing if "*" in event.closes else event.closes))
 
     def _flow(self, delta: Delta) -> FlowingText:
         known = self._flowing.get(delta.channel)
         if known is None:
             if len(self._flowing) >= MAX_CHANNELS:
+                self._forget_finished()
+            if len(self._flowing) >= MAX_CHANNELS:
                 raise WireError("too_many_texts")
             known = flowing(delta.channel, delta.surface, self._output, self._lookup, json=delta.json)
             self._flowing[delta.channel] = known
+        self._over.pop(delta.channel, None)
         return known
+
+    def _forget_finished(self) -> None:
+        """Make room: a session of hours has more texts than are kept."""
+        for channel in self._over:
+            self._flowing.pop(channel, None)
+        self._over.clear()
 
     def _delta(self, waiting: _Waiting, delta: Delta) -> None:
         if self.ended_early is not None:
@@ -451,13 +476,19 @@ class AnswerTap:
         while self._queue and not self._queue[0].open_channels:
             waiting = self._queue.popleft()
             self._queued_bytes -= len(waiting.event.raw)
-            if waiting.texts:
-                out.append(self._reader.rewrite(waiting.event, waiting.texts))
-            else:
-                out.append(waiting.event.raw)
+            out.append(self._written(waiting))
             if self._looking is not None and self._looking.ending is not None:
                 self._looking.ending.sent(waiting.event, waiting.texts)
         return out
+
+    def _written(self, waiting: _Waiting) -> bytes:
+        """Return an event with its new texts, and without log probabilities of what is told otherwise."""
+        event, empty = waiting.event, []
+        if may_echo(event.raw):
+            empty = to_empty(event.payload, event.deltas, waiting.texts, strict=self._acts)
+        if not waiting.texts and not empty:
+            return event.raw
+        return self._reader.rewrite(event, without(waiting.texts, empty))
 
 
 def _calls(event: StreamEvent) -> bool:

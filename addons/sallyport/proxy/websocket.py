@@ -195,6 +195,17 @@ class Sockets:
         if session is not None:
             session.end(end)
 
+    def close_forbidden(self) -> None:
+        """End the sessions that pass unread and that the policy in force does not let pass so any more."""
+        policy = self._gateway.live.policy.websocket
+        for flow, session in list(self._sessions.items()):
+            passage = session.passage
+            unread = isinstance(session, Unread)
+            if unread and not passage.cut and not policy.passes_unread(passage.exchange.request.provider):
+                passage.cut = "websocket.upgrade"
+                passage.cut_message = "The policy does not let this WebSocket pass unread any more."
+                abort_connection(flow.client_conn, flow.server_conn)
+
     def close_idle(self) -> None:
         """End the sessions in which nothing is under way: the gateway stops, and they would wait for ever."""
         for flow, session in list(self._sessions.items()):

@@ -157,7 +157,9 @@ class Answers:
         )
 
     def fail(self, told: Told) -> None:
-        """End what an error event answers: the event it names, or the answer asked for longest ago in its lane."""
+        """End what an error event answers: the event it names, the answer asked for longest ago in its lane, or, where
+        none is awaited there, the one under way.
+        """
         waiting = [turn for turn in self._waiting if turn.lane == told.lane]
         turn = next((turn for turn in waiting if told.cause and turn.asked == told.cause), None)
         if turn is None and not told.cause and waiting:
@@ -165,6 +167,8 @@ class Answers:
         if turn is not None:
             self._waiting.remove(turn)
             end_exchange(self.gateway, turn.passage, EventKind.COMPLETED, Response(400), 0)
+        elif not told.alone and (under_way := self.turn_of(told)) is not None:
+            self.finish(under_way)
 
     def break_off(self, detail: str) -> list[bytes]:
         """End all that has not ended; return the error event of the dialect where an answer was under way."""
@@ -194,5 +198,6 @@ class Answers:
                 model=tap.model,
                 id=tap.id or turn.response or None,
                 error=tap.error,
+                attachments=tap.attachments,
             )
         end_exchange(self.gateway, passage, kind, answer, tap.bytes_out if tap else 0, detail)

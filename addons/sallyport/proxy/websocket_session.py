@@ -13,6 +13,7 @@ from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Mode, Refusal, Verdict
 from sallyport.exchange import Attachment, Request, Response
 from sallyport.pipeline import Step
+from sallyport.policy.sections import standing
 from sallyport.proxy import intake, stream
 from sallyport.proxy.answers import CORE_MESSAGES, STOPPING, spoken_text
 from sallyport.proxy.ending import end_exchange
@@ -45,7 +46,7 @@ from sallyport.proxy.websocket_verdict import (
 from sallyport.state.keyed import digest
 from sallyport.wire.dialect import Call, Stamp, WireError
 from sallyport.wire.jsontext import parse_object
-from sallyport.wire.sockets import MANNERS, Asked, Purpose, Told
+from sallyport.wire.sockets import MANNERS, Asked, Purpose, Told, without_sound
 
 INLINE_BYTES = 16 * 1024
 """Events up to this size are read and edited on the event loop; larger ones in a thread."""
@@ -74,6 +75,7 @@ class Session:
         self._sound_bytes = 0
         self._loose_bytes = 0
         self._told_of_sound = False
+        self._failed = ""
         # A provider forgets a realtime conversation with its session; other conversations are told by their texts.
         own = digest(gateway.key, "conversation", passage.exchange.request.provider, passage.id)
         self._conversation = own if passage.dialect.name == "openai_realtime" else ""
@@ -273,18 +275,20 @@ class Session:
         live = self._gateway.live
         if self.passage.cut:
             return Outcome(close=POLICY)
-        lenient = live.policy.mode is Mode.OBSERVE
+        lenient = not standing(live.policy, None, self.passage.exchange).acts
         if not message.is_text:
             if lenient or live.policy.websocket.binary == "allow":
                 self._sound_bytes += len(message.content)
                 return Outcome([self._clean(message.content)], binary=True)
             return self._broken("The provider sent a binary message, which nobody here can read.")
         try:
-            told = self._manners.told(parse_object(message.content))
-        except WireError:
+            payload = parse_object(message.content)
+            told = self._manners.told(payload)
+        except WireError as error:
             self.passage.unread = True
             if lenient:
                 return Outcome([self._clean(message.content)])
+            self._failed = f"wire.{error.reason}"
             return self._broken("The gateway ended this session because it could not read the provider.")
         if told.begins and not self._answers.expected(told):
             refused = await self._unasked(live, told)
@@ -292,7 +296,10 @@ class Session:
                 return refused
         if told.begins:
             self._answers.begin(told)
-        outcome = self._tapped(live, told, message.content)
+        event = message.content
+        if live.policy.websocket.audio == "refuse" and not live.policy.only_observes and not told.sound:
+            event = without_sound(event, payload)
+        outcome = self._tapped(live, told, event)
         if stream.settings.draining and self.is_idle and not outcome.close:
             outcome.close = RESTART
         return outcome
@@ -375,7 +382,7 @@ class Session:
             return
         end.reason = self._clean(end.reason.encode(), error=True).decode("utf-8", "replace")
         gone = "client.gone" if end.by_client else "upstream.broken" if end.by_client is False else "closed"
-        last = self._answers.break_off(passage.cut or gone)
+        last = self._answers.break_off(passage.cut or self._failed or gone)
         rest = self._answers.rest()
         if passage.cut:
             said = Refusal(passage.cut, passage.cut_message, passage.id)

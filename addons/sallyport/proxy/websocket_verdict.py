@@ -10,12 +10,13 @@ from sallyport.audit.events import EventKind
 from sallyport.audit.ids import new_id
 from sallyport.decision import Action, Decision, Mode, Verdict
 from sallyport.exchange import KeyForm, Request
-from sallyport.pipeline import Step, decide
+from sallyport.pipeline import Step
 from sallyport.proxy.answers import AUDIT_DOWN
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.dispatch import edited_body
 from sallyport.proxy.ending import end_exchange
-from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.judging import judged
 from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.proved import standing
 from sallyport.stages.keys import refused_gateway_key
@@ -63,24 +64,7 @@ async def judge(gateway: Gateway, passage: Passage, stages: Sequence[Step], *, c
 
     The others are paid for with the answer that builds on them, as the provider reports it.
     """
-    live, exchange = passage.live, passage.exchange
-    scanner = ScanOnce(
-        live.detector,
-        exchange.request.segments,
-        live.policy.detection.max_text_bytes,
-        live.names,
-        live.policy.masking.min_score,
-    )
-    if counted:
-        passage.meter = gateway.meter(live, exchange, passage.request_bytes)
-    asked = stages if counted else tuple(step for step in stages if step.stage.name != "limits")
-    ports = ports_for(gateway, live, scanner, passage.meter)
-    passage.exchange, verdict = await decide(exchange, live.policy, ports, stages=asked)
-    if not verdict.decisions:
-        raise RuntimeError("no stage decided")
-    gateway.asked(live, passage.exchange, verdict)
-    if passage.meter is not None:
-        gateway.watch.counted(passage.meter.answer, live.policy.limits, exchange.received_at)
+    verdict, _ = await judged(gateway, passage, stages, counted=counted)
     passage.verdict = verdict
     return verdict
 

@@ -9,7 +9,7 @@ from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import STAGES, decide
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.problems import Wrong, nearest
-from sallyport.policy.sections import Policy, mode_of
+from sallyport.policy.sections import Policy, counts_apart, standing
 from sallyport.rehearsal.calling import called
 from sallyport.rehearsal.counting import RehearsedMeter
 from sallyport.rehearsal.given import Given
@@ -44,17 +44,15 @@ class Answered:
     @property
     def masked(self) -> tuple[str, ...]:
         """The entities that are taken out of the texts, by name."""
-        edited = [
-            d
-            for d in self.verdict.decisions
-            if d.edits and d.mode is Mode.ENFORCE and d.stage in _TEXT_STAGES
-        ]
+        edited = [d for d in self.verdict.decisions if d.edits and d.enforced and d.stage in _TEXT_STAGES]
         return tuple(sorted({finding.entity for d in edited for finding in d.findings}))
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The resources for which an approval is lacking; "" for a rule as such."""
-        return tuple(need.resource for d in self.verdict.decisions for need in d.needs)
+        return tuple(
+            need.resource for d in self.verdict.decisions if d.mode is not Mode.SHADOW for need in d.needs
+        )
 
     @property
     def parameters(self) -> dict[str, Scalar]:
@@ -66,8 +64,8 @@ class Answered:
         return found | {places[change.at]: change.value for change in self.verdict.changes}
 
     def asked(self, stage: str) -> tuple[Decision, ...]:
-        """Return the decisions of a stage, none if the call was refused before it."""
-        return tuple(d for d in self.verdict.decisions if d.stage == stage)
+        """Return the decisions of a stage, none if the call was refused before it; without those of rules in shadow."""
+        return tuple(d for d in self.verdict.decisions if d.stage == stage and d.rule_mode is not Mode.SHADOW)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +100,6 @@ class Rehearsal:
             self.tokens,
             given.used,
             request_bytes=call.request_bytes,
-            enforced=mode_of(policy, limits) is Mode.ENFORCE,
         )
         if call.exchange.request.segments:
             self.detection(
@@ -118,7 +115,16 @@ class Rehearsal:
             who = exchange.principal
             scope = vault.scope(who.tenant if who else "", who.id if who else "", exchange.conversation)
             return Ports(
-                scan, scope, meter, lambda: around, directory, tokens, self._digest, policy.approvals
+                scan,
+                scope,
+                meter,
+                lambda: around,
+                directory,
+                tokens,
+                self._digest,
+                policy.approvals,
+                standing(policy, limits, exchange),
+                counts_apart(policy),
             )
 
         identity = IdentityStage(stated(given))

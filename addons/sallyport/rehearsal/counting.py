@@ -7,7 +7,7 @@ from decimal import Decimal
 from sallyport.exchange import Exchange
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.limits import Limits, Measure
-from sallyport.stages.ledger import MAX_AMOUNT, Claim, Concurrent, Denied, Reserved
+from sallyport.stages.ledger import MAX_AMOUNT, Claim, Concurrent, Denied, Reserved, limit_of
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.memory import MemoryLedger
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
@@ -53,11 +53,10 @@ class RehearsedMeter:
         used: Mapping[str, float],
         *,
         request_bytes: int,
-        enforced: bool,
     ) -> None:
         self._ledger = MemoryLedger(FixedClock(exchange.received_at))
         self._meter = ExchangeMeter(
-            _Metering(self._ledger, tokens), tariff, exchange, request_bytes=request_bytes, enforced=enforced
+            _Metering(self._ledger, tokens), tariff, exchange, request_bytes=request_bytes
         )
         self._units = {rule.id: rule.unit for rule in limits.rules}
         self._used = used
@@ -66,10 +65,6 @@ class RehearsedMeter:
     @property
     def model(self) -> str:
         return self._meter.model
-
-    @property
-    def enforced(self) -> bool:
-        return self._meter.enforced
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
         return self._meter.estimate(assumed_output_tokens)
@@ -80,11 +75,11 @@ class RehearsedMeter:
         """Answer as the gateway's meter does, without waiting for room."""
         for number, (_, claim) in enumerate(claims):
             await self._use(f"used-{number}", claim)
-        self.touched = frozenset(claim.key.partition("/")[0] for _, claim in claims)
+        self.touched = frozenset(limit_of(claim.key) for _, claim in claims)
         return await self._meter.reserve(claims, dict.fromkeys(waits_s, 0.0))
 
     async def _use(self, name: str, claim: Claim) -> None:
-        limit = claim.key.partition("/")[0]
+        limit = limit_of(claim.key)
         if not self._used.get(limit):
             return
         amount = min(int(Decimal(str(self._used[limit])) * self._units[limit]), MAX_AMOUNT)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from sallyport.decision import Action, Decision, Mode
+from sallyport.decision import Action, Decision
 from sallyport.rehearsal.asking import Answered
 from sallyport.rehearsal.cases import Expect
 
@@ -70,7 +70,7 @@ def _may_give(decision: Decision, action: str | None) -> bool:
     """Say whether a reason of this decision can be one of the expected action."""
     if action is None:
         return True
-    return decision.action.name.lower() == action and (decision.mode is Mode.ENFORCE or action == "allow")
+    return decision.action.name.lower() == action and (decision.enforced or action == "allow")
 
 
 def _listed(names: tuple[str, ...]) -> str:

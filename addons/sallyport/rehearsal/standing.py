@@ -21,7 +21,7 @@ from sallyport.stages.asking import input_for
 from sallyport.stages.stage import Ports
 
 _SAID_OF_THE_RULE = frozenset(
-    ("id", "effect", "when", "message", "mode", "resource", "approval", "break_glass")
+    ("id", "effect", "when", "message", "mode", "canary", "resource", "approval", "break_glass")
 )
 MATCHERS = tuple(name for name in AccessRule.model_fields if name not in _SAID_OF_THE_RULE)
 """The keys of a rule that choose calls, beside its condition."""
@@ -62,11 +62,11 @@ async def holding(answered: Answered) -> frozenset[str]:
     """Return the ids of all access rules that spoke of a call: they hold, and were asked."""
     found: set[str] = set()
     for section, decision in zip(sections(answered), answered.asked("access"), strict=True):
-        if decision.reason in _BEFORE_RULES and not section.rulebook.enforces_itself:
+        book = section.rulebook
+        if decision.reason in _BEFORE_RULES and not (book.enforces_itself or book.tries):
             continue
         facts = await _facts(section, answered.exchange, answered.ports)
         if facts is not None and section.rules:
-            book = section.rulebook
             bits = book.speaking(subjects_of(answered.exchange, facts))
             speaking = [rule for place, rule in enumerate(book.rules) if bits >> place & 1]
             found |= {s.rule.id for s in await _by_conditions(speaking, answered, facts) if s.holds}
@@ -103,7 +103,9 @@ async def _facts(section: Access, exchange: Exchange, ports: Ports) -> Facts | N
     try:
         facts = Facts(purpose_of(exchange.client, section), consents_of(exchange.client, section), networks)
     except TagError:
-        return Facts(networks=networks) if section.rulebook.enforces_itself else None
+        return (
+            Facts(networks=networks) if section.rulebook.enforces_itself or section.rulebook.tries else None
+        )
     if section.data_classes:
         facts = replace(facts, data_classes=await classes_of(section, ports))
     return facts

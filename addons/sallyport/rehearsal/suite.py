@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sallyport.decision import Mode
 from sallyport.policy.load import load_policy
 from sallyport.policy.problems import PolicyError, Problem, Wrong
 from sallyport.policy.sections import Policy
@@ -123,9 +124,11 @@ class Suite:
 def decided(answered: Answered) -> tuple[str, ...]:
     """Return what each stage said, in a few words."""
     return tuple(
-        f"{d.reason} {d.action.name.lower()}{' (observed)' if d.mode.value == 'observe' else ''}"
-        for d in answered.verdict.decisions
+        f"{d.reason} {d.action.name.lower()}{_STATED.get(d.mode, '')}" for d in answered.verdict.decisions
     )
+
+
+_STATED = {Mode.OBSERVE: " (observed)", Mode.SHADOW: " (shadow)", Mode.CANARY: " (canary)"}
 
 
 def _limits(answered: Answered) -> Iterable[str]:

@@ -2,12 +2,12 @@
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sallyport.decision import Action
 from sallyport.proxy.recorded import Ruling
 from sallyport.replay.ruling import Asked
-from sallyport.stages.ledger import Claim, Denied, Level
+from sallyport.stages.ledger import Claim, Denied, Level, limit_of
 from sallyport.state.ledger.memory import MemoryLedger
 
 _LEASE_MS = 24 * 3600 * 1000
@@ -34,6 +34,14 @@ class FlowClock:
         return "replay"
 
 
+@dataclass(slots=True)
+class Waited:
+    """Requests that were let in after they had waited for room, and how long in all."""
+
+    flows: int = 0
+    seconds: float = 0.0
+
+
 class Counters:
     """Counts one policy's exchanges, in the order they began. One caller at a time."""
 
@@ -42,6 +50,7 @@ class Counters:
         self._ledger = MemoryLedger(self._clock)
         self._under_way: list[tuple[float, int, dict[str, int]]] = []
         self._number = 0
+        self.waited = Waited()
 
     async def rule(self, asked: Asked, began: float, ended: float) -> Ruling:
         """Return the ruling with the limits in it, and book what the exchange used if it left."""
@@ -58,6 +67,9 @@ class Counters:
             await self._settle_until(began + wait_s)
             self._clock.at(began + wait_s)
             answer = await self._ledger.reserve(name, claims, _LEASE_MS)
+            if not isinstance(answer, Denied):
+                self.waited.flows += 1
+                self.waited.seconds += wait_s
         if isinstance(answer, Denied):
             worst = max(answer.denials, key=lambda d: (d.fits_in_ms is None, d.fits_in_ms or 0))
             reason = _reason(worst.claim)
@@ -93,10 +105,10 @@ def _worth_waiting(denied: Denied, waits_ms: dict[Claim, int]) -> float | None:
 def _over(claims: Sequence[Claim], levels: Sequence[Level]) -> Claim | None:
     """Return the first limit that only observes, and would have had no room."""
     for claim, level in zip(claims, levels, strict=True):
-        if claim.amount and level.used + level.reserved > claim.limit + level.granted:
+        if claim.amount and not claim.tried and level.used + level.reserved > claim.limit + level.granted:
             return claim
     return None
 
 
 def _reason(claim: Claim) -> str:
-    return f"limits.{claim.key.partition('/')[0]}"
+    return f"limits.{limit_of(claim.key)}"

@@ -1,68 +1,113 @@
 """Recorded flows: the gateway's captures, mitmproxy's own files (`mitmdump -w`) and HAR, found once and read again.
 
-Only the places are kept in memory, in the order in which the requests began. A place is a byte offset of a
-flow file, or the number of an entry of a HAR file.
+Only their places are kept, in the order in which the requests began. A place is a byte offset of a flow file, or the
+number of an entry of a HAR file.
 """
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
 from mitmproxy import exceptions, http
 from mitmproxy.io import FlowReader, tnetstring
 
 from sallyport.errors import OperatorError
+from sallyport.replay.heads import Head, heads
+from sallyport.replay.order import Order
+from sallyport.replay.ruling import Place
 from sallyport.state.captures import MAGIC, SUFFIX, CaptureFile, is_capture
 from sallyport.state.masterkey import MasterKeys
 
 _CHUNK = 1024
 _YEAR_9999 = 253_370_764_800
+_DAMAGED = (
+    exceptions.FlowReadException,
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError),
+)
+"""What mitmproxy raises of a state that is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one flow is. at: byte offset, or number of a HAR entry."""
-
-    file: str
-    at: int
+class Unreadable(ValueError):
+    """What stands at a place is no flow, although it looked like one."""
 
 
-@dataclass(slots=True)
 class Index:
-    """The flows of files in the order they began.
+    """The flows of files in the order they began. Close it, or use it in `with`.
 
     left_out: what is no request with an answer or a refusal, by what it is instead. cut: files that end inside a
     flow, with the offset from which they cannot be read.
     """
 
-    places: list[Place] = field(default_factory=list)
-    left_out: dict[str, int] = field(default_factory=dict)
-    cut: list[Place] = field(default_factory=list)
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = [str(file) for file in files]
+        self._order = Order()
+        self.left_out: dict[str, int] = {}
+        self.cut: list[Place] = []
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def __iter__(self) -> Iterator[Place]:
+        return (Place(self._files[file], at) for file, at in self._order)
+
+    def add(self, seconds: float, file: int, at: int) -> None:
+        self._order.add(seconds, file, at)
+
+    def leave_out(self, what: str, count: int = 1) -> None:
+        self.left_out[what] = self.left_out.get(what, 0) + count
+
+    def close(self) -> None:
+        self._order.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 def find_flows(
-    paths: Sequence[Path], keys: MasterKeys, progress: Callable[[int], None] = lambda done: None
+    files: Sequence[Path], keys: MasterKeys, progress: Callable[[int], None] = lambda done: None
 ) -> Index:
-    """Find all flows of files. Raises OperatorError for what is none or cannot be read.
-
-    A folder stands for the captures in it, at least one. keys: open captures.
-    """
-    found = Index()
-    paths = [each for path in paths for each in (_captures_in(path) if path.is_dir() else [path])]
-    began: list[tuple[float, int, int]] = []
-    files = [str(path) for path in paths]
-    for number, path in enumerate(paths):
-        for at, seconds in _begun(path, keys, found):
-            began.append((seconds, number, at))
-            if len(began) % _CHUNK == 0:
-                progress(len(began))
-    began.sort()
-    found.places = [Place(files[number], at) for _, number, at in began]
-    progress(len(began))
+    """Find all flows of files. Raises OperatorError for what is none or cannot be read. keys: open captures."""
+    found = Index(files)
+    try:
+        for number, path in enumerate(files):
+            for at, seconds in _begun(path, keys, found):
+                found.add(seconds, number, at)
+                if len(found) % _CHUNK == 0:
+                    progress(len(found))
+    except BaseException:
+        found.close()
+        raise
+    progress(len(found))
     return found
+
+
+def files_of(paths: Sequence[Path]) -> list[Path]:
+    """Return the files of paths; a folder stands for the captures in it, at least one. Raises OperatorError."""
+    return [each for path in paths for each in (_captures_in(path) if path.is_dir() else [path])]
+
+
+def digest(files: Sequence[Path]) -> str:
+    """Return what files are told by, whatever their names: SHA-256 of the sorted hex digests of each, one a line.
+
+    The same as `sha256sum FILES | cut -c-64 | sort | sha256sum`. Raises OperatorError.
+    """
+    lines = []
+    for path in files:
+        try:
+            with path.open("rb") as file:
+                lines.append(hashlib.file_digest(file, "sha256").hexdigest() + "\n")
+        except OSError as error:
+            raise _unread(path, error) from None
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 def _captures_in(folder: Path) -> list[Path]:
@@ -82,23 +127,28 @@ def _begun(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int, fl
                 return
             if _is_har(file):
                 for at, flow in enumerate(_entries(str(path), path.stat().st_mtime_ns)):
-                    yield at, flow.request.timestamp_start
+                    yield at, _moment(flow.request.timestamp_start)
                 return
             file.seek(0)
             yield from _dumped(path, file, found)
     except OSError as error:
-        raise OperatorError(
-            str(path), f"it cannot be read ({error.strerror})", "Name a flow or HAR file"
-        ) from None
+        raise _unread(path, error) from None
+
+
+def _unread(path: Path, error: OSError) -> OperatorError:
+    return OperatorError(str(path), f"it cannot be read ({error.strerror})", "Name a flow or HAR file")
 
 
 def _captured(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int, float]]:
-    for at, flow in CaptureFile(path, keys).records():
+    file = CaptureFile(path, keys)
+    for at, flow in file.records():
         if flow is None:
             found.cut.append(Place(str(path), at))
-        else:
-            state: Any = tnetstring.loads(flow)
-            yield at, float(state["request"]["timestamp_start"])
+            continue
+        for _, head in heads(io.BytesIO(flow)):
+            yield from _kept(at, head, found)
+    if file.forgotten:
+        found.leave_out("forgotten", file.forgotten)
 
 
 @lru_cache(maxsize=64)
@@ -107,35 +157,31 @@ def _opened(name: str, keys: MasterKeys) -> CaptureFile:
 
 
 def _dumped(path: Path, file: BinaryIO, found: Index) -> Iterator[tuple[int, float]]:
-    while True:
-        at = file.tell()
-        try:
-            state: Any = tnetstring.load(file)
-        except (ValueError, TypeError, IndexError, OverflowError, MemoryError, RecursionError) as error:
-            if str(error) != "not a tnetstring: empty file":
-                if at == 0:
-                    raise _no_flows(path) from None
-                found.cut.append(Place(str(path), at))
-            return
-        if not isinstance(state, dict) or "type" not in state:
+    for at, head in heads(file):
+        if head is None and at == 0:
             raise _no_flows(path)
-        if state["type"] != "http":
-            _leave_out(found, str(state["type"]))
-        elif state.get("websocket"):
-            _leave_out(found, "websocket")
-        elif not isinstance(state.get("request"), dict):
-            _leave_out(found, "no_request")
-        else:
-            yield at, _moment(state["request"].get("timestamp_start"))
+        if head is None:
+            found.cut.append(Place(str(path), at))
+        yield from _kept(at, head, found)
+
+
+def _kept(at: int, head: Head | None, found: Index) -> Iterator[tuple[int, float]]:
+    """Yield a flow that can be replayed; note any other."""
+    if head is None:
+        return
+    if head.sort != "http":
+        found.leave_out(head.sort)
+    elif head.websocket:
+        found.leave_out("websocket")
+    elif not head.requests:
+        found.leave_out("no_request")
+    else:
+        yield at, _moment(head.began)
 
 
 def _moment(value: object) -> float:
     """Return seconds since 1970 as a file has them, 0 for what is no time."""
     return float(value) if isinstance(value, int | float) and 0 <= value < _YEAR_9999 else 0.0
-
-
-def _leave_out(found: Index, what: str) -> None:
-    found.left_out[what] = found.left_out.get(what, 0) + 1
 
 
 def _no_flows(path: Path) -> OperatorError:
@@ -147,7 +193,7 @@ def _no_flows(path: Path) -> OperatorError:
 
 
 def load_flow(place: Place, keys: MasterKeys) -> http.HTTPFlow:
-    """Read one flow. Raises OperatorError if it is not there any more."""
+    """Read one flow. Raises Unreadable if it is none, OperatorError if its file is not there any more."""
     path = Path(place.file)
     try:
         with path.open("rb") as file:
@@ -160,16 +206,18 @@ def load_flow(place: Place, keys: MasterKeys) -> http.HTTPFlow:
             else:
                 file.seek(place.at)
                 flow = next(iter(FlowReader(file).stream()))
-    except (OSError, StopIteration, IndexError, exceptions.FlowReadException):
+        if not isinstance(flow, http.HTTPFlow):
+            raise Unreadable
+        return completed(flow)
+    except OSError:
         raise OperatorError(
             f"{place.file}, flow at {place.at}", "it cannot be read any more", "Leave the files as they are"
         ) from None
-    if not isinstance(flow, http.HTTPFlow):
-        raise TypeError("an index names HTTP flows only")
-    return _completed(flow)
+    except (StopIteration, *_DAMAGED):
+        raise Unreadable from None
 
 
-def _completed(flow: http.HTTPFlow) -> http.HTTPFlow:
+def completed(flow: http.HTTPFlow) -> http.HTTPFlow:
     """Return a flow with the server name of its TLS, where the recording left it out, and a host to speak of."""
     flow.request.timestamp_start = _moment(flow.request.timestamp_start)
     if flow.response is not None:

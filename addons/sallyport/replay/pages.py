@@ -8,8 +8,10 @@ from xml.etree import ElementTree as Xml
 from sallyport.audit.paper import Cell, bars, heading, page, paragraph, table
 from sallyport.audit.text import printable
 from sallyport.proxy.recorded import Ruling
-from sallyport.replay.difference import Difference, Threshold
+from sallyport.replay.difference import Difference
 from sallyport.replay.ruling import Change
+from sallyport.replay.samples import Content
+from sallyport.replay.thresholds import Threshold
 
 MOST_ROWS = 50
 """Of one table; the rest is counted in its last row."""
@@ -19,7 +21,10 @@ NAMES = {
     Change.NEWLY_REFUSED: "newly refused",
     Change.NEWLY_ALLOWED: "newly allowed",
     Change.REFUSED_OTHERWISE: "refused for another reason",
+    Change.ANSWER_NEWLY_ENDED: "answer newly cut off or refused",
+    Change.ANSWER_NEWLY_WHOLE: "answer no longer cut off or refused",
     Change.MASKS_CHANGED: "other values masked",
+    Change.ANSWER_CHANGED: "answer changed otherwise",
     Change.WOULD_CHANGE: "would change (observed only)",
 }
 
@@ -49,8 +54,17 @@ def junit(found: Difference, thresholds: Sequence[Threshold]) -> str:
     return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def html(found: Difference, title: str, lines: Sequence[str], thresholds: Sequence[Threshold]) -> str:
-    """Return one page that needs nothing beside it. lines: what was compared, shown at the top."""
+def html(
+    found: Difference,
+    title: str,
+    lines: Sequence[str],
+    thresholds: Sequence[Threshold],
+    contents: Sequence[Content] = (),
+) -> str:
+    """Return one page that needs nothing beside it. lines: what was compared, shown at the top.
+
+    contents: of the samples, in their order; none to show.
+    """
     parts = [
         *map(paragraph, lines),
         *(_verdict(found, t) for t in thresholds),
@@ -65,6 +79,9 @@ def html(found: Difference, title: str, lines: Sequence[str], thresholds: Sequen
     if found.samples:
         head = ("began (UTC)", "change", "host", "model", "principal", "base", "candidate", "id")
         parts += [heading("Samples"), table(head, _samples(found))]
+    for sample, content in zip(found.samples, contents, strict=False):
+        parts += [heading(f"Sample {sample.judged.id}"), paragraph(content.request)]
+        parts += [] if content.answer is None else [paragraph("Answer:", "note"), paragraph(content.answer)]
     return page(title, parts)
 
 
@@ -79,8 +96,13 @@ def _sides(found: Difference) -> Iterable[Sequence[Cell]]:
     yield ("refused", *found.refused)
     yield ("cost, USD", *(f"{spent / 1e6:.2f}" for spent in found.spent))
     yield ("allowed at an unknown price", *found.unpriced)
+    yield ("let in after a wait", *(waited.flows for waited in found.waited))
+    yield ("seconds waited", *(f"{waited.seconds:.1f}" for waited in found.waited))
+    yield ("answers cut off or refused", *found.ended)
     for entity in sorted(found.masked[0].keys() | found.masked[1].keys()):
         yield (f"masked {entity}", found.masked[0][entity], found.masked[1][entity])
+    for rule in sorted(found.edited[0].keys() | found.edited[1].keys()):
+        yield (f"changed in answers: {rule}", found.edited[0][rule], found.edited[1][rule])
 
 
 def _counts(dimension: str, values: Mapping[str, Counter[Change]]) -> str:
@@ -112,6 +134,7 @@ def _samples(found: Difference) -> Iterable[Sequence[Cell]]:
 
 def said(ruling: Ruling) -> str:
     """Return a ruling in a few words."""
-    if ruling.reason:
-        return f"{ruling.action.name.lower()}: {ruling.reason}"
-    return ruling.action.name.lower()
+    told = f"{ruling.action.name.lower()}: {ruling.reason}" if ruling.reason else ruling.action.name.lower()
+    if ruling.answer is not None and ruling.answer.action.alters:
+        told += f"; answer {ruling.answer.action}: {ruling.answer.rule}"
+    return told

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 from sallyport.decision import Action, Blocked, Change, Decision, Mode
 from sallyport.exchange import Exchange, Operation, Principal, ToolKind
-from sallyport.policy.access import Access
+from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.calls import applied
 from sallyport.policy.inputs import Facts
 from sallyport.policy.rulebook import Outcome
+from sallyport.policy.states import standing_of
 from sallyport.stages.access_facts import (
     TagError,
     classes_of,
@@ -35,7 +36,8 @@ class AccessStage:
     """Permit and forbid; forbid wins. A condition that gives no answer refuses.
 
     What is in force comes first: the section's own refusals and the forbids in force, then the default, then
-    changes of settings, and only then what rules on trial would have refused.
+    changes of settings, and only then what rules that observe would have refused. Rules in shadow change nothing of
+    that: what they would have refused stands beside it.
     """
 
     name = "access"
@@ -58,12 +60,28 @@ class AccessStage:
         except TagError as error:
             facts = Facts(networks=networks_of(exchange.client, section))
             denied = self._untagged(error, section)
-        if denied is not None and not book.enforces_itself:
+        if denied is not None and not book.enforces_itself and not book.tries:
             return denied
         outcome = await self._by_rules(exchange, section, ports, facts) if book.rules else Outcome()
-        weighed = weigh(outcome, exchange, ports)
+        if not book.tries:
+            return self._settled(exchange, section, denied, outcome, weigh(outcome, exchange, ports), facts)
+        outcome, tried = _apart(outcome, exchange)
+        decision = self._settled(exchange, section, denied, outcome, weigh(outcome, exchange, ports), facts)
+        would_refuse = weigh(tried, exchange, ports).refused
+        return replace(decision, tried=tuple(self._deny(each.rule.id, "") for each in would_refuse))
+
+    def _settled(
+        self,
+        exchange: Exchange,
+        section: Access,
+        denied: Decision | None,
+        outcome: Outcome,
+        weighed: Weighed,
+        facts: Facts,
+    ) -> Decision:
+        """Return what the section and its rules come to. denied: the section's own refusal of the call."""
         first = weighed.refused[0] if weighed.refused else None
-        if first is not None and first.rule.mode is Mode.ENFORCE:
+        if first is not None and first.rule.mode is not None and first.rule.mode.acts:
             return self._by(first)
         if denied is not None:
             return denied
@@ -225,6 +243,21 @@ _TOOLS = {
     ToolKind.HOSTED: ("hosted_tool", "A tool run by the provider"),
     ToolKind.MCP: ("mcp_server", "An MCP server"),
 }
+
+
+def _apart(outcome: Outcome, exchange: Exchange) -> tuple[Outcome, Outcome]:
+    """Return what is heard of rules that refuse, and what is only tried: in shadow, or left out by a canary."""
+    heard: tuple[list[AccessRule], list[AccessRule]] = ([], [])
+    tried: tuple[list[AccessRule], list[AccessRule]] = ([], [])
+    for place, rules in enumerate((outcome.forbids, outcome.approves)):
+        for rule in rules:
+            shadow = standing_of(f"access.{rule.id}", rule, exchange) is Mode.SHADOW
+            (tried if shadow else heard)[place].append(rule)
+    forbids, approves = map(tuple, heard)
+    return (
+        Outcome(forbids, outcome.permit, approves),
+        Outcome(tuple(tried[0]), None, tuple(tried[1])),
+    )
 
 
 def _is_opaque(exchange: Exchange) -> bool:

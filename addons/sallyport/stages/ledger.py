@@ -23,6 +23,9 @@ MAX_AMOUNT = 2**50
 
 MAX_KEY_CHARS = 512
 
+SHADOWED = "~"
+"""How the counters of a limit in shadow begin: they are its own, so that it spends nothing that is in force."""
+
 MAX_RATE_PRODUCT = 2**52
 """Tokens times milliseconds of a rate in lowest terms, so that a refill is exact in a double."""
 NOTHING: Mapping[str, int] = MappingProxyType({})
@@ -151,13 +154,18 @@ class Concurrent:
 type Window = TokenBucket | FixedWindow | Calendar | RollingWindow | Concurrent
 
 
+def limit_of(key: str) -> str:
+    """Return the id of the limit that a counter counts."""
+    return key.partition("/")[0].removeprefix(SHADOWED)
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What one request takes from one limit.
 
     key: names the limit and whom it counts (`budget.monthly/tenant=acme/principal=ann`), printable; never a
     prompt or a credential. amount: the estimate; 0 always fits and shows the level. enforced: False counts and
-    reports, but never denies (observe mode, soft limits).
+    reports, but never denies (observe mode, soft limits). tried: of a limit in shadow, of which nobody is told.
     """
 
     key: str
@@ -165,6 +173,7 @@ class Claim:
     amount: int
     window: Window
     enforced: bool = True
+    tried: bool = False
 
     def __post_init__(self) -> None:
         if not (self.key and len(self.key) <= MAX_KEY_CHARS and self.key.isprintable()):

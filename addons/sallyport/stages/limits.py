@@ -15,10 +15,12 @@ from sallyport.exchange import Exchange, Principal
 from sallyport.policy.condition import Condition, ConditionError
 from sallyport.policy.inputs import ConditionInput
 from sallyport.policy.limits import Ceilings, Dimension, Limit, Limits, Measure
+from sallyport.policy.states import standing_of
 from sallyport.stages.asking import input_for
 from sallyport.stages.ledger import (
     MAX_AMOUNT,
     MAX_KEY_CHARS,
+    SHADOWED,
     Calendar,
     Claim,
     Concurrent,
@@ -44,11 +46,15 @@ _MONEY = {Measure.COST, Measure.CREDITS}
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """One limit as it applies to one exchange. base: without its grace, in counted units."""
+    """One limit as it applies to one exchange.
+
+    base: without its grace, in counted units. mode: its own state for this exchange, None for the section's.
+    """
 
     rule: Limit
     claim: Claim
     base: int
+    mode: Mode | None
 
 
 class LimitsStage:
@@ -67,7 +73,7 @@ class LimitsStage:
         over = _over_ceiling(exchange, section, estimate)
         if over:
             unfit = Decision(self.name, Action.DENY, "limits.ceiling", message=over, status=400)
-            if meter.enforced:
+            if ports.limiting.acts:
                 return unfit
         given = await input_for(_conditions(section), exchange, ports)
         tenant = exchange.principal.tenant if exchange.principal else ""
@@ -84,9 +90,10 @@ class LimitsStage:
                 message="This model has no known price, and a budget applies. Use another model, or ask "
                 f"{section.ask} to give it a price.",
             )
-            if meter.enforced:
+            if ports.limiting.acts:
                 return unfit
-        asked = [a for rule in rules for a in _asked(rule, exchange, section, meter.model, estimate, given)]
+        counted = _Counted(exchange, section, meter.model, estimate, given, ports)
+        asked = [a for rule in rules for a in _asked(rule, counted)]
         if not asked:
             return unfit or Decision(self.name, Action.ALLOW, "limits.none")
         waits_s = {a.claim.key: a.rule.wait_s for a in asked}
@@ -107,33 +114,40 @@ class LimitsStage:
                 key=lambda a: (refused[a.claim.key] is None, refused[a.claim.key] or 0),
             )
             level = answer.levels[asked.index(first)]
-            decision = self._used_up(first, level, refused[first.claim.key], section, None)
+            decision = self._used_up(first, level, refused[first.claim.key], section)
             if answer.local:
                 return replace(decision, message=f"{_SHARE} {decision.message}")
             return decision
-        return unfit or self._within(asked, answer.levels, section)
+        within = self._within(asked, answer.levels, section)
+        return within if unfit is None else replace(unfit, tried=within.tried)
 
     def _within(self, asked: Sequence[_Asked], levels: Sequence[Level], section: Limits) -> Decision:
         """Say that there is room; or, where a limit only observes, that there would not be."""
         warnings = []
+        over: Decision | None = None
+        tried: list[Decision] = []
         for each, level in zip(asked, levels, strict=True):
             taken = level.used + level.reserved
             # What needs nothing always fits, also where more was used than was reserved for it.
             if each.claim.amount and taken > each.claim.limit + level.granted:
-                mode = None if each.claim.enforced else Mode.OBSERVE
-                return self._used_up(each, level, level.resets_in_ms, section, mode)
-            share = each.rule.soft
+                if each.claim.tried:
+                    tried.append(Decision(self.name, Action.DENY, f"limits.{each.rule.id}", status=429))
+                elif over is None:
+                    over = self._used_up(each, level, level.resets_in_ms, section)
+                continue
+            share = None if each.claim.tried else each.rule.soft
             if share is not None and taken >= (each.base + level.granted) * share:
                 warnings.append(
                     f"{each.rule.id}: {_percent(taken, each.base + level.granted)} used{_resets(level)}"
                 )
+        if over is not None:
+            return replace(over, tried=tuple(tried))
         if warnings:
-            return Decision(self.name, Action.ALLOW, "limits.soft", message="; ".join(warnings))
-        return Decision(self.name, Action.ALLOW, "limits.reserved")
+            said = "; ".join(warnings)
+            return Decision(self.name, Action.ALLOW, "limits.soft", message=said, tried=tuple(tried))
+        return Decision(self.name, Action.ALLOW, "limits.reserved", tried=tuple(tried))
 
-    def _used_up(
-        self, asked: _Asked, level: Level, fits_in_ms: int | None, section: Limits, mode: Mode | None
-    ) -> Decision:
+    def _used_up(self, asked: _Asked, level: Level, fits_in_ms: int | None, section: Limits) -> Decision:
         rule = asked.rule
         soon = fits_in_ms is not None and fits_in_ms <= RETRY_WITHIN_MS
         amount = f"{_shown(rule, asked.base + level.granted)} {_UNITS[rule.measure]}"
@@ -149,7 +163,7 @@ class LimitsStage:
             Action.DENY,
             f"limits.{rule.id}",
             message=message,
-            rule_mode=mode or rule.mode,
+            rule_mode=asked.mode,
             status=429,
             retry_after_s=max(1, -(-(fits_in_ms or 0) // 1000)) if soon else None,
         )
@@ -171,34 +185,40 @@ def _over_ceiling(exchange: Exchange, section: Limits, estimate: Estimate) -> st
     return ""
 
 
-def _asked(
-    rule: Limit,
-    exchange: Exchange,
-    section: Limits,
-    model: str,
-    estimate: Estimate,
-    given: ConditionInput,
-) -> Iterator[_Asked]:
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """What every limit of one exchange is asked about. model: as prices know it."""
+
+    exchange: Exchange
+    section: Limits
+    model: str
+    estimate: Estimate
+    given: ConditionInput
+    ports: Ports
+
+
+def _asked(rule: Limit, of: _Counted) -> Iterator[_Asked]:
+    exchange = of.exchange
     who = exchange.principal or Principal(id="", tenant="", source="none")
-    base = _counted(_limit_of(rule, who, given) * rule.unit)
-    grace = Decimal(str(rule.grace)) + 1
-    amount = min(_amount(rule.measure, estimate), MAX_AMOUNT)
-    for key in _keys(rule, exchange, who, model):
-        if rule.kind == "bucket":
-            assert rule.per is not None
-            size = base if rule.burst is None else _counted(rule.burst * rule.unit)
-            refill = TokenBucket(max(1, base), int(rule.per.length.total_seconds() * 1000))
-            claim = Claim(key, _counted(Decimal(size) * grace), amount, refill, rule.mode is not Mode.OBSERVE)
-            yield _Asked(rule, claim, size)
-        else:
-            claim = Claim(
-                key,
-                _counted(Decimal(base) * grace),
-                amount,
-                _window(rule, section),
-                rule.mode is not Mode.OBSERVE,
-            )
-            yield _Asked(rule, claim, base)
+    base = size = _counted(_limit_of(rule, who, of.given) * rule.unit)
+    amount = min(_amount(rule.measure, of.estimate), MAX_AMOUNT)
+    mode = rule.mode
+    if mode is Mode.CANARY:
+        mode = standing_of(f"limits.{rule.id}", rule, exchange)
+    stands = mode or of.ports.limiting
+    apart = of.ports.limits_apart if rule.mode is None else rule.mode is Mode.SHADOW
+    window: Window
+    if rule.kind == "bucket":
+        assert rule.per is not None
+        size = base if rule.burst is None else _counted(rule.burst * rule.unit)
+        window = TokenBucket(max(1, base), int(rule.per.length.total_seconds() * 1000))
+    else:
+        window = _window(rule, of.section)
+    most = _counted(Decimal(size) * (Decimal(str(rule.grace)) + 1))
+    for key in _keys(rule, exchange, who, of.model):
+        named = f"{SHADOWED}{key}" if apart else key
+        claim = Claim(named, most, amount, window, stands.acts, stands is Mode.SHADOW)
+        yield _Asked(rule, claim, size, mode)
 
 
 def _window(rule: Limit, section: Limits) -> Window:
@@ -278,10 +298,11 @@ def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> st
             shown = f"{quote(tenant, safe=_SAFE_TENANT)}:{shown}"
         parts.append(f"{dimension}={shown}")
     key = "/".join(parts)
-    if len(key) <= MAX_KEY_CHARS:
+    most = MAX_KEY_CHARS - len(SHADOWED)
+    if len(key) <= most:
         return key
     digest = blake2b(key.encode(), digest_size=16).hexdigest()
-    return f"{key[: MAX_KEY_CHARS - len(digest) - 1]}#{digest}"
+    return f"{key[: most - len(digest) - 1]}#{digest}"
 
 
 def network_of(address: str) -> str:

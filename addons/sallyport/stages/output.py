@@ -22,11 +22,17 @@ NAME = "output"
 MAX_FOUND = 1000
 """Findings kept of one answer; of an answer with more only the worst action still changes."""
 
+_AT_ONCE = 2048
+"""Characters that wait until those look at them who only record."""
+
 _BEFORE = 512
 """Characters before what is held that are kept, to judge it by when it has waited too long."""
 
 INVISIBLE = "output.smuggling."
 """Rules of characters nobody sees: masked, they are taken out, and no marker stands in their place."""
+
+_WHOLE_TEXT = "output.schema."
+"""Rules of a text as a whole: of each part by itself, not of the parts joined."""
 
 _SEVERITIES = list(Severity)
 _REASONS = {
@@ -73,16 +79,16 @@ class _Edit:
 class Judge:
     """Says what happens to a match in one exchange's answer."""
 
-    def __init__(self, section: Output, exchange: Exchange, *, enforced: bool) -> None:
+    def __init__(self, section: Output, exchange: Exchange, *, mode: Mode = Mode.ENFORCE) -> None:
         self._section = section
-        self._enforced = enforced
+        self.mode = mode
         self._known: dict[tuple[str, str, float, Surface], OutputAction] = {}
         # A condition of an exclusion sees the answer's own surface, not that of a text of the request.
         self._exchange = replace(exchange, request=_without_texts(exchange.request))
 
     @property
     def enforced(self) -> bool:
-        return self._enforced
+        return self.mode.acts
 
     def action(self, match: Match, surface: Surface) -> OutputAction:
         """Return what the policy asks for, whether or not it is enforced."""
@@ -176,7 +182,11 @@ class Channel:
     ) -> None:
         self._surface = surface
         self._made = made
-        self._followers = [*made()]
+        followers = made()
+        self._acting = [follower.watcher for follower in followers if follower.acts]
+        self._recording = [follower.watcher for follower in followers if not follower.acts]
+        self._unseen: list[str] = []  # by those that record
+        self._unseen_chars = 0
         self._arguments = arguments
         self._arguments_act = arguments is not None and arguments_act
         self._judge = judge
@@ -186,6 +196,7 @@ class Channel:
         self._edits: list[_Edit] = []
         self._out = 0
         self._fed = 0
+        self.over = False
         self.stop: Stop | None = None
 
     @property
@@ -216,12 +227,16 @@ class Channel:
 
     def end(self) -> str:
         """The channel is over: return what was still held."""
+        self.over = True
         if self.stop is not None:
             return ""
         if said := self._spelling.end():
             self._look(said)
-        for follower in self._followers:
-            self._take(follower.watcher.end())
+        for watcher in self._acting:
+            self._take(watcher.end())
+        unseen = self._unseen_text()
+        for watcher in self._recording:
+            self._take(watcher.end(unseen))
         if self._arguments is not None:
             self._take([_wrong_call(rule, self._fed - 1) for rule in self._arguments.end()])
         released = self._release(self._fed)
@@ -250,8 +265,24 @@ class Channel:
     def _look(self, said: str) -> None:
         self._fed += len(said)
         self._recent = (self._recent + said)[-(self._fed - self._out + _BEFORE) :]
-        for follower in self._followers:
-            self._take(follower.watcher.feed(said))
+        for watcher in self._acting:
+            self._take(watcher.feed(said))
+        if self._recording:
+            self._unseen.append(said)
+            self._unseen_chars += len(said)
+            if self._unseen_chars >= _AT_ONCE:
+                self.catch_up()
+
+    def catch_up(self) -> None:
+        """Have what is only recorded looked for in all that came: nothing waits for it, and much at once costs less."""
+        if unseen := self._unseen_text():
+            for watcher in self._recording:
+                self._take(watcher.feed(unseen))
+
+    def _unseen_text(self) -> str:
+        text = "".join(self._unseen)
+        self._unseen, self._unseen_chars = [], 0
+        return text
 
     def _take(self, matches: Sequence[Match]) -> None:
         for match in sorted(matches, key=_place):
@@ -263,8 +294,7 @@ class Channel:
                 self._edits.append(_Edit(max(match.start, self._out), match.end, action, match))
 
     def _limit(self) -> int:
-        waits = [follower.watcher.held_from for follower in self._followers if follower.acts]
-        return min([self._most, *waits])
+        return min([self._most, *(watcher.held_from for watcher in self._acting)])
 
     @property
     def _most(self) -> int:
@@ -344,11 +374,23 @@ class OutputFilter:
         self._seen: set[tuple[str, int, int]] = set()
         self._worst: OutputAction = OutputAction.ALLOW
         self._acts: dict[Surface, bool] = {}
+        self._channels: list[Channel] = []
         self.stop: Stop | None = None
 
     @property
     def enforced(self) -> bool:
         return self._judge.enforced
+
+    @property
+    def judge(self) -> Judge:
+        """What says what happens to a match."""
+        return self._judge
+
+    @property
+    def found(self) -> tuple[tuple[Finding, Surface], ...]:
+        """What was found so far, in that order, and where."""
+        self._catch_up()
+        return tuple(self._findings)
 
     def acts_on(self, surface: Surface) -> bool:
         """Say whether a text of this surface may be changed or held back."""
@@ -363,9 +405,14 @@ class OutputFilter:
         """Whether anything of the answer may be changed or held back."""
         return any(self.acts_on(surface) for surface in self._surfaces)
 
+    def prepare(self) -> None:
+        """Learn what of the answer may be changed or held, before any of it is there."""
+        for surface in self._surfaces:
+            self.acts_on(surface)
+
     def channel(self, name: str, surface: Surface, *, json: bool = False) -> Channel:
         """Return what follows a text that comes in pieces."""
-        return Channel(
+        channel = Channel(
             surface,
             lambda: self._made(surface, name),
             self._judge,
@@ -374,6 +421,8 @@ class OutputFilter:
             arguments=self._judged(surface, name),
             arguments_act=self._calls_act,
         )
+        self._channels = [*(known for known in self._channels if not known.over), channel]
+        return channel
 
     def whole(
         self,
@@ -409,6 +458,32 @@ class OutputFilter:
         out = followed.feed(text)
         out += followed.end()
         return out, followed.stop
+
+    def across(self, at: str, surface: Surface, texts: Sequence[str]) -> list[tuple[Match, OutputAction]]:
+        """Return what stands across a place where two texts meet that clients show joined, and what becomes of it.
+
+        The last comes first, none overlap, and only what is changed is returned; all is recorded. Offsets are those of
+        the texts joined.
+        """
+        borders, length = [], 0
+        for text in texts:
+            borders.append(length)
+            length += len(text)
+        found: list[tuple[Match, OutputAction]] = []
+        for follower in self._made(surface, at):
+            for match in follower.watcher.end("".join(texts)):
+                action = self._judge.action(match, surface)
+                meets = any(match.start < border < match.end for border in borders)
+                if meets and action is not OutputAction.ALLOW and not match.rule.startswith(_WHOLE_TEXT):
+                    self._note(match, action, at, surface, once=True)
+                    if action.alters and self.enforced:
+                        found.append((match, action))
+        found.sort(key=lambda one: (-one[1].rank, one[0].start, -one[0].end, one[0].rule))
+        kept: list[tuple[Match, OutputAction]] = []
+        for match, action in found:
+            if all(match.end <= other.start or other.end <= match.start for other, _ in kept):
+                kept.append((match, action))
+        return sorted(kept, key=lambda one: -one[0].start)
 
     def _called(self, wrong: Sequence[Match], at: str) -> Stop | None:
         """Record what is wrong with a call; return where the answer ends, None if it goes on."""
@@ -455,9 +530,14 @@ class OutputFilter:
 
     def absorb(self, other: "OutputFilter") -> None:
         """Take over what another filter has found, as far as there is room."""
+        other._catch_up()
         if other._worst.rank > self._worst.rank:
             self._worst = other._worst
         self._findings += other._findings[: max(0, MAX_FOUND - len(self._findings))]
+
+    def _catch_up(self) -> None:
+        for channel in self._channels:
+            channel.catch_up()
 
     @property
     def surfaces(self) -> dict[str, Surface]:
@@ -466,6 +546,7 @@ class OutputFilter:
 
     def decision(self) -> Decision | None:
         """Return what the stage says of the answer so far, None where nothing was found."""
+        self._catch_up()
         if self._worst is OutputAction.ALLOW:
             return None
         action, reason = _REASONS[self._worst]
@@ -473,7 +554,7 @@ class OutputFilter:
             NAME,
             action,
             reason,
-            mode=Mode.ENFORCE if self.enforced else Mode.OBSERVE,
+            mode=self._judge.mode,
             findings=tuple(finding for finding, _ in self._findings),
         )
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from sallyport.decision import Decision, Finding
+from sallyport.decision import Decision, Finding, Mode
 from sallyport.exchange import Circumstances, Exchange
 from sallyport.policy.approvals import Approvals
 from sallyport.policy.limits import Measure
@@ -65,11 +65,6 @@ class Meter(Protocol):
         """The model's name as prices know it, "other" where they do not: an alias is no second counter."""
         ...
 
-    @property
-    def enforced(self) -> bool:
-        """False where the policy only observes limits: all is counted, nothing denied."""
-        ...
-
     def estimate(self, assumed_output_tokens: int) -> Estimate: ...
 
     async def reserve(
@@ -77,9 +72,8 @@ class Meter(Protocol):
     ) -> Reserved | Denied:
         """Take all claims or none. Raises LedgerUnavailable.
 
-        waits_s: by key, how long to wait until a claim fits, if it will by then.
-
-        Where the policy only observes, nothing is denied: the levels then tell what would have been.
+        waits_s: by key, how long to wait until a claim fits, if it will by then. Claims that are not enforced
+        deny nothing: the levels then tell what would have been.
         """
         ...
 
@@ -144,6 +138,7 @@ class Ports:
     circumstances: says what surrounds the exchange, the same whenever it is asked.
     digest: 32 hex digits of values, keyed, the same on every gateway with the same key.
     approving: whose approvals count, and for how long.
+    limiting: how the limits section stands for this exchange. limits_apart: whether it counts on counters of its own.
     """
 
     scanner: Scanner
@@ -154,6 +149,8 @@ class Ports:
     tokens: Tokens = NO_TOKENS
     digest: Callable[..., str] = no_digest
     approving: Approvals = _ANYBODY
+    limiting: Mode = Mode.ENFORCE
+    limits_apart: bool = False
 
 
 class Stage[Section](Protocol):

@@ -73,14 +73,14 @@ class MasterKeys:
 
     def __init__(self, confdir: Path, variables: Mapping[str, str] = os.environ) -> None:
         self.default_file = confdir / "master.key"
-        self._variables = variables
+        self.variables = variables
         self._lock = threading.Lock()
         self._boxes: dict[bytes, AESGCM] = {}
 
     @property
     def is_configured(self) -> bool:
         """Whether there is a place the master key comes from."""
-        named = any(self._variables.get(name) for name in (VARIABLE, FILE_VARIABLE, COMMAND_VARIABLE))
+        named = any(self.variables.get(name) for name in (VARIABLE, FILE_VARIABLE, COMMAND_VARIABLE))
         return named or self.default_file.exists()
 
     def make(self) -> Path:
@@ -97,11 +97,11 @@ class MasterKeys:
 
         about: what it is, which must be said again to open it: so nobody can put it in another's place.
         """
-        boxes = self._read()
-        id, box = next(iter(boxes.items()))
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        head = _VERSION + id + nonce
-        return base64.b64encode(head + box.encrypt(nonce, value.encode(), _bound(about))).decode()
+        return self.sealer()(value, *about)
+
+    def sealer(self) -> "Sealer":
+        """Return what seals under the first master key as it is now: for many values. Raises OperatorError."""
+        return Sealer(*next(iter(self._read().items())))
 
     def open(self, sealed: str, *about: str) -> str:
         """Return a sealed value. Raises NotOpened, and OperatorError where no master key can be had."""
@@ -121,9 +121,12 @@ class MasterKeys:
         except (InvalidTag, ValueError):
             raise NotOpened("It, or what it is bound to, was changed in the store.") from None
 
-    def is_under_first(self, sealed: str) -> bool:
-        """Say whether a value is sealed under the key that seals now. Raises OperatorError."""
-        return base64.b64decode(sealed)[1 : 1 + _ID_BYTES] == next(iter(self._read()))
+    def is_under_first(self, sealed: str, first: bytes = b"") -> bool:
+        """Say whether a value is sealed under the key that seals now. Raises OperatorError.
+
+        first: id of that key, of who has a sealer; read again where it is not given.
+        """
+        return base64.b64decode(sealed)[1 : 1 + _ID_BYTES] == (first or next(iter(self._read())))
 
     def _read(self) -> dict[bytes, AESGCM]:
         where, text = self._text()
@@ -135,20 +138,34 @@ class MasterKeys:
         }
 
     def _text(self) -> tuple[str, str]:
-        named = [n for n in (VARIABLE, FILE_VARIABLE, COMMAND_VARIABLE) if self._variables.get(n)]
+        named = [n for n in (VARIABLE, FILE_VARIABLE, COMMAND_VARIABLE) if self.variables.get(n)]
         if len(named) > 1:
             raise OperatorError(named[0], f"{named[1]} is set as well", "Set only one of them")
         if named == [VARIABLE]:
-            return VARIABLE, self._variables[VARIABLE].replace(",", "\n")
+            return VARIABLE, self.variables[VARIABLE].replace(",", "\n")
         if named == [COMMAND_VARIABLE]:
-            return COMMAND_VARIABLE, _run(self._variables[COMMAND_VARIABLE])
-        path = Path(self._variables[FILE_VARIABLE]) if named else self.default_file
+            return COMMAND_VARIABLE, _run(self.variables[COMMAND_VARIABLE])
+        path = Path(self.variables[FILE_VARIABLE]) if named else self.default_file
         if not named and not os.path.exists(path):
             raise OperatorError(str(path), "there is no master key", _NONE_HERE)
         try:
             return str(path), read_private(path, _MAX_KEYS_BYTES).decode("ascii")
         except UnicodeDecodeError:
             raise OperatorError(str(path), "it cannot be read as text", _HOW) from None
+
+
+class Sealer:
+    """Seals under one master key. id: of that key."""
+
+    def __init__(self, id: bytes, box: AESGCM) -> None:
+        self.id = id
+        self._box = box
+
+    def __call__(self, value: str, *about: str) -> str:
+        """Return a value encrypted, in base64; as MasterKeys.seal."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        head = _VERSION + self.id + nonce
+        return base64.b64encode(head + self._box.encrypt(nonce, value.encode(), _bound(about))).decode()
 
 
 _NONE_HERE = f"Name the gateway's folder with --confdir, or the key's file in {FILE_VARIABLE}"

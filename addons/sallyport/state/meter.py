@@ -195,7 +195,6 @@ class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
     model: as it may be written down. answer: what the ledger said, None where it was not asked.
-    enforced: False where the policy only observes limits: everything is counted, nothing denied.
     """
 
     def __init__(
@@ -205,12 +204,10 @@ class ExchangeMeter:
         exchange: Exchange,
         *,
         request_bytes: int,
-        enforced: bool,
     ) -> None:
         self._metering = metering
         self._tariff = tariff
         self._request_bytes = request_bytes
-        self._enforced = enforced
         self._claims: tuple[tuple[Measure, Claim], ...] = ()
         self._input: Count | None = None
         self._expected_output = 0
@@ -222,10 +219,6 @@ class ExchangeMeter:
         self._owed: dict[str, int] | None = None
         self.exchange = exchange
         self.answer: Reserved | Denied | None = None
-
-    @property
-    def enforced(self) -> bool:
-        return self._enforced
 
     @property
     def _is_billed(self) -> bool:
@@ -267,7 +260,7 @@ class ExchangeMeter:
     async def reserve(
         self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
     ) -> Reserved | Denied:
-        asked = [claim if self._enforced else replace(claim, enforced=False) for _, claim in claims]
+        asked = [claim for _, claim in claims]
         ledger = self._metering.ledger
         began = asyncio.get_running_loop().time()
         answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sallyport.errors import OperatorError
@@ -32,6 +32,11 @@ class PolicyVersions:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie, each in its file."""
+        return self._folder
 
     def keep(self, version: Version) -> None:
         """Store a version that is not there yet. Raises OSError."""
@@ -85,3 +90,68 @@ def version_of(revision: str, main: Path, others: Iterable[str], mode: str) -> V
     for name in others:
         files[name] = (main.parent / name).read_text("utf-8")
     return Version(revision, main.name, mode, files, str(main.parent.resolve()))
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """That a policy may take the place of another one, although it enforces more.
+
+    what: was promoted, `access.no-shell`, "" for the file as it stands. to: its new state. report_sha256: of the
+    replay report that was demanded, "" where it was forced, for a reason.
+    """
+
+    revision: str
+    base: str
+    what: str
+    to: str
+    report_sha256: str
+    reason: str
+    by: str
+    at: str
+
+
+class Promotions:
+    """Promotions in the folder of the versions, each in a file of its own that is written once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def keep(self, promoted: Promoted) -> None:
+        """Store a promotion; a later one of the same two policies takes its place. Raises OSError."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(promoted.base, promoted.revision)
+        draft = path.with_suffix(f".{os.getpid()}.new")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            json.dump(asdict(promoted), file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+
+    def leading(self, base: str, revision: str) -> list[Promoted] | None:
+        """Return the promotions that lead from one policy to another, the last one first; None where none do."""
+        reached: dict[str, list[Promoted]] = {revision: []}
+        waiting = [revision]
+        while waiting:
+            at = waiting.pop()
+            if at == base:
+                return reached[at]
+            for promoted in self._into(at):
+                if promoted.base not in reached:
+                    reached[promoted.base] = [*reached[at], promoted]
+                    waiting.append(promoted.base)
+        return None
+
+    def _into(self, revision: str) -> list[Promoted]:
+        found = []
+        for path in sorted(self._folder.glob(f"*-{revision}.promoted")):
+            try:
+                promoted = Promoted(**json.loads(path.read_text("utf-8")))
+            except (OSError, ValueError, TypeError):
+                continue  # what cannot be read promotes nothing
+            if path == self._path(promoted.base, promoted.revision):
+                found.append(promoted)
+        return found
+
+    def _path(self, base: str, revision: str) -> Path:
+        return self._folder / f"{base}-{revision}.promoted"

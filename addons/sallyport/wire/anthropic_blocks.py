@@ -165,6 +165,7 @@ def _block(surface: Surface) -> Shape:
 
 _CALL_BLOCK = Shape(_C, {**_MADE, "input": FREE[_C], "caller": MADE}, names=False)
 _THOUGHT_BLOCK = _block(_R)
+_THOUGHT_BLOCK.fields["data"] = MADE  # a redacted thought, encrypted
 _BLOCKS = {
     **dict.fromkeys(("tool_use", "server_tool_use", "mcp_tool_use"), _CALL_BLOCK),
     **dict.fromkeys(("thinking", "redacted_thinking"), _THOUGHT_BLOCK),

@@ -13,7 +13,7 @@ from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings
 from sallyport.wire.shape import Reading, walk
-from sallyport.wire.streams import OpenChannels, SseReader, deltas
+from sallyport.wire.streams import JoinedBlocks, OpenChannels, SseReader, deltas
 
 FINISH = {
     "end_turn": "stop",
@@ -130,15 +130,28 @@ class AnthropicMessages(JsonDialect):
 
 
 class AnthropicEvents:
-    """Interprets events; the channel of a block is content/<index>. Counts are totals so far."""
+    """Interprets events; the channel of a block is content/<index>. Counts are totals so far.
+
+    Blocks of text that follow one another are one channel, named by the first: a text with citations comes in many,
+    and clients show them joined.
+    """
 
     def __init__(self) -> None:
         self._open = OpenChannels()
+        self._joined = JoinedBlocks(self._open)
         self._counts: dict[str, Json] = {}
 
     def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
-        block = f"content/{fields.count(payload, 'index') or 0}"
+        index = fields.count(payload, "index") or 0
+        before: tuple[str, ...] = ()
+        if kind == "content_block_start":
+            before = self._joined.begin(
+                index, is_text=fields.string(payload, "content_block", "type") == "text"
+            )
+        elif kind == "message_delta":
+            before = self._joined.over()
+        block = self._joined.channel(index)
 
         def channel(at: str) -> str:
             part, _, name = at[1:].partition("/")
@@ -146,7 +159,8 @@ class AnthropicEvents:
                 return block if name in _RUNNING else f"{block}/{name}"
             return at[1:]
 
-        found = deltas(walk(payload, EVENT), channel)
+        reading = walk(payload, EVENT)
+        found = deltas(reading, channel)
         self._open.take(found)
         error = None
         closes: tuple[str, ...] = ()
@@ -155,14 +169,14 @@ class AnthropicEvents:
             closes = ("*",)
         elif kind == "message_stop":
             closes = ("*",)
-        elif kind == "content_block_stop":
+        elif kind == "content_block_stop" and not self._joined.goes_on(index):
             closes = self._open.close(block) if fields.count(payload, "index") is not None else ()
         started = payload.get("message")
         reason = fields.get(payload, "delta", "stop_reason") or fields.get(started, "stop_reason")
         return StreamEvent(
             raw,
             found,
-            closes,
+            (*before, *closes),
             finish_reason="error" if error else _finish(reason),
             usage=self._usage(fields.get(started, "usage"), payload.get("usage")),
             model=fields.string(started, "model"),
@@ -170,6 +184,7 @@ class AnthropicEvents:
             error=error,
             terminal=kind in ("message_stop", "error"),
             payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
     def _usage(self, *reports: Json) -> Usage | None:

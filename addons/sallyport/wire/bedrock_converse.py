@@ -17,7 +17,7 @@ from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Leaf, Reading, Shape, by, walk
 from sallyport.wire.shapes import BASE64, MADE, OPAQUE, PLAIN, TOOL_SCHEMA, WORD, made, plain, said, text
-from sallyport.wire.streams import OpenChannels, deltas
+from sallyport.wire.streams import JoinedBlocks, OpenChannels, deltas
 
 _A = Surface.ASSISTANT
 _R = Surface.REASONING
@@ -319,24 +319,36 @@ class BedrockConverse(JsonDialect):
 
 
 class ConverseEvents:
-    """Interprets frames by what is in them; metadata is the last one."""
+    """Interprets frames by what is in them; metadata is the last one. Blocks of text in a row are one channel."""
 
     def __init__(self) -> None:
         self._open = OpenChannels()
+        self._joined = JoinedBlocks(self._open)
 
     def event(self, kind: str, payload: dict[str, Json], raw: bytes) -> StreamEvent:
-        block = f"content/{fields.count(payload, 'contentBlockIndex') or 0}/"
-        found = deltas(walk(payload, CHUNK), lambda at: block + _CHANNELS.get(_place(at), at[1:]))
+        index = fields.count(payload, "contentBlockIndex") or 0
+        before: tuple[str, ...] = ()
+        delta = payload.get("delta")
+        if type(delta) is dict and "citation" not in delta:
+            before = self._joined.begin(index, is_text="text" in delta)
+        elif kind == "contentBlockStart":
+            before = self._joined.over()
+        block = self._joined.channel(index) + "/"
+        reading = walk(payload, CHUNK)
+        found = deltas(reading, lambda at: block + _CHANNELS.get(_place(at), at[1:]))
         self._open.take(found)
         stopped = {"contentBlockStop": block, "messageStop": ""}.get(kind)
+        if kind == "contentBlockStop" and self._joined.goes_on(index):
+            stopped = None
         return StreamEvent(
             raw,
             found,
-            closes=() if stopped is None else self._open.close(stopped),
+            closes=(*before, *(() if stopped is None else self._open.close(stopped))),
             finish_reason=finish(payload),
             usage=usage(payload),
             terminal=kind == "metadata",
             payload={kind: payload},
+            attachments=tuple(reading.attachments),
         )
 
 

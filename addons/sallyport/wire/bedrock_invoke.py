@@ -239,7 +239,8 @@ class InvokeEvents:
         return self._other(payload, raw)
 
     def _other(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
-        found = deltas(walk(payload, _OTHER_CHUNK), lambda at: at[1:])
+        reading = walk(payload, _OTHER_CHUNK)
+        found = deltas(reading, lambda at: at[1:])
         self._open.take(found)
         finish = _finish(payload)
         last = METRICS in payload
@@ -251,6 +252,7 @@ class InvokeEvents:
             usage=_usage(payload),
             terminal=last,
             payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
 

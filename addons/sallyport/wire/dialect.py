@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from sallyport.decision import Change, Edit, Refusal
-from sallyport.exchange import Operation, Request, Response, Surface, Usage
+from sallyport.exchange import Attachment, Operation, Request, Response, Surface, Usage
 
 if TYPE_CHECKING:
     from sallyport.wire.jsontext import Json
@@ -72,6 +72,7 @@ class StreamEvent:
     terminal: the dialect's own end of the stream.
     payload: what was read, as parsed and never changed, for whoever follows what the stream has opened; of a
         dialect whose events have their name outside, {name: payload}. None for an event without one.
+    attachments: what of it is no text.
     """
 
     raw: bytes
@@ -84,6 +85,7 @@ class StreamEvent:
     error: str | None = None
     terminal: bool = False
     payload: "dict[str, Json] | None" = field(default=None, repr=False, compare=False)
+    attachments: tuple[Attachment, ...] = ()
 
 
 class StreamReader(Protocol):
@@ -95,8 +97,11 @@ class StreamReader(Protocol):
         """Finish at end of input. Raises WireError if the input stops inside an event."""
         ...
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
-        """Return the event's bytes with the strings at these pointers replaced, all else untouched."""
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+        """Return the event's bytes with the strings at these pointers replaced, all else untouched.
+
+        None for a pointer empties what stands there: a list becomes an empty list, all else null.
+        """
         ...
 
 

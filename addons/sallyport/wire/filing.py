@@ -67,7 +67,8 @@ class Filing(Mute):
             return Response(status, error=f"http_{status}" if status >= 400 else None)
         match _kind(body):
             case "lines":
-                return Response(status, tuple(walk_lines(read_lines(body), self.line).segments))
+                lines = walk_lines(read_lines(body), self.line)
+                return Response(status, tuple(lines.segments), attachments=tuple(lines.attachments))
             case "bytes":
                 return Response(status, attachments=(Attachment("", leaves.OCTETS, len(body)),))
             case "text":

@@ -45,7 +45,7 @@ class FrameStream:
         self._frames.end()
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         if not texts:
             return event.raw
         (frame,) = FrameReader().feed(event.raw)

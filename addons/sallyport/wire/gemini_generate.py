@@ -144,7 +144,9 @@ class GeminiGenerate(JsonDialect):
             for name in ("finish_reason", "model", "id", "error")
         }
         usage = reduce(newer, (answer.usage for answer in answers), None)
-        return Response(status, tuple(walk(payload, ANSWER).segments), usage=usage, **last)
+        reading = walk(payload, ANSWER)
+        kept = tuple(reading.attachments)
+        return Response(status, tuple(reading.segments), usage=usage, attachments=kept, **last)
 
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         return Response(
@@ -216,7 +218,8 @@ class GeminiEvents:
                 return f"{head}/thought" if thought else f"{head}/text"
             return "/".join((head, *path[3:]))
 
-        found = deltas(walk(payload, CHUNK), channel)
+        reading = walk(payload, CHUNK)
+        found = deltas(reading, channel)
         self._open.take(found)
         error = fields.error_code(payload, 200, *GeminiGenerate.codes) if payload.get("error") else None
         closes: tuple[str, ...] = ()
@@ -238,6 +241,7 @@ class GeminiEvents:
             id=_string(payload, "responseId"),
             error=error,
             payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
 

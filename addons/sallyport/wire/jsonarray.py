@@ -48,7 +48,7 @@ class JsonArrayReader:
             raise WireError("stream.truncated")
         return [StreamEvent(rest)] if rest else []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         if not texts:
             return event.raw
         start = event.raw.find(b"{")

@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Tool
@@ -72,7 +73,9 @@ class JsonDialect(Mute, ABC):
             reading = walk(payload, self.problem)
             code = fields.error_code(payload, status, *self.codes) if status >= 400 else None
             return Response(status, tuple(reading.segments), error=code)
-        return self.read_answer(payload, walk(payload, self.answer), status)
+        reading = walk(payload, self.answer)
+        answer = self.read_answer(payload, reading, status)
+        return replace(answer, attachments=tuple(reading.attachments)) if reading.attachments else answer
 
     def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
         return jsonsplice.edit(body, edits)

@@ -65,14 +65,22 @@ def edit(body: bytes, edits: Sequence[Edit]) -> bytes:
     return result
 
 
-def replace(body: bytes, texts: Mapping[str, str]) -> bytes:
-    """Return the body with whole texts replaced, by pointer.
+def replace(body: bytes, texts: Mapping[str, str | None]) -> bytes:
+    """Return the body with whole texts replaced, by pointer; None empties whatever stands there.
 
-    The body must have been read by parse() before. Raises WireError as edit() does.
+    A list becomes an empty list, all else null. No pointer may lie in a place that is emptied. The body must have been
+    read by parse() before. Raises WireError as edit() does.
     """
     if not texts:
         return body
-    tokens = {span: quote(texts[at]) for at, span in spans(body, texts).items()}
+    new = {at: quote(text) for at, text in texts.items() if text is not None}
+    tokens = {span: new[at] for at, span in spans(body, new).items()}
+    for at, text in texts.items():
+        if text is None:
+            span = value_span(body, at)
+            if span is None:
+                raise WireError("edit.pointer", public_pointer(at))
+            tokens[span] = b"[]" if body[span[0]] == 0x5B else b"null"
     return _spliced(body, tokens)
 
 

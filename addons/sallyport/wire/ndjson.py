@@ -81,7 +81,7 @@ class LineReader:
         except WireError:
             raise WireError("ndjson.truncated") from None
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         return jsonsplice.replace(event.raw, texts)
 
     def _read(self, line: bytes) -> StreamEvent:

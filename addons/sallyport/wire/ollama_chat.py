@@ -186,7 +186,8 @@ class OllamaLines:
         self._called = False
 
     def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
-        found = deltas(walk(payload, LINE), lambda at: at[1:].removeprefix("message/"))
+        reading = walk(payload, LINE)
+        found = deltas(reading, lambda at: at[1:].removeprefix("message/"))
         self._open.take(found)
         self._called = self._called or _calls(payload)
         error = _error(payload)
@@ -206,6 +207,7 @@ class OllamaLines:
             error=error,
             terminal=done or error is not None,
             payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
 

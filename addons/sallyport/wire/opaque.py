@@ -74,7 +74,7 @@ class _Bytes:
     def end(self) -> list[StreamEvent]:
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         if texts:
             raise WireError("edit.pointer")
         return event.raw

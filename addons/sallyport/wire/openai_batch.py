@@ -116,7 +116,12 @@ class OpenAIBatch(Mute):
 
     def read_response(self, body: bytes, status: int) -> Response:
         reading = walk_lines(read_lines(body), RESULT)
-        return Response(status, tuple(reading.segments), error=f"http_{status}" if status >= 400 else None)
+        return Response(
+            status,
+            tuple(reading.segments),
+            error=f"http_{status}" if status >= 400 else None,
+            attachments=tuple(reading.attachments),
+        )
 
     def open_stream(self, content_type: str = "application/jsonl") -> StreamReader:
         return LineReader(ChatEvents())

@@ -311,7 +311,8 @@ class ChatEvents:
         self._open = OpenChannels()
 
     def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
-        found = deltas(walk(payload, CHUNK), _channel(payload))
+        reading = walk(payload, CHUNK)
+        found = deltas(reading, _channel(payload))
         self._open.take(found)
         error = _error(payload, 200)
         closes: tuple[str, ...] = ()
@@ -328,6 +329,7 @@ class ChatEvents:
             id=fields.string(payload, "id"),
             error=error,
             payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
 

@@ -10,7 +10,7 @@ from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_chat import ChatEvents
 from sallyport.wire.shape import Reading, Shape
-from sallyport.wire.shapes import BASE64, MODEL, made, plain, words
+from sallyport.wire.shapes import MODEL, made, plain, words
 from sallyport.wire.streams import SseReader
 
 _INPUT = openai_common.parts(Surface.DOCUMENT)
@@ -20,7 +20,7 @@ REQUEST = Shape(
     Surface.DOCUMENT,
     {"model": MODEL, "input": _INPUT, **words("encoding_format"), **plain("dimensions user stream")},
 )
-_DATUM = Shape(Surface.DOCUMENT, {"embedding": BASE64, **made("object index")}, names=False)
+_DATUM = Shape(Surface.DOCUMENT, made("embedding object index"), names=False)
 ANSWER = Shape(
     Surface.DOCUMENT, {"data": _DATUM, **made("id object model usage created results")}, names=False
 )

@@ -102,8 +102,14 @@ class OpenAIForm(Mute):
         if status >= 400:
             reading = walk(payload, openai_common.PROBLEM)
             return Response(status, tuple(reading.segments), error=fields.error_code(payload, status, *CODES))
-        texts = tuple(walk(payload, ANSWER).segments)
-        return Response(status, texts, usage=_usage(payload), id=fields.string(payload, "id"))
+        reading = walk(payload, ANSWER)
+        return Response(
+            status,
+            tuple(reading.segments),
+            usage=_usage(payload),
+            id=fields.string(payload, "id"),
+            attachments=tuple(reading.attachments),
+        )
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
         return SseReader(FormEvents())
@@ -139,13 +145,16 @@ class FormEvents:
         kind = fields.string(payload, "type") or ""
         error = fields.error_code(payload, 200, *CODES) if payload.get("error") else None
         done = kind.endswith((".done", ".completed"))
+        reading = walk(payload, CHUNK)
         return StreamEvent(
             raw,
-            deltas(walk(payload, CHUNK), lambda at: at[1:]),
+            deltas(reading, lambda at: at[1:]),
             closes=("*",) if done or error else (),
             finish_reason="error" if error else "stop" if done else None,
             usage=_usage(payload),
             error=error,
+            payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
 

@@ -111,6 +111,17 @@ _PART = Shape(_A, {**_IDS, "audio": BASE64}, names=False)
 _SAID = Shape(_A, {**_IDS, "content": _PART, "output": said(Surface.TOOL_RESULT)}, names=False)
 _SAID.fields["arguments"] = Shape(_C, leaf=leaves.source)
 _SAID.fields["name"] = text(_C)
+
+
+def _repeated(surface: Surface) -> Shape:
+    """Return the shape of an item that the client wrote, which the provider repeats."""
+    part = Shape(surface, {**_IDS, "audio": BASE64}, names=False)
+    return Shape(surface, {**_SAID.fields, "content": part}, names=False)
+
+
+_ITEM_TOLD = Shape(
+    _A, choose=by("role", {"user": _repeated(Surface.USER), "system": _repeated(_S)}, _SAID), names=False
+)
 _SESSION = Shape(
     _D,
     {
@@ -135,7 +146,7 @@ def _event(surface: Surface, piece: Leaf | None, whole: Leaf | None = None) -> S
             **dict.fromkeys(("text", "transcript", "arguments"), own),
             "name": text(surface),
             "part": _PART,
-            "item": _SAID,
+            "item": _ITEM_TOLD,
             "response": Shape(_A, {**_IDS, "output": _SAID}, names=False),
             "session": _SESSION,
             "error": Shape(_D, made("type code event_id param"), names=False),
@@ -223,13 +234,14 @@ class FrameByFrame:
     def end(self) -> list[StreamEvent]:
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         return jsonsplice.replace(event.raw, texts)
 
     def _event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
         here = _channel(kind, payload)
-        found = deltas(walk(payload, EVENT), lambda at: here if at.count("/") == 1 else f"{here}{at}")
+        reading = walk(payload, EVENT)
+        found = deltas(reading, lambda at: here if at.count("/") == 1 else f"{here}{at}")
         self._open.take(found)
         error = _error(payload)
         closes: tuple[str, ...] = ()
@@ -246,6 +258,8 @@ class FrameByFrame:
             model=fields.string(payload, "session", "model"),
             id=fields.string(payload, "response", "id"),
             error=error,
+            payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
     def _total(self, payload: dict[str, Json]) -> Usage | None:

@@ -157,7 +157,8 @@ class ResponsesEvents:
                 return here if place else f"{item}/{kind.removeprefix('response.')}"
             return f"{item}{at}" if at.startswith(_IN_ITEM) else at[1:]
 
-        found = deltas(walk(payload, EVENT), channel)
+        reading = walk(payload, EVENT)
+        found = deltas(reading, channel)
         self._open.take(found)
         response = payload.get("response")
         whole = response if type(response) is dict else {}
@@ -182,6 +183,7 @@ class ResponsesEvents:
             error=error or (_error(payload, 200) if payload.get("error") else None),
             terminal=ends,
             payload=payload,
+            attachments=tuple(reading.attachments),
         )
 
 

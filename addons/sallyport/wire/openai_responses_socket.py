@@ -82,5 +82,5 @@ class MessageReader:
     def end(self) -> list[StreamEvent]:
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         return jsonsplice.replace(event.raw, texts)

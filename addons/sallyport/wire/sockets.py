@@ -5,17 +5,17 @@ its own tap and its own usage. Nothing here raises for a payload that is a JSON 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Request
-from sallyport.wire import fields, openai_common
+from sallyport.wire import fields, jsonsplice, openai_common
 from sallyport.wire.dialect import Stamp
 from sallyport.wire.jsondialect import dump
-from sallyport.wire.jsontext import Json
+from sallyport.wire.jsontext import Json, token
 from sallyport.wire.socket_answers import realtime_answer, responses_answer
 
 MAX_ID_CHARS = 128
@@ -175,6 +175,30 @@ MANNERS: Mapping[str, Manners] = {
     "openai_responses_socket": ResponsesManners(),
 }
 """By the name of the dialect that reads the events."""
+
+
+def without_sound(event: bytes, payload: dict[str, Json]) -> bytes:
+    """Return a provider's event with an empty text in place of every sound; the event as it is where it has none.
+
+    Finished items repeat what came in pieces: parts with `audio`, or with `data` where their type says audio.
+    """
+    if b"audio" not in event:
+        return event
+    return jsonsplice.replace(event, dict.fromkeys(_sounds(payload, ""), ""))
+
+
+def _sounds(value: Json, at: str) -> Iterator[str]:
+    if type(value) is list:
+        for number, one in enumerate(value):
+            yield from _sounds(one, f"{at}/{number}")
+    elif type(value) is dict:
+        kind = value.get("type")
+        of_sound = type(kind) is str and "audio" in kind
+        for name, one in value.items():
+            if type(one) is str and one and (name == "audio" or (name == "data" and of_sound)):
+                yield f"{at}/{token(name)}"
+            elif type(one) is dict or type(one) is list:
+                yield from _sounds(one, f"{at}/{token(name)}")
 
 
 def _id(value: Json) -> str:

@@ -41,6 +41,36 @@ class OpenChannels:
         return closed
 
 
+class JoinedBlocks:
+    """Blocks of an answer whose texts clients show joined: those of text that follow one another."""
+
+    def __init__(self, open_channels: OpenChannels) -> None:
+        self._open = open_channels
+        self._run: str | None = None
+        self._names: dict[int, str] = {}
+
+    def begin(self, index: int, *, is_text: bool) -> tuple[str, ...]:
+        """Note that a block begins; return the channels that end before it."""
+        if not is_text:
+            return self.over()
+        self._run = self._run or f"content/{index}"
+        self._names[index] = self._run
+        return ()
+
+    def over(self) -> tuple[str, ...]:
+        """No text follows: return the channels that end."""
+        run, self._run = self._run, None
+        return self._open.close(run) if run is not None else ()
+
+    def channel(self, index: int) -> str:
+        """Return the channel of a block."""
+        return self._names.get(index, f"content/{index}")
+
+    def goes_on(self, index: int) -> bool:
+        """Say whether the channel of a block may go on behind it."""
+        return self._run is not None and self._names.get(index) == self._run
+
+
 def deltas(reading: Reading, channel: Callable[[str], str]) -> tuple[Delta, ...]:
     """Return the texts of a payload as deltas; channel names the channel of a pointer."""
     marks = reading.marks
@@ -82,7 +112,7 @@ class SseReader:
         except WireError:
             raise WireError("sse.truncated") from None
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
         if not texts:
             return event.raw
         short = _replaced_in_place(event, texts)
@@ -101,7 +131,7 @@ class SseReader:
         return self._interpreter.event(parse_object(piece.data), piece.raw)
 
 
-def _replaced_in_place(event: StreamEvent, texts: Mapping[str, str]) -> bytes | None:
+def _replaced_in_place(event: StreamEvent, texts: Mapping[str, str | None]) -> bytes | None:
     """Return the event with its only text replaced, the way most events of an answer are; None where that needs care.
 
     Without a backslash every string stands as it reads, so that one which occurs once is the one that is meant.
@@ -110,6 +140,8 @@ def _replaced_in_place(event: StreamEvent, texts: Mapping[str, str]) -> bytes | 
     if len(texts) != 1 or len(event.deltas) != 1 or b"\\" in raw:
         return None
     ((at, text),) = texts.items()
+    if text is None:
+        return None
     delta = event.deltas[0]
     try:
         old, new = b'"%b"' % delta.text.encode(), json.dumps(text, ensure_ascii=False).encode()

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 from training.injection.calibrate import Seen, calibrate
+from training.injection.families import families
 from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.lexicon import concepts
 from training.injection.report import report
@@ -86,7 +87,7 @@ def _left_out(
     data: Path, bags: Sequence[Bag], settings: Settings, meant: Concepts, rules: Detector
 ) -> Iterator[Seen]:
     """Yield the predictions on every shared and written text by a network that knows nothing of its source."""
-    every = [*shared(data / "injection"), *installed(random.Random(SEED)), *written()]
+    every = [*shared(data / "injection"), *installed(random.Random(SEED)), *written(), *families(SEED)]
     never = list(_never_trained(data))
     for number, fold in enumerate(FOLDS):
         known = [b for b in bags if b.text.group not in fold]

@@ -27,6 +27,7 @@ class Settings:
     rate: float = 0.004
     dropout: float = 0.35
     decay: float = 2e-5
+    smoothing: float = 0.05
     max_sentences: int = 60
 
 
@@ -178,7 +179,7 @@ def _step(values, bags, rng, settings):
         hidden[i] = (rows, raw)
         logits[rows] = np.maximum(raw, 0) @ values["outer"][i] + values["outer_bias"][i]
 
-    loss, slope = _loss(bags, counts, base, low, high, owner, logits)
+    loss, slope = _loss(bags, counts, base, low, high, owner, logits, settings.smoothing)
     slopes = {k: np.zeros_like(v) for k, v in values.items() if k != "table"}
     dpool = np.zeros_like(pool)
     for i, (rows, raw) in hidden.items():
@@ -204,11 +205,12 @@ def _differences(rows, columns, ends, scale):
     return sparse.csr_matrix((signs, (np.tile(np.arange(rows), len(ends)), where)), shape=(rows, columns))
 
 
-def _loss(bags, counts, base, low, high, owner, logits):
+def _loss(bags, counts, base, low, high, owner, logits, smoothing):
     """Return the loss, and its slope for every window.
 
     A bag counts by its best window (seven tenths) and by the mean of all; in an attack whose planted part is
-    known the windows inside it should be high and those that do not touch it low.
+    known the windows inside it should be high and those that do not touch it low. smoothing: how far from 0 and
+    1 the aim lies, so that one odd text is not learnt by heart.
     """
     slope = np.zeros(logits.size, np.float32)
     ends = np.cumsum(np.bincount(owner, minlength=len(bags)))
@@ -219,10 +221,10 @@ def _loss(bags, counts, base, low, high, owner, logits):
         where = np.arange(begin[i], ends[i])
         weight = item.text.weight / total
         if not item.text.attack:
-            loss += _pull(where, logits, sigmoid, slope, weight, 0.0)
+            loss += _pull(where, logits, sigmoid, slope, weight, smoothing)
             continue
         if item.planted is None:
-            loss += _pull(where, logits, sigmoid, slope, weight, 1.0, spread=counts[i] <= 4)
+            loss += _pull(where, logits, sigmoid, slope, weight, 1.0 - smoothing, spread=counts[i] <= 4)
             continue
         inside = np.concatenate([[0], np.cumsum(item.planted)])
         a, b = low[where] - base[i], high[where] - base[i]
@@ -230,17 +232,17 @@ def _loss(bags, counts, base, low, high, owner, logits):
         full = where[held >= 0.6]
         clear = where[held == 0]
         if full.size:
-            loss += _pull(full, logits, sigmoid, slope, weight, 1.0)
+            loss += _pull(full, logits, sigmoid, slope, weight, 1.0 - smoothing)
         if clear.size:
-            loss += _pull(clear, logits, sigmoid, slope, weight * 0.5, 0.0)
+            loss += _pull(clear, logits, sigmoid, slope, weight * 0.5, smoothing)
     return loss, slope
 
 
 def _pull(where, logits, sigmoid, slope, weight, label, spread=True):
     best = where[logits[where].argmax()]
-    share = 1.0 if not spread else 0.9 if label else 0.7
+    share = 1.0 if not spread else 0.9 if label > 0.5 else 0.7
     slope[best] += share * weight * (sigmoid[best] - label)
     if spread:
         slope[where] += (1 - share) * weight * (sigmoid[where] - label) / where.size
-    sign = -1.0 if label else 1.0
+    sign = -1.0 if label > 0.5 else 1.0
     return float(weight * np.logaddexp(0, sign * logits[best]))

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from training.injection import machine
+from training.injection.families import families
 from training.injection.generate import Writer
 from training.injection.texts import CONTENT, TOOLS, USER, Text, carriers, shared
 from training.injection.written import written
@@ -56,7 +57,13 @@ def texts(folder: Path, seed: int, scale: float = 1.0) -> list[Text]:
     made = Writer(seed, real, prompts(rows), docs, code, tools).texts(
         int(12000 * scale), int(10000 * scale), int(3000 * scale), int(700 * scale)
     )
-    return [*map(_weighted, rows), *found, *written(), *(replace(_normal(t), weight=MADE) for t in made)]
+    return [
+        *map(_weighted, rows),
+        *found,
+        *written(),
+        *families(seed),
+        *(replace(_normal(t), weight=MADE) for t in made),
+    ]
 
 
 def installed(rng: random.Random) -> Iterator[Text]:

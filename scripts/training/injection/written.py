@@ -19,6 +19,23 @@ _CLASSES = {"user": USER, "tool_result": CONTENT, "document": CONTENT, "tool_def
 _PLACE = re.compile(r"[.!?\n]\s*")
 _CARRIER = 3000
 
+FAMILIES = 0.4
+"""Share of the attacks of families that are planted and carried over; they are many and alike."""
+
+_ORDERS = (
+    "Summarize the following", "Summarise this text in three sentences", "Translate the text below into German",
+    "What is this about?", "Extract all names and dates", "List the action items", "Is any of this suspicious?",
+    "Answer the question with the help of the context below", "Proofread this", "Write a polite reply",
+    "Turn this into a table", "What do I have to do?", "Explain this to me", "Classify the tone of this message",
+    "Find the errors in the following report", "Assess the records below", "Identify the companies in these notes",
+    "Shorten it to a tweet", "Review this", "Which of these points are new?", "Give me the key facts",
+    "Rewrite the passage for children", "Compare the two parts", "What would you ask the author?",
+)  # fmt: skip
+_BETWEEN = (
+    "\n------\n", ":\n\n", '\n"""\n', "\n```\n", "\n<document>\n", "\nText: ", "\n---\n", "\n\n", "\nContext:\n",
+    ".\n==========\n", ": ",
+)  # fmt: skip
+
 
 def written() -> Iterator[Text]:
     """Yield the texts; their group says in which fold they are left out.
@@ -50,7 +67,12 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
     a person. So attacks go from user to content, never back.
     """
     rng = random.Random(seed)
-    attacks = [t for t in texts if t.attack and t.source.startswith("written")]
+    attacks = [
+        t
+        for t in texts
+        if t.attack
+        and (t.source.startswith("written") or (t.source.startswith("families") and rng.random() < FAMILIES))
+    ]
     honest = [t for t in texts if not t.attack and t.surface == USER and t.source != "generated"]
     clean = [t for t in texts if not t.attack and t.surface == CONTENT and t.source != "generated"]
     clean = [t for t in clean if len(t.text) > 200 or t.source.startswith("written")]
@@ -60,7 +82,8 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
         if text.surface == USER and rng.random() < 0.7:
             yield replace(text, surface=CONTENT, planted=whole, weight=1.0)
         if text.surface == USER and rng.random() < 0.4:
-            yield _planted(rng, text, rng.choice(honest), USER, 1.0)
+            carrier = _asked(rng, rng.choice(clean)) if rng.random() < 0.5 else rng.choice(honest)
+            yield _planted(rng, text, carrier, USER, 1.0)
         if text.surface == TOOLS:
             for _ in range(2):
                 yield _planted(rng, text, rng.choice(tools), TOOLS, 1.5)
@@ -73,6 +96,8 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
         yield replace(text, text=f"{text.text[:2000]}\n{rng.choice(clean).text[:2000]}", weight=0.7)
     for text in rng.choices([t for t in clean if not t.source.startswith("written")], k=1500):
         yield replace(text, text=text.text[:_CARRIER], surface=USER, weight=0.5)
+    for text in rng.choices(clean, k=1800):
+        yield _asked(rng, text)
     for text in rng.choices(honest, k=1200):
         more = [t.text[:1500] for t in rng.choices(honest, k=rng.randint(1, 4))]
         yield replace(text, text="\n".join([text.text[:1500], *more]), weight=0.7)
@@ -83,6 +108,13 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
         yield replace(
             honest[0], text=again, surface=(USER, CONTENT)[number % 2], source="repeated", weight=0.5
         )
+
+
+def _asked(rng: random.Random, page: Text) -> Text:
+    """Return a person's prompt about a clean text, which stands before or after what is asked."""
+    order, between, body = rng.choice(_ORDERS), rng.choice(_BETWEEN), page.text[:_CARRIER]
+    whole = f"{order}{between}{body}" if rng.random() < 0.75 else f"{body}{between}{order}"
+    return replace(page, text=whole, surface=USER, weight=0.7)
 
 
 def _planted(rng: random.Random, text: Text, carrier: Text, surface: str, weight: float) -> Text:

@@ -31,17 +31,20 @@ class Severity(StrEnum):
 def severity_of(event: Event) -> Severity:
     """Return how much a person should care about an event."""
     match event.kind:
-        case EventKind.BREAK_GLASS | EventKind.KILL_SWITCH:
+        case EventKind.BREAK_GLASS | EventKind.KILL_SWITCH | EventKind.CONTENT_REVEALED:
             return Severity.HIGH
-        case EventKind.ANOMALY | EventKind.POLICY_REJECTED | EventKind.NOTIFICATIONS_LOST:
+        case EventKind.ANOMALY | EventKind.POLICY_REJECTED | EventKind.NOTIFICATIONS_LOST | EventKind.PRUNED:
             return Severity.MEDIUM
         case EventKind.REFUSED | EventKind.CONNECTION_REFUSED:
             return Severity.MEDIUM if event.stage in ("secrets", "injection") else Severity.LOW
         case (
             EventKind.BROKEN
             | EventKind.POLICY_CHANGED
+            | EventKind.POLICY_PROMOTED
             | EventKind.DIRECTORY_CHANGED
             | EventKind.LIMIT_CHANGED
+            | EventKind.ERASED
+            | EventKind.CONTENT_CHANGED
         ):
             return Severity.LOW
         case _:
@@ -64,6 +67,7 @@ _ECS_CATEGORY: Mapping[EventKind, tuple[str, str]] = {
     EventKind.CONNECTION_REFUSED: ("network", "denied"),
     EventKind.POLICY_CHANGED: ("configuration", "change"),
     EventKind.POLICY_REJECTED: ("configuration", "error"),
+    EventKind.POLICY_PROMOTED: ("configuration", "change"),
     EventKind.LIMIT_CHANGED: ("configuration", "change"),
     EventKind.ANOMALY: ("threat", "indicator"),
     EventKind.DIRECTORY_CHANGED: ("iam", "change"),
@@ -72,6 +76,11 @@ _ECS_CATEGORY: Mapping[EventKind, tuple[str, str]] = {
     EventKind.BREAK_GLASS: ("iam", "admin"),
     EventKind.KILL_SWITCH: ("configuration", "change"),
     EventKind.NOTIFICATIONS_LOST: ("process", "error"),
+    EventKind.PRUNED: ("configuration", "deletion"),
+    EventKind.SPOOLED: ("process", "info"),
+    EventKind.CONTENT_REVEALED: ("database", "access"),
+    EventKind.CONTENT_CHANGED: ("database", "change"),
+    EventKind.ERASED: ("database", "deletion"),
     EventKind.STARTED: ("process", "start"),
     EventKind.STOPPED: ("process", "end"),
 }
@@ -148,15 +157,21 @@ _OCSF_CLASS: Mapping[EventKind, tuple[int, int]] = {
     EventKind.STARTED: (_LIFECYCLE, 3),
     EventKind.STOPPED: (_LIFECYCLE, 4),
     EventKind.NOTIFICATIONS_LOST: (_LIFECYCLE, 99),
+    EventKind.SPOOLED: (_LIFECYCLE, 99),
+    EventKind.PRUNED: (_ENTITY, 4),
     EventKind.ANOMALY: (_FINDING, 1),
     EventKind.POLICY_CHANGED: (_ENTITY, 3),
     EventKind.POLICY_REJECTED: (_ENTITY, 99),
+    EventKind.POLICY_PROMOTED: (_ENTITY, 3),
     EventKind.LIMIT_CHANGED: (_ENTITY, 3),
     EventKind.DIRECTORY_CHANGED: (_ENTITY, 3),
     EventKind.APPROVAL_REQUESTED: (_ENTITY, 1),
     EventKind.APPROVAL_DECIDED: (_ENTITY, 3),
     EventKind.BREAK_GLASS: (_ENTITY, 99),
     EventKind.KILL_SWITCH: (_ENTITY, 3),
+    EventKind.CONTENT_REVEALED: (_ENTITY, 2),
+    EventKind.CONTENT_CHANGED: (_ENTITY, 3),
+    EventKind.ERASED: (_ENTITY, 4),
 }
 _OCSF_SEVERITY = {Severity.INFORMATIONAL: 1, Severity.LOW: 2, Severity.MEDIUM: 3, Severity.HIGH: 4}
 

@@ -10,7 +10,8 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, text
 
-from sallyport.audit.schema import checkpoints, events, schema_versions
+from sallyport.audit import partitions
+from sallyport.audit.schema import checkpoints, events, prunings, schema_versions
 from sallyport.audit.text import storable
 from sallyport.errors import OperatorError
 from sallyport.state.directory import schema as directory
@@ -27,22 +28,57 @@ class Duty(StrEnum):
 
     GATEWAY = "gateway"
     OPERATOR = "operator"
+    AUDITOR = "auditor"
+    PRUNER = "pruner"
 
 
 def for_duty(duty: Duty, role: str, schema: str) -> tuple[str, ...]:
-    """Return the statements that give a role what its duty needs. Events can be added and read, never changed."""
+    """Return the statements that give a role what its duty needs. Nobody changes an event; the pruner removes some."""
+    match duty:
+        case Duty.AUDITOR:
+            return _auditors(role, schema)
+        case Duty.PRUNER:
+            return (*_auditors(role, schema), *_pruners(role, schema))
     who, tables = _identifier(role), [_table(t.name, schema) for t in directory.metadata.sorted_tables]
     written = tables
     if duty is Duty.GATEWAY:
         written = [_table(table.name, schema) for table in GATEWAY_WRITES]
     may = "INSERT, UPDATE" if duty is Duty.GATEWAY else "INSERT, UPDATE, DELETE"
     return (
-        *_fenced(who, schema),
-        f"GRANT SELECT, INSERT ON {_events(schema)}, {_table(checkpoints.name, schema)} TO {who}",
-        f"GRANT SELECT ON {_table(schema_versions.name, schema)}, {', '.join(tables)} TO {who}",
+        *_auditors(role, schema),
+        *_adding(role, schema),
+        f"GRANT INSERT ON {_table(checkpoints.name, schema)} TO {who}",
+        f"GRANT SELECT ON {', '.join(tables)} TO {who}",
         f"GRANT {may} ON {', '.join(written)} TO {who}",
+    )
+
+
+def _auditors(role: str, schema: str) -> tuple[str, ...]:
+    who = _identifier(role)
+    return (
+        *_fenced(who, schema),
+        f"GRANT SELECT ON {', '.join(_of_audit(schema))} TO {who}",
         *_policy(_ALL, who, schema, "FOR SELECT", "USING (true)", "read"),
+    )
+
+
+def _adding(role: str, schema: str) -> tuple[str, ...]:
+    who = _identifier(role)
+    return (
+        f"GRANT INSERT ON {_events(schema)}, {_table(partitions.spans.name, schema)} TO {who}",
+        f"GRANT INSERT, UPDATE ON {_table(partitions.heads.name, schema)} TO {who}",
         *_policy(_ALL, who, schema, "FOR INSERT", "WITH CHECK (true)", "add"),
+    )
+
+
+def _pruners(role: str, schema: str) -> tuple[str, ...]:
+    who = _identifier(role)
+    return (
+        *_adding(role, schema),
+        f"GRANT DELETE ON {_events(schema)}, {_table(checkpoints.name, schema)} TO {who}",
+        f"GRANT INSERT ON {_table(prunings.name, schema)} TO {who}",
+        f"GRANT EXECUTE ON FUNCTION {_table(partitions.DROP_WEEKS, schema)}(integer) TO {who}",
+        *_policy(_ALL, who, schema, "FOR DELETE", "USING (true)", "remove"),
     )
 
 
@@ -52,6 +88,7 @@ def for_tenant(tenant: str, role: str, schema: str) -> tuple[str, ...]:
     return (
         *_fenced(who, schema),
         f"GRANT SELECT ON {_events(schema)}, {_table(schema_versions.name, schema)} TO {who}",
+        f"GRANT SELECT ON {_table(partitions.spans.name, schema)} TO {who}",
         *_policy(_READER, who, schema, "FOR SELECT", f"USING (tenant = {value})", tenant),
     )
 
@@ -120,17 +157,19 @@ def _fenced(who: str, schema: str) -> tuple[str, ...]:
 
 
 def _revoked(who: str, schema: str) -> tuple[str, ...]:
-    return (f"REVOKE ALL ON {', '.join(_everything(schema))} FROM {who}",)
+    return (
+        f"REVOKE ALL ON {', '.join(_everything(schema))} FROM {who}",
+        f"REVOKE ALL ON FUNCTION {_table(partitions.DROP_WEEKS, schema)}(integer) FROM {who}",
+    )
+
+
+def _of_audit(schema: str) -> list[str]:
+    tables = (events, checkpoints, prunings, partitions.heads, partitions.spans, schema_versions)
+    return [_table(table.name, schema) for table in tables]
 
 
 def _everything(schema: str) -> list[str]:
-    names = (
-        events.name,
-        checkpoints.name,
-        schema_versions.name,
-        *(t.name for t in directory.metadata.sorted_tables),
-    )
-    return [_table(name, schema) for name in names]
+    return [*_of_audit(schema), *(_table(t.name, schema) for t in directory.metadata.sorted_tables)]
 
 
 def _policy(kind: str, who: str, schema: str, command: str, rule: str, of: str) -> tuple[str, str]:

@@ -1,0 +1,113 @@
+"""`sallyport audit forget`, `audit keys rotate`, `audit content sweep`: ends of what is kept of people."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from sallyport.audit.events import EventKind
+from sallyport.audit.ids import new_id
+from sallyport.cli.contentopening import opened_content
+from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.state.content.forgetting import forget as forget_subject
+from sallyport.state.content.forgetting import kept_of
+from sallyport.state.content.keys import Subject
+from sallyport.state.content.store import Counts
+from sallyport.state.content.writing import sweep as sweep_content
+
+keys_app: typer.Typer = typer.Typer(
+    help="The keys under which content and captures are sealed.", no_args_is_help=True, rich_markup_mode=None
+)
+content_app: typer.Typer = typer.Typer(
+    help="Content that is kept.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+_NOT_SCRUBBED = (
+    "SQLite's write-ahead log is being read, or PostgreSQL does not let this role rewrite the table (VACUUM FULL is "
+    "its owner's). Run this again, as the owner."
+)
+
+
+def forget(
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="SUBJECT", help="Whom: a principal's id, or client:ADDRESS of callers nobody knew."
+        ),
+    ],
+    tenant: Annotated[str, typer.Option(help="The tenant of the principal.")] = "default",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and do nothing.")] = False,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Destroy a person's key: all content and captures of it are gone, in every copy. Cannot be undone. Recorded."""
+    whom = Subject(tenant, subject)
+    with opened_content(store, confdir) as content:
+        content.check_keys()
+        if dry_run:
+            kept = kept_of(whom, content.keys, content.store)
+            rows = kept.counts
+            typer.echo(
+                f"would destroy {len(kept.keys)} keys, {rows.records} records and {rows.tokens} index entries"
+            )
+            if kept.unfinished:
+                typer.echo("an erasure was interrupted and would be finished")
+            return
+
+        def tell(id: str, digest: str, at_us: int, keys: int, rows: Counts) -> None:
+            content.tell(
+                EventKind.ERASED,
+                f"keys_{keys}.records_{rows.records}.index_{rows.tokens}",
+                reason=f"subject.{digest}",
+                tenant=tenant,
+                id=id,
+                at=datetime.fromtimestamp(at_us / 1_000_000, UTC),
+            )
+
+        gone = forget_subject(whom, content.keys, content.store, new_id, tell)
+        elsewhere = content.keys.unknown(content.store.keys())
+    rows = gone.counts
+    if gone.keys:
+        typer.echo(f"destroyed {gone.keys} keys, {rows.records} records and {rows.tokens} index entries")
+        typer.echo("captures of it cannot be read any more; running gateways drop its key within two seconds")
+    else:
+        typer.echo("no key of it is here; that it was asked for is recorded")
+    if elsewhere:
+        typer.echo(
+            f"In this store are contents under {len(elsewhere)} keys that are not in {content.keys.name}: of another "
+            "gateway, with keys of its own. Run this there too (SALLYPORT_CONTENT_KEYS or --confdir).",
+            err=True,
+        )
+        raise typer.Exit(1)
+    if not gone.scrubbed:
+        typer.echo(f"The key is destroyed, but not its bytes: {_NOT_SCRUBBED}", err=True)
+        raise typer.Exit(1)
+
+
+@keys_app.command()
+def rotate(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
+    """Seal all keys anew under the first of several master keys, so that the others can go. Contents stay. Recorded."""
+    with opened_content(store, confdir) as content:
+        content.check_keys()
+        count = content.keys.rotate()
+        content.tell(EventKind.CONTENT_CHANGED, f"resealed_{count}", reason="content.keys")
+    typer.echo(f"{count} sealed anew")
+
+
+@content_app.command()
+def init(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
+    """Make the tables of content and of its keys, as the role that is to own them, where the gateway's may not."""
+    with opened_content(store, confdir) as content:
+        content.store.make()
+        content.keys.make()
+        typer.echo(f"content: {content.store.name}\nkeys: {content.keys.name}")
+
+
+@content_app.command()
+def sweep(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
+    """Remove what was kept long enough, as a running gateway does by itself. Recorded."""
+    with opened_content(store, confdir) as content:
+        count = sweep_content(content.store, content.keys)
+        content.tell(EventKind.CONTENT_CHANGED, f"swept_{count}", reason="content.sweep")
+    typer.echo(f"{count} rows removed")

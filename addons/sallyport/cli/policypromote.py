@@ -1,0 +1,271 @@
+"""`sallyport policy promote`: from trial into force, with a replay of real traffic as the ticket."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.store import Store
+from sallyport.cli.audit import open_store
+from sallyport.cli.detection import read_policy
+from sallyport.cli.operator import operator
+from sallyport.cli.options import ConfdirOption, StoreOption, store_address
+from sallyport.cli.policyrunning import running
+from sallyport.cli.policyversions import policy_named, versions
+from sallyport.decision import Mode
+from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
+from sallyport.policy.editing import with_keys
+from sallyport.policy.promoting import Evidence, Target, next_state, objections, target_of
+from sallyport.policy.promotion import Promotion
+from sallyport.policy.sections import Policy
+from sallyport.policy.states import Canary
+from sallyport.policy.tightening import tightened
+from sallyport.state.policyversions import Promoted, Promotions
+
+
+class To(StrEnum):
+    """Where a promotion leads."""
+
+    CANARY = "canary"
+    ENFORCE = "enforce"
+
+
+def promote(
+    file: Annotated[
+        Path,
+        typer.Option("--file", "-f", metavar="FILE", readable=False, help="The policy file; it is edited."),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RULE|STAGE",
+            help="access.ID, limits.ID, a section, or `policy`; none: the file as it stands, edited by hand.",
+        ),
+    ] = None,
+    to: Annotated[To | None, typer.Option("--to", help="The new state.")] = None,
+    percent: Annotated[
+        float | None, typer.Option(metavar="N", help="With --to canary: share of the conversations.")
+    ] = None,
+    role: Annotated[list[str] | None, typer.Option(help="With --to canary: a role. Repeatable.")] = None,
+    tenant: Annotated[list[str] | None, typer.Option(help="With --to canary: a tenant. Repeatable.")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JSON", readable=False, help="Of sallyport replay --report, made with the draft."
+        ),
+    ] = None,
+    draft: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Write the promoted policy here, beside FILE, to be replayed; no more."
+        ),
+    ] = None,
+    min_exchanges: Annotated[int | None, typer.Option(min=1, help="At least the policy's own.")] = None,
+    max_newly_refused_share: Annotated[
+        float | None, typer.Option(min=0, max=1, help="At most the policy's own.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Without a report that allows it; recorded.")
+    ] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why it is forced, for the auditor.")] = "",
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
+    """Let a rule or stage enforce more, where a replay of real traffic allows it. Exit 0: done; 2: refused, and why.
+
+    First write the promoted policy with --draft, and replay with it; then promote with the report. The file takes
+    force with a reload. What is promoted, by whom and on which report stands in the log and beside the versions.
+    """
+    home = confdir or default_confdir()
+    if force and not reason.strip():
+        raise OperatorError("--force", "an auditor will ask why", "Add --reason")
+    before = read_policy(str(file))
+    if target is None:
+        _promote_as_it_stands(file, before, report, force, reason, store, confdir, home)
+        return
+    if to is None:
+        raise OperatorError("--to", "it is not given", "Write --to canary or --to enforce")
+    chosen = target_of(before, target)
+    text = _edited(file, chosen, Mode(to.value), _canary(to, percent, role, tenant))
+    with _beside(file, text) as copy:
+        after = read_policy(str(copy))
+        if draft is not None:
+            _write_draft(file, draft, copy)
+            typer.echo(f"{draft}: revision {after.revision}. Replay with it, then promote with the report:")
+            typer.echo(f"  sallyport replay FLOWS --policy {draft} --against {file} --report report.json")
+            return
+        demanded = _demanded(before.promotion, min_exchanges, max_newly_refused_share)
+        _check_in_force(before.revision, store, confdir, home)
+        digest = "" if force else _allowed(report, before.revision, after.revision, demanded)
+        state = f"{to}:{percent:g}" if percent is not None else to.value
+        record = _promoted(before, after, chosen.name, state, digest, reason)
+        _record(record, store, confdir, home)
+        copy.replace(file)
+    typer.echo(
+        f"{file}: {chosen.name} is {state}; revision {after.revision}. Put it in force with a reload (SIGHUP)."
+    )
+
+
+def _promote_as_it_stands(
+    file: Path,
+    after: Policy,
+    report: Path | None,
+    force: bool,
+    reason: str,
+    store: str | None,
+    confdir: Path | None,
+    home: Path,
+) -> None:
+    """Record the promotion of a file that was edited by hand, from the policy that is in force."""
+    in_force = _in_force(store, confdir, home)
+    if len(in_force) != 1:
+        what = "no gateway runs" if not in_force else f"gateways run {len(in_force)} different policies"
+        raise OperatorError(
+            str(file), f"{what}, so nobody knows what it takes the place of", "Name RULE or STAGE"
+        )
+    (base,) = in_force
+    with policy_named(base, home) as before:
+        if not tightened(before, after):
+            typer.echo(f"{file}: {after.revision} enforces no more than {base}; a reload needs no promotion.")
+            return
+        digest = "" if force else _allowed(report, base, after.revision, before.promotion)
+        _record(_promoted(before, after, "", "as-it-stands", digest, reason), store, confdir, home)
+    typer.echo(f"{file}: revision {after.revision} is promoted. Put it in force with a reload (SIGHUP).")
+
+
+def _canary(to: To, percent: float | None, role: list[str] | None, tenant: list[str] | None) -> Canary | None:
+    given = {"percent": percent, "roles": tuple(role or ()) or None, "tenants": tuple(tenant or ()) or None}
+    if all(value is None for value in given.values()):
+        return None
+    if to is not To.CANARY:
+        raise OperatorError("--to enforce", "it takes all calls", "Leave --percent, --role and --tenant out")
+    if percent is not None and not 0 < percent <= 100:
+        raise OperatorError("--percent", "it is no share", "Write more than 0 and at most 100")
+    try:
+        return Canary.model_validate(given)
+    except ValueError:
+        raise OperatorError(
+            "--role, --tenant", "one cannot be such a name", "Write it without spaces"
+        ) from None
+
+
+def _edited(file: Path, target: Target, to: Mode, canary: Canary | None) -> str:
+    keys = next_state(target, Mode.CANARY if to is Mode.CANARY else Mode.ENFORCE, canary)
+    with file.open(encoding="utf-8", newline="") as opened:
+        return with_keys(opened.read(), target.at, keys)
+
+
+@contextmanager
+def _beside(file: Path, text: str) -> Iterator[Path]:
+    """Write a text beside the file, where the names in it mean the same; removed in the end, unless it was moved."""
+    copy = file.with_name(f".{file.name}.{os.getpid()}.new")
+    try:
+        with copy.open("w", encoding="utf-8", newline="") as opened:
+            opened.write(text)
+        copy.chmod(file.stat().st_mode & 0o777)
+        yield copy
+    except OSError as error:
+        raise OperatorError(
+            str(file), f"it cannot be edited there ({error.strerror})", "See who owns it"
+        ) from None
+    finally:
+        copy.unlink(missing_ok=True)
+
+
+def _write_draft(file: Path, draft: Path, copy: Path) -> None:
+    if draft.resolve().parent != file.resolve().parent or draft.resolve() == file.resolve():
+        todo = f"Write it as {file.with_name('candidate.yaml')}"
+        raise OperatorError(
+            "--draft", "it would not lie beside the policy, whose names are relative to it", todo
+        )
+    copy.replace(draft)
+
+
+def _demanded(own: Promotion, least: int | None, most: float | None) -> Promotion:
+    """Return what is demanded: options may only add to what the policy says."""
+    return own.model_copy(
+        update={
+            "min_exchanges": max(own.min_exchanges, least or 0),
+            "max_newly_refused_share": min(own.max_newly_refused_share, 1.0 if most is None else most),
+        }
+    )
+
+
+def _in_force(store: str | None, confdir: Path | None, home: Path) -> set[str]:
+    """Return the revisions under which gateways run."""
+    opened = open_store(store, confdir)
+    try:
+        return {event.policy_revision for event in running(opened, home).values()}
+    finally:
+        opened.close()
+
+
+def _check_in_force(revision: str, store: str | None, confdir: Path | None, home: Path) -> None:
+    """Raise OperatorError where gateways run, and none of them under the policy that is to be promoted."""
+    found = _in_force(store, confdir, home)
+    if found and revision not in found:
+        what = f"it is {revision}, and {', '.join(sorted(found))} is in force"
+        raise OperatorError("--file", what, "Bring the file in force first, or name the one that is")
+
+
+def _allowed(report: Path | None, base: str, candidate: str, demanded: Promotion) -> str:
+    """Return the SHA-256 of a report that allows the promotion. Raises OperatorError."""
+    if report is None:
+        raise OperatorError(
+            "--report", "it is not given", "Write --draft first, replay, and give the report; or --force"
+        )
+    try:
+        content = report.read_bytes()
+        evidence = Evidence.read(content.decode("utf-8"), str(report))
+    except (OSError, UnicodeDecodeError):
+        raise OperatorError(
+            str(report), "it cannot be read", "Name what sallyport replay --report has written"
+        ) from None
+    against = objections(evidence, base, candidate, demanded, datetime.now(UTC))
+    if against:
+        raise OperatorError(
+            str(report), "; ".join(against), "Replay again, or change the rule; --force needs a --reason"
+        )
+    return hashlib.sha256(content).hexdigest()
+
+
+def _promoted(before: Policy, after: Policy, what: str, to: str, digest: str, reason: str) -> Promoted:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Promoted(after.revision, before.revision, what, to, digest, reason.strip()[:1000], operator(), now)
+
+
+def _record(promoted: Promoted, store: str | None, confdir: Path | None, home: Path) -> None:
+    """Note a promotion beside the versions and in the log. Raises OperatorError."""
+    try:
+        Promotions(versions(home).folder).keep(promoted)
+    except OSError as error:
+        raise OperatorError(
+            str(home), f"nothing can be noted there ({error.strerror})", "See who owns it"
+        ) from None
+    opened = Store.open(store_address(store, confdir), create=False)
+    how = promoted.report_sha256 or "forced"
+    try:
+        opened.write(
+            [
+                Event(
+                    kind=EventKind.POLICY_PROMOTED,
+                    gateway="cli",
+                    principal=promoted.by,
+                    source="operator",
+                    stage="policy",
+                    reason=promoted.what or "policy",
+                    policy_revision=promoted.revision,
+                    detail=f"{promoted.to}:{how}",
+                )
+            ]
+        )
+    finally:
+        opened.close()

@@ -1,0 +1,124 @@
+"""By what a policy may enforce more than another one. What is not plainly milder counts as more.
+
+Compared are the policies as they take effect, for the company and for each tenant with a file of its own: states,
+rules by their ids, and the keys of sections that act. Keys of secrets, masking, injection and output are compared in
+the order by which tenants may only tighten them.
+"""
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from sallyport.decision import Mode
+from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.layering import is_as_strict
+from sallyport.policy.limits import Limit, Limits
+from sallyport.policy.sections import Policy, mode_of
+from sallyport.policy.states import Canary, ConnectionSection, StageSection
+
+_DECIDES_NOTHING = frozenset(
+    ("version", "mode", "canary", "tenants", "audit", "capture", "directory", "promotion")
+)
+_STATE = frozenset(("mode", "canary", "rules"))
+_TOLD = frozenset(("mode", "canary", "message", "ask", "soft", "approval"))
+_MORE_ROOM = frozenset(("limit", "burst", "grace", "wait_s"))
+
+
+def tightened(before: Policy, after: Policy) -> list[str]:
+    """Return the settings through which a policy may refuse or change what another one lets pass, sorted.
+
+    Those of a tenant's own file begin with its name: `acme: masking.unlisted`.
+    """
+    found = set(_tightened(before, after))
+    for tenant in before.of_tenants.keys() | after.of_tenants.keys():
+        own = _tightened(before.for_tenant(tenant), after.for_tenant(tenant))
+        found |= {f"{tenant}: {at}" for at in own if at not in found}
+    return sorted(found)
+
+
+def _tightened(before: Policy, after: Policy) -> Iterator[str]:
+    for name in Policy.model_fields.keys() - _DECIDES_NOTHING:
+        old, new = getattr(before, name), getattr(after, name)
+        if isinstance(new, StageSection | ConnectionSection):
+            yield from _section(name, before, old, after, new)
+        elif old != new:
+            yield from (
+                f"{name}.{key}" for key in type(new).model_fields if getattr(old, key) != getattr(new, key)
+            )
+    if after.tenant_access is not None:
+        yield from _section("access", before, before.tenant_access or _NO_RULES, after, after.tenant_access)
+
+
+_NO_RULES = Access(mode=Mode.OBSERVE)
+
+
+def _section(
+    name: str,
+    before: Policy,
+    old: StageSection | ConnectionSection,
+    after: Policy,
+    new: StageSection | ConnectionSection,
+) -> Iterator[str]:
+    if _does_more(_stated(before, old), _stated(after, new)):
+        yield f"{name}.mode"
+    elif mode_of(after, new).acts:
+        for key in type(new).model_fields.keys() - _STATE:
+            if getattr(old, key) != getattr(new, key) and not is_as_strict(name, key, old, new):
+                yield f"{name}.{key}"
+    if isinstance(new, Access | Limits) and isinstance(old, Access | Limits):
+        theirs = {rule.id: rule for rule in old.rules}
+        for rule in new.rules:
+            yield from _rule(
+                f"{name}.rules[{rule.id}]", before, old, theirs.pop(rule.id, None), after, new, rule
+            )
+        yield from (f"{name}.rules[{id}]" for id, gone in theirs.items() if _permits(gone))
+
+
+def _rule(
+    at: str,
+    before: Policy,
+    old_section: StageSection,
+    old: AccessRule | Limit | None,
+    after: Policy,
+    new_section: StageSection,
+    new: AccessRule | Limit,
+) -> Iterator[str]:
+    was = (Mode.SHADOW, None) if old is None else _stated(before, old_section, old)
+    now = _stated(after, new_section, new)
+    if old is None and _permits(new):
+        return
+    if _does_more(was, now):
+        yield at if old is None else f"{at}.mode"
+    elif old is not None and now[0].acts:
+        for key in type(new).model_fields.keys() - _TOLD:
+            values = getattr(old, key), getattr(new, key)
+            if values[0] != values[1] and not (key in _MORE_ROOM and _is_more(*values)):
+                yield f"{at}.{key}"
+
+
+def _permits(rule: AccessRule | Limit) -> bool:
+    return isinstance(rule, AccessRule) and rule.effect == "permit"
+
+
+def _is_more(before: Decimal | float | None, after: Decimal | float | None) -> bool:
+    return before is not None and after is not None and after > before
+
+
+type _State = tuple[Mode, Canary | None]
+
+
+def _stated(
+    policy: Policy, section: StageSection | ConnectionSection, rule: AccessRule | Limit | None = None
+) -> _State:
+    for each in (rule, section):
+        if each is not None and each.mode is not None:
+            return each.mode, each.canary
+    return policy.mode, policy.canary
+
+
+def _does_more(before: _State, after: _State) -> bool:
+    """Say whether a state enforces for calls that another leaves alone."""
+    if not after[0].acts:
+        return False
+    if before[0] is Mode.CANARY and before[1] is not None:
+        return after[1] is None or not before[1].covers(after[1])
+    return before[0] is not Mode.ENFORCE

@@ -1,0 +1,318 @@
+"""Exchanges on their way into the store of content: what the policy keeps of them, and in which form.
+
+Texts are read out, searched and masked in the writer's thread; the event loop holds on to what is in memory anyway.
+An answer is kept as its client was sent it: filtered, and with originals where they were put back.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mitmproxy import http
+
+from sallyport.audit.events import DecisionRecord
+from sallyport.decision import Action, Decision, Finding, Kind, Mode, Verdict
+from sallyport.exchange import Exchange, Segment
+from sallyport.policy.content import ContentClass, ContentSection, Keep
+from sallyport.proxy.gateway import Live, ScanOnce
+from sallyport.proxy.noted import Noted, is_chosen
+from sallyport.proxy.outflow import REFUSED, ended_early, policy_of, recorded
+from sallyport.proxy.passage import Passage
+from sallyport.proxy.stream import Step, Tap
+from sallyport.proxy.takingout import by_text, without
+from sallyport.stages.identity import ANONYMOUS
+from sallyport.stages.places import in_body
+from sallyport.state.content.keys import Subject
+from sallyport.state.content.sealing import Part, Text
+from sallyport.state.content.writing import ContentWriter, Page
+from sallyport.wire.coding import decode_body
+from sallyport.wire.dialect import Dialect, StreamEvent, StreamReader, WireError
+
+PATIENCE_S = 5.0
+"""How long a request waits until what is to be kept of it is durable, where that is required."""
+
+UNAVAILABLE = Decision(
+    "transport",
+    Action.DENY,
+    "content.unavailable",
+    mode=Mode.ENFORCE,
+    message="The gateway cannot keep what it must keep of this request. Try again later.",
+    status=503,
+)
+
+
+def subject_of(exchange: Exchange) -> Subject:
+    """Return whose content it is: the principal's, or of nobody known its address's."""
+    who = exchange.principal
+    if who is None or who.source == ANONYMOUS.source:
+        return Subject(who.tenant if who is not None else "", f"client:{exchange.client.address}")
+    return Subject(who.tenant, who.id)
+
+
+class HearingTap:
+    """A tap whose output is kept as well."""
+
+    def __init__(self, tap: Tap, noted: Noted) -> None:
+        self._tap = tap
+        self._noted = noted
+
+    def feed(self, data: bytes) -> Step:
+        return self._keep(self._tap.feed(data))
+
+    def end(self) -> Step:
+        return self._keep(self._tap.end())
+
+    def wake(self) -> Step:
+        return self._keep(self._tap.wake())
+
+    def broken(self) -> Step:
+        return self._keep(self._tap.broken())
+
+    def _keep(self, step: Step) -> Step:
+        for piece in step.out:
+            self._noted.keep(piece)
+        return step
+
+
+class Contents:
+    """Keeps content as the policy says. writer: None where there is no store for it; nothing is kept then."""
+
+    def __init__(self, writer: ContentWriter | None) -> None:
+        self._writer = writer
+
+    def begin(self, passage: Passage, search: Callable[[], Sequence[Finding]]) -> None:
+        """Take note of a request that is decided. search: as in Noted."""
+        section = policy_of(passage).content
+        if self._writer is None or not section.keeps_any:
+            return
+        if is_chosen(passage.exchange.conversation, section.share):
+            passage.noted = Noted(search)
+
+    async def refused(self, passage: Passage) -> Verdict | None:
+        """Make durable what must be kept before the request leaves; return its refusal where that cannot be done."""
+        section, noted, verdict = policy_of(passage).content, passage.noted, passage.verdict
+        if noted is None or verdict is None or self._writer is None or not section.required:
+            return None
+        keep, kind = _chosen(section, passage, verdict)
+        if keep is Keep.NONE:
+            return None
+        page = _request(passage, noted, keep, kind, section)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await asyncio.wrap_future(self._writer.kept(page.pages, _size(passage.exchange)))
+        except Exception:
+            # The border to the store: whatever it raises means that the content is not known to be kept.
+            passage.noted = None
+            return Verdict((*verdict.decisions, UNAVAILABLE))
+        return None
+
+    def keeping(self, passage: Passage, tap: Tap) -> Tap:
+        """Return the tap of an answer, which keeps what comes out of it where that is wanted."""
+        return HearingTap(tap, passage.noted) if passage.noted is not None else tap
+
+    def end(self, flow: http.HTTPFlow, passage: Passage) -> None:
+        """Hand an exchange that is over to the writer, once."""
+        noted, verdict = passage.noted, passage.verdict
+        if noted is None or verdict is None or self._writer is None or passage.over is None:
+            return
+        passage.noted = None
+        section = policy_of(passage).content
+        keep, kind = _chosen(section, passage, verdict)
+        if keep is Keep.NONE:
+            return
+        request = _request(passage, noted, keep, kind, section)
+        response = flow.response if passage.admitted is not None else None
+        raw = b""
+        if response is not None:
+            raw = b"".join(noted.pieces) if passage.tap is not None else response.raw_content or b""
+        if response is not None and raw:
+            made = _Answer(
+                request,
+                passage.live,
+                passage.dialect,
+                raw,
+                response.status_code,
+                response.headers.get("content-type", ""),
+                response.headers.get("content-encoding"),
+                passage.tap is not None,
+            ).pages
+        else:
+            made = request.pages
+        self._writer.put(made, len(raw) + _size(passage.exchange))
+
+
+def _size(exchange: Exchange) -> int:
+    return sum(len(segment.text) for segment in exchange.request.segments)
+
+
+def _chosen(section: ContentSection, passage: Passage, verdict: Verdict) -> tuple[Keep, ContentClass]:
+    """Return what is kept of an exchange, and its class."""
+    answered = recorded(passage)
+    decisions: tuple[Decision | DecisionRecord, ...] = (*verdict.decisions, *answered)
+    found = [finding.rule for decision in decisions for finding in decision.findings]
+    subject = subject_of(passage.exchange)
+    keep = section.kept_of(
+        subject.tenant, subject.principal, verdict.action, (d.reason for d in decisions), found
+    )
+    if verdict.would_be is Action.DENY or ended_early(passage) == REFUSED:
+        return keep, ContentClass.REFUSED
+    if verdict.would_be is Action.MODIFY or any(d.action is not Action.ALLOW for d in answered):
+        return keep, ContentClass.MASKED
+    return keep, ContentClass.ORDINARY
+
+
+def _request(
+    passage: Passage, noted: Noted, keep: Keep, kind: ContentClass, section: ContentSection
+) -> "_Request":
+    return _Request(passage.exchange, noted.search, keep, kind, section.keep_days.of(kind))
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """The request of an exchange, about to be kept."""
+
+    exchange: Exchange
+    search: Callable[[], Sequence[Finding]]
+    keep: Keep
+    kind: ContentClass
+    days: float
+
+    def pages(self) -> tuple[Page, ...]:
+        """Return what is kept. Raises what search raises, where a text cannot be masked."""
+        return (self.page(self.found()),)
+
+    def found(self) -> Sequence[Finding]:
+        """Return all findings. What is kept as it was need not have been searched whole."""
+        try:
+            return self.search()
+        except Exception:
+            if self.keep is Keep.MASKED:
+                raise
+            return ()
+
+    def page(self, found: Sequence[Finding]) -> Page:
+        segments = [s for s in self.exchange.request.segments if in_body(s.at)]
+        texts = {segment.at: segment for segment in segments}
+        marks = by_text(self.exchange, found) if self.keep is Keep.MASKED else {}
+        kept = (
+            Text(s.at, s.surface.value, without(s, marks[s.at]) if s.at in marks else s.text)
+            for s in segments
+        )
+        return self.of(Part.REQUEST, kept, values_of(texts, found))
+
+    def of(self, part: Part, texts: Iterable[Text], values: Iterable[str]) -> Page:
+        return Page(
+            self.exchange.id,
+            part,
+            subject_of(self.exchange),
+            tuple(texts),
+            frozenset(values),
+            self.kind.value,
+            self.keep.value,
+            self.days,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """A request and its answer, about to be kept. raw: as the client was sent it, in its encoding."""
+
+    request: _Request
+    live: Live
+    dialect: Dialect
+    raw: bytes
+    status: int
+    content_type: str
+    encoding: str | None
+    streamed: bool
+
+    def pages(self) -> tuple[Page, ...]:
+        found = self.request.found()
+        asked = self.request.page(found)
+        segments = self._segments()
+        return (asked, self._answer(segments, asked.values, found)) if segments else (asked,)
+
+    def _answer(self, segments: Sequence[Segment], known: frozenset[str], found: Sequence[Finding]) -> Page:
+        in_answer = self._found(segments)
+        texts = {segment.at: segment for segment in segments}
+        values = {*values_of(texts, in_answer), *(v for v in known if any(v in s.text for s in segments))}
+        if self.request.keep is Keep.MASKED:
+            entities = {_value(self.request.exchange, f): f for f in found if in_body(f.at)}
+            segments = [_masked(segment, in_answer, entities) for segment in segments]
+        kept = (Text(s.at, s.surface.value, s.text) for s in segments)
+        return self.request.of(Part.ANSWER, kept, values)
+
+    def _found(self, segments: Sequence[Segment]) -> Sequence[Finding]:
+        live = self.live
+        limit = live.policy.transport.max_response_bytes
+        scanner = ScanOnce(live.detector, segments, limit, live.names, live.policy.masking.min_score)
+        try:
+            return scanner.everything()
+        except Exception:
+            if self.request.keep is Keep.MASKED:
+                raise
+            return ()
+
+    def _segments(self) -> list[Segment]:
+        """Return the texts of the answer, of a stream that broke off those that came."""
+        limit = self.live.policy.transport.max_response_bytes
+        try:
+            body = decode_body(self.raw, self.encoding, limit_bytes=limit)
+            if not self.streamed:
+                return list(self.dialect.read_response(body, self.status).segments)
+        except WireError:
+            return []
+        return heard(self.dialect, body, self.content_type)
+
+
+def heard(dialect: Dialect, body: bytes, content_type: str) -> list[Segment]:
+    """Return the texts of a stream by channel; a text that is repeated whole at its end is kept once."""
+    found: dict[str, Segment] = {}
+    for event in _events(dialect.open_stream(content_type or "text/event-stream"), body):
+        for delta in event.deltas:
+            before = found.get(delta.channel)
+            if before is None:
+                found[delta.channel] = Segment(delta.channel, delta.surface, delta.text)
+            elif not delta.whole:
+                found[delta.channel] = replace(before, text=before.text + delta.text)
+    return [segment for segment in found.values() if segment.text]
+
+
+def _events(reader: StreamReader, body: bytes) -> Iterator[StreamEvent]:
+    """Yield the events of a stream, up to where it cannot be read any more."""
+    try:
+        for start in range(0, len(body), _PIECE_BYTES):
+            yield from reader.feed(body[start : start + _PIECE_BYTES])
+        yield from reader.end()
+    except WireError:
+        return
+
+
+_PIECE_BYTES = 4096
+_SHORTEST = 3
+"""Characters of the shortest value of a request that is looked for in its answer."""
+
+
+def _masked(segment: Segment, found: Sequence[Finding], known: dict[str, Finding]) -> Segment:
+    """Return a text of the answer without what was found in it, and without what was found in the request."""
+    own = [f for f in found if f.at == segment.at]
+    for value, finding in known.items():
+        start = segment.text.find(value) if len(value) >= _SHORTEST else -1
+        while start >= 0:
+            own.append(replace(finding, at=segment.at, start=start, end=start + len(value)))
+            start = segment.text.find(value, start + len(value))
+    return replace(segment, text=without(segment, own))
+
+
+def _value(exchange: Exchange, finding: Finding) -> str:
+    if finding.kind is Kind.INJECTION:
+        return ""
+    text = next(s.text for s in exchange.request.segments if s.at == finding.at)
+    return text[finding.start : finding.end]
+
+
+def values_of(texts: dict[str, Segment], found: Iterable[Finding]) -> set[str]:
+    """Return the values that rules found, to be looked up by; orders to a model are none."""
+    return {
+        texts[f.at].text[f.start : f.end] for f in found if f.at in texts and f.kind is not Kind.INJECTION
+    }

@@ -1,0 +1,115 @@
+"""The texts of a buffered answer, looked at in the order of the body as a stream would have been.
+
+Parts of one message that clients show joined are looked at where they meet as well: what is divided over them is no
+value in any of them.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sallyport.decision import Edit
+from sallyport.exchange import Response, Segment, Surface
+from sallyport.policy.output import OutputAction
+from sallyport.proxy.flowing import Lookup, is_json_source, whole
+from sallyport.stages.output import OutputFilter, Stop, marker, notice
+from sallyport.wire.dialect import Dialect, WireError
+from sallyport.wire.echoes import emptied, may_echo, to_empty
+from sallyport.wire.jsonlines import read_lines
+from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse
+
+_PART = re.compile(r"(.*/(?:content|parts))/[0-9]+/text")
+_PLACE = re.compile(r"^/[0-9]+(?=/candidates/)|(?<=^/output)/[0-9]+(?=/content$)")
+"""Numbers of chunks and of items, over which clients join texts as they do over parts."""
+_APART = (Surface.TOOL_CALL, Surface.TOOL_RESULT)
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """An answer's body with new texts in it. cut: the segment in which the answer ends, with how much of its text."""
+
+    body: bytes
+    changed: bool
+    stop: Stop | None = None
+    cut: tuple[str, int] = ("", 0)
+
+
+def edited_answer(
+    dialect: Dialect, answer: Response, body: bytes, lookup: Lookup | None, output: OutputFilter | None
+) -> Edited:
+    """Return what a buffered answer becomes: what is found in it edited, originals in, log probabilities emptied.
+
+    It is not shortened yet where it ends early. Raises WireError as dialect.edit does.
+    """
+    echoing = may_echo(body)
+    calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
+    payload = _payload(body) if calls or echoing else None
+    given, ends = ({}, {}) if output is None else _at_borders(answer.segments, output)
+    edits: list[Edit] = []
+    stop, cut = None, ("", 0)
+    behind = len(answer.segments)
+    for number, segment in enumerate(answer.segments):
+        text = given.get(segment.at, segment.text)
+        json = is_json_source(segment.surface, text)
+        text, stop = whole(segment.at, segment.surface, text, output, lookup, json=json, payload=payload)
+        if text != segment.text:
+            edits.append(Edit(segment.at, 0, len(segment.text), text))
+        stop = stop or ends.get(segment.at)
+        if stop is not None:
+            cut, behind = (segment.at, len(text)), number
+            break
+    changed = {edit.at: edit.replacement for edit in edits}
+    changed |= {segment.at: "" for segment in answer.segments[behind:] if segment.at not in changed}
+    acts = output is not None and output.acts
+    empty = to_empty(payload, answer.segments, changed, strict=acts) if echoing else []
+    kept = [edit for edit in edits if not any(edit.at.startswith(at + "/") for at in empty)]
+    return Edited(emptied(dialect.edit(body, kept), empty), bool(kept or empty), stop, cut)
+
+
+def _payload(body: bytes) -> dict[str, Json] | list[Json] | None:
+    """Return what an answer's pointers point into, JSON lines by their numbers; None where it is no JSON."""
+    try:
+        payload = parse(body, MAX_ANSWER_NODES)
+    except WireError as error:
+        if error.reason != "json.trailing_data" or body.lstrip()[:1] != b"{":
+            return None
+        return {str(number): line for number, line in read_lines(body)}
+    return payload if type(payload) is dict or type(payload) is list else None
+
+
+def _at_borders(segments: Sequence[Segment], output: OutputFilter) -> tuple[dict[str, str], dict[str, Stop]]:
+    """Return, by pointer, the texts that share a match with their neighbours as they are without it, and where one
+    ends the answer."""
+    given: dict[str, str] = {}
+    ends: dict[str, Stop] = {}
+    for run in _runs(segments):
+        found = output.across(run[0].at, run[0].surface, [segment.text for segment in run])
+        starts = [0]
+        for segment in run:
+            starts.append(starts[-1] + len(segment.text))
+        for match, action in found:
+            for number, segment in enumerate(run):
+                start, end = match.start - starts[number], match.end - starts[number]
+                text = given.get(segment.at, segment.text)
+                if end <= 0 or start >= len(segment.text):
+                    continue
+                begins, is_last = start >= 0, end <= len(segment.text)
+                if action is OutputAction.MASK:
+                    given[segment.at] = text[: max(0, start)] + (marker(match) if begins else "") + text[end:]
+                elif action is OutputAction.ANNOTATE and is_last:
+                    given[segment.at] = text[:end] + notice(match) + text[end:]
+                elif action in (OutputAction.TRUNCATE, OutputAction.REFUSE) and begins:
+                    given[segment.at] = text[:start]
+                    ends[segment.at] = Stop(action, match.rule, start)
+    return given, ends
+
+
+def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
+    """Yield the texts that clients join: the parts of one message between two calls of tools."""
+    open_runs: dict[tuple[str, Surface], list[Segment]] = {}
+    for segment in [*segments, Segment("", Surface.TOOL_CALL, "")]:
+        if segment.surface in _APART:
+            yield from (run for run in open_runs.values() if len(run) > 1)
+            open_runs = {}
+        elif (part := _PART.fullmatch(segment.at)) is not None:
+            open_runs.setdefault((_PLACE.sub("", part[1]), segment.surface), []).append(segment)

@@ -1,0 +1,109 @@
+"""A recorded answer before a policy: through the gateway's own reading, tap and output stage.
+
+Of a stream that was recorded whole it is not known how it was cut; what goes out does not depend on it.
+"""
+
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from sallyport.audit.events import EventKind
+from sallyport.exchange import Response
+from sallyport.policy.output import OutputAction
+from sallyport.proxy.answers import finish_buffered
+from sallyport.proxy.ending import metered_of
+from sallyport.proxy.gateway import Gateway
+from sallyport.proxy.outflow import UNREADABLE, outcome, output_filter
+from sallyport.proxy.passage import Passage
+from sallyport.proxy.recorded import Record
+from sallyport.proxy.streamed import answer_of, is_streamed, make_tap
+from sallyport.replay.noting import Durable
+from sallyport.stages.outcome import Outcome, outcome_of
+from sallyport.wire.coding import decode_body
+from sallyport.wire.dialect import WireError
+
+MAX_STREAM_BYTES = 256 * 1024 * 1024
+"""Of one stream, decoded: recordings may hold compressed ones, which a gateway asks nobody for."""
+
+TOO_LARGE = Outcome(OutputAction.REFUSE, OutputAction.REFUSE, "upstream.too_large")
+"""Of an answer that is larger than the policy reads."""
+
+_PIECE_BYTES = 4096
+"""What the tap is given at once, as from a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What becomes of a recorded answer. outcome: None where nobody knows; cost: as in Ruling."""
+
+    outcome: Outcome | None
+    cost: int | None
+
+
+def answered(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, record: Record | None) -> Answered:
+    """Read what was answered, and book what it used. Without an answer the estimate stands."""
+    response, became = flow.response, None
+    answer: Response | None = None
+    size = 0
+    if response is not None and record is not None and record.findings is not None:
+        answer = Response(response.status_code, usage=record.usage)
+        became = _became(passage, record, response.status_code)
+    elif response is not None:
+        read = _streamed if is_streamed(passage, response) else _whole
+        answer, size, became = read(gateway, flow, passage)
+    kind = EventKind.COMPLETED if flow.error is None else EventKind.BROKEN
+    metered = metered_of(passage, kind, answer, size, "")
+    if passage.meter is not None and passage.meter.owes:
+        passage.meter.book(Durable())
+    return Answered(became, metered.cost_micro_usd)
+
+
+def _became(passage: Passage, record: Record, status: int) -> Outcome | None:
+    """Return what becomes of an answer of which the findings were kept, and not the text."""
+    if record.found_in_answer is None:
+        return None
+    output = output_filter(passage) if status < 300 else None
+    return Outcome() if output is None else outcome_of(record.found_in_answer, output.judge)
+
+
+type _Read = tuple[Response | None, int, Outcome]
+"""What was read, the bytes that go out, and what becomes of it."""
+
+
+def _streamed(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
+    response = flow.response
+    assert response is not None
+    kind = response.headers.get("content-type", "")
+    try:
+        coding = response.headers.get("content-encoding")
+        body = decode_body(response.raw_content or b"", coding, limit_bytes=MAX_STREAM_BYTES)
+    except WireError:
+        passage.unread = True
+        return None, 0, UNREADABLE
+    tap = passage.tap = make_tap(gateway, passage, kind, clock=lambda: 0.0)
+    for start in range(0, len(body), _PIECE_BYTES):
+        if tap.feed(body[start : start + _PIECE_BYTES]).finish:
+            break
+    else:
+        if flow.error is None:
+            tap.end()
+        else:
+            tap.broken()
+    answer = answer_of(tap, response.status_code)
+    return answer, tap.bytes_out, outcome(passage, answer)
+
+
+def _whole(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
+    recorded = flow.response
+    assert recorded is not None
+    size = len(recorded.raw_content or b"")
+    if size > passage.live.policy.transport.max_response_bytes:
+        passage.unread = True
+        return None, 0, TOO_LARGE
+    flow.response = recorded.copy()
+    try:
+        answer = finish_buffered(flow, passage, gateway.scope(passage.exchange))
+        size = len(flow.response.raw_content or b"")
+    finally:
+        flow.response = recorded
+    return answer, size, outcome(passage, answer)

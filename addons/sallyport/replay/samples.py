@@ -1,0 +1,51 @@
+"""What stands in the flows of samples, for whoever asks to see it: text of people, as far as it was captured."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from sallyport.proxy.recorded import read_record
+from sallyport.replay.difference import Sample
+from sallyport.replay.flows import load_flow
+from sallyport.state.masterkey import MasterKeys
+from sallyport.wire.coding import decode_body
+from sallyport.wire.dialect import WireError
+
+MOST_CHARS = 4000
+"""Of one body; the rest is left out."""
+
+_LIMIT_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Bodies of one flow, from their beginning. masked: what rules found is taken out, and the answer was not kept.
+
+    answer: None where there is none.
+    """
+
+    masked: bool
+    request: str
+    answer: str | None
+
+
+def contents_of(samples: Iterable[Sample], keys: MasterKeys) -> list[Content]:
+    """Read the flows of samples again. Raises OperatorError where one is not there any more."""
+    return [_content(load_flow(sample.judged.place, keys)) for sample in samples]
+
+
+def _content(flow: http.HTTPFlow) -> Content:
+    record = read_record(flow)
+    masked = record is not None and record.findings is not None
+    answer = None if flow.response is None or masked else _text(flow.response)
+    return Content(masked, _text(flow.request), answer)
+
+
+def _text(message: http.Message) -> str:
+    raw = message.raw_content or b""
+    try:
+        body = decode_body(raw, message.headers.get("content-encoding"), limit_bytes=_LIMIT_BYTES)
+    except WireError as error:
+        return f"[{error.reason}]"
+    return body[: 4 * MOST_CHARS].decode("utf-8", "backslashreplace")[:MOST_CHARS]

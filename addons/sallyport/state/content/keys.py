@@ -1,0 +1,393 @@
+"""The data keys of subjects: one per person of a tenant, sealed under the master key, in a database of their own.
+
+To forget a person is to destroy the row of its key. Rows name nobody: a subject is there as a keyed digest. What
+holds a key in memory looks at least every FRESH_S seconds whether keys were destroyed, by whatever process.
+"""
+
+import base64
+import hmac
+import math
+import os
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import cast
+
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from sallyport.errors import OperatorError
+from sallyport.state.content.opening import Opened
+from sallyport.state.content.schema import (
+    KEYS_PART,
+    KEYS_VERSION,
+    erasures,
+    keys,
+    keys_versions,
+    settings,
+    subject_keys,
+)
+from sallyport.state.keyed import digest
+from sallyport.state.masterkey import MasterKeys, NotOpened
+
+VARIABLE = "SALLYPORT_CONTENT_KEYS"
+"""Names the database of the keys where it is not the file content-keys.db of the gateway's folder."""
+
+FRESH_S = 1.0
+_MAX_HELD = 10_000
+_ABOUT = "content key"
+_DIGEST = "digest"
+
+
+class Forgotten(Exception):
+    """The key was destroyed: what was sealed under it is gone."""
+
+
+class UnknownKey(Exception):
+    """There is no such key, and there never was in this database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose content it is: a principal of a tenant."""
+
+    tenant: str
+    principal: str
+
+
+NOBODY = Subject("", "")
+
+
+@dataclass(frozen=True)
+class SubjectKey:
+    """The key of one subject. id: of the key, random."""
+
+    id: str
+    tenant: str
+    secret: bytes = field(repr=False)
+
+    def derived(self, purpose: str, salt: bytes = b"") -> bytes:
+        """Return 32 bytes for one purpose."""
+        return HKDF(SHA256(), 32, salt or None, b"sallyport content 1 " + purpose.encode()).derive(
+            self.secret
+        )
+
+    @cached_property
+    def sealing(self) -> bytes:
+        """The key of records."""
+        return self.derived("records")
+
+    @cached_property
+    def index(self) -> bytes:
+        """The key under which values are looked up."""
+        return self.derived("index")
+
+    def token(self, value: str) -> bytes:
+        """Return what stands for a value of this subject in the index: equal for equal values, else nothing."""
+        return hmac.digest(self.index, value.encode("utf-8", "surrogatepass"), "sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """One subject's destroyed key. event: id of the one that tells of it. done: whether all has followed."""
+
+    key: str
+    subject: str
+    tenant: str
+    at_us: int
+    event: str
+    done: bool
+
+
+class SubjectKeys:
+    """All keys of a gateway, or of several that share the database. For any thread; all calls block."""
+
+    def __init__(self, url: str, masters: MasterKeys) -> None:
+        self._opened = Opened(url, "content keys", KEYS_PART, KEYS_VERSION, keys, keys_versions)
+        self._masters = masters
+        self._lock = threading.Lock()
+        self._by_subject: OrderedDict[Subject, SubjectKey] = OrderedDict()
+        self._by_id: OrderedDict[str, SubjectKey] = OrderedDict()
+        self._digest_key = b""
+        self._looked_s = -math.inf
+        self._erased = 0
+
+    @property
+    def name(self) -> str:
+        """The address of the database, without a password."""
+        return self._opened.name
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the database holds any keys, or did. Raises OperatorError."""
+        with self._opened.read() as connection:
+            return connection is not None and connection.scalar(select(settings.c.name)) is not None
+
+    # -- in use ------------------------------------------------------------------------------------------
+
+    def key_of(self, subject: Subject) -> SubjectKey:
+        """Return a subject's key, made where there is none. Raises OperatorError, NotOpened."""
+        with self._lock:
+            self._look()
+            found = self._by_subject.get(subject)
+            if found is None:
+                found = self._find_or_make(subject)
+                self._hold(found, subject)
+            return found
+
+    def open(self, id: str) -> SubjectKey:
+        """Return a key by its id. Raises Forgotten, UnknownKey, NotOpened, OperatorError."""
+        with self._lock:
+            self._look()
+            found = self._by_id.get(id)
+            if found is None:
+                found = self._find(id)
+                self._hold(found)
+            return found
+
+    def refresh(self) -> None:
+        """Drop what is held in memory of keys that were destroyed. Raises OperatorError."""
+        with self._lock:
+            self._look()
+
+    def digest_of(self, subject: Subject) -> str:
+        """Return what stands for a subject here and in the audit: 32 hex digits. Raises OperatorError, NotOpened."""
+        with self._lock, self._opened.change() as connection:
+            return self._digest(connection, subject)
+
+    def make(self) -> None:
+        """Make the tables where there are none, and the key of the digests. Raises OperatorError, NotOpened."""
+        self.digest_of(NOBODY)
+
+    def close(self) -> None:
+        """Forget what is held, and close all connections."""
+        with self._lock:
+            self._drop()
+            self._opened.close()
+
+    # -- for people --------------------------------------------------------------------------------------
+
+    def find(self, subject: Subject) -> tuple[str, list[str], list[Erasure]]:
+        """Return a subject's digest, the ids of its keys, and its erasures. Changes nothing but a first digest key."""
+        with self._lock, self._opened.change() as connection:
+            who = self._digest(connection, subject)
+            own = select(subject_keys.c.id).where(subject_keys.c.subject == who)
+            return who, list(connection.scalars(own)), _erasures(connection, who)
+
+    def destroy(self, subject: Subject, now_us: int, event: str) -> bool:
+        """Destroy a subject's keys, and note which; done at once and for good. event: id of what will tell of it.
+
+        Returns False where somebody who reads kept the write-ahead log from being emptied. Raises OperatorError,
+        NotOpened.
+        """
+        with self._lock:
+            with self._opened.change() as connection:
+                who = self._digest(connection, subject)
+                own = subject_keys.c.subject == who
+                for row in connection.execute(select(subject_keys).where(own)).all():
+                    connection.execute(
+                        insert(erasures).values(
+                            key=row.id, subject=who, tenant=row.tenant, at_us=now_us, event=event, done=0
+                        )
+                    )
+                connection.execute(update(subject_keys).where(own).values(sealed="0" * 120))
+                connection.execute(delete(subject_keys).where(own))
+            self._drop()
+            return self._opened.scrub(subject_keys)
+
+    def scrub(self) -> bool:
+        """Let nothing of destroyed keys stay in the files; for an erasure that was interrupted."""
+        with self._lock:
+            return self._opened.scrub(subject_keys)
+
+    def settle(self, erased: Sequence[Erasure]) -> None:
+        """Note that rows and event have followed the keys. Raises OperatorError."""
+        ids = [each.key for each in erased]
+        with self._opened.change() as connection:
+            connection.execute(update(erasures).where(erasures.c.key.in_(ids)).values(done=1))
+
+    def erased_ids(self) -> list[str]:
+        """Return the ids of all keys that were destroyed. Raises OperatorError."""
+        with self._opened.read() as connection:
+            return [] if connection is None else list(connection.scalars(select(erasures.c.key)))
+
+    def unknown(self, ids: Sequence[str]) -> tuple[str, ...]:
+        """Return those of some ids that are of no key here, neither in use nor destroyed. Raises OperatorError."""
+        with self._opened.read() as connection:
+            if connection is None:
+                return tuple(ids)
+            known = {
+                *connection.scalars(select(subject_keys.c.id)),
+                *connection.scalars(select(erasures.c.key)),
+            }
+        return tuple(id for id in ids if id not in known)
+
+    def each(self, tenant: str | None = None) -> Iterator[SubjectKey]:
+        """Yield the keys there are, of one tenant or of all. Raises OperatorError, NotOpened."""
+        with self._opened.read() as connection:
+            if connection is None:
+                return
+            query = select(subject_keys).order_by(subject_keys.c.id)
+            if tenant is not None:
+                query = query.where(subject_keys.c.tenant == tenant)
+            rows = connection.execute(query).all()
+        for row in rows:
+            yield self._unsealed(row.id, row.tenant, row.sealed)
+
+    def rotate(self) -> int:
+        """Seal all keys anew under the first master key; return how many were under another.
+
+        Afterwards the other master keys can go, and with them what backups of this database hold. Raises
+        OperatorError, NotOpened; nothing is changed then.
+        """
+        with self._lock, self._opened.change() as connection:
+            seal = self._masters.sealer()
+            stale = 0
+            for row in connection.execute(select(subject_keys)).all():
+                if not self._masters.is_under_first(row.sealed, seal.id):
+                    value = self._masters.open(row.sealed, _ABOUT, row.id)
+                    anew = update(subject_keys).where(subject_keys.c.id == row.id)
+                    connection.execute(anew.values(sealed=seal(value, _ABOUT, row.id)))
+                    stale += 1
+            for row in connection.execute(select(settings)).all():
+                if not self._masters.is_under_first(row.sealed, seal.id):
+                    value = self._masters.open(row.sealed, _ABOUT, row.name)
+                    named = update(settings).where(settings.c.name == row.name)
+                    connection.execute(named.values(sealed=seal(value, _ABOUT, row.name)))
+                    stale += 1
+        self._opened.scrub(subject_keys)
+        return stale
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        if time.monotonic() - self._looked_s < FRESH_S:
+            return
+        with self._opened.read() as connection:
+            erased = 0 if connection is None else int(connection.scalar(_LAST_ERASURE) or 0)
+        if erased != self._erased:
+            self._drop()
+            self._erased = erased
+        self._looked_s = time.monotonic()
+
+    def _drop(self) -> None:
+        self._by_subject.clear()
+        self._by_id.clear()
+        self._looked_s = -math.inf
+
+    def _hold(self, key: SubjectKey, subject: Subject | None = None) -> None:
+        self._by_id[key.id] = key
+        if subject is not None:
+            self._by_subject[subject] = key
+        while len(self._by_id) > _MAX_HELD:
+            self._by_id.popitem(last=False)
+        while len(self._by_subject) > _MAX_HELD:
+            self._by_subject.popitem(last=False)
+
+    def _find_or_make(self, subject: Subject) -> SubjectKey:
+        for _ in range(2):
+            try:
+                with self._opened.change() as connection:
+                    who = self._digest(connection, subject)
+                    own = select(subject_keys).where(subject_keys.c.subject == who)
+                    row = connection.execute(own).first()
+                    if row is not None:
+                        return self._unsealed(row.id, row.tenant, row.sealed)
+                    made = SubjectKey(secrets.token_hex(16), subject.tenant, secrets.token_bytes(32))
+                    values = {
+                        "id": made.id,
+                        "subject": who,
+                        "tenant": subject.tenant,
+                        "sealed": self._masters.seal(_text(made.secret), _ABOUT, made.id),
+                        "made_us": time.time_ns() // 1000,
+                    }
+                    try:
+                        connection.execute(insert(subject_keys).values(values))
+                    except IntegrityError:
+                        raise _Raced from None
+                return made
+            except _Raced:
+                continue  # another process made one meanwhile
+        raise OperatorError(
+            f"content keys {self.name}", "a key is made again and again", "See who writes there"
+        )
+
+    def _find(self, id: str) -> SubjectKey:
+        with self._opened.read() as connection:
+            if connection is None:
+                raise UnknownKey
+            row = connection.execute(select(subject_keys).where(subject_keys.c.id == id)).first()
+            if row is None:
+                gone = connection.scalar(select(erasures.c.key).where(erasures.c.key == id))
+                raise UnknownKey if gone is None else Forgotten
+        return self._unsealed(row.id, row.tenant, row.sealed)
+
+    def _unsealed(self, id: str, tenant: str, sealed: str) -> SubjectKey:
+        return SubjectKey(id, tenant, base64.b64decode(self._masters.open(sealed, _ABOUT, id)))
+
+    def _digest(self, connection: Connection, subject: Subject) -> str:
+        if not self._digest_key:
+            query = select(settings.c.sealed).where(settings.c.name == _DIGEST)
+            sealed = connection.scalar(query)
+            if sealed is None:
+                made = _text(secrets.token_bytes(32))
+                try:
+                    with connection.begin_nested():
+                        values = {"name": _DIGEST, "sealed": self._masters.seal(made, _ABOUT, _DIGEST)}
+                        connection.execute(insert(settings).values(values))
+                except IntegrityError:
+                    pass  # another process was first
+                sealed = cast(str, connection.scalar(query))
+            self._digest_key = base64.b64decode(self._masters.open(sealed, _ABOUT, _DIGEST))
+        return digest(self._digest_key, "subject", subject.tenant, subject.principal)
+
+
+class _Raced(Exception):
+    """Another process made the same key first."""
+
+
+_LAST_ERASURE = select(func.max(erasures.c.number))
+
+
+def _erasures(connection: Connection, subject: str) -> list[Erasure]:
+    query = select(erasures).where(erasures.c.subject == subject).order_by(erasures.c.number)
+    return [
+        Erasure(row.key, row.subject, row.tenant, row.at_us, row.event, bool(row.done))
+        for row in connection.execute(query)
+    ]
+
+
+def _text(secret: bytes) -> str:
+    return base64.b64encode(secret).decode()
+
+
+def keys_address(masters: MasterKeys) -> str:
+    """Return the address of the keys' database: as the environment says, else a file beside the master key."""
+    named = masters.variables.get(VARIABLE) or os.fspath(masters.default_file.with_name("content-keys.db"))
+    return named if "://" in named else f"sqlite:///{named}"
+
+
+@lru_cache(maxsize=8)
+def subject_keys_of(masters: MasterKeys) -> SubjectKeys:
+    """Return the subjects' keys that lie under master keys, the same for each caller."""
+    return SubjectKeys(keys_address(masters), masters)
+
+
+__all__ = [
+    "NOBODY",
+    "Erasure",
+    "Forgotten",
+    "NotOpened",
+    "Subject",
+    "SubjectKey",
+    "SubjectKeys",
+    "UnknownKey",
+    "keys_address",
+    "subject_keys_of",
+]

@@ -1,0 +1,84 @@
+"""A gateway prunes and makes partitions by itself where it may, and says once what somebody else must do."""
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from audit.chains import assert_sound
+from audit.test_retention import Past
+from audit.test_roles import Roles
+from sallyport.audit.events import EventKind
+from sallyport.audit.signing import Signer
+from sallyport.audit.store import Store
+from sallyport.audit.upkeep import Upkeep
+from sallyport.doctor.findings import Level, Situation
+from sallyport.doctor.machine import check_store
+
+
+@pytest.fixture(autouse=True)
+def always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EVERY_S", "_FIRST_S"):
+        monkeypatch.setattr(f"sallyport.audit.upkeep.{name}", 0.0)
+
+
+def test_a_gateway_prunes_by_its_policy(url: str, tmp_path: Path) -> None:
+    store = Store.open(url)
+    past = Past(store, Signer.of(tmp_path))
+    keep: list[int | None] = [None]
+    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: keep[0])
+    before = past.count()
+    upkeep()
+    assert past.count() == before
+    keep[0] = 30
+    upkeep()
+    assert past.count() < before
+    told = store.events(10, kind=EventKind.PRUNED)
+    assert [(one.gateway, one.source, one.reason) for one in told] == [("gw-1", "policy", "pruning_1")]
+    assert min(one.at for one in store.events(1000)) > told[0].at - timedelta(days=38)
+    upkeep()
+    assert len(store.events(10, kind=EventKind.PRUNED)) == 1
+    assert_sound(store, past.signer)
+    store.close()
+
+
+def test_a_gateway_that_may_not_prune_says_so_once(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    roles = Roles(postgres_url)
+    store = Store.open(postgres_url)
+    past = Past(store, Signer.of(tmp_path))
+    upkeep = Upkeep(roles.make("gateway"), tmp_path, "gw-1", lambda: 30)
+    before = past.count()
+    with caplog.at_level(logging.WARNING, logger="sallyport.audit"):
+        upkeep()
+        upkeep()
+    assert past.count() == before
+    assert [one.getMessage() for one in caplog.records] == [
+        "this gateway's role may not prune: run sallyport audit prune as one that may"
+    ]
+    store.close()
+
+
+def test_a_gateway_that_may_make_no_partitions_says_when_they_end(
+    postgres_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = Roles(postgres_url).make("gateway")
+    engine = create_engine(postgres_url)
+    with engine.begin() as connection:
+        query = "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'audit_events'::regclass ORDER BY 1"
+        weeks = [name for name in connection.scalars(text(query)) if "other" not in name]
+        for name in weeks[1:]:
+            connection.execute(text(f"DROP TABLE {name}"))
+    engine.dispose()
+    doctor = check_store(Situation(tmp_path, store=gateway))
+    assert doctor.level is Level.WARN
+    assert "audit maintain" in doctor.todo
+    with caplog.at_level(logging.WARNING, logger="sallyport.audit"):
+        Upkeep(gateway, tmp_path, "gw-1", lambda: None)()
+        assert "sallyport audit maintain" in caplog.text
+        caplog.clear()
+        Upkeep(postgres_url, tmp_path, "gw-1", lambda: None)()
+    assert not caplog.records

@@ -1,0 +1,304 @@
+"""`sallyport policy promote`: only what a replay allows goes into force, and everything else of the file stays."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from policy.policy_sites import Site, told
+from sallyport.audit.events import EventKind
+from sallyport.cli.main import app
+from sallyport.cli.policyversions import check_promoted, versions
+from sallyport.decision import Mode
+from sallyport.errors import OperatorError
+from sallyport.policy.editing import with_keys
+from sallyport.policy.load import load_policy, parse_policy
+from sallyport.policy.promotion import NotPromoted
+from sallyport.policy.source import At
+from sallyport.policy.tightening import tightened
+from sallyport.state.policyversions import Promotions
+
+POLICY = """# ours
+version: 1   # the format
+promotion: {required: true, min_exchanges: 100, max_newly_refused_share: 0.02}
+access:
+  rules:
+    # asked for by the agents' team
+    - id: no-shell  # see the minutes
+      effect: forbid
+      tools: [shell]
+      message: >-
+        No shell
+        here.
+      mode: shadow
+    - {id: twice, effect: forbid, models: [gpt-4], mode: observe, message: No.}  # old
+limits:
+  rules:
+    - {id: twice, limit: 10, per: day, mode: shadow}
+injection:
+  canary:
+    percent: 5
+  # of the whole section
+  mode: canary
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    made = Site(tmp_path)
+    made.run(POLICY, EventKind.STARTED)
+    yield made
+    made.store.close()
+
+
+def report(site: Site, candidate: str, **changed: Any) -> Path:
+    """Write a report as `sallyport replay --json` does, of 1000 exchanges that hurt 10."""
+    said: dict[str, Any] = {
+        "format": "sallyport.replay/1",
+        "candidate_policy": candidate,
+        "base_policy": load_policy(site.file).revision,
+        "sorts": {"exchange": 1000, "tunnelled": 5},
+        "changes": {"newly_refused": 10, "masks_changed": 0},
+        "period": {"since": 1.0, "until": datetime.now(UTC).timestamp()},
+    }
+    path = site.file.with_name("report.json")
+    path.write_text(json.dumps(said | changed))
+    return path
+
+
+def drafted(site: Site, *words: str) -> str:
+    """Return the revision of what a promotion would make of the file."""
+    candidate = site.file.with_name("candidate.yaml")
+    told("promote", *words, "-f", str(site.file), "--draft", str(candidate), *site.words)
+    return load_policy(candidate).revision
+
+
+def promoted(site: Site, *words: str, file: Path | None = None) -> str:
+    return told("promote", *words, "-f", str(file or site.file), *site.words)
+
+
+def refused(site: Site, *words: str) -> str:
+    done = CliRunner().invoke(app, ["policy", "promote", *words, "-f", str(site.file), *site.words])
+    assert isinstance(done.exception, OperatorError), done.output
+    return str(done.exception)
+
+
+SHELL = ("no-shell", "--to", "canary", "--percent", "5")
+
+
+def test_a_rule_goes_into_a_canary_with_a_report_and_nothing_else_of_the_file_changes(site: Site) -> None:
+    before = load_policy(site.file)
+    revision = drafted(site, *SHELL)
+    assert site.file.read_text() == POLICY
+    path = report(site, revision)
+    assert revision in promoted(site, *SHELL, "--report", str(path))
+    ours, theirs = POLICY.splitlines(), site.file.read_text().splitlines()
+    assert [line for line in theirs if line not in ours] == [
+        "      mode: canary",
+        "      canary: {percent: 5}",
+    ]
+    assert [line for line in ours if line not in theirs] == ["      mode: shadow"]
+    after = load_policy(site.file)
+    assert after.access.rules[0].mode is Mode.CANARY
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    (event,) = site.store.events(kind=EventKind.POLICY_PROMOTED)
+    assert (event.reason, event.detail) == ("access.no-shell", f"canary:5:{digest}")
+    assert event.policy_revision == revision
+    leading = Promotions(versions(site.conf).folder).leading(before.revision, revision)
+    assert leading is not None
+    assert [each.report_sha256 for each in leading] == [digest]
+    assert "policy_promoted" in told("history", *site.words)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"candidate_policy": "0" * 12}, "the promoted policy is"),
+        ({"base_policy": "recorded"}, "it compares with recorded"),
+        ({"sorts": {"exchange": 99}}, "99 exchanges; at least 100"),
+        ({"changes": {"newly_refused": 21, "masks_changed": 0}}, "21 of 1000 exchanges (2.10%) are newly refused; at most 2.00%"),
+        ({"period": {"since": 1.0, "until": 1e9}}, "2001-09-09 01:46 UTC; it must be of the last 336 hours"),
+        ({"period": None}, "it has no exchange"),
+        ({"format": "other"}, "it is no replay report"),
+        ({"changes": {}}, "it is no replay report"),
+    ],
+)  # fmt: skip
+def test_a_report_that_does_not_allow_it_says_which_figure(
+    site: Site, changed: dict[str, Any], why: str
+) -> None:
+    path = report(site, drafted(site, *SHELL), **changed)
+    assert why in refused(site, *SHELL, "--report", str(path))
+    assert site.file.read_text() == POLICY
+    assert not site.store.events(kind=EventKind.POLICY_PROMOTED)
+
+
+def test_options_add_to_what_the_policy_demands_and_take_nothing_away(site: Site) -> None:
+    path = str(report(site, drafted(site, *SHELL)))
+    assert "at least 2000" in refused(site, *SHELL, "--report", path, "--min-exchanges", "2000")
+    assert "at most 0.50%" in refused(site, *SHELL, "--report", path, "--max-newly-refused-share", "0.005")
+    path = str(report(site, drafted(site, *SHELL), changes={"newly_refused": 30, "masks_changed": 0}))
+    assert "at most 2.00%" in refused(site, *SHELL, "--report", path, "--max-newly-refused-share", "1")
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("no-shel", "--to", "enforce"), "Did you mean `no-shell`?"),
+        (("twice", "--to", "enforce"), "access.twice` or `limits.twice"),
+        (("injection", "--to", "canary", "--percent", "4"), "enforce for no more calls"),
+        (("injection", "--to", "canary", "--percent", "5", "--role", "a"), "enforce for no more calls"),
+        (("masking", "--to", "canary", "--percent", "5"), "in enforce now"),
+        (("no-shell", "--to", "canary"), "Add --percent"),
+        (("no-shell", "--to", "enforce", "--percent", "5"), "Leave --percent"),
+        (("no-shell", "--to", "canary", "--percent", "nan"), "it is no share"),
+        (("no-shell", "--to", "enforce"), "--report"),
+        (("no-shell", "--to", "enforce", "--force"), "Add --reason"),
+        (("no-shell",), "--to"),
+    ],
+)
+def test_what_cannot_be_promoted_is_told(site: Site, words: tuple[str, ...], why: str) -> None:
+    assert why in refused(site, *words)
+
+
+def test_what_is_not_in_force_is_not_promoted(site: Site) -> None:
+    site.file.write_text(POLICY.replace("limit: 10", "limit: 11"))
+    assert "is in force" in refused(site, *SHELL, "--force", "--reason", "x")
+
+
+def test_a_section_leaves_its_canary_and_a_gateway_takes_only_what_was_promoted(site: Site) -> None:
+    before = load_policy(site.file)
+    enforce = ("injection", "--to", "enforce")
+    path = report(site, drafted(site, *enforce))
+    candidate = load_policy(site.file.with_name("candidate.yaml"))
+    with pytest.raises(NotPromoted, match=r"injection\.mode"):
+        check_promoted(before, candidate, site.conf)
+    promoted(site, *enforce, "--report", str(path))
+    after = load_policy(site.file)
+    assert (after.revision, after.injection.canary) == (candidate.revision, None)
+    check_promoted(before, after, site.conf)
+    check_promoted(after, before, site.conf)  # to go back needs none
+    promoted_on = after.revision
+    site.run(site.file.read_text())
+    path = report(site, drafted(site, *SHELL))
+    promoted(site, *SHELL, "--report", str(path))
+    check_promoted(before, load_policy(site.file), site.conf)  # over the one between
+    (site.conf / "policies" / f"{before.revision}-{promoted_on}.promoted").write_text("{")
+    with pytest.raises(NotPromoted):
+        check_promoted(before, load_policy(site.file), site.conf)
+
+
+def test_a_promotion_can_be_forced_for_a_reason_and_the_log_says_so(site: Site) -> None:
+    before = load_policy(site.file)
+    promoted(site, "no-shell", "--to", "enforce", "--force", "--reason", "under attack")
+    (event,) = site.store.events(kind=EventKind.POLICY_PROMOTED)
+    assert event.detail == "enforce:forced"
+    (record,) = Promotions(versions(site.conf).folder).leading(before.revision, event.policy_revision) or []
+    assert record.reason == "under attack"
+
+
+def test_a_file_that_was_edited_by_hand_is_promoted_as_it_stands(site: Site) -> None:
+    before = load_policy(site.file)
+    edited = POLICY + "masking: {unlisted: deny}\n"
+    site.file.write_text(edited)
+    after = load_policy(site.file)
+    with pytest.raises(NotPromoted, match=r"masking\.unlisted"):
+        check_promoted(before, after, site.conf)
+    path = report(site, after.revision, base_policy=before.revision)
+    promoted(site, "--report", str(path))
+    check_promoted(before, after, site.conf)
+    assert site.file.read_text() == edited
+
+
+def test_where_the_policy_does_not_demand_it_a_reload_needs_no_promotion(tmp_path: Path) -> None:
+    before, after = parse_policy("version: 1\nmode: observe"), parse_policy("version: 1")
+    check_promoted(before, after, tmp_path)
+    assert tightened(before, after)
+
+
+# -- what enforces more --------------------------------------------------------------------------------
+
+RULE = "{id: a, effect: forbid, models: [x], message: No.%s}"
+
+
+def access(*rules: str, more: str = "") -> str:
+    return f"access: {{{more}rules: [{', '.join(rules)}]}}"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "found"),
+    [
+        ("", "", []),
+        ("mode: observe", "", None),
+        ("", "mode: observe", []),
+        ("mode: canary\ncanary: {percent: 5}", "mode: canary\ncanary: {percent: 4}", []),
+        ("injection: {mode: shadow}", "injection: {mode: canary, canary: {percent: 5}}", ["injection.mode"]),
+        ("injection: {mode: canary, canary: {percent: 5}}", "injection: {mode: canary, canary: {percent: 6}}", ["injection.mode"]),
+        ("injection: {mode: canary, canary: {roles: [a, b]}}", "injection: {mode: canary, canary: {roles: [b]}}", []),
+        ("injection: {mode: canary, canary: {percent: 5}}", "injection: {mode: enforce}", ["injection.mode"]),
+        ("injection: {mode: shadow}", "injection: {mode: observe, threshold: 0.5}", []),
+        ("", "injection: {threshold: 0.5}", ["injection.threshold"]),
+        ("", "injection: {threshold: 2}", []),
+        ("", "secrets: {min_severity: low}", ["secrets.min_severity"]),
+        ("", "secrets: {min_severity: high}", []),
+        ("", "masking: {entities: {US_SSN: deny}}", ["masking.entities"]),
+        (access(), access(RULE % ""), ["access.rules[a]"]),
+        (access(), access(RULE % ", mode: shadow"), []),
+        (access(RULE % ""), access(), []),
+        (access(RULE % ""), access(RULE.replace("[x]", "[x, y]") % ""), ["access.rules[a].models"]),
+        (access(RULE % ""), access(RULE.replace("No.", "Never.") % ""), []),
+        (access(RULE % ", mode: observe"), access(RULE % ""), ["access.rules[a].mode"]),
+        (access(RULE.replace("forbid", "permit") % "", more="default: deny, "), access(more="default: deny, "), ["access.rules[a]"]),
+        ("limits: {rules: [{id: a, limit: 5, per: day}]}", "limits: {rules: [{id: a, limit: 6, per: day}]}", []),
+        ("limits: {rules: [{id: a, limit: 5, per: day}]}", "limits: {rules: [{id: a, limit: 4, per: day}]}", ["limits.rules[a].limit"]),
+        ("", "hosts: {unlisted: refuse}", ["hosts.unlisted"]),
+        ("", "transport: {max_headers: 50}", ["transport.max_headers"]),
+        ("", "audit: {required: false}", []),
+    ],
+)  # fmt: skip
+def test_what_enforces_more_is_named(before: str, after: str, found: list[str] | None) -> None:
+    more = tightened(parse_policy(f"version: 1\n{before}"), parse_policy(f"version: 1\n{after}"))
+    assert more == found if found is not None else len(more) > 5
+
+
+def test_a_tenants_file_counts_too(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("version: 1\ntenants: {files: {acme: acme.yaml}}\n")
+    (tmp_path / "acme.yaml").write_text("version: 1\n")
+    before = load_policy(tmp_path / "p.yaml")
+    (tmp_path / "acme.yaml").write_text("version: 1\nmasking: {unlisted: deny}\n")
+    assert tightened(before, load_policy(tmp_path / "p.yaml")) == ["acme: masking.unlisted"]
+
+
+# -- the file ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "at", "edited"),
+    [
+        ("a: {mode: x} # c\n", ("a",), "a: {mode: enforce} # c\n"),
+        ("a: {k: 1}\n", ("a",), "a: {k: 1, mode: enforce}\n"),
+        ("a: {}\n", ("a",), "a: {mode: enforce}\n"),
+        ("a: {canary: {p: 1}, mode: x}\n", ("a",), "a: {mode: enforce}\n"),
+        ("a: {mode: x, canary: {p: 1}, k: 2}\n", ("a",), "a: {mode: enforce, k: 2}\n"),
+        ("b: 1", ("a",), "b: 1\na:\n  mode: enforce\n"),
+        ("b: 1\r\n", ("a",), "b: 1\r\na:\r\n  mode: enforce\r\n"),
+        ("a:\n  k: |\n    text\n\n  l: 1\n", ("a",), "a:\n  mode: enforce\n  k: |\n    text\n\n  l: 1\n"),
+        ("a:\n  mode: 'x' # c\n  canary: # d\n    p: 1 # e\n# f\n", ("a",), "a:\n  mode: enforce # c\n# f\n"),
+        ("a:\n  - k: 1\n    l: 2\n", ("a", 0), "a:\n  - k: 1\n    mode: enforce\n    l: 2\n"),
+        ("v: 1 # one\nk: 2\n", (), "v: 1 # one\nmode: enforce\nk: 2\n"),
+        ("a:\n  k: 1", ("a",), "a:\n  k: 1\n  mode: enforce\n"),
+    ],
+)
+def test_only_the_keys_that_are_set_change(text: str, at: At, edited: str) -> None:
+    assert with_keys(text, at, {"mode": "enforce", "canary": None}) == edited
+
+
+@pytest.mark.parametrize("text", ["a:\n", "a: [1]\n", "a:\n  - canary: {p: 1}\n    mode: x\n"])
+def test_what_cannot_be_edited_is_left_to_a_person(text: str) -> None:
+    at: At = ("a", 0) if "- " in text else ("a",)
+    with pytest.raises(OperatorError, match="Edit the file by hand"):
+        with_keys(text, at, {"mode": "enforce", "canary": None})
