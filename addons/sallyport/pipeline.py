@@ -14,7 +14,7 @@ from typing import Any
 
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
 from sallyport.exchange import Exchange
-from sallyport.policy.sections import Policy, standing
+from sallyport.policy.sections import Policy, failing, standing
 from sallyport.stages.access import AccessStage
 from sallyport.stages.identity import IdentityStage
 from sallyport.stages.injection import InjectionStage
@@ -88,7 +88,7 @@ async def decide(
         except BaseException as error:
             if _cancelled(error):
                 raise
-            decision = _could_not_decide(step.stage.name, error)
+            decision = _could_not_decide(step.stage.name, error, failing(policy, section, exchange))
         if decision.principal is not None:
             exchange = replace(exchange, principal=decision.principal)
         mode = decision.rule_mode or standing(policy, section, exchange)
@@ -155,7 +155,7 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
     )
 
 
-def _could_not_decide(stage: str, error: BaseException) -> Decision:
+def _could_not_decide(stage: str, error: BaseException, rule_mode: Mode | None) -> Decision:
     kind = "timeout" if isinstance(error, TimeoutError) else type(error).__name__.lower()
     return Decision(
         stage,
@@ -163,6 +163,7 @@ def _could_not_decide(stage: str, error: BaseException) -> Decision:
         f"{stage}.could_not_decide",
         message=f"The gateway could not check this request ({stage}: {kind}), so it was not sent. Try again; "
         "if it stays, tell your security team the decision id.",
+        rule_mode=rule_mode,
         status=403,
     )
 

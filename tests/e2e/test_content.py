@@ -114,6 +114,14 @@ def test_every_look_is_an_event_of_its_exchange_with_a_digest_of_its_reason(orig
     assert refused(command(original, "reveal", id, "--reason", " "), "empty")
 
 
+def test_the_id_that_the_list_prints_names_the_exchange(original: Path) -> None:
+    id = exchange(original, "mail")
+    for event in recorded(original):
+        if event.exchange == id and event.id != id:
+            assert command(original, "reveal", event.id[:28], "--reason", "case 4711").exit_code == 0
+    assert refused(command(original, "reveal", "ffffffff", "--reason", "case 4711"), "nothing is kept")
+
+
 def test_a_value_is_found_by_its_spelling_and_nothing_is_opened(original: Path) -> None:
     for spelling in (MAIL, MAIL.upper() + "\n"):
         found = command(original, "search", "--value-from-stdin", stdin=spelling)

@@ -83,6 +83,17 @@ def test_a_policy_that_enforces_more_and_was_not_promoted_does_not_take_force(
         assert judged(gateway, OPEN_POLICY + REQUIRED).kind is EventKind.POLICY_CHANGED
 
 
+def test_a_start_with_what_was_not_promoted_serves_and_says_so(tmp_path: Path, lab: Lab) -> None:
+    logs = []
+    for policy in (SHADOW + REQUIRED, HEAD + REQUIRED, HEAD + REQUIRED):
+        with running(tmp_path, lab, policy=policy) as gateway:
+            ask(gateway, "first", "hello")
+        logs.append((tmp_path / "gateway.log").read_text())
+    events = recorded(tmp_path / "conf")
+    assert [event.detail for event in of_kind(events, EventKind.STARTED)] == ["", "not_promoted", ""]
+    assert ["started all the same: policy: " in log for log in logs] == [False, True, False]
+
+
 def sealed(keys: Keys, text: str, serial: int) -> str:
     made = Bundle(serial, parse_policy(text).revision, "policy.yaml", {"policy.yaml": text})
     return made.sealed(private_key(keys.private))

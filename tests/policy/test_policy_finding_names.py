@@ -32,6 +32,7 @@ def doubted(text: str) -> list[str]:
         ("output: {entities: {QQQ: mask}}", "output.entities.QQQ: no entity goes by this name; see"),
         ("output: {rules: {'output.lnk.*': mask}}", "no rule goes by this name; did you mean `output.link.data`?"),
         ("secrets: {exclusions: [{rule: secrets.ia.*, why: x}]}", "secrets.exclusions[0].rule: no rule"),
+        ("content: {rules: [{id: a, found: ['pii.contct.*'], keep: masked}]}", "content.rules[0].found[0]: no rule goes by this name"),
         ("secrets: {blocked_by_rule: {secrets.ai.openai_api_kee: reject}}", "did you mean `secrets.ai.openai_api_key`?"),
         ("access: {data_classes: [{name: a, any: [{entities: [CREDIT_CAR]}]}]}", "did you mean `CREDIT_CARD`?"),
         ("access: {models: {allow: [clade-sonnet-4-5]}}", "access.models.allow[0]: no model is known by this name; did you mean `claude-sonnet-4-5`?"),
@@ -94,3 +95,13 @@ def test_a_credential_that_the_directory_has_not_is_doubted() -> None:
     (doubt,) = credential_doubts(parse_policy(text), frozenset({"bedrock"}), source)
     assert "did you mean `bedrock`?" in str(doubt)
     assert not [*credential_doubts(parse_policy(text), frozenset({"bedrok"}), source)]
+
+
+def test_a_policy_is_checked_before_the_gateway_that_a_variable_names_was_ever_started(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "p.yaml").write_text("version: 1\n")
+    none = tmp_path / "none"
+    check = ["check", str(tmp_path / "p.yaml")]
+    assert CliRunner().invoke(app, check, env={"SALLYPORT_CONFDIR": str(none)}).exit_code == 0
+    assert CliRunner().invoke(app, [*check, "--confdir", str(none)]).exit_code == 3

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from policy.policy_sites import Site, told
 from sallyport.audit.events import EventKind
+from sallyport.audit.store import Store
 from sallyport.cli.main import app
-from sallyport.cli.policyversions import check_promoted, versions
+from sallyport.cli.policyversions import check_promoted, unpromoted_start, versions
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.policy.editing import with_keys
@@ -25,7 +26,7 @@ from sallyport.state.policyversions import Promotions
 
 POLICY = """# ours
 version: 1   # the format
-promotion: {required: true, min_exchanges: 100, max_newly_refused_share: 0.02}
+promotion: {required: true, min_exchanges: 100, max_newly_refused_share: 0.02, max_masks_changed_share: 0.05}
 access:
   rules:
     # asked for by the agents' team
@@ -56,6 +57,15 @@ def site(tmp_path: Path) -> Iterator[Site]:
     made.store.close()
 
 
+def changes(refused: int = 0, ended: int = 0, masked: int = 0, changed: int = 0) -> dict[str, int]:
+    return {
+        "newly_refused": refused,
+        "answer_newly_ended": ended,
+        "masks_changed": masked,
+        "answer_changed": changed,
+    }
+
+
 def report(site: Site, candidate: str, **changed: Any) -> Path:
     """Write a report as `sallyport replay --json` does, of 1000 exchanges that hurt 10."""
     said: dict[str, Any] = {
@@ -63,7 +73,8 @@ def report(site: Site, candidate: str, **changed: Any) -> Path:
         "candidate_policy": candidate,
         "base_policy": load_policy(site.file).revision,
         "sorts": {"exchange": 1000, "tunnelled": 5},
-        "changes": {"newly_refused": 10, "masks_changed": 0},
+        "changes": changes(10),
+        "result": "none",
         "period": {"since": 1.0, "until": datetime.now(UTC).timestamp()},
     }
     path = site.file.with_name("report.json")
@@ -121,7 +132,13 @@ def test_a_rule_goes_into_a_canary_with_a_report_and_nothing_else_of_the_file_ch
         ({"candidate_policy": "0" * 12}, "the promoted policy is"),
         ({"base_policy": "recorded"}, "it compares with recorded"),
         ({"sorts": {"exchange": 99}}, "99 exchanges; at least 100"),
-        ({"changes": {"newly_refused": 21, "masks_changed": 0}}, "21 of 1000 exchanges (2.10%) are newly refused; at most 2.00%"),
+        ({"changes": changes(21)}, "21 of 1000 exchanges (2.10%) are newly refused; at most 2.00%"),
+        ({"changes": changes(ended=1000)}, "1000 of 1000 exchanges (100.00%) are with an answer newly ended; at most 2.00%"),
+        ({"changes": changes(11, ended=10)}, "21 of 1000 exchanges (2.10%) are newly refused or with an answer newly ended"),
+        ({"changes": changes(masked=51)}, "51 of 1000 exchanges (5.10%) are with other values masked; at most 5.00%"),
+        ({"changes": changes(masked=1, changed=50)}, "with other values masked or with an answer changed; at most 5.00%"),
+        ({"result": "exceeded"}, "its own thresholds (--fail-on) were not kept"),
+        ({"result": "no_flows"}, "its own thresholds (--fail-on) were not kept"),
         ({"period": {"since": 1.0, "until": 1e9}}, "2001-09-09 01:46 UTC; it must be of the last 336 hours"),
         ({"period": None}, "it has no exchange"),
         ({"format": "other"}, "it is no replay report"),
@@ -141,7 +158,7 @@ def test_options_add_to_what_the_policy_demands_and_take_nothing_away(site: Site
     path = str(report(site, drafted(site, *SHELL)))
     assert "at least 2000" in refused(site, *SHELL, "--report", path, "--min-exchanges", "2000")
     assert "at most 0.50%" in refused(site, *SHELL, "--report", path, "--max-newly-refused-share", "0.005")
-    path = str(report(site, drafted(site, *SHELL), changes={"newly_refused": 30, "masks_changed": 0}))
+    path = str(report(site, drafted(site, *SHELL), changes=changes(30)))
     assert "at most 2.00%" in refused(site, *SHELL, "--report", path, "--max-newly-refused-share", "1")
 
 
@@ -163,6 +180,12 @@ def test_options_add_to_what_the_policy_demands_and_take_nothing_away(site: Site
 )
 def test_what_cannot_be_promoted_is_told(site: Site, words: tuple[str, ...], why: str) -> None:
     assert why in refused(site, *words)
+
+
+def test_a_canary_of_the_file_is_not_exchanged_for_one_that_takes_others(site: Site) -> None:
+    site.file.write_text("version: 1\nmode: canary\ncanary: {percent: 5}\n")
+    words = ("masking", "--to", "canary", "--percent", "10", "--force", "--reason", "x")
+    assert "enforce for no more calls" in refused(site, *words)
 
 
 def test_what_is_not_in_force_is_not_promoted(site: Site) -> None:
@@ -220,9 +243,66 @@ def test_where_the_policy_does_not_demand_it_a_reload_needs_no_promotion(tmp_pat
     assert tightened(before, after)
 
 
+MOVED = """version: 1
+mode: shadow
+access:
+  rules:
+    - id: no-shell
+      effect: forbid
+      tools: [shell]
+      message: No.
+    - id: other
+      effect: forbid
+      tools: [other]
+      message: No.
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        MOVED.replace("\n", "\r"),
+        MOVED.replace("tools: [shell]\n", "tools: [shell]\n      mode:\n"),
+    ],
+    ids=["lines end in CR alone", "a mode without a value"],
+)
+def test_a_file_in_which_the_edit_would_come_to_lie_elsewhere_is_left_to_a_person(
+    site: Site, text: str
+) -> None:
+    site.file.write_bytes(text.encode())
+    assert "cannot be edited" in refused(site, *SHELL, "--draft", str(site.file.with_name("candidate.yaml")))
+    assert not site.file.with_name("candidate.yaml").exists()
+    assert site.file.read_bytes() == text.encode()
+
+
+def test_no_promotion_counts_of_which_the_log_has_no_event(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(store: Store, events: object) -> None:
+        raise OperatorError("store", "is full", "Make room")
+
+    monkeypatch.setattr(Store, "write", broken)
+    refused(site, "no-shell", "--to", "enforce", "--force", "--reason", "under attack")
+    assert not list((site.conf / "policies").glob("*.promoted"))
+    assert site.file.read_text() == POLICY
+
+
+def test_a_start_with_what_was_never_promoted_is_told(site: Site) -> None:
+    tighter = parse_policy(POLICY + "masking: {unlisted: deny}\n")
+    assert "masking.unlisted" in unpromoted_start(tighter, site.store, "gw-1", site.conf)
+    assert not unpromoted_start(tighter, site.store, "gw-2", site.conf), "nothing was in force there"
+    assert not unpromoted_start(load_policy(site.file), site.store, "gw-1", site.conf)
+    for kept in (site.conf / "policies").glob("*.json"):
+        kept.unlink()
+    assert "cannot be compared" in unpromoted_start(tighter, site.store, "gw-1", site.conf)
+
+
 # -- what enforces more --------------------------------------------------------------------------------
 
 RULE = "{id: a, effect: forbid, models: [x], message: No.%s}"
+
+
+PERMIT = RULE.replace("forbid", "permit")
 
 
 def access(*rules: str, more: str = "") -> str:
@@ -246,6 +326,7 @@ def access(*rules: str, more: str = "") -> str:
         ("", "secrets: {min_severity: low}", ["secrets.min_severity"]),
         ("", "secrets: {min_severity: high}", []),
         ("", "masking: {entities: {US_SSN: deny}}", ["masking.entities"]),
+        ("", "output: {rules: {pii.contact.email_address: refuse}}", ["output.rules"]),
         (access(), access(RULE % ""), ["access.rules[a]"]),
         (access(), access(RULE % ", mode: shadow"), []),
         (access(RULE % ""), access(), []),
@@ -253,6 +334,12 @@ def access(*rules: str, more: str = "") -> str:
         (access(RULE % ""), access(RULE.replace("No.", "Never.") % ""), []),
         (access(RULE % ", mode: observe"), access(RULE % ""), ["access.rules[a].mode"]),
         (access(RULE.replace("forbid", "permit") % "", more="default: deny, "), access(more="default: deny, "), ["access.rules[a]"]),
+        (access(PERMIT % "", more="default: deny, "), access(PERMIT % ", mode: observe", more="default: deny, "), ["access.rules[a].mode"]),
+        (access(PERMIT % "", more="default: deny, "), access(RULE % ", mode: observe", more="default: deny, "), ["access.rules[a].effect"]),
+        (access(PERMIT % "", more="default: deny, "), access(PERMIT % ", mode: observe", more="mode: observe, default: deny, "), []),
+        (access(PERMIT % "", more="default: deny, "), access(PERMIT % "", more="mode: observe, default: deny, "), []),
+        ("mode: canary\ncanary: {percent: 5}", "mode: canary\ncanary: {percent: 5}\ninjection: {mode: canary, canary: {percent: 5}}", ["injection.mode"]),
+        ("mode: canary\ncanary: {roles: [a]}", "mode: canary\ncanary: {roles: [a]}\ninjection: {mode: canary, canary: {roles: [a], percent: 5}}", []),
         ("limits: {rules: [{id: a, limit: 5, per: day}]}", "limits: {rules: [{id: a, limit: 6, per: day}]}", []),
         ("limits: {rules: [{id: a, limit: 5, per: day}]}", "limits: {rules: [{id: a, limit: 4, per: day}]}", ["limits.rules[a].limit"]),
         ("", "hosts: {unlisted: refuse}", ["hosts.unlisted"]),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.outflows import output_filter
-from sallyport.proxy.answers import _edited
+from sallyport.proxy.editing import edited_answer
 from sallyport.wire.dialects import DIALECTS
 
 TOOLS = 'tools: {action: refuse, arguments: [{tool: "send_*", argument: /to, must_not: "@evil"}]}'
@@ -42,7 +42,7 @@ def test_a_tool_call_in_a_line_is_judged_with_its_arguments(
     told.append(line("x@evil.example" if bad else "x@example.org"))
     body = b"\n".join(json.dumps(each).encode() for each in told)
     answer = dialect.read_response(body, 200)
-    edited = _edited(answer, body, None, output_filter(TOOLS, dialect))
+    edited = edited_answer(dialect, answer, body, None, output_filter(TOOLS, dialect))
     assert (edited.stop is not None) is bad
 
 
@@ -56,4 +56,4 @@ def test_an_answer_may_be_longer_than_a_request() -> None:
     body = json.dumps({"choices": [{"index": 0, "message": message}], "vector": [0.5] * 150_000}).encode()
     dialect = DIALECTS["openai_chat"]
     answer = dialect.read_response(body, 200)
-    assert _edited(answer, body, None, output_filter(TOOLS, dialect)).stop is None
+    assert edited_answer(dialect, answer, body, None, output_filter(TOOLS, dialect)).stop is None

@@ -67,7 +67,8 @@ def test_a_stream_that_could_not_be_read_is_not_counted_as_read(lenient: bool) -
 
 async def test_a_session_whose_provider_could_not_be_read_is_not_counted_as_read() -> None:
     session = object.__new__(Session)
-    session.passage = passage = SimpleNamespace(cut="", cleaner=None, unread=False)  # type: ignore[assignment]
+    passage = SimpleNamespace(cut="", cleaner=None, unread=False, exchange=None)
+    session.passage = passage  # type: ignore[assignment]
     session._gateway = SimpleNamespace(live=SimpleNamespace(policy=SimpleNamespace(mode=Mode.OBSERVE)))  # type: ignore[assignment]
     session._manners = MANNERS["openai_realtime"]
     message: Any = SimpleNamespace(is_text=True, content=b"{oops")

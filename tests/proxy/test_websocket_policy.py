@@ -228,6 +228,19 @@ def test_observing_passes_everything_and_records_what_would_have_been(gateway: I
     assert gateway.audit.of(EventKind.REFUSED) == []
 
 
+@pytest.mark.parametrize("model", ["binary", "garbage"])
+def test_what_cannot_be_read_does_not_pass_by_an_output_section_in_force(
+    gateway: InnerGateway, model: str
+) -> None:
+    with under(gateway, "mode: observe\noutput: {mode: enforce, pii: mask}\n"):
+        client = ready(gateway, f"/v1/realtime?model={model}")
+        client.say(item("Hello"))
+        client.say(CREATE)
+        *_, last, end = client.until("never")
+    assert last["error"]["code"] == "upstream.unreadable"
+    assert end == Closed(1011)
+
+
 def test_a_refusal_may_be_an_answer_of_the_assistant(gateway: InnerGateway) -> None:
     with under(gateway, "secrets: {blocked: refuse}\n"):
         client = ready(gateway)

@@ -16,6 +16,9 @@ from sallyport.sql.engines import database
 logger = logging.getLogger("sallyport.audit")
 
 PATIENCE_S = 5.0
+_PATIENCE_AT_END_S = 30.0
+"""How long the end waits for what goes on; a pruning that is cut off then is whole as far as it got."""
+
 _LOOKS_AGAIN_S = 60.0
 """How soon an interval is noticed that a new policy gives where there was none."""
 
@@ -52,11 +55,20 @@ def checkpoint_now(url: str, confdir: Path, copies: Copies) -> Checkpoint | None
 
 
 class Checkpointer:
-    """Runs `make` every interval_s() seconds until close(), which runs it a last time. 0 runs it at the end only."""
+    """Runs `make` every interval_s() seconds until close(), which runs it a last time. 0 runs it at the end only.
 
-    def __init__(self, make: Callable[[], object], interval_s: Callable[[], float]) -> None:
+    beside: called as often, and every minute where the interval is 0, also while `make` fails; it must not raise.
+    """
+
+    def __init__(
+        self,
+        make: Callable[[], object],
+        interval_s: Callable[[], float],
+        beside: Callable[[], object] = lambda: None,
+    ) -> None:
         self._make = make
         self._interval_s = interval_s
+        self._beside = beside
         self._closing = threading.Event()
         self._is_failing = False
         self._thread = threading.Thread(target=self._run, name="sallyport-checkpoints", daemon=True)
@@ -65,13 +77,14 @@ class Checkpointer:
     def close(self) -> None:
         """Stop, and make the last checkpoint; call it when the last event is stored."""
         self._closing.set()
-        self._thread.join()
+        self._thread.join(_PATIENCE_AT_END_S)
         self._try()
 
     def _run(self) -> None:
         while not self._closing.wait(self._interval_s() or _LOOKS_AGAIN_S):
             if self._interval_s():
                 self._try()
+            self._beside()
 
     def _try(self) -> None:
         try:

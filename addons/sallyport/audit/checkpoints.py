@@ -20,12 +20,13 @@ import json
 import random
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, func, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from sallyport.audit.adding import head_of, pruned_heads
@@ -63,9 +64,16 @@ class Checkpoint:
     def members(self) -> dict[str, Any]:
         try:
             found: dict[str, Any] = json.loads(self.body)
-            _ = {name: Head(*head) for name, head in found["heads"].items()}, int(found["total"])
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise Unreadable(f"checkpoint {self.number} cannot be read") from None
+            is_sound = all(type(found[name]) is int for name in ("at_us", "count", "total"))
+            for seq, hash in found["heads"].values():
+                is_sound = (
+                    is_sound and type(seq) is int and 0 <= seq < 2**63 and len(bytes.fromhex(hash)) == 32
+                )
+            is_sound = is_sound and len(bytes.fromhex(found["key"])) == 32
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            is_sound = False
+        if not is_sound:
+            raise Unreadable(f"checkpoint {self.number} cannot be read")
         return found
 
     @property
@@ -176,23 +184,51 @@ def hashes(connection: Connection, before: Mapping[str, Head], heads: Mapping[st
             yield bytes.fromhex(hash)
 
 
+def _first_to_reach(connection: Connection, gateway: str, seq: int) -> Checkpoint | None:
+    """Return the first checkpoint that covers an event: a year of them may have half a million."""
+    first, last = connection.execute(
+        select(func.min(checkpoints.c.number), func.max(checkpoints.c.number))
+    ).one()
+    best: Checkpoint | None = None
+    while first is not None and first <= last:
+        middle = (first + last) // 2
+        found = _next_readable(connection, middle, last)
+        if found is not None and found.heads.get(gateway, START).seq < seq:
+            first = found.number + 1
+        else:
+            best, last = found or best, middle - 1
+    return best
+
+
+def _next_readable(connection: Connection, first: int, last: int) -> Checkpoint | None:
+    number = first - 1
+    query = select(checkpoints).order_by(checkpoints.c.number).limit(1)
+    while row := connection.execute(query.where(checkpoints.c.number.between(number + 1, last))).first():
+        found, number = Checkpoint(row.number, row.body, row.signature), row.number
+        with suppress(Unreadable):
+            _ = found.members
+            return found
+    return None
+
+
 def proof_of(connection: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
     """Return the bundle that proves one event, by itself, to who has only the verifier.
 
-    Raises OperatorError where no checkpoint covers the event yet.
+    Raises OperatorError where no checkpoint covers the event yet, Unreadable where what one covers is not whole.
     """
     gateway, seq = row["gateway"], row["seq"]
-    before: dict[str, Head] = {}
-    for checkpoint in checkpoints_after(connection, 0):
-        heads = checkpoint.heads
-        if heads.get(gateway, START).seq >= seq:
-            break
-        before = heads
-    else:
+    checkpoint = _first_to_reach(connection, gateway, seq)
+    if checkpoint is None:
         raise OperatorError(
             "ID", "no checkpoint covers this event yet", "Make one: sallyport audit checkpoint", exit_code=2
         )
+    query = select(checkpoints).where(checkpoints.c.number < checkpoint.number)
+    found = connection.execute(query.order_by(checkpoints.c.number.desc()).limit(1)).first()
+    before = {} if found is None else Checkpoint(found.number, found.body, found.signature).heads
+    heads = checkpoint.heads
     leaves = [leaf_hash(hash) for hash in hashes(connection, before, heads)]
+    if len(leaves) != checkpoint.members["count"]:
+        raise Unreadable(f"checkpoint {checkpoint.number} covers other events than are there")
     index = seq - before.get(gateway, START).seq - 1
     for name in sorted(heads, key=str.encode):
         if name == gateway:

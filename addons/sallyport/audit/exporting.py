@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, or_, select
 
-from sallyport.audit.checkpoints import Checkpoint, checkpoints_after, writers
+from sallyport.audit.checkpoints import Checkpoint, Unreadable, checkpoints_after, writers
 from sallyport.audit.retention import floor_of
 from sallyport.audit.schema import checkpoints, events, prunings
 from sallyport.audit.verifier import EXPORT_FORMAT, Signed
@@ -71,9 +71,16 @@ class StoreSource:
 
 
 def export_lines(
-    connection: Connection, after: int, progress: Callable[[int], None] = lambda done: None
+    connection: Connection,
+    after: int,
+    progress: Callable[[int], None] = lambda done: None,
+    unreadable: Callable[[int], None] = lambda number: None,
 ) -> Iterator[str]:
-    """Yield the lines of an export behind a checkpoint, 0 from where the log begins. Raises OperatorError."""
+    """Yield the lines of an export behind a checkpoint, 0 from where the log begins. Raises OperatorError.
+
+    unreadable: gets the number of a checkpoint that cannot be read. It is written as it is, and its events stand
+    before the next one, so that a verifier still sees all there is. The cursor is the last that can be read.
+    """
     source = StoreSource(connection)
     at: Mapping[str, int] = {}
     start = floor = floor_of(connection)
@@ -93,7 +100,12 @@ def export_lines(
             )
         start = Checkpoint(found.number, found.body, found.signature)
     if start is not None:
-        at = {name: head.seq for name, head in start.heads.items()}
+        try:
+            at = {name: head.seq for name, head in start.heads.items()}
+        except Unreadable as error:
+            if start != floor:
+                raise OperatorError("--after", str(error), "Leave it out, or name an earlier one.") from None
+            after, start = start.number - 1, None  # it comes as any other
     stated = max(source.prunings(), key=lambda found: found.number, default=None)
     yield _line(
         {
@@ -103,9 +115,15 @@ def export_lines(
             "pruned": None if stated is None else _members(stated),
         }
     )
-    number, covered, count = after, 0, 0
+    number, covered, count = 0 if start is None else after, 0, 0
     for checkpoint in checkpoints_after(connection, after):
-        heads = {name: head.seq for name, head in checkpoint.heads.items()}
+        covered += 1
+        try:
+            heads = {name: head.seq for name, head in checkpoint.heads.items()}
+        except Unreadable:
+            unreadable(checkpoint.number)
+            yield _line({"type": "checkpoint", **_members(checkpoint)})
+            continue
         for name in sorted(heads, key=str.encode):
             for row in source.rows(name, at.get(name, 0), heads[name]):
                 yield _event(row)
@@ -113,7 +131,8 @@ def export_lines(
                 if count % 1000 == 0:
                     progress(count)
         yield _line({"type": "checkpoint", **_members(checkpoint)})
-        at, number, covered = heads, checkpoint.number, covered + 1
+        at = {**at, **{name: max(seq, at.get(name, 0)) for name, seq in heads.items()}}
+        number = checkpoint.number
     for name in sorted(source.writers(), key=str.encode):
         for row in source.rows(name, at.get(name, 0), None):
             yield _event(row)
@@ -136,4 +155,5 @@ def _event(row: StoredRow) -> str:
 
 
 def _line(members: Mapping[str, object]) -> str:
-    return json.dumps(members, separators=(",", ":")) + "\n"
+    # SQLite lets who changes a row put bytes there; as a text they are found, and stop nothing.
+    return json.dumps(members, separators=(",", ":"), default=repr) + "\n"

@@ -3,12 +3,16 @@
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from sallyport.audit import partitions
 from sallyport.sql.engines import Database
 
 LACKS_RIGHT = "42501"
 """SQLSTATE of what a role may not do."""
+
+LOCK_TIMEOUT = "55P03"
+"""SQLSTATE where somebody holds a table for long."""
 
 _SOON = 2 * partitions.DAYS
 
@@ -33,13 +37,19 @@ class Ahead:
 def keep_ahead(at: Database) -> Ahead | None:
     """Make the partitions that are wanted where this role may, and tell what there is; None in SQLite.
 
-    Raises SQLAlchemy's errors.
+    While somebody reads the events for long, none are made: it can wait for weeks. Raises SQLAlchemy's errors.
     """
     if at.writer.dialect.name != "postgresql":
         return None
+    try:
+        with at.writer.begin() as connection:
+            made = partitions.keep_ahead(connection) if partitions.is_owner(connection) else 0
+            return look(connection, made)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", "") != LOCK_TIMEOUT:
+            raise
     with at.writer.begin() as connection:
-        made = partitions.keep_ahead(connection) if partitions.is_owner(connection) else 0
-        return look(connection, made)
+        return look(connection)
 
 
 def look(connection: Connection, made: int = 0) -> Ahead:

@@ -9,7 +9,9 @@ after a crash between the two, the store leaves out. The file a process died ove
 nobody was told was durable.
 """
 
+import errno
 import hmac
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -19,6 +21,8 @@ import orjson
 
 from sallyport.audit.events import Event
 from sallyport.audit.schema import from_row, to_row
+
+logger = logging.getLogger("sallyport.audit")
 
 _SUFFIX, _DAMAGED = ".spool", ".damaged"
 _SEGMENT_BYTES = 8 * 1024 * 1024
@@ -60,7 +64,11 @@ class Spool:
     def append(self, batch: Sequence[Event]) -> None:
         """Write events; when this returns they are durable. Raises SpoolFull and OSError; then none is promised."""
         if self._open is None or self._end > _SEGMENT_BYTES:
-            self._begin()
+            try:
+                self._begin()
+            except OSError:
+                self._give_up()
+                raise
         mac, lines = self._mac, []
         for event in batch:
             line = orjson.dumps(to_row(event))
@@ -76,20 +84,19 @@ class Spool:
                 written += os.write(self._open, data[written:])
             os.fdatasync(self._open)
         except OSError:
-            # What is half written, or not known to be on the disk, is not built upon.
-            with suppress(OSError):
-                os.ftruncate(self._open, self._end)
-            self._leave()
+            self._give_up()
             raise
         self._mac = mac
         self._end += len(data)
         self._size += len(data)
 
     def read(self, number: int, skip: int) -> Iterator[Event]:
-        """Yield the events of a file, without the first ones. Raises Damaged."""
+        """Yield the events of a file, without the first ones. Raises Damaged, and OSError for what may pass."""
         try:
             data = self._path(number).read_bytes()
-        except OSError:
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.EIO):
+                raise
             raise Damaged from None
         mac = self._first(number)
         lines = data.split(b"\n")[:-1]
@@ -106,13 +113,20 @@ class Spool:
         if number == self._number:
             self._leave()
         path = self._path(number)
-        with suppress(FileNotFoundError):
-            self._size -= path.stat().st_size
+        self._numbers.remove(number)
+        try:
+            size = path.stat().st_size
             if damaged:
                 path.replace(path.with_suffix(_DAMAGED))
             else:
                 path.unlink()
-        self._numbers.remove(number)
+            self._size -= size
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            # It is looked at again after the next start; the store leaves out what it has.
+            code = errno.errorcode.get(error.errno or 0)
+            logger.error("file %d of the audit spool cannot be removed (%s)", number, code)
 
     def close(self) -> None:
         """Close the file that is being written; what waits, stays."""
@@ -122,8 +136,9 @@ class Spool:
         self._leave()
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         number = self._next
+        self._next = number + 1
         self._open = os.open(self._path(number), os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._next, self._number, self._end = number + 1, number, 0
+        self._number, self._end = number, 0
         self._mac = self._first(number)
         self._numbers.append(number)
         folder = os.open(self._folder, os.O_RDONLY)
@@ -131,6 +146,21 @@ class Spool:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _give_up(self) -> None:
+        """Leave a file that could not be written: what is half written, or perhaps not on the disk, is not built upon.
+
+        One that holds nothing is removed, or a disk that is full for long would fill with them.
+        """
+        if self._open is None:
+            return
+        with suppress(OSError):
+            os.ftruncate(self._open, self._end)
+        if not self._end:
+            with suppress(OSError):
+                self._path(self._number).unlink()
+                self._numbers.remove(self._number)
+        self._leave()
 
     def _leave(self) -> None:
         if self._open is not None:

@@ -46,6 +46,7 @@ class SpoolingSink:
         self._at, self._done, self._drained, self._damaged = 0, 0, 0, False
         """The file in hand, how many of its events the store has, and what is to be told of when all are through."""
         self._thread: threading.Thread | None = None
+        self._problem = ""
 
     @property
     def is_waiting(self) -> bool:
@@ -118,6 +119,7 @@ class SpoolingSink:
                 self._drained += len(batch)
             else:
                 self._finish()
+            self._problem = ""
         except StoreUnavailable:
             return False
         except Damaged:
@@ -125,25 +127,30 @@ class SpoolingSink:
             self._damaged = True
             with self._lock:
                 self._spool.remove(self._at, damaged=True)
+        except Exception as error:
+            # The border of the thread: without it nothing that waits would ever be stored.
+            if self._problem != type(error).__name__:
+                self._problem = type(error).__name__
+                logger.error("the audit spool cannot be emptied (%s)", self._problem)
+            return False
         return True
 
     def _next(self) -> list[Event]:
         with self._lock:
-            files = self._spool.files
-            if not files:
-                return []
-            if files[0] != self._at:
-                self._at, self._done = files[0], 0
-            batch = list[Event]()
-            try:
-                batch.extend(islice(self._spool.read(self._at, self._done), _AT_ONCE))
-            except Damaged:
-                if not batch:  # what stands before it is sound
-                    raise
-            if not batch:
+            while files := self._spool.files:
+                if files[0] != self._at:
+                    self._at, self._done = files[0], 0
+                batch = list[Event]()
+                try:
+                    batch.extend(islice(self._spool.read(self._at, self._done), _AT_ONCE))
+                except Damaged:
+                    if not batch:  # what stands before it is sound
+                        raise
+                if batch:
+                    return batch
                 self._spool.remove(self._at)
                 self._at = 0
-        return batch or self._next()
+        return []
 
     def _finish(self) -> None:
         """Tell of what waited, and let the writer go to the store itself, unless more has come meanwhile."""

@@ -4,7 +4,7 @@ All calls block: the writer thread of AuditLog and the command line call them, n
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +32,7 @@ from sallyport.audit import partitions
 from sallyport.audit.adding import (
     PLAIN_VALUE_ERRORS,
     REFUSED_VALUE,
+    PlaceTaken,
     add_missing,
     add_singly,
     add_within,
@@ -39,8 +40,9 @@ from sallyport.audit.adding import (
     insert_at_once,
     insert_rows,
     lock_heads,
+    pruned_heads,
 )
-from sallyport.audit.chain import Head
+from sallyport.audit.chain import START, Head
 from sallyport.audit.coverage import (
     CoverageDimension,
     Shares,
@@ -378,8 +380,8 @@ class Store:
             with self._at.writer.begin():
                 return
         heads = self._chain(rows)
-        if self._is_sqlite and len(rows) <= _ROWS_PER_STATEMENT:
-            self._write_at_once(rows)
+        if self._is_sqlite and len(heads) == 1 and self._write_at_once(rows):
+            pass
         elif not self._is_sqlite and len(heads) == 1 and not _placed(rows):
             (gateway,) = heads
             with self._at.writer.connect() as connection:
@@ -387,6 +389,8 @@ class Store:
                 insert_at_once(connection, rows, self._heads[gateway], heads[gateway])
         else:
             with self._at.writer.begin() as connection:
+                if self._is_sqlite:
+                    self._check_heads(connection, heads)
                 insert_rows(connection, rows, self._heads, heads)
         self._heads.update(heads)
 
@@ -397,18 +401,34 @@ class Store:
                 self._heads.update(lock_heads(connection, unknown))
         return chained(rows, self._heads)
 
-    def _write_at_once(self, rows: list[Row]) -> None:
+    def _check_heads(self, connection: Connection, names: Iterable[str]) -> None:
+        """Raise PlaceTaken where the event before was pruned.
+
+        Others that another writer of this name had put behind it may have gone with it, so that no place would be
+        found taken. An event that is gone without a pruning is none of our business: the gap shows it.
+        """
+        pruned = pruned_heads(connection)
+        if any(pruned.get(name, START).seq >= self._heads[name].seq > 0 for name in names):
+            raise PlaceTaken
+
+    def _write_at_once(self, rows: list[Row]) -> bool:
         """Insert into SQLite with one statement, which is a transaction of its own. Raises sqlite3's errors.
 
+        Returns False, and does nothing, for too many rows, or where the event before them is gone.
         sqlite3 gives the interpreter away with every statement it runs, and beside a busy event loop waits to
         get it back: BEGIN, a statement per row and COMMIT waited that many times (docs/performance.md).
         """
+        if len(rows) > _ROWS_PER_STATEMENT:
+            return False
+        before = self._heads[str(rows[0]["gateway"])]
+        place = (rows[0]["gateway"], before.seq, before.hash) if before != START else ()
         connection = self._at.writer.raw_connection()
         try:
             driver = connection.driver_connection
             assert isinstance(driver, sqlite3.Connection)
             values = [value for row in rows for value in row.values()]
-            driver.execute(_statement(tuple(rows[0]), len(rows)), values)
+            done = driver.execute(_statement(tuple(rows[0]), len(rows), bool(place)), (*values, *place))
+            return done.rowcount == len(rows)
         finally:
             connection.close()
 
@@ -508,7 +528,7 @@ class Store:
 
 _UPGRADE_PATIENCE_S = 3600.0
 
-_ROWS_PER_STATEMENT = 999 // len(events.columns)
+_ROWS_PER_STATEMENT = (999 - 3) // len(events.columns)
 """SQLite before 3.32 takes 999 values in a statement."""
 
 
@@ -519,12 +539,19 @@ def _placed(rows: list[Row]) -> set[tuple[int, int]]:
     return partitions.late_days(rows)
 
 
-@lru_cache(_ROWS_PER_STATEMENT)
-def _statement(columns: tuple[str, ...], rows: int) -> str:
-    """Return SQLite's insert of several rows, in the order of the columns."""
+@lru_cache(2 * _ROWS_PER_STATEMENT)
+def _statement(columns: tuple[str, ...], rows: int, is_behind: bool) -> str:
+    """Return SQLite's insert of several rows, in the order of the columns.
+
+    is_behind: only where an event is there whose gateway, number and hash follow the values.
+    """
     one = f"({', '.join('?' * len(columns))})"
     values = ", ".join([one] * rows)
-    return f"INSERT INTO {events.name} ({', '.join(columns)}) VALUES {values}"  # noqa: S608
+    insert = f"INSERT INTO {events.name} ({', '.join(columns)})"
+    if not is_behind:
+        return f"{insert} VALUES {values}"
+    place = f"SELECT 1 FROM {events.name} WHERE gateway = ? AND seq = ? AND hash = ?"  # noqa: S608
+    return f"{insert} SELECT * FROM (VALUES {values}) WHERE EXISTS ({place})"  # noqa: S608
 
 
 def _is_of_events(query: Select[Any]) -> bool:

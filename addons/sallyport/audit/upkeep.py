@@ -28,16 +28,23 @@ _PATIENCE_S = 60.0
 class Upkeep:
     """Called as often as one likes, it acts once an hour. Belongs to one thread; never raises.
 
-    retention_days: of the policy in force, None to keep everything.
+    retention_days: of the policy in force, None to keep everything. copied: the last checkpoint that all places
+    for copies have, None where there are no such places: what is not copied yet is not pruned.
     """
 
     def __init__(
-        self, url: str, confdir: Path, gateway: str, retention_days: Callable[[], int | None]
+        self,
+        url: str,
+        confdir: Path,
+        gateway: str,
+        retention_days: Callable[[], int | None],
+        copied: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._url = url
         self._confdir = confdir
         self._gateway = gateway
         self._retention_days = retention_days
+        self._copied = copied
         self._last = time.monotonic() - EVERY_S + _FIRST_S
         self._said = ""
 
@@ -52,7 +59,8 @@ class Upkeep:
             problem = f"the audit store could not be looked after ({error.what})"
         except Unreadable as error:
             problem = f"old events were not pruned ({error}): run sallyport audit verify"
-        except SQLAlchemyError as error:
+        except Exception as error:
+            # The border of the thread: without it no checkpoint would be made any more.
             state = getattr(getattr(error, "orig", None), "sqlstate", "") or type(error).__name__
             problem = f"the audit store could not be looked after ({state})"
         if problem and problem != self._said:
@@ -68,8 +76,9 @@ class Upkeep:
             ahead = keep_ahead(at)
             days = self._retention_days()
             if days is not None:
+                before = datetime.now(UTC) - timedelta(days=days)
                 try:
-                    prune(at, Signer.of(self._confdir), datetime.now(UTC) - timedelta(days=days), self._told)
+                    prune(at, Signer.of(self._confdir), before, self._told, last=self._copied())
                 except SQLAlchemyError as error:
                     if getattr(getattr(error, "orig", None), "sqlstate", "") != LACKS_RIGHT:
                         raise

@@ -323,6 +323,7 @@ class Source(Protocol):
 
 _NOTHING = (0, ZERO, ZERO)
 _HASH = re.compile("[0-9a-f]{64}")
+_TOLD = re.compile("checkpoint_([0-9]{1,19})")
 
 
 class _Check:
@@ -337,8 +338,8 @@ class _Check:
         self.lost: set[str] = set()
         """Writers whose stored chain already differs from what checkpoints say."""
         self.line = 0
-        self.told: set[str] = set()
-        """Prunings that events tell of."""
+        self.told: dict[str, int] = {}
+        """Prunings that events tell of, and up to which checkpoint."""
 
     def start(self, signed: Signed) -> None:
         """Begin behind a checkpoint: nothing may stand before it."""
@@ -393,7 +394,8 @@ class _Check:
             self._looked()
             number, stored, id = row["seq"], row.get("hash"), _id(row)
             if row.get("kind") == "pruned":
-                self.told.add(str(row.get("reason")))
+                pruning, said = str(row.get("reason")), _TOLD.fullmatch(str(row.get("detail")))
+                self.told[pruning] = max(self.told.get(pruning, 0), int(said[1]) if said else 0)
             if self._is_out_of_line(row):
                 report.add(
                     Finding(
@@ -494,8 +496,13 @@ def verify(
         check.covered(signed, last)
         last, digest, total = number, signed.digest, members["total"]
     check.tail(last or None)
-    if pruned is not None and f"pruning_{pruned.number}" not in check.told:
-        report.add(Finding("pruning", f"no event tells of pruning {pruned.number}", before=last))
+    if pruned is not None:
+        told = check.told.get(f"pruning_{pruned.number}")
+        if told is None:
+            report.add(Finding("pruning", f"no event tells of pruning {pruned.number}", before=last))
+        elif told < _statement(pruned.body)["checkpoint"]:
+            text = f"pruning {pruned.number} went further than the event that tells of it"
+            report.add(Finding("pruning", text, before=last))
     progress(report.events, check.total)
     report.keys = sorted({found.key for found in chain.values() if _is_readable(found)})
     if not trusted and report.keys:
@@ -646,6 +653,10 @@ class SqliteSource:
 
     def close(self) -> None:
         self._at.close()
+
+    def read_anything(self) -> None:
+        """From now on read a text that is no UTF-8 too, as another one; it takes longer."""
+        self._at.text_factory = lambda data: data.decode("utf-8", "replace")
 
     def writers(self) -> list[str]:
         found = self._at.execute("SELECT DISTINCT gateway FROM audit_events WHERE typeof(gateway) = 'text'")
@@ -878,7 +889,11 @@ def check_file(
             beginning = file.read(4096)
         if beginning.startswith(b"SQLite format 3\x00"):
             with closing(SqliteSource(path)) as store:
-                report = verify(store, keys=keys, copy=copied, progress=progress)
+                try:
+                    report = verify(store, keys=keys, copy=copied, progress=progress)
+                except sqlite3.OperationalError:
+                    store.read_anything()
+                    report = verify(store, keys=keys, copy=copied, progress=progress)
         elif PROOF_FORMAT.encode() in beginning:
             return verify_proof(_json(path.read_text("utf-8")), keys)
         else:

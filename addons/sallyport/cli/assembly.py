@@ -25,7 +25,7 @@ from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
 from sallyport.cli.parts import make_parts
 from sallyport.cli.policybundle import BundledPolicy
-from sallyport.cli.policyversions import check_promoted, keep_version
+from sallyport.cli.policyversions import check_promoted, keep_version, unpromoted_start
 from sallyport.cli.recorded import RecordedUse
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
@@ -77,14 +77,14 @@ class Assembled:
 
     def close(self) -> bool:
         """Write what is waiting and close the store; False if something could not be written."""
-        self.pools.close()
-        if self.issuer_keys is not None:
-            self.issuer_keys.close()
-        self.keeper.close()
         if self.gateway.capture_writer is not None:
             self.gateway.capture_writer.close()
         if self.gateway.content_writer is not None:
             self.gateway.content_writer.close()
+        self.pools.close()  # they looked for names in what was waiting
+        if self.issuer_keys is not None:
+            self.issuer_keys.close()
+        self.keeper.close()
         if self.late is not None:
             self.late.close()
         done = self.log.close()
@@ -182,7 +182,8 @@ def assemble(
 ) -> Assembled:
     """Open the store, read the files, and join the parts. Raises OperatorError.
 
-    bundled: reads the policy out of a signed bundle; None reads the file or preset that policy names.
+    bundled: reads the policy out of a signed bundle, and is told of those that take force with a reload; of the first
+    one who starts the gateway tells it. None reads the file or preset that policy names.
     """
     pools = Pools()
     with ExitStack() as undo:
@@ -202,15 +203,16 @@ def assemble(
             if seals and not master_keys.is_configured:
                 master_keys.make()  # as for credentials: sealed at once, under a better key when there is one
             keep_version(name, mode, live.policy, confdir)
-            if bundled is not None:
+            if bundled is not None and in_force:
                 bundled.taken()
             in_force[:] = [live.policy]
             return live
 
-        live = read()
-        key = gateway_key(confdir)
+        # Before the policy is read: to read a bundle replaces what a gateway that runs here has unpacked.
         lock = _only_one(confdir)
         undo.callback(os.close, lock)
+        live = read()
+        key = gateway_key(confdir)
         url = store_url or f"sqlite:///{confdir / 'audit.db'}"
         store, keeper = _open_stores(url, confdir, key, required=live.policy.directory.required)
         undo.pop_all()
@@ -241,6 +243,7 @@ def assemble(
         directory=lambda: keeper.current,
         credentials=Credentials(keeper.credential, master_keys),
         open_directory=lambda: DirectoryStore.open(url, create=False),
+        unpromoted="" if is_late else unpromoted_start(live.policy, store, name, confdir),
     )
     gateway.capture_writer = CaptureWriter(
         confdir / "captures", name, master_keys, lambda: _rotation(gateway.live.policy.capture)
@@ -251,15 +254,16 @@ def assemble(
         gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
     gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
     late = Latecomer(store, log, name, lambda: not sink.holds_earlier) if is_late else None
-    upkeep = Upkeep(url, confdir, name, lambda: audit_policy().retention_days)
 
-    def checkpoint() -> None:
-        checkpoint_now(url, confdir, Copies.of(gateway.live.policy, confdir))
-        upkeep()
+    def copied() -> int | None:
+        copies = Copies.of(gateway.live.policy, confdir)
+        return copies.after() if copies.wanted else None
 
+    upkeep = Upkeep(url, confdir, name, lambda: audit_policy().retention_days, copied)
     checkpointer = Checkpointer(
-        checkpoint,
+        lambda: checkpoint_now(url, confdir, Copies.of(gateway.live.policy, confdir)),
         lambda: gateway.live.policy.audit.checkpoints.interval_s,
+        upkeep,
     )
     return Assembled(gateway, log, sink, store, lock, pools, keeper, late, issuer_keys, checkpointer)
 

@@ -106,9 +106,17 @@ def export(
     confdir: ConfdirOption = None,
 ) -> None:
     """Write all events and checkpoints as lines of JSON, as they are stored, for a verifier elsewhere."""
+    unreadable: list[int] = []
     with _opened(store, confdir, tenant_token) as connection, _written(output) as write:
-        for line in export_lines(connection, after):
+        for line in export_lines(connection, after, unreadable=unreadable.append):
             write(line)
+    if unreadable:
+        raise OperatorError(
+            "audit export",
+            f"all was written, but {len(unreadable)} checkpoints cannot be read, the first of them {unreadable[0]}",
+            "Look closer: sallyport audit verify",
+            exit_code=1,
+        )
 
 
 def prove(

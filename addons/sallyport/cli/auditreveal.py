@@ -16,7 +16,7 @@ from sallyport.cli.acts import PolicyOption, binding_policy
 from sallyport.cli.contentopening import Content, opened_content
 from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption
-from sallyport.cli.reading import TokenOption, open_to_read
+from sallyport.cli.reading import TokenOption, scope_of
 from sallyport.errors import OperatorError
 from sallyport.policy.content import Reveal
 from sallyport.state.content.keys import Forgotten, UnknownKey
@@ -32,7 +32,10 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def reveal(
     exchange: Annotated[
-        str, typer.Argument(metavar="EXCHANGE", help="The exchange, or a beginning of its id that is unique.")
+        str,
+        typer.Argument(
+            metavar="EXCHANGE", help="The exchange: an id as `audit list` prints it, or its beginning."
+        ),
     ],
     reason: ReasonOption,
     as_json: JsonOption = False,
@@ -46,7 +49,7 @@ def reveal(
     with opened_content(store, confdir) as content:
         parts = _parts(content, exchange)
         first = parts[0]
-        open_to_read(store, confdir, first.tenant, tenant_token).close()
+        scope_of(store, confdir, first.tenant, tenant_token)
         rules = binding_policy(policy, confdir).for_tenant(first.tenant).content.reveal
         texts = [(part, _texts(content, part)) for part in parts]
         asked = _granted(content, first, rules, reason)
@@ -95,10 +98,16 @@ def approve(
     typer.echo(f"approved until {_moment(until_us)}; {printable(asked.asked_by)} can look now")
 
 
-def list_asked(as_json: JsonOption = False, store: StoreOption = None, confdir: ConfdirOption = None) -> None:
+def list_asked(
+    as_json: JsonOption = False,
+    tenant_token: TokenOption = None,
+    store: StoreOption = None,
+    confdir: ConfdirOption = None,
+) -> None:
     """List who asked to see what, why, and who has approved."""
     with opened_content(store, confdir) as content:
-        found = content.store.asked()
+        tenant = scope_of(store, confdir, None, tenant_token)
+        found = [each for each in content.store.asked() if tenant in (None, _tenant_of(content, each))]
     for each in found:
         members = {
             "id": each.id,
@@ -141,7 +150,7 @@ def search(
     if not value or len(value) > MAX_VALUE_CHARS:
         raise OperatorError("standard input", "it holds no value, or a very long one", "Give one value")
     with opened_content(store, confdir) as content:
-        open_to_read(store, confdir, tenant, tenant_token).close()
+        tenant = scope_of(store, confdir, tenant, tenant_token)
         found = content.store.having(key.token(value) for key in content.keys.each(tenant))
         content.tell(
             EventKind.CONTENT_REVEALED,
@@ -187,15 +196,20 @@ def _asked(content: Content, part: Sealed, me: str, reason: str, now_us: int) ->
 
 def _parts(content: Content, prefix: str) -> tuple[Sealed, ...]:
     found = content.store.begins(prefix.strip())
+    if not found and (exchange := content.exchange_of(prefix)):
+        found = content.store.begins(exchange)
     if len(found) != 1:
         what = "more than one exchange begins with it" if found else "nothing is kept of such an exchange"
-        raise OperatorError("EXCHANGE", what, "Find ids with: sallyport audit list --json")
+        raise OperatorError("EXCHANGE", what, "Find ids with: sallyport audit list")
     return content.store.find(found[0])
 
 
 def _texts(content: Content, part: Sealed) -> tuple[Text, ...]:
     try:
-        return unseal(part.sealed, content.keys.open(part.key), part.exchange, part.part)
+        key = content.keys.open(part.key)
+        if key.tenant != part.tenant:  # by which it was said who may look
+            raise Damaged
+        return unseal(part.sealed, key, part.exchange, part.part)
     except Forgotten:
         raise OperatorError(
             "EXCHANGE", "whose it was, was forgotten: it is gone", "Nothing can be done"
@@ -207,6 +221,11 @@ def _texts(content: Content, part: Sealed) -> tuple[Text, ...]:
         raise OperatorError(
             "EXCHANGE", "it was changed in the store", "Restore the store from a backup"
         ) from None
+
+
+def _tenant_of(content: Content, asked: Asked) -> str:
+    """Return whose content was asked for, "" where it is gone."""
+    return next((part.tenant for part in content.store.find(asked.exchange)), "")
 
 
 def _plain(part: Sealed, texts: tuple[Text, ...]) -> dict[str, object]:

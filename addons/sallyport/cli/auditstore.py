@@ -15,7 +15,7 @@ from sallyport.audit.maintaining import LACKS_RIGHT, keep_ahead
 from sallyport.audit.retention import Pruned
 from sallyport.audit.retention import prune as prune_store
 from sallyport.audit.schema import SCHEMA_VERSION
-from sallyport.audit.signing import Signer
+from sallyport.audit.signing import KEY_FILE, Signer
 from sallyport.audit.store import Store
 from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.moments import moment
@@ -45,6 +45,12 @@ def prune(
     """Remove old events up to a checkpoint, and sign a statement that says so: the rest still verifies."""
     home = confdir or default_confdir()
     until = _until(before, home)
+    if not (home / KEY_FILE).exists():
+        raise OperatorError(
+            "--confdir",
+            f"{home} holds no signing key, and nobody would know a new one",
+            "Name the folder of a gateway, or make a key and give it to who verifies: sallyport audit key",
+        )
     at = database(store_address(store, confdir), None, _PATIENCE_S)
     try:
         if not at.is_there():

@@ -24,7 +24,7 @@ from sallyport.replay.noting import NotingMetering
 from sallyport.replay.scans import AnswerScans, Scans, Stopwatch
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.state.directory.snapshot import Snapshot
-from sallyport.state.directory.store import DirectoryStore
+from sallyport.state.directory.store import DirectoryStore, NoDirectoryThere
 from sallyport.state.masterkey import MasterKeys
 from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources, fetch
@@ -172,7 +172,10 @@ def _ready() -> tuple[Catalogue, Detectors, TokenCounter]:
 def _directory(store: str) -> Directory:
     if not store:
         return NOBODY
-    opened = DirectoryStore.open(store, create=False)
+    try:
+        opened = DirectoryStore.open(store, create=False)
+    except NoDirectoryThere:
+        return NOBODY  # an audit log alone: nobody was ever entered
     try:
         with opened.read() as connection:
             # A kill switch of today says nothing of what was sent last month.

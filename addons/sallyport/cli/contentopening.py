@@ -35,6 +35,16 @@ class Content:
                 "Name the gateway's folder with --confdir, or the keys with SALLYPORT_CONTENT_KEYS as it has them",
             )
 
+    def exchange_of(self, prefix: str) -> str:
+        """Return the exchange of the event whose id begins so, as `audit list` prints ids; "" where there is none."""
+        opened = Store.open(self.log, create=False)
+        try:
+            return opened.decision(prefix)[0].exchange
+        except OperatorError:
+            return ""
+        finally:
+            opened.close()
+
     def tell(
         self,
         kind: EventKind,

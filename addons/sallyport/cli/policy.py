@@ -59,6 +59,7 @@ app.command()(drift)
 
 @app.command()
 def check(
+    context: typer.Context,
     files: Annotated[
         list[Path],
         typer.Argument(
@@ -73,6 +74,10 @@ def check(
     Reads every file that a policy names, as a gateway does before it starts; asks no network and loads no engine.
     With --confdir or --store, names of credentials are looked up there.
     """
+    source = context.get_parameter_source("confdir")
+    in_variable = source is not None and source.name == "ENVIRONMENT"
+    if store is None and confdir is not None and in_variable and not (confdir / "audit.db").exists():
+        confdir = None  # of a gateway that has not been started yet
     from sallyport.cli.parts import make_parts  # with the proxy's parts, which the other commands do not need
 
     catalogue = load_catalogue(rules_dir() / "providers")

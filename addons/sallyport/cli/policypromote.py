@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -96,7 +96,7 @@ def promote(
     chosen = target_of(before, target)
     text = _edited(file, chosen, Mode(to.value), _canary(to, percent, role, tenant))
     with _beside(file, text) as copy:
-        after = read_policy(str(copy))
+        after = _only_promoted(read_policy(str(copy)), before, chosen, Mode(to.value))
         if draft is not None:
             _write_draft(file, draft, copy)
             typer.echo(f"{draft}: revision {after.revision}. Replay with it, then promote with the report:")
@@ -161,6 +161,22 @@ def _edited(file: Path, target: Target, to: Mode, canary: Canary | None) -> str:
     keys = next_state(target, Mode.CANARY if to is Mode.CANARY else Mode.ENFORCE, canary)
     with file.open(encoding="utf-8", newline="") as opened:
         return with_keys(opened.read(), target.at, keys)
+
+
+def _only_promoted(after: Policy, before: Policy, target: Target, to: Mode) -> Policy:
+    """Return the policy of an edited file. Raises OperatorError unless the target alone differs, by its new state."""
+    said: list[dict[str, Any]] = [policy.model_dump(mode="json") for policy in (before, after)]
+    states = []
+    for whole in said:
+        part: Any = whole
+        for key in target.at:
+            part = part[key]
+        states.append(part.pop("mode"))
+        part.pop("canary")
+    if said[0] != said[1] or states[1] != to:
+        what = "it is written in a way that cannot be edited"
+        raise OperatorError(target.name, what, "Edit the file by hand, and promote it as it stands")
+    return after
 
 
 @contextmanager
@@ -243,13 +259,7 @@ def _promoted(before: Policy, after: Policy, what: str, to: str, digest: str, re
 
 
 def _record(promoted: Promoted, store: str | None, confdir: Path | None, home: Path) -> None:
-    """Note a promotion beside the versions and in the log. Raises OperatorError."""
-    try:
-        Promotions(versions(home).folder).keep(promoted)
-    except OSError as error:
-        raise OperatorError(
-            str(home), f"nothing can be noted there ({error.strerror})", "See who owns it"
-        ) from None
+    """Note a promotion in the log and then beside the versions, where gateways look. Raises OperatorError."""
     opened = Store.open(store_address(store, confdir), create=False)
     how = promoted.report_sha256 or "forced"
     try:
@@ -269,3 +279,9 @@ def _record(promoted: Promoted, store: str | None, confdir: Path | None, home: P
         )
     finally:
         opened.close()
+    try:
+        Promotions(versions(home).folder).keep(promoted)
+    except OSError as error:
+        raise OperatorError(
+            str(home), f"nothing can be noted there ({error.strerror})", "See who owns it"
+        ) from None

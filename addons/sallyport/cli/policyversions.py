@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sallyport.audit.events import Event, EventKind
+from sallyport.audit.store import Store
 from sallyport.audit.text import printable
 from sallyport.cli.detection import read_policy
 from sallyport.cli.options import ConfdirOption, StoreOption
@@ -59,6 +60,29 @@ def check_promoted(before: Policy, after: Policy, confdir: Path) -> None:
         shown = ", ".join(more[:5]) + (f" and {len(more) - 5} more" if len(more) > 5 else "")
         what = f"{after.revision} enforces more than {before.revision} ({shown}), and no promotion of it is recorded"
         raise NotPromoted("policy", what, "Replay it, then: sallyport policy promote")
+
+
+def unpromoted_start(policy: Policy, store: Store, gateway: str, confdir: Path) -> str:
+    """Return why a policy that a gateway starts with should have been promoted first, "" where it need not.
+
+    Compared is the one that was in force there last, as the log has it. Raises nothing: a start is not held up.
+    """
+    last = ""
+    try:
+        found = [e for kind in _IN_FORCE for e in store.events(1000, kind=kind) if e.gateway == gateway]
+        last = max(found, key=lambda event: event.id).policy_revision if found else ""
+        if last and last != policy.revision:
+            with policy_named(last, confdir) as before:
+                check_promoted(before, policy, confdir)
+    except NotPromoted as error:
+        return str(error)
+    except (OperatorError, OSError):
+        if policy.promotion.required:
+            return f"what was in force before ({last or 'unknown'}) cannot be compared with {policy.revision}"
+    return ""
+
+
+_IN_FORCE = (EventKind.STARTED, EventKind.POLICY_CHANGED)
 
 
 def diff(
@@ -127,10 +151,11 @@ def history(
         table.add_column(heading)
     for event in found:
         text = "kept" if event.policy_revision in held else ""
+        why = f" ({event.detail})" if event.kind is EventKind.STARTED and event.detail else ""
         cells = (
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             event.gateway,
-            event.kind.value,
+            event.kind.value + why,
             event.policy_revision,
             text,
         )

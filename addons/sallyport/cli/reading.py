@@ -38,6 +38,17 @@ def open_to_read(store: str | None, confdir: Path | None, tenant: str | None, to
     return Store.open(url, create=False, tenant=_scope(url, tenant, _token(token)))
 
 
+def scope_of(store: str | None, confdir: Path | None, tenant: str | None, token: Path | None) -> str | None:
+    """Return whose events may be read, None for all: the tenant that is wanted or, where none is, the token's.
+
+    Raises OperatorError where they give none.
+    """
+    url = store_address(store, confdir)
+    scope = _scope(url, tenant, _token(token))
+    Store.open(url, create=False, tenant=scope).close()
+    return scope
+
+
 def _token(file: Path | None) -> str:
     """Return the token. It comes from a file or a variable: command lines are visible to everybody."""
     if file is None:

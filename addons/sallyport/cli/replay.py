@@ -119,8 +119,8 @@ def replay(
     told = report(found, about, thresholds, contents)
     lines = _lines(found, about, policy, against)
     _write(junit_file, "--junit", lambda: junit(found, thresholds))
-    _write(html_file, "--html", lambda: html(found, "Replay", lines, thresholds, contents))
-    _write(report_file, "--report", lambda: told)
+    _write(html_file, "--html", lambda: html(found, "Replay", lines, thresholds, contents), private=content)
+    _write(report_file, "--report", lambda: told, private=content)
     _write(latency_file, "--latency", lambda: json.dumps(latency(*found.costs), indent=1) + "\n")
     if as_json:
         typer.echo(told, nl=False)
@@ -231,11 +231,14 @@ def _sampled(found: Difference) -> Table:
     return table
 
 
-def _write(path: Path | None, option: str, made: Callable[[], str]) -> None:
+def _write(path: Path | None, option: str, made: Callable[[], str], *, private: bool = False) -> None:
+    """Write a file. private: one that is new is for its owner alone, as the captures are whose text is in it."""
     if path is None:
         return
     try:
-        path.write_text(made(), encoding="utf-8")
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(made())
     except OSError as error:
         raise OperatorError(option, f"it cannot be written ({error.strerror})", "Name another file") from None
 

@@ -113,6 +113,8 @@ def run(
         master = GatewayMaster(assembled.gateway, settings)
 
         def started() -> None:
+            if bundled is not None:
+                bundled.taken()
             live = assembled.gateway.live
             ports = master.ports
             where = ", ".join(

@@ -63,6 +63,7 @@ class ScriptedGateway(GatewayAddon):
 
     async def requestheaders(self, flow: http.HTTPFlow) -> None:
         if flow.live:
+            self._from_file.discard(flow)  # one that was read is sent again: now it is a call as any other
             await super().requestheaders(flow)
         else:
             self._from_file.add(flow)

@@ -40,7 +40,8 @@ OTHERWISE = 0.5
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 
-_SPACE = re.compile(r"\s")
+_PARTING = re.compile(r'[\s"`{}<>,|]')
+"""What a part of a text may end at: a value there may be another than in the whole."""
 
 _AFTERWARDS_S = 18e-6
 """Processor time that a finding takes behind the scan: its placeholder, the edit of the body, the record."""
@@ -121,14 +122,14 @@ class Detector:
         Costs less than a scan, and much less than many of parts of the text. None where a text must be scanned to
         know, since more than its own characters speak: something encoded in it, or an operator's recogniser.
         """
-        views = list(_views(text))
-        if len(views) > 1 or self._recognisers.custom:
-            return None
-        view = views[0][0]
-        subject = view.text.encode() if view.text.isascii() else view.text
-        labels, deadline = Labels(view.text), self._deadline(len(text))
         found = []
         try:
+            views = list(_views(text))
+            if len(views) > 1 or self._recognisers.custom:
+                return None
+            view = views[0][0]
+            subject = view.text.encode() if view.text.isascii() else view.text
+            labels, deadline = Labels(view.text), self._deadline(len(text))
             for index in self._gate.hits(subject):
                 rule = self._rules[index]
                 if not rule.surfaces or surface in rule.surfaces:
@@ -266,7 +267,7 @@ class Detector:
 
     def _is_confirmed(self, rule: Rule, text: str, start: int, end: int, deadline: Deadline) -> bool:
         """Say whether a match is confirmed; True where it may be another one in a part of the text."""
-        if _SPACE.search(text, start, end) or text[end : end + 1].isalnum():
+        if _PARTING.search(text, start, end) or text[end : end + 1].isalnum():
             return True
         return any(True for _ in self._confirmed(rule, text, start, end, deadline))
 

@@ -33,6 +33,10 @@ IBAN_LENGTHS = {
     )
 }
 _NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
+_RUN_ON = re.compile(
+    "[A-Za-z]{2,}(?=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])"
+)
+"""The last label of a domain where a script that writes no space behind it goes on: Thai, Chinese, Korean."""
 _EXPIRY = re.compile(r"(?:0[1-9]|1[0-2])[23]\d|20[23]\d")
 _DOUBLED = bytes.maketrans(b"0123456789", bytes([0, 2, 4, 6, 8, 1, 3, 5, 7, 9]))
 _BY_WORDS = 0.3
@@ -226,6 +230,8 @@ def email(text: str, start: int, end: int) -> Candidates:
     while low < at and text[low] in _NO_MAILBOX:
         low += 1
     labels = text[at + 1 : end].rstrip("-").split(".")
+    if (run_on := _RUN_ON.match(labels[-1])) is not None:
+        labels[-1] = run_on.group()
     while low < at and len(labels) > 1:
         domain = ".".join(labels).lower()
         if len(domain) <= 253 and _suffixes()(domain).top_domain_under_public_suffix:

@@ -6,6 +6,7 @@ The file is valid before: read by `source`, so that it has no anchors, tags or d
 from collections.abc import Mapping
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from sallyport.errors import OperatorError
@@ -18,17 +19,19 @@ def with_keys(text: str, at: At, values: Mapping[str, str | None]) -> str:
     values: as they are written in YAML, on one line; None takes the key out. A mapping of the top that the file has
     not is put at its end. Raises OperatorError for what is written in a way that cannot be edited.
     """
-    if len(at) == 1 and _find(_root(text), at) is None:
+    if len(at) == 1 and _find(_root(text, at), at) is None:
         written = [(key, value) for key, value in values.items() if value is not None]
         lines = [f"{at[0]}:", *(f"  {key}: {value}" for key, value in written)]
         ending = _line_end(text)
         return text + ("" if text.endswith("\n") else ending) + "".join(line + ending for line in lines)
     after: str | None = None
     for key, value in values.items():
-        found = _find(_root(text), at)
+        found = _find(_root(text, at), at)
         if not isinstance(found, MappingNode):
             raise _cannot(at)
         place = _pair(found, key)
+        if place is not None and _is_empty(found.value[place][1]):
+            raise _cannot(at)  # it lies where the next thing begins
         if place is not None and value is None:
             text = _without(text, found, place, at)
         elif place is not None and value is not None:
@@ -40,8 +43,11 @@ def with_keys(text: str, at: At, values: Mapping[str, str | None]) -> str:
     return text
 
 
-def _root(text: str) -> Node | None:
-    return YAML(typ="safe", pure=True).compose(text)  # type: ignore[no-any-return]
+def _root(text: str, at: At) -> Node | None:
+    try:
+        return YAML(typ="safe", pure=True).compose(text)  # type: ignore[no-any-return]
+    except YAMLError:
+        raise _cannot(at) from None  # an edit has broken it
 
 
 def _cannot(at: At) -> OperatorError:
@@ -64,6 +70,10 @@ def _find(node: Node | None, at: At) -> Node | None:
 def _pair(node: MappingNode, key: str) -> int | None:
     """Return the place of a key among those of a mapping."""
     return next((place for place, (name, _) in enumerate(node.value) if name.value == key), None)
+
+
+def _is_empty(node: Node) -> bool:
+    return bool(node.start_mark.index == node.end_mark.index)
 
 
 def _end(node: Node) -> int:

@@ -75,6 +75,9 @@ def _named(file: Policy | TenantFile) -> Iterator[_Named]:
             )
         if isinstance(section, Masking | Output):
             yield from (_Named((name, "entities", entity), "entity", entity) for entity in section.entities)
+    for index, kept in enumerate(file.content.rules if file.content is not None else ()):
+        for n, name in enumerate(kept.found or ()):
+            yield _Named(("content", "rules", index, "found", n), "rule", name)
     if file.access is not None:
         yield from _in_access(file.access)
     if isinstance(file, Policy):

@@ -21,12 +21,16 @@ WHOLE = "policy"
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is promoted. name: as messages call it. at: of its mapping in the file. mode, canary: as they stand."""
+    """What is promoted. name: as messages call it. at: of its mapping in the file. mode, canary: as they stand.
+
+    inherits: whether they stand elsewhere, in the section or the file.
+    """
 
     name: str
     at: At
     mode: Mode
     canary: Canary | None
+    inherits: bool = False
 
 
 def targets(policy: Policy) -> dict[str, Target]:
@@ -36,15 +40,15 @@ def targets(policy: Policy) -> dict[str, Target]:
         section = getattr(policy, name)
         if isinstance(section, StageSection):
             stated = section if section.mode is not None else policy
-            found[name] = Target(name, (name,), mode_of(policy, section), stated.canary)
+            mode = mode_of(policy, section)
+            found[name] = Target(name, (name,), mode, stated.canary, stated is not section)
     for name, section in (("access", policy.access), ("limits", policy.limits)):
         own = section.rules if name == "access" else _of_company(policy)
         for index, rule in enumerate(own):
             stated = rule if rule.mode is not None else section if section.mode is not None else policy
             mode = mode_of(policy, section, rule)
-            found[f"{name}.{rule.id}"] = Target(
-                f"{name}.{rule.id}", (name, "rules", index), mode, stated.canary
-            )
+            target = f"{name}.{rule.id}"
+            found[target] = Target(target, (name, "rules", index), mode, stated.canary, stated is not rule)
     return found
 
 
@@ -79,7 +83,8 @@ def next_state(
         raise OperatorError("--to canary", "it says not for whom", "Add --percent, --role or --tenant")
     less = STRENGTH[to] < STRENGTH[target.mode] or (target.mode is to is Mode.ENFORCE)
     if target.mode is to is Mode.CANARY and target.canary is not None and canary is not None:
-        less = not canary.covers(target.canary) or canary == target.canary
+        moved = target.inherits and target.canary.percent is not None  # its own canary takes others
+        less = moved or not canary.covers(target.canary) or canary == target.canary
     if less:
         what = f"it is in {target.mode} now, and this would enforce for no more calls"
         raise OperatorError(target.name, what, "To go back, edit the file: that needs no promotion")
@@ -102,7 +107,10 @@ class Evidence:
     base: str
     exchanges: int
     newly_refused: int
+    answers_ended: int
     masks_changed: int
+    answers_changed: int
+    result: str
     until: datetime | None
 
     @classmethod
@@ -112,13 +120,16 @@ class Evidence:
             said: Mapping[str, Any] = json.loads(text)
             if said["format"] != FORMAT:
                 raise ValueError
-            period = said["period"]
+            period, changes = said["period"], said["changes"]
             return cls(
                 str(said["candidate_policy"]),
                 str(said["base_policy"]),
                 int(said["sorts"]["exchange"]),
-                int(said["changes"]["newly_refused"]),
-                int(said["changes"]["masks_changed"]),
+                int(changes["newly_refused"]),
+                int(changes["answer_newly_ended"]),
+                int(changes["masks_changed"]),
+                int(changes["answer_changed"]),
+                str(said["result"]),
                 datetime.fromtimestamp(period["until"], UTC) if period else None,
             )
         except (ValueError, KeyError, TypeError, OverflowError, OSError):
@@ -139,11 +150,24 @@ def objections(
         found.append(
             f"it judged {evidence.exchanges} exchanges; at least {demanded.min_exchanges} are demanded"
         )
-    for what, count, most in (
-        ("newly refused", evidence.newly_refused, demanded.max_newly_refused_share),
-        ("with other values masked", evidence.masks_changed, demanded.max_masks_changed_share),
+    if evidence.result not in ("none", "kept"):
+        found.append("its own thresholds (--fail-on) were not kept")
+    for counted, most in (
+        (
+            {"newly refused": evidence.newly_refused, "with an answer newly ended": evidence.answers_ended},
+            demanded.max_newly_refused_share,
+        ),
+        (
+            {
+                "with other values masked": evidence.masks_changed,
+                "with an answer changed": evidence.answers_changed,
+            },
+            demanded.max_masks_changed_share,
+        ),
     ):
+        count = sum(counted.values())
         if count > most * evidence.exchanges:
+            what = " or ".join(name for name, some in counted.items() if some)
             share = count / max(1, evidence.exchanges)
             found.append(
                 f"{count} of {evidence.exchanges} exchanges ({share:.2%}) are {what}; at most {most:.2%} may be"

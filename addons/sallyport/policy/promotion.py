@@ -17,10 +17,16 @@ class Promotion(Section):
         default=1000, ge=1, description="Exchanges that the replay must have judged, at least."
     )
     max_newly_refused_share: float = Field(
-        default=0.01, ge=0, le=1, description="Share of them that may be refused where they were not before."
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Share of them that may be refused, or their answer ended, where they were not before.",
     )
     max_masks_changed_share: float = Field(
-        default=1.0, ge=0, le=1, description="Share of them in which other values may be masked than before."
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of them in which other values, or other places of the answer, may be masked than before.",
     )
     max_age_h: float = Field(
         default=336.0,

@@ -470,6 +470,20 @@ def standing(policy: Policy, section: StageSection | ConnectionSection | None, e
     return standing_of(name, stated, exchange) or mode
 
 
+def failing(
+    policy: Policy, section: StageSection | ConnectionSection | None, exchange: Exchange
+) -> Mode | None:
+    """Return the state of a rule that is in force although its section is not, None where there is none.
+
+    A stage that cannot decide has not asked that rule either, whoever it is for.
+    """
+    if not isinstance(section, Access | Limits) or standing(policy, section, exchange).acts:
+        return None
+    name = name_of(section)
+    states = (standing_of(f"{name}.{rule.id}", rule, exchange) for rule in section.rules)
+    return next((mode for mode in states if mode is not None and mode.acts), None)
+
+
 def counts_apart(policy: Policy) -> bool:
     """Say whether limits without a state of their own are in shadow, and so spend nothing that is in force."""
     return mode_of(policy, policy.limits) is Mode.SHADOW

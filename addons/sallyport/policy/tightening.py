@@ -6,7 +6,9 @@ the order by which tenants may only tighten them.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from decimal import Decimal
+from typing import Literal
 
 from sallyport.decision import Mode
 from sallyport.policy.access import Access, AccessRule
@@ -18,7 +20,7 @@ from sallyport.policy.states import Canary, ConnectionSection, StageSection
 _DECIDES_NOTHING = frozenset(
     ("version", "mode", "canary", "tenants", "audit", "capture", "directory", "promotion")
 )
-_STATE = frozenset(("mode", "canary", "rules"))
+_STATE = frozenset(("mode", "canary"))
 _TOLD = frozenset(("mode", "canary", "message", "ask", "soft", "approval"))
 _MORE_ROOM = frozenset(("limit", "burst", "grace", "wait_s"))
 
@@ -61,7 +63,8 @@ def _section(
     if _does_more(_stated(before, old), _stated(after, new)):
         yield f"{name}.mode"
     elif mode_of(after, new).acts:
-        for key in type(new).model_fields.keys() - _STATE:
+        apart = {"rules"} if isinstance(new, Access | Limits) else frozenset[str]()
+        for key in type(new).model_fields.keys() - _STATE - apart:
             if getattr(old, key) != getattr(new, key) and not is_as_strict(name, key, old, new):
                 yield f"{name}.{key}"
     if isinstance(new, Access | Limits) and isinstance(old, Access | Limits):
@@ -82,13 +85,15 @@ def _rule(
     new_section: StageSection,
     new: AccessRule | Limit,
 ) -> Iterator[str]:
-    was = (Mode.SHADOW, None) if old is None else _stated(before, old_section, old)
+    was = _NOT_THERE if old is None else _stated(before, old_section, old)
     now = _stated(after, new_section, new)
     if old is None and _permits(new):
         return
     if _does_more(was, now):
         yield at if old is None else f"{at}.mode"
-    elif old is not None and now[0].acts:
+    elif old is not None and _lets_pass(old) and not _lets_pass(new) and mode_of(after, new_section).acts:
+        yield f"{at}.mode" if _permits(new) else f"{at}.effect"
+    elif old is not None and now.mode.acts:
         for key in type(new).model_fields.keys() - _TOLD:
             values = getattr(old, key), getattr(new, key)
             if values[0] != values[1] and not (key in _MORE_ROOM and _is_more(*values)):
@@ -99,26 +104,42 @@ def _permits(rule: AccessRule | Limit) -> bool:
     return isinstance(rule, AccessRule) and rule.effect == "permit"
 
 
+def _lets_pass(rule: AccessRule | Limit) -> bool:
+    """Say whether a permit counts where permits are asked for, which one that observes does not."""
+    return _permits(rule) and rule.mode is not Mode.OBSERVE
+
+
 def _is_more(before: Decimal | float | None, after: Decimal | float | None) -> bool:
     return before is not None and after is not None and after > before
 
 
-type _State = tuple[Mode, Canary | None]
+@dataclass(frozen=True, slots=True)
+class _State:
+    """level: where it is written: each has sides of its own, so that another one's canary takes other calls."""
+
+    mode: Mode
+    canary: Canary | None = None
+    level: Literal["rule", "section", "file"] = "rule"
+
+
+_NOT_THERE = _State(Mode.SHADOW)
 
 
 def _stated(
     policy: Policy, section: StageSection | ConnectionSection, rule: AccessRule | Limit | None = None
 ) -> _State:
-    for each in (rule, section):
-        if each is not None and each.mode is not None:
-            return each.mode, each.canary
-    return policy.mode, policy.canary
+    if rule is not None and rule.mode is not None:
+        return _State(rule.mode, rule.canary)
+    if section.mode is not None:
+        return _State(section.mode, section.canary, "section")
+    return _State(policy.mode, policy.canary, "file")
 
 
 def _does_more(before: _State, after: _State) -> bool:
     """Say whether a state enforces for calls that another leaves alone."""
-    if not after[0].acts:
+    if not after.mode.acts:
         return False
-    if before[0] is Mode.CANARY and before[1] is not None:
-        return after[1] is None or not before[1].covers(after[1])
-    return before[0] is not Mode.ENFORCE
+    if before.mode is Mode.CANARY and before.canary is not None:
+        moved = before.canary.percent is not None and before.level != after.level
+        return after.canary is None or moved or not before.canary.covers(after.canary)
+    return before.mode is not Mode.ENFORCE

@@ -6,7 +6,7 @@ What was not searched whole, since a stage refused before it or a limit was reac
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mitmproxy import connection, http
 from mitmproxy.io import tnetstring
@@ -21,10 +21,11 @@ from sallyport.proxy.outflow import outcome
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.recorded import KEY, Kept, Over, answer_record, record_of
 from sallyport.proxy.stream import Step, Tap
-from sallyport.proxy.takingout import REPEATED, by_text, taken_out
+from sallyport.proxy.takingout import REPEATED, by_text, renamed, taken_out, without
 from sallyport.stages.outcome import Found, Outcome
 from sallyport.stages.places import HEADER, TARGET, in_body
 from sallyport.state.captures import CaptureWriter
+from sallyport.state.directory.times import microseconds
 
 _INTERESTING = frozenset(
     (b"content-type", b"accept", b"anthropic-version", b"anthropic-beta", b"openai-beta", b"x-amz-target")
@@ -118,7 +119,8 @@ class Captures:
             passage.output.found if passage.output is not None else (),
             passage.cleaner,
         )
-        self._writer.put(made.flow, len(kept.request) + len(raw), subject_of(passage.exchange))
+        size, exchange = len(kept.request) + len(raw), passage.exchange
+        self._writer.put(made.flow, size, subject_of(exchange), microseconds(exchange.received_at))
 
     def close(self) -> None:
         """Write what is waiting."""
@@ -207,8 +209,10 @@ class _Making:
         texts = {segment.at: segment for segment in self.exchange.request.segments}
         edits: list[Edit] = []
         moved: list[Finding] = []
-        for at, findings in by_text(self.exchange, found).items():
+        by_place = by_text(self.exchange, found)
+        place = renamed((at, without(texts[at], f)) for at, f in by_place.items() if at.endswith("~k"))
+        for at, findings in by_place.items():
             more, placed = taken_out(texts[at], findings)
             edits += more
-            moved += (finding for finding in placed if finding.rule != REPEATED)
+            moved += (replace(f, at=place(f.at)) for f in placed if f.rule != REPEATED)
         return self.edit(self.kept.request, edits), tuple(moved)

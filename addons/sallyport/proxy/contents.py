@@ -5,7 +5,8 @@ An answer is kept as its client was sent it: filtered, and with originals where 
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mitmproxy import http
@@ -19,12 +20,14 @@ from sallyport.proxy.noted import Noted, is_chosen
 from sallyport.proxy.outflow import REFUSED, ended_early, policy_of, recorded
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.stream import Step, Tap
-from sallyport.proxy.takingout import by_text, without
+from sallyport.proxy.takingout import by_text, renamed, without
+from sallyport.stages.everywhere import repeated
 from sallyport.stages.identity import ANONYMOUS
 from sallyport.stages.places import in_body
 from sallyport.state.content.keys import Subject
 from sallyport.state.content.sealing import Part, Text
 from sallyport.state.content.writing import ContentWriter, Page
+from sallyport.state.directory.times import microseconds
 from sallyport.wire.coding import decode_body
 from sallyport.wire.dialect import Dialect, StreamEvent, StreamReader, WireError
 
@@ -93,10 +96,9 @@ class Contents:
         section, noted, verdict = policy_of(passage).content, passage.noted, passage.verdict
         if noted is None or verdict is None or self._writer is None or not section.required:
             return None
-        keep, kind = _chosen(section, passage, verdict)
-        if keep is Keep.NONE:
+        page = _request(section, passage, noted, verdict)
+        if page.keep is Keep.NONE:
             return None
-        page = _request(passage, noted, keep, kind, section)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await asyncio.wrap_future(self._writer.kept(page.pages, _size(passage.exchange)))
@@ -117,10 +119,9 @@ class Contents:
             return
         passage.noted = None
         section = policy_of(passage).content
-        keep, kind = _chosen(section, passage, verdict)
-        if keep is Keep.NONE:
+        request = _request(section, passage, noted, verdict)
+        if request.keep is Keep.NONE:
             return
-        request = _request(passage, noted, keep, kind, section)
         response = flow.response if passage.admitted is not None else None
         raw = b""
         if response is not None:
@@ -145,48 +146,69 @@ def _size(exchange: Exchange) -> int:
     return sum(len(segment.text) for segment in exchange.request.segments)
 
 
-def _chosen(section: ContentSection, passage: Passage, verdict: Verdict) -> tuple[Keep, ContentClass]:
-    """Return what is kept of an exchange, and its class."""
+def _request(section: ContentSection, passage: Passage, noted: Noted, verdict: Verdict) -> "_Request":
+    """Return the request of an exchange as far as it is decided what is kept of it."""
     answered = recorded(passage)
     decisions: tuple[Decision | DecisionRecord, ...] = (*verdict.decisions, *answered)
-    found = [finding.rule for decision in decisions for finding in decision.findings]
+    reasons = [decision.reason for decision in decisions]
+    known = [finding.rule for decision in decisions for finding in decision.findings]
     subject = subject_of(passage.exchange)
-    keep = section.kept_of(
-        subject.tenant, subject.principal, verdict.action, (d.reason for d in decisions), found
-    )
+
+    def kept_of(found: Iterable[str]) -> Keep:
+        return section.kept_of(subject.tenant, subject.principal, verdict.action, reasons, (*known, *found))
+
+    keep, kind = kept_of(()), _class_of(passage, verdict, answered)
+    narrows = any(rule.found is not None and rule.keep.rank < keep.rank for rule in section.rules)
+    days = section.keep_days.of(kind)
+    return _Request(passage.exchange, noted.search, keep, kind, days, kept_of if narrows else None)
+
+
+def _class_of(passage: Passage, verdict: Verdict, answered: Sequence[DecisionRecord]) -> ContentClass:
     if verdict.would_be is Action.DENY or ended_early(passage) == REFUSED:
-        return keep, ContentClass.REFUSED
+        return ContentClass.REFUSED
     if verdict.would_be is Action.MODIFY or any(d.action is not Action.ALLOW for d in answered):
-        return keep, ContentClass.MASKED
-    return keep, ContentClass.ORDINARY
-
-
-def _request(
-    passage: Passage, noted: Noted, keep: Keep, kind: ContentClass, section: ContentSection
-) -> "_Request":
-    return _Request(passage.exchange, noted.search, keep, kind, section.keep_days.of(kind))
+        return ContentClass.MASKED
+    return ContentClass.ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
 class _Request:
-    """The request of an exchange, about to be kept."""
+    """The request of an exchange, about to be kept.
+
+    kept_of: what is kept where these rules found something as well; None where that changes nothing.
+    """
 
     exchange: Exchange
     search: Callable[[], Sequence[Finding]]
     keep: Keep
     kind: ContentClass
     days: float
+    kept_of: Callable[[Iterable[str]], Keep] | None = None
 
     def pages(self) -> tuple[Page, ...]:
         """Return what is kept. Raises what search raises, where a text cannot be masked."""
-        return (self.page(self.found()),)
+        found = self.found()
+        request = self.narrowed(found)
+        return () if request.keep is Keep.NONE else (request.page(found),)
+
+    def narrowed(self, found: Iterable[Finding]) -> "_Request":
+        """Return it as the rules want it that ask for what was found, also by no stage: never more is kept for it."""
+        if self.kept_of is None:
+            return self
+        less = min(self.keep, self.kept_of({finding.rule for finding in found}), key=lambda keep: keep.rank)
+        return replace(self, keep=less)
+
+    @property
+    def must_be_searched(self) -> bool:
+        """Whether nothing is kept that was not searched whole."""
+        return self.keep is Keep.MASKED or self.kept_of is not None
 
     def found(self) -> Sequence[Finding]:
         """Return all findings. What is kept as it was need not have been searched whole."""
         try:
             return self.search()
         except Exception:
-            if self.keep is Keep.MASKED:
+            if self.must_be_searched:
                 raise
             return ()
 
@@ -194,11 +216,8 @@ class _Request:
         segments = [s for s in self.exchange.request.segments if in_body(s.at)]
         texts = {segment.at: segment for segment in segments}
         marks = by_text(self.exchange, found) if self.keep is Keep.MASKED else {}
-        kept = (
-            Text(s.at, s.surface.value, without(s, marks[s.at]) if s.at in marks else s.text)
-            for s in segments
-        )
-        return self.of(Part.REQUEST, kept, values_of(texts, found))
+        marked = [replace(s, text=without(s, marks[s.at])) if s.at in marks else s for s in segments]
+        return self.of(Part.REQUEST, _texts(marked, marks), values_of(texts, found))
 
     def of(self, part: Part, texts: Iterable[Text], values: Iterable[str]) -> Page:
         return Page(
@@ -210,6 +229,7 @@ class _Request:
             self.kind.value,
             self.keep.value,
             self.days,
+            microseconds(self.exchange.received_at),
         )
 
 
@@ -228,19 +248,51 @@ class _Answer:
 
     def pages(self) -> tuple[Page, ...]:
         found = self.request.found()
-        asked = self.request.page(found)
         segments = self._segments()
-        return (asked, self._answer(segments, asked.values, found)) if segments else (asked,)
+        in_answer = self._found(segments) if segments else ()
+        request = self.request.narrowed((*found, *in_answer))
+        if request.keep is Keep.NONE:
+            return ()
+        asked = request.page(found)
+        if not segments:
+            return (asked,)
+        return (asked, replace(self, request=request)._answer(segments, asked.values, found, in_answer))
 
-    def _answer(self, segments: Sequence[Segment], known: frozenset[str], found: Sequence[Finding]) -> Page:
-        in_answer = self._found(segments)
+    def _answer(
+        self,
+        segments: Sequence[Segment],
+        known: frozenset[str],
+        found: Sequence[Finding],
+        in_answer: Sequence[Finding],
+    ) -> Page:
         texts = {segment.at: segment for segment in segments}
-        values = {*values_of(texts, in_answer), *(v for v in known if any(v in s.text for s in segments))}
+        standing = _Standing(known)
+        values = {*values_of(texts, in_answer), *(v for s in segments for _, v in standing.of(s.text))}
+        marks: dict[str, list[Finding]] = {}
         if self.request.keep is Keep.MASKED:
-            entities = {_value(self.request.exchange, f): f for f in found if in_body(f.at)}
-            segments = [_masked(segment, in_answer, entities) for segment in segments]
-        kept = (Text(s.at, s.surface.value, s.text) for s in segments)
-        return self.request.of(Part.ANSWER, kept, values)
+            marks = self._marks(segments, in_answer, found)
+            segments = [replace(s, text=without(s, marks[s.at])) if s.at in marks else s for s in segments]
+        return self.request.of(Part.ANSWER, _texts(segments, marks), values)
+
+    def _marks(
+        self, segments: Sequence[Segment], in_answer: Sequence[Finding], found: Sequence[Finding]
+    ) -> dict[str, list[Finding]]:
+        """Return what is taken out of each text of the answer: what was found there, and in the request."""
+        exchange = self.request.exchange
+        answer = replace(exchange, request=replace(exchange.request, segments=tuple(segments)))
+        marks: dict[str, list[Finding]] = defaultdict(list)
+        for finding in (*in_answer, *repeated(answer, in_answer)):
+            marks[finding.at].append(finding)
+        asked = {segment.at: segment.text for segment in exchange.request.segments}
+        entities = {
+            asked[f.at][f.start : f.end]: f for f in found if in_body(f.at) and f.kind is not Kind.INJECTION
+        }
+        standing = _Standing(entities)
+        for segment in segments:
+            for start, value in standing.of(segment.text):
+                one = replace(entities[value], at=segment.at, start=start, end=start + len(value))
+                marks[segment.at].append(one)
+        return dict(marks)
 
     def _found(self, segments: Sequence[Segment]) -> Sequence[Finding]:
         live = self.live
@@ -249,7 +301,7 @@ class _Answer:
         try:
             return scanner.everything()
         except Exception:
-            if self.request.keep is Keep.MASKED:
+            if self.request.must_be_searched:
                 raise
             return ()
 
@@ -293,22 +345,32 @@ _SHORTEST = 3
 """Characters of the shortest value of a request that is looked for in its answer."""
 
 
-def _masked(segment: Segment, found: Sequence[Finding], known: dict[str, Finding]) -> Segment:
-    """Return a text of the answer without what was found in it, and without what was found in the request."""
-    own = [f for f in found if f.at == segment.at]
-    for value, finding in known.items():
-        start = segment.text.find(value) if len(value) >= _SHORTEST else -1
-        while start >= 0:
-            own.append(replace(finding, at=segment.at, start=start, end=start + len(value)))
-            start = segment.text.find(value, start + len(value))
-    return replace(segment, text=without(segment, own))
+class _Standing:
+    """Finds values wherever they stand in a text, in one pass: by their first characters, the longest first."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = {value for value in values if len(value) >= _SHORTEST}
+        lengths: defaultdict[str, set[int]] = defaultdict(set)
+        for value in self._values:
+            lengths[value[:_SHORTEST]].add(len(value))
+        self._lengths = {begin: sorted(some, reverse=True) for begin, some in lengths.items()}
+
+    def of(self, text: str) -> Iterator[tuple[int, str]]:
+        """Yield place and value; where several begin, the longest."""
+        if not self._lengths:
+            return
+        for start in range(len(text) - _SHORTEST + 1):
+            for length in self._lengths.get(text[start : start + _SHORTEST], ()):
+                if (value := text[start : start + length]) in self._values:
+                    yield start, value
+                    break
 
 
-def _value(exchange: Exchange, finding: Finding) -> str:
-    if finding.kind is Kind.INJECTION:
-        return ""
-    text = next(s.text for s in exchange.request.segments if s.at == finding.at)
-    return text[finding.start : finding.end]
+def _texts(segments: Iterable[Segment], marks: Container[str]) -> tuple[Text, ...]:
+    """Return segments as they are kept. marks: pointers of those in which there are marks now."""
+    segments = tuple(segments)
+    place = renamed((s.at, s.text) for s in segments if s.at in marks)
+    return tuple(Text(place(s.at), s.surface.value, s.text) for s in segments)
 
 
 def values_of(texts: dict[str, Segment], found: Iterable[Finding]) -> set[str]:

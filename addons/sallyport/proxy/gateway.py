@@ -133,8 +133,9 @@ class Live:
     def counts_usage(self) -> bool:
         """Whether limits are enforced on what only the provider can report: tokens and money."""
         limits = self.policy.limits
-        counted = any(rule.measure.needs_usage for rule in limits.rules)
-        return counted and mode_of(self.policy, limits).acts
+        return any(
+            rule.measure.needs_usage and mode_of(self.policy, limits, rule).acts for rule in limits.rules
+        )
 
     @property
     def restores(self) -> bool:
@@ -274,7 +275,7 @@ class Gateway:
     credentials: gives what gateway keys stand for; None where none can be exchanged.
     open_directory: opens the directory to register requests for approvals; None registers none.
     capture_writer: takes flows that are kept for replay; None where none can be sealed. content_writer: takes texts
-    that the policy keeps; None likewise.
+    that the policy keeps; None likewise. unpromoted: why the policy it starts with should have been promoted first.
     """
 
     live: Live
@@ -292,6 +293,7 @@ class Gateway:
     open_directory: Callable[[], DirectoryStore] | None = None
     capture_writer: CaptureWriter | None = None
     content_writer: ContentWriter | None = None
+    unpromoted: str = ""
     watch: Watch = field(init=False)
     petitions: Petitions = field(init=False)
     _links: OrderedDict[str, str] = field(default_factory=OrderedDict)

@@ -202,7 +202,10 @@ class GatewayMaster(master.Master):
         task = asyncio.create_task(self.run())
         try:
             await self._listening(task)
-            self._record(EventKind.STARTED)
+            unpromoted = self.gateway.unpromoted
+            self._record(EventKind.STARTED, "not_promoted" if unpromoted else "")
+            if unpromoted:
+                logger.warning("started all the same: %s", unpromoted)
             self.gateway.metering.start()
             self.addon.stopping.start()
             settle_heap()

@@ -224,5 +224,5 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             _found(said.get("answer")),
             str(said.get("conversation", "")),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -1,13 +1,14 @@
 """Texts with everything that rules found in them taken out, for whoever keeps them: captures and content."""
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sallyport.decision import Edit, Finding
 from sallyport.exchange import Exchange, Segment
 from sallyport.stages.everywhere import repeated
 from sallyport.stages.places import in_body
+from sallyport.wire.jsontext import token
 
 REPEATED = ""
 """Stands for a rule where none found anything: the value was found elsewhere."""
@@ -26,11 +27,34 @@ def by_text(exchange: Exchange, found: Sequence[Finding]) -> Mapping[str, list[F
 
 def without(segment: Segment, findings: Sequence[Finding]) -> str:
     """Return a text with a mark in place of each finding."""
-    text, shift = segment.text, 0
+    left: list[str] = []
+    behind = 0
     for edit in taken_out(segment, findings)[0]:
-        text = text[: edit.start + shift] + edit.replacement + text[edit.end + shift :]
-        shift += len(edit.replacement) - (edit.end - edit.start)
-    return text
+        left += (segment.text[behind : edit.start], edit.replacement)
+        behind = edit.end
+    return "".join((*left, segment.text[behind:]))
+
+
+def renamed(names: Iterable[tuple[str, str]]) -> Callable[[str], str]:
+    """Return what writes pointers as they are once names of members have marks in them.
+
+    names: pointer to a name ("~k" behind it), and what stands there instead. Pointers hold the names they lead through.
+    """
+    marked = {at.removesuffix("~k"): token(text) for at, text in names if at.endswith("~k")}
+
+    def place(at: str) -> str:
+        if not marked:
+            return at
+        parts = at.split("/")
+        mark = parts[-1][-2:] if parts[-1].endswith(("~k", "~t")) else ""
+        parts[-1] = parts[-1].removesuffix(mark)
+        led, written = parts[0], [parts[0]]
+        for part in parts[1:]:
+            led = f"{led}/{part}"
+            written.append(marked.get(led, part))
+        return "/".join(written) + mark
+
+    return place
 
 
 def taken_out(segment: Segment, findings: Sequence[Finding]) -> tuple[list[Edit], list[Finding]]:
@@ -41,13 +65,13 @@ def taken_out(segment: Segment, findings: Sequence[Finding]) -> tuple[list[Edit]
     edits: list[Edit] = []
     moved: list[Finding] = []
     shift = 0
-    ordered = sorted(findings, key=lambda f: (f.start, -f.end))
+    ordered = deque(sorted(findings, key=lambda f: (f.start, -f.end)))
     while ordered:
         first = ordered[0]
         end = first.end
         together = []
         while ordered and (ordered[0].start < end or ordered[0] is first):
-            together.append(ordered.pop(0))
+            together.append(ordered.popleft())
             end = max(end, together[-1].end)
         mark = f"[{first.entity}]"
         edits.append(Edit(segment.at, first.start, end, mark))

@@ -358,6 +358,8 @@ class AnswerTap:
         """Show an event's texts to those who only record."""
         if self._output is None:
             return
+        goes_on = {delta.channel for delta in event.deltas if not delta.whole}
+        self._look_over(event, goes_on)
         for delta in event.deltas:
             if delta.whole:
                 json = delta.json or is_json_source(delta.surface, delta.text)
@@ -367,8 +369,12 @@ class AnswerTap:
                 )
             elif delta.channel in self._flowing or len(self._flowing) < MAX_CHANNELS:
                 self._flow(delta).feed(delta.text)
+        self._look_over(event)
+
+    def _look_over(self, event: StreamEvent, keep: set[str] | frozenset[str] = frozenset()) -> None:
+        """Tell those who only record that texts are over: before an event repeats them whole."""
         for channel in [*self._flowing] if "*" in event.closes else event.closes:
-            if (flowing := self._flowing.pop(channel, None)) is not None:
+            if channel not in keep and (flowing := self._flowing.pop(channel, None)) is not None:
                 flowing.end()
 
     def _take_all(self, events: list[StreamEvent]) -> None:
@@ -380,7 +386,7 @@ class AnswerTap:
         self._account(event)
         self._note_reasoning(event)
         waiting = _Waiting(event, self._clock())
-        touched = {d.channel for d in event.deltas}
+        touched = {d.channel for d in event.deltas if not d.whole}
         self._close(tuple(c for c in event.closes if c == "*" or c not in touched), keep=touched)
         if self.ended_early is not None:
             self._close(("*",))

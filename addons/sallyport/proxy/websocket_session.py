@@ -275,7 +275,7 @@ class Session:
         live = self._gateway.live
         if self.passage.cut:
             return Outcome(close=POLICY)
-        lenient = not standing(live.policy, None, self.passage.exchange).acts
+        lenient = self._is_lenient(live)
         if not message.is_text:
             if lenient or live.policy.websocket.binary == "allow":
                 self._sound_bytes += len(message.content)
@@ -303,6 +303,13 @@ class Session:
         if stream.settings.draining and self.is_idle and not outcome.close:
             outcome.close = RESTART
         return outcome
+
+    def _is_lenient(self, live: Live) -> bool:
+        """Say whether what nobody can read passes: nothing of the answer's policy is in force."""
+        exchange = self.passage.exchange
+        who = exchange.principal
+        policy = live.policy if who is None else live.policy.for_tenant(who.tenant)
+        return not any(standing(policy, section, exchange).acts for section in (None, policy.output))
 
     def _tapped(self, live: Live, told: Told, event: bytes) -> Outcome:
         """Send an event through the tap of its answer, and end the answer where it ends."""

@@ -13,6 +13,7 @@ from sallyport.decision import Action, Decision, Mode, Verdict
 from sallyport.exchange import Exchange, Principal
 from sallyport.pipeline import STAGES, decide
 from sallyport.policy.hosts import HostError
+from sallyport.policy.identity import Identity
 from sallyport.proxy import intake
 from sallyport.proxy.gateway import Gateway, Live, ports_for
 from sallyport.proxy.passage import Passage, arrive
@@ -24,7 +25,7 @@ from sallyport.replay.answers import Answered, answered
 from sallyport.replay.noting import Noted, NotingMeter, NotingMetering
 from sallyport.replay.ruling import Asked
 from sallyport.replay.scans import Scans, Stopwatch
-from sallyport.stages.identity import IdentityStage
+from sallyport.stages.identity import IdentityStage, recognised
 from sallyport.stages.stage import Ports
 from sallyport.state.meter import ExchangeMeter
 from sallyport.state.vault import MemoryVault
@@ -201,12 +202,12 @@ class Word:
 
 
 class _RecordedIdentity:
-    """The identity stage where the recording says who spoke: what proved it is not in a recording."""
+    """The identity stage where the recording says who spoke: the proofs themselves are not in a recording."""
 
     name = "identity"
 
     def __init__(self, principal: Principal) -> None:
         self._principal = principal
 
-    async def decide(self, exchange: Exchange, section: object, ports: Ports) -> Decision:
-        return Decision(self.name, Action.ALLOW, "identity.recorded", principal=self._principal)
+    async def decide(self, exchange: Exchange, section: Identity, ports: Ports) -> Decision:
+        return recognised(self._principal, section)

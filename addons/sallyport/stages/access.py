@@ -58,7 +58,10 @@ class AccessStage:
             facts = await self._facts(exchange, section, ports)
             denied = self._of_the_call(exchange, section, facts)
         except TagError as error:
-            facts = Facts(networks=networks_of(exchange.client, section))
+            # Rules with a state of their own are asked all the same: a wrong tag must not hide what the data is.
+            asked = section.needs_classes and (book.enforces_itself or book.tries)
+            classes = await classes_of(section, ports) if asked else ()
+            facts = Facts(networks=networks_of(exchange.client, section), data_classes=classes)
             denied = self._untagged(error, section)
         if denied is not None and not book.enforces_itself and not book.tries:
             return denied

@@ -50,7 +50,7 @@ class IdentityStage:
         principal = found.principal
         said = hints(exchange, headers)
         if principal is None:
-            return self._unknown(section, said)
+            return self.unknown(section, said)
         if said or found.conflict:
             attributes = dict(principal.attributes) | said
             if found.conflict:
@@ -71,7 +71,8 @@ class IdentityStage:
         reason = "identity.conflict_strongest" if found.conflict else f"identity.{principal.source}"
         return Decision(self.name, Action.ALLOW, reason, principal=principal)
 
-    def _unknown(self, section: Identity, said: dict[str, str]) -> Decision:
+    def unknown(self, section: Identity, said: dict[str, str]) -> Decision:
+        """Return the word on a caller whom nothing names. said: its hints about itself."""
         if section.require:
             return self._deny("identity.required", _required_message(section))
         if section.unknown == "anonymous":
@@ -85,6 +86,23 @@ class IdentityStage:
 
     def _deny(self, reason: str, message: str, principal: Principal | None = None) -> Decision:
         return Decision(self.name, Action.DENY, reason, message=message, principal=principal)
+
+
+def recognised(principal: Principal, section: Identity) -> Decision:
+    """Return the word on a caller whom a recording names: what proved it then, or spoke against it, counts now."""
+    stage, facts = IdentityStage(), dict(principal.attributes)
+    sources = tuple(facts.get("sources", principal.source).split())
+    if principal.source == ANONYMOUS.source:
+        word = stage.unknown(section, {})
+    elif "conflict" in facts and section.conflicts == "deny":
+        word = Decision(stage.name, Action.DENY, "identity.conflict", principal=principal)
+    elif not _enough(sources, section):
+        word = Decision(stage.name, Action.DENY, "identity.required", principal=principal)
+    else:
+        word = Decision(stage.name, Action.ALLOW, "identity.recorded")
+    return (
+        word if word.action is Action.DENY else replace(word, reason="identity.recorded", principal=principal)
+    )
 
 
 def combine(found: Sequence[Proof], section: Identity, directory: Directory) -> Found:

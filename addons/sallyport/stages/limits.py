@@ -3,7 +3,7 @@
 What is reserved here is an estimate; it is settled from what the provider reports once the answer is there.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from hashlib import blake2b
@@ -15,7 +15,7 @@ from sallyport.exchange import Exchange, Principal
 from sallyport.policy.condition import Condition, ConditionError
 from sallyport.policy.inputs import ConditionInput
 from sallyport.policy.limits import Ceilings, Dimension, Limit, Limits, Measure
-from sallyport.policy.states import standing_of
+from sallyport.policy.states import STRENGTH, standing_of
 from sallyport.stages.asking import input_for
 from sallyport.stages.ledger import (
     MAX_AMOUNT,
@@ -82,20 +82,13 @@ class LimitsStage:
             for rule in section.rules
             if rule.is_for(tenant) and (rule.when is None or _holds(rule.when, given))
         ]
-        if any(rule.measure in _MONEY for rule in rules) and estimate.cost is None:
-            unfit = unfit or Decision(
-                self.name,
-                Action.DENY,
-                "limits.no_price",
-                message="This model has no known price, and a budget applies. Use another model, or ask "
-                f"{section.ask} to give it a price.",
-            )
-            if ports.limiting.acts:
-                return unfit
+        unpriced = self._unpriced(rules, exchange, section, ports) if estimate.cost is None else None
+        if unpriced is not None and (unpriced.rule_mode or ports.limiting).acts:
+            return unpriced
         counted = _Counted(exchange, section, meter.model, estimate, given, ports)
         asked = [a for rule in rules for a in _asked(rule, counted)]
         if not asked:
-            return unfit or Decision(self.name, Action.ALLOW, "limits.none")
+            return unfit or unpriced or Decision(self.name, Action.ALLOW, "limits.none")
         waits_s = {a.claim.key: a.rule.wait_s for a in asked}
         try:
             answer = await meter.reserve([(a.rule.measure, a.claim) for a in asked], waits_s)
@@ -105,6 +98,7 @@ class LimitsStage:
                 Action.DENY,
                 "limits.unavailable",
                 message="The gateway cannot count this request, so it was not sent. Try again in a few seconds.",
+                rule_mode=_strongest((a.mode for a in asked), ports.limiting),
                 status=503,
             )
         if isinstance(answer, Denied):
@@ -119,7 +113,27 @@ class LimitsStage:
                 return replace(decision, message=f"{_SHARE} {decision.message}")
             return decision
         within = self._within(asked, answer.levels, section)
+        if unpriced is not None and unpriced.rule_mode is Mode.SHADOW:
+            within = replace(within, tried=(*within.tried, unpriced))
+        else:
+            unfit = unfit or unpriced
         return within if unfit is None else replace(unfit, tried=within.tried)
+
+    def _unpriced(
+        self, rules: Sequence[Limit], exchange: Exchange, section: Limits, ports: Ports
+    ) -> Decision | None:
+        """Return the refusal of a model without a price where rules count money, as the strongest of them stands."""
+        modes = [_own_mode(rule, exchange) for rule in rules if rule.measure in _MONEY]
+        if not modes:
+            return None
+        return Decision(
+            self.name,
+            Action.DENY,
+            "limits.no_price",
+            message="This model has no known price, and a budget applies. Use another model, or ask "
+            f"{section.ask} to give it a price.",
+            rule_mode=_strongest(modes, ports.limiting),
+        )
 
     def _within(self, asked: Sequence[_Asked], levels: Sequence[Level], section: Limits) -> Decision:
         """Say that there is room; or, where a limit only observes, that there would not be."""
@@ -202,9 +216,7 @@ def _asked(rule: Limit, of: _Counted) -> Iterator[_Asked]:
     who = exchange.principal or Principal(id="", tenant="", source="none")
     base = size = _counted(_limit_of(rule, who, of.given) * rule.unit)
     amount = min(_amount(rule.measure, of.estimate), MAX_AMOUNT)
-    mode = rule.mode
-    if mode is Mode.CANARY:
-        mode = standing_of(f"limits.{rule.id}", rule, exchange)
+    mode = _own_mode(rule, exchange)
     stands = mode or of.ports.limiting
     apart = of.ports.limits_apart if rule.mode is None else rule.mode is Mode.SHADOW
     window: Window
@@ -219,6 +231,16 @@ def _asked(rule: Limit, of: _Counted) -> Iterator[_Asked]:
         named = f"{SHADOWED}{key}" if apart else key
         claim = Claim(named, most, amount, window, stands.acts, stands is Mode.SHADOW)
         yield _Asked(rule, claim, size, mode)
+
+
+def _own_mode(rule: Limit, exchange: Exchange) -> Mode | None:
+    """Return a limit's own state for an exchange, None for the section's."""
+    return standing_of(f"limits.{rule.id}", rule, exchange)
+
+
+def _strongest(modes: Iterable[Mode | None], limiting: Mode) -> Mode | None:
+    """Return the state of what several rules say together: of the one that does most; None for the section's."""
+    return max(modes, key=lambda mode: STRENGTH[mode or limiting])
 
 
 def _window(rule: Limit, section: Limits) -> Window:

@@ -5,11 +5,13 @@ it, placeholders and all; it goes out up to the first place where a match may st
 on the text alone, never on how it was cut.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from sallyport.decision import Action, Decision, Finding, Kind, Mode, Severity
+from sallyport.detect.watching.finished import FinishedWatcher
 from sallyport.detect.watching.watcher import Match, Watcher
 from sallyport.exchange import Exchange, Request, Segment, Surface
 from sallyport.policy.output import Output, OutputAction
@@ -165,8 +167,9 @@ class Channel:
     """One text of an answer on its way to the client.
 
     feed and end return what may go out now, edited; stop says that the answer ends here. Nothing comes out after.
-    arguments: judges the text as the arguments of a call, None where it is none. arguments_act: whether that may
-    end the answer; then the last character waits for it, however long it takes.
+    under_way: all channels of the answer that have had text and are not over. arguments: judges the text as the
+    arguments of a call, None where it is none. arguments_act: whether that may end the answer; then the last
+    character waits for it, however long it takes.
     """
 
     def __init__(
@@ -177,6 +180,7 @@ class Channel:
         found: Callable[[Match, OutputAction], None],
         *,
         json: bool,
+        under_way: "dict[Channel, None] | None" = None,
         arguments: Arguments | None = None,
         arguments_act: bool = False,
     ) -> None:
@@ -185,6 +189,7 @@ class Channel:
         followers = made()
         self._acting = [follower.watcher for follower in followers if follower.acts]
         self._recording = [follower.watcher for follower in followers if not follower.acts]
+        self._under_way = {} if under_way is None else under_way
         self._unseen: list[str] = []  # by those that record
         self._unseen_chars = 0
         self._arguments = arguments
@@ -196,7 +201,6 @@ class Channel:
         self._edits: list[_Edit] = []
         self._out = 0
         self._fed = 0
-        self.over = False
         self.stop: Stop | None = None
 
     @property
@@ -227,20 +231,28 @@ class Channel:
 
     def end(self) -> str:
         """The channel is over: return what was still held."""
-        self.over = True
         if self.stop is not None:
+            self.break_off()
             return ""
         if said := self._spelling.end():
             self._look(said)
         for watcher in self._acting:
             self._take(watcher.end())
-        unseen = self._unseen_text()
-        for watcher in self._recording:
-            self._take(watcher.end(unseen))
+        self._end_recording(self._recording)
         if self._arguments is not None:
             self._take([_wrong_call(rule, self._fed - 1) for rule in self._arguments.end()])
         released = self._release(self._fed)
         return released if self.stop is not None else released + self._spelling.rest()
+
+    def break_off(self) -> None:
+        """The answer ends here, though this text may not: what went out of it has been looked at to its end."""
+        self._end_recording([w for w in self._recording if not isinstance(w, FinishedWatcher)])
+
+    def _end_recording(self, watchers: Sequence[Watcher]) -> None:
+        self._under_way.pop(self, None)
+        unseen = self._unseen_text()
+        for watcher in watchers:
+            self._take(watcher.end(unseen))
 
     def let_go(self) -> str:
         """Return what has waited too long for the end of a match, if it is none where it stands.
@@ -268,16 +280,17 @@ class Channel:
         for watcher in self._acting:
             self._take(watcher.feed(said))
         if self._recording:
+            self._under_way[self] = None
             self._unseen.append(said)
             self._unseen_chars += len(said)
             if self._unseen_chars >= _AT_ONCE:
-                self.catch_up()
+                self._catch_up()
 
-    def catch_up(self) -> None:
+    def _catch_up(self) -> None:
         """Have what is only recorded looked for in all that came: nothing waits for it, and much at once costs less."""
-        if unseen := self._unseen_text():
-            for watcher in self._recording:
-                self._take(watcher.feed(unseen))
+        unseen = self._unseen_text()
+        for watcher in self._recording:
+            self._take(watcher.feed(unseen))
 
     def _unseen_text(self) -> str:
         text = "".join(self._unseen)
@@ -374,7 +387,7 @@ class OutputFilter:
         self._seen: set[tuple[str, int, int]] = set()
         self._worst: OutputAction = OutputAction.ALLOW
         self._acts: dict[Surface, bool] = {}
-        self._channels: list[Channel] = []
+        self._under_way: dict[Channel, None] = {}
         self.stop: Stop | None = None
 
     @property
@@ -388,8 +401,8 @@ class OutputFilter:
 
     @property
     def found(self) -> tuple[tuple[Finding, Surface], ...]:
-        """What was found so far, in that order, and where."""
-        self._catch_up()
+        """What was found in the answer, which ends here, in that order, and where."""
+        self._break_off()
         return tuple(self._findings)
 
     def acts_on(self, surface: Surface) -> bool:
@@ -412,17 +425,16 @@ class OutputFilter:
 
     def channel(self, name: str, surface: Surface, *, json: bool = False) -> Channel:
         """Return what follows a text that comes in pieces."""
-        channel = Channel(
+        return Channel(
             surface,
             lambda: self._made(surface, name),
             self._judge,
             lambda match, action: self._note(match, action, name, surface, once=False),
             json=json,
+            under_way=self._under_way,
             arguments=self._judged(surface, name),
             arguments_act=self._calls_act,
         )
-        self._channels = [*(known for known in self._channels if not known.over), channel]
-        return channel
 
     def whole(
         self,
@@ -473,7 +485,8 @@ class OutputFilter:
         for follower in self._made(surface, at):
             for match in follower.watcher.end("".join(texts)):
                 action = self._judge.action(match, surface)
-                meets = any(match.start < border < match.end for border in borders)
+                place = bisect_right(borders, match.start)
+                meets = place < len(borders) and borders[place] < match.end
                 if meets and action is not OutputAction.ALLOW and not match.rule.startswith(_WHOLE_TEXT):
                     self._note(match, action, at, surface, once=True)
                     if action.alters and self.enforced:
@@ -530,14 +543,15 @@ class OutputFilter:
 
     def absorb(self, other: "OutputFilter") -> None:
         """Take over what another filter has found, as far as there is room."""
-        other._catch_up()
+        other._break_off()
         if other._worst.rank > self._worst.rank:
             self._worst = other._worst
         self._findings += other._findings[: max(0, MAX_FOUND - len(self._findings))]
 
-    def _catch_up(self) -> None:
-        for channel in self._channels:
-            channel.catch_up()
+    def _break_off(self) -> None:
+        """Have what is only recorded looked for in texts whose end never came."""
+        for channel in [*self._under_way]:
+            channel.break_off()
 
     @property
     def surfaces(self) -> dict[str, Surface]:
@@ -545,8 +559,8 @@ class OutputFilter:
         return {finding.at: surface for finding, surface in self._findings}
 
     def decision(self) -> Decision | None:
-        """Return what the stage says of the answer so far, None where nothing was found."""
-        self._catch_up()
+        """Return what the stage says of the answer, which ends here; None where nothing was found."""
+        self._break_off()
         if self._worst is OutputAction.ALLOW:
             return None
         action, reason = _REASONS[self._worst]

@@ -72,7 +72,7 @@ class CaptureWriter:
         self._keys = subject_keys_of(keys)
         self._rotation = rotation
         self._file: _Open | None = None
-        self._lane: Background[tuple[Made, Subject]] = Background(
+        self._lane: Background[tuple[Made, Subject, int | None]] = Background(
             "captures",
             logger,
             "%d flows were not captured so far (%s)",
@@ -86,23 +86,26 @@ class CaptureWriter:
         """Flows that were not captured."""
         return self._lane.lost
 
-    def put(self, made: Made, size: int = 0, subject: Subject = NOBODY) -> None:
-        """Have a flow written. size: bytes that are held for it until then. subject: whose flow it is."""
-        self._lane.put((made, subject), size)
+    def put(self, made: Made, size: int = 0, subject: Subject = NOBODY, began_us: int | None = None) -> None:
+        """Have a flow written. size: bytes that are held for it until then. subject: whose flow it is.
+
+        began_us: when, in microseconds since 1970; of who was forgotten since nothing is written.
+        """
+        self._lane.put((made, subject, began_us), size)
 
     def close(self, within_s: float = 10.0) -> None:
         """Write what is waiting, and end."""
         self._lane.close(within_s)
 
-    def _take(self, tasks: Sequence[tuple[Made, Subject]]) -> None:
-        for made, subject in tasks:
+    def _take(self, tasks: Sequence[tuple[Made, Subject, int | None]]) -> None:
+        for made, subject, began_us in tasks:
             flow = made()
             if flow is not None:
-                self._write(flow, subject)
+                self._write(flow, subject, began_us)
 
-    def _write(self, flow: bytes, subject: Subject) -> None:
+    def _write(self, flow: bytes, subject: Subject, began_us: int | None) -> None:
         rotation = self._rotation()
-        key = self._keys.key_of(subject)
+        key = self._keys.key_of(subject, began_us)
         now = time.time()
         if self._file is not None and (
             self._file.size + len(flow) > rotation.max_bytes or now - self._file.began > rotation.max_age_s

@@ -123,11 +123,31 @@ def test_a_full_queue_costs_content_and_nobody_waits(place: Place, monkeypatch: 
     for number in range(background.QUEUED + 3):
         writer.put(lambda number=number: (page(f"q{number}"),))
     assert writer.lost == 3
-    with pytest.raises(Late):
-        writer.kept(lambda: (page("no"),)).result(0)
+    writer.kept(lambda: (page("first"),)).result(30)  # who waits is not behind them
     hold.set()
     writer.close(60)
     assert place.store().find("slow") != ()
+    assert place.store().find("first") != ()
+
+
+def test_where_too_many_wait_there_is_no_room_at_once(place: Place) -> None:
+    writer = ContentWriter(place.store(), place.keys())
+    begun, hold = threading.Event(), threading.Event()
+
+    def slow() -> tuple[Page, ...]:
+        begun.set()
+        hold.wait(60)
+        return ()
+
+    writer.kept(slow)
+    assert begun.wait(60)
+    waiting = [writer.kept(lambda: ()) for _ in range(background.QUEUED)]
+    with pytest.raises(Late):
+        writer.kept(lambda: (page("no"),)).result(0)
+    assert writer.lost == 1
+    hold.set()
+    writer.close(60)
+    assert all(each.done() for each in waiting)
     assert place.store().find("no") == ()
 
 
@@ -140,7 +160,7 @@ def test_who_gives_up_waiting_costs_nobody_else(place: Place) -> None:
         hold.wait(60)
         return (page("slow"),)
 
-    writer.put(slow)
+    writer.kept(slow)
     assert begun.wait(60)
     given_up = [writer.kept(lambda: (page("a"),)), writer.kept(lambda: 1 // 0)]  # type: ignore[arg-type, return-value]
     stays = writer.kept(lambda: (page("b"),))

@@ -94,6 +94,10 @@ class Forwarder:
         if wanted:
             self.receiver.send(wanted)
         self.sent += len(wanted)
+        for name, first in {event.gateway: seq for event, seq in reversed(found)}.items():
+            gone = first - positions.get(name, 0) - 1
+            if gone > 0:
+                self.tell(f"{gone} events of {printable(name)} were pruned before they could be sent")
         positions.update({event.gateway: seq for event, seq in found})
         self.cursor.write(positions)
         return True

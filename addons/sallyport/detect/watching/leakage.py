@@ -98,6 +98,7 @@ class LeakWatcher:
 
     def _pass(self, text: str) -> None:
         self._total += len(text)
+        self._base = self._total
         self._tokens.skip(len(text))
 
     def _feed(self, text: str, *, final: bool) -> Iterator[Match]:

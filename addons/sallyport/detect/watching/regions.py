@@ -10,14 +10,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\U00020000-\U0003ffff"
 )
 """Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean: letters that are no part of any value."""
 
 _BREAKS = '"`{}<>,|'
-_TOKEN = re.compile(rf"[^\s{_BREAKS}{_UNSPACED}]+[{_BREAKS}]*|[{_BREAKS}]+")
-_GAP = re.compile(rf"[\s{_UNSPACED}]+")
+_TOKEN = re.compile(rf"[^\s{_BREAKS}{UNSPACED}]+[{_BREAKS}]*|[{_BREAKS}]+")
+_GAP = re.compile(rf"[\s{UNSPACED}]+")
 
 _PLAIN = re.compile(r"(?:[a-z]{1,19}[ \n]{1,3})+(?=[A-Za-z])")
 """Small words with another word behind the last: each is a region of its own, in which no value is."""

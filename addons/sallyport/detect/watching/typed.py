@@ -7,13 +7,13 @@ look over all of it says which regions are worth a search, and lines with none a
 """
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Protocol
 
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect.errors import ScanIncomplete
-from sallyport.detect.watching.regions import Region, Regions
+from sallyport.detect.watching.regions import UNSPACED, Region, Regions
 from sallyport.detect.watching.watcher import Match
 from sallyport.exchange import Segment, Surface
 
@@ -32,8 +32,14 @@ _CANDIDATE = re.compile(
 _MUCH_CHARS = 160
 """From here on a look over all of a piece costs less than a search of each of its regions."""
 
+_BLOCK = 32_768
+"""Characters that are looked at together at most."""
+
 _REACH = 24
 """Characters behind a suspect in which a region is searched, too: a pattern sees other bounds there."""
+
+_CUT = re.compile(rf"[^\s{UNSPACED}，！？：；（）](?=[\x0b\x0c\x1c-\x1f{UNSPACED}])")
+"""Where a region ends and a pattern sees no end: a letter that is written without spaces, a control that it skips."""
 
 _LABEL = re.compile(
     r"(?i)(?=(pass|pwd|secret|token|key|auth|cred|login|kennwort|contrase|senha|mot de|geheim|://))"
@@ -74,17 +80,22 @@ class TypedWatcher:
         return self._regions.open_from
 
     def feed(self, text: str) -> list[Match]:
-        return self._taken(text, final=False)
+        found: list[Match] = []
+        for at in range(0, len(text), _BLOCK):
+            found += self._taken(text[at : at + _BLOCK], final=False)
+        return found
 
     def end(self, text: str = "") -> list[Match]:
-        return self._taken(text, final=True)
+        last = max(0, len(text) - 1) // _BLOCK * _BLOCK
+        return [*self.feed(text[:last]), *self._taken(text[last:], final=True)]
 
     def _taken(self, text: str, *, final: bool) -> list[Match]:
         known = len(self._text)
         self._text += text
         self._note_labels(known)
         plain = bool(self._labels)  # a small word is a value only where a label stands before it
-        suspects = self._suspects(known) if len(text) >= _MUCH_CHARS else None
+        is_worth_it = len(text) >= _MUCH_CHARS and (" " in text or "\n" in text)
+        suspects = self._suspects(known) if is_worth_it else None
         regions: list[Region] = []
         at = known
         while suspects is not None and at < len(self._text):
@@ -112,8 +123,9 @@ class TypedWatcher:
         spans = self._scanner.suspects(self._text[low:], Surface.ASSISTANT)
         if spans is None:
             return None
+        cut = [match.span() for match in _CUT.finditer(self._text, low)]
         apart: list[tuple[int, int]] = []
-        for start, end in sorted((low + start, low + end + _REACH) for start, end in spans):
+        for start, end in sorted([*((low + start, low + end + _REACH) for start, end in spans), *cut]):
             if apart and start <= apart[-1][1]:
                 start, end = apart[-1][0], max(end, apart.pop()[1])
             apart.append((start, end))
@@ -128,7 +140,8 @@ class TypedWatcher:
         undecided = self._regions.open_from < self._base + at
         if undecided or (at and self._text[at - 1] != "\n"):
             return at
-        until = next((max(at, start) for start, end in suspects if end > at), len(self._text))
+        place = bisect_right(suspects, at, key=lambda span: span[1])
+        until = max(at, suspects[place][0]) if place < len(suspects) else len(self._text)
         key = self._text.find(_KEY, at, until)
         until = key if key >= 0 else until
         if until - at >= self._max_held and (long := self._long_line.search(self._text, at, until)):

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import cast
 
@@ -66,11 +66,12 @@ NOBODY = Subject("", "")
 
 @dataclass(frozen=True)
 class SubjectKey:
-    """The key of one subject. id: of the key, random."""
+    """The key of one subject. id: of the key, random. forgotten_us: when the subject was forgotten last, or 0."""
 
     id: str
     tenant: str
     secret: bytes = field(repr=False)
+    forgotten_us: int = 0
 
     def derived(self, purpose: str, salt: bytes = b"") -> bytes:
         """Return 32 bytes for one purpose."""
@@ -114,9 +115,11 @@ class SubjectKeys:
         self._lock = threading.Lock()
         self._by_subject: OrderedDict[Subject, SubjectKey] = OrderedDict()
         self._by_id: OrderedDict[str, SubjectKey] = OrderedDict()
-        self._digest_key = b""
+        self._digest_key = (0, b"")
+        """Which file it was in, and the key."""
         self._looked_s = -math.inf
-        self._erased = 0
+        self._seen = (0, 0)
+        """Which file it was, and the last erasure in it; -1 where there was none."""
 
     @property
     def name(self) -> str:
@@ -131,14 +134,19 @@ class SubjectKeys:
 
     # -- in use ------------------------------------------------------------------------------------------
 
-    def key_of(self, subject: Subject) -> SubjectKey:
-        """Return a subject's key, made where there is none. Raises OperatorError, NotOpened."""
+    def key_of(self, subject: Subject, began_us: int | None = None) -> SubjectKey:
+        """Return a subject's key, made where there is none. Raises OperatorError, NotOpened.
+
+        began_us: when what is to be sealed was said; Forgotten where the subject was forgotten since.
+        """
         with self._lock:
             self._look()
             found = self._by_subject.get(subject)
             if found is None:
                 found = self._find_or_make(subject)
                 self._hold(found, subject)
+            if began_us is not None and began_us <= found.forgotten_us:
+                raise Forgotten
             return found
 
     def open(self, id: str) -> SubjectKey:
@@ -188,14 +196,17 @@ class SubjectKeys:
         """
         with self._lock:
             with self._opened.change() as connection:
+                self._opened.alone(connection)  # or numbers of erasures are not seen in their order
                 who = self._digest(connection, subject)
-                own = subject_keys.c.subject == who
-                for row in connection.execute(select(subject_keys).where(own)).all():
+                rows = connection.execute(select(subject_keys).where(subject_keys.c.subject == who)).all()
+                for row in rows:
                     connection.execute(
                         insert(erasures).values(
                             key=row.id, subject=who, tenant=row.tenant, at_us=now_us, event=event, done=0
                         )
                     )
+                # By their ids: a key that a gateway makes meanwhile is the next one, of which nothing is noted.
+                own = subject_keys.c.id.in_([row.id for row in rows])
                 connection.execute(update(subject_keys).where(own).values(sealed="0" * 120))
                 connection.execute(delete(subject_keys).where(own))
             self._drop()
@@ -270,15 +281,16 @@ class SubjectKeys:
         if time.monotonic() - self._looked_s < FRESH_S:
             return
         with self._opened.read() as connection:
-            erased = 0 if connection is None else int(connection.scalar(_LAST_ERASURE) or 0)
-        if erased != self._erased:
+            erased = -1 if connection is None else int(connection.scalar(_LAST_ERASURE) or 0)
+        if (seen := (self._opened.times, erased)) != self._seen:
             self._drop()
-            self._erased = erased
+            self._seen = seen
         self._looked_s = time.monotonic()
 
     def _drop(self) -> None:
         self._by_subject.clear()
         self._by_id.clear()
+        self._digest_key = (0, b"")
         self._looked_s = -math.inf
 
     def _hold(self, key: SubjectKey, subject: Subject | None = None) -> None:
@@ -297,9 +309,15 @@ class SubjectKeys:
                     who = self._digest(connection, subject)
                     own = select(subject_keys).where(subject_keys.c.subject == who)
                     row = connection.execute(own).first()
+                    ends = select(func.max(erasures.c.at_us)).where(erasures.c.subject == who)
+                    forgotten_us = int(connection.scalar(ends) or 0)
                     if row is not None:
-                        return self._unsealed(row.id, row.tenant, row.sealed)
-                    made = SubjectKey(secrets.token_hex(16), subject.tenant, secrets.token_bytes(32))
+                        return replace(
+                            self._unsealed(row.id, row.tenant, row.sealed), forgotten_us=forgotten_us
+                        )
+                    made = SubjectKey(
+                        secrets.token_hex(16), subject.tenant, secrets.token_bytes(32), forgotten_us
+                    )
                     values = {
                         "id": made.id,
                         "subject": who,
@@ -332,10 +350,12 @@ class SubjectKeys:
         return SubjectKey(id, tenant, base64.b64decode(self._masters.open(sealed, _ABOUT, id)))
 
     def _digest(self, connection: Connection, subject: Subject) -> str:
-        if not self._digest_key:
+        opened, key = self._digest_key
+        if not key or opened != self._opened.times:
             query = select(settings.c.sealed).where(settings.c.name == _DIGEST)
             sealed = connection.scalar(query)
-            if sealed is None:
+            is_there = sealed is not None
+            if not is_there:
                 made = _text(secrets.token_bytes(32))
                 try:
                     with connection.begin_nested():
@@ -343,9 +363,11 @@ class SubjectKeys:
                         connection.execute(insert(settings).values(values))
                 except IntegrityError:
                     pass  # another process was first
-                sealed = cast(str, connection.scalar(query))
-            self._digest_key = base64.b64decode(self._masters.open(sealed, _ABOUT, _DIGEST))
-        return digest(self._digest_key, "subject", subject.tenant, subject.principal)
+                sealed = connection.scalar(query)
+            key = base64.b64decode(self._masters.open(cast(str, sealed), _ABOUT, _DIGEST))
+            if is_there:  # one just made goes with its transaction where that fails
+                self._digest_key = (self._opened.times, key)
+        return digest(key, "subject", subject.tenant, subject.principal)
 
 
 class _Raced(Exception):

@@ -28,6 +28,8 @@ class Opened:
         self._part, self._version = part, version
         self._metadata, self._versions = metadata, versions
         self._ready = False
+        self.times = 0
+        """How often it was opened: again where somebody put another file in its place."""
         if isinstance(self._at, Sqlite):
             event.listen(self._at.writer, "connect", _overwrites)
 
@@ -66,6 +68,10 @@ class Opened:
                 yield connection
         except (SQLAlchemyError, sqlite3.Error, OSError) as error:
             raise self._failed("read", error) from None
+
+    def alone(self, connection: Connection) -> None:
+        """Let nobody else who asks for it change anything until the transaction is over."""
+        self._at.lock_schema(connection)
 
     def scrub(self, table: Table) -> bool:
         """Let nothing stay in the files of what was deleted; False where others kept us from it.
@@ -124,6 +130,7 @@ class Opened:
                     exit_code=3,
                 )
         self._ready = True
+        self.times += 1
         return True
 
     def _found(self, connection: Connection) -> int | None:

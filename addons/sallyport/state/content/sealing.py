@@ -3,6 +3,7 @@
 The id of the key stands for the subject: it is random, belongs to one subject, and goes with it.
 """
 
+import ipaddress
 import json
 import re
 import secrets
@@ -65,6 +66,15 @@ def _bound(key: SubjectKey, exchange: str, part: Part) -> bytes:
     return b"sallyport content 1" + b"".join(len(p).to_bytes(4, "big") + p for p in parts)
 
 
+def _is_address(text: str) -> bool:
+    """Say whether it is an IP address: where its dots stand is its value."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 _BETWEEN = re.compile(r"[\s\u00ad\u200b-\u200f\u2060\ufeff]+")
 _NO_DIGIT = re.compile(r"\D+")
 
@@ -72,6 +82,6 @@ _NO_DIGIT = re.compile(r"\D+")
 def normalised(value: str) -> str:
     """Return a value as the index knows it: without blanks and case, and of what is all digits the digits alone."""
     plain = _BETWEEN.sub("", unicodedata.normalize("NFKC", value)).casefold()
-    if any(c.isalpha() for c in plain):
+    if any(c.isalpha() for c in plain) or _is_address(plain):
         return plain
     return _NO_DIGIT.sub("", plain) or plain

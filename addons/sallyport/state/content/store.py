@@ -3,12 +3,13 @@
 All calls block. Nothing here can open anything: keys are in state/content/keys.py and in another database.
 """
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 
@@ -25,6 +26,7 @@ from sallyport.state.content.schema import (
 from sallyport.state.content.sealing import Part
 
 _ASKED_AT_ONCE = 400
+_PAUSE_S = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,11 +166,10 @@ class ContentStore:
         if not self._is_there():
             return Counts()
         gone = [0, 0]
-        with self._opened.change() as connection:
-            for first in range(0, len(keys), _ASKED_AT_ONCE):
-                some = keys[first : first + _ASKED_AT_ONCE]
-                for n, table in enumerate((records, tokens)):
-                    gone[n] += connection.execute(delete(table).where(table.c.key.in_(some))).rowcount
+        for first in range(0, len(keys), _ASKED_AT_ONCE):
+            some = keys[first : first + _ASKED_AT_ONCE]
+            for n, table in enumerate((records, tokens)):
+                gone[n] += self._remove(table, table.c.key.in_(some))
         return Counts(*gone)
 
     def sweep(self, now_us: int, erased: Sequence[str] = ()) -> Counts:
@@ -176,12 +177,23 @@ class ContentStore:
         gone = self.remove(erased) if erased else Counts()
         if not self._is_there():
             return gone
-        with self._opened.change() as connection:
-            over = [
-                connection.execute(delete(table).where(table.c.until_us <= now_us)).rowcount
-                for table in (records, tokens)
-            ]
+        over = [self._remove(table, table.c.until_us <= now_us) for table in (records, tokens)]
         return Counts(gone.records + over[0], gone.tokens + over[1])
+
+    def _remove(self, table: Table, which: ColumnElement[bool]) -> int:
+        """Remove rows, few in one transaction, between which others can write; return how many went."""
+        gone = 0
+        while True:
+            with self._opened.change() as connection:
+                some = connection.scalars(select(table.c.exchange).where(which).limit(_ASKED_AT_ONCE)).all()
+                if not some:
+                    return gone
+                gone += connection.execute(
+                    delete(table).where(which, table.c.exchange.in_(set(some)))
+                ).rowcount
+            if len(some) < _ASKED_AT_ONCE:
+                return gone
+            time.sleep(_PAUSE_S)  # or who waits for SQLite's lock would hardly find it free
 
     # -- requests to see -----------------------------------------------------------------------------------
 

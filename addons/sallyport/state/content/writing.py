@@ -1,4 +1,7 @@
-"""Content on its way into the store: sealed and written by one thread, which sweeps as well and never stops traffic."""
+"""Content on its way into the store: sealed and written by a thread, which sweeps as well and never stops traffic.
+
+What a request waits for has a thread of its own: who sends much that is refused must not hold up who may ask.
+"""
 
 import contextlib
 import logging
@@ -30,7 +33,8 @@ _MAX_TOKENS = 2000
 class Page:
     """One part of an exchange in clear. values: found by rules; kind: its class; form: masked or original.
 
-    days: how long it is kept.
+    days: how long it is kept. began_us: when the exchange began, in microseconds since 1970; of who was forgotten
+    since nothing is kept.
     """
 
     exchange: str
@@ -41,6 +45,7 @@ class Page:
     kind: str
     form: str
     days: float
+    began_us: int | None = None
 
 
 type Made = Callable[[], tuple[Page, ...]]
@@ -73,21 +78,28 @@ class ContentWriter:
         self._keys = keys
         self._swept_s = -math.inf
         self._failing = False
+        said = "the content of %d exchanges was not kept so far (%s)"
         self._lane: Background[_Task] = Background(
             "content",
             logger,
-            "the content of %d exchanges was not kept so far (%s)",
-            self._take,
+            said,
+            lambda tasks: self._take(tasks, self._lane.lose),
             at_once=AT_ONCE,
             idle=self._rest,
             idle_s=LOOK_S,
-            over=self._end,
+        )
+        self._awaited: Background[_Task] = Background(
+            "content-first",
+            logger,
+            said,
+            lambda tasks: self._take(tasks, self._awaited.lose),
+            at_once=AT_ONCE,
         )
 
     @property
     def lost(self) -> int:
         """Parts of exchanges that were to be kept and were not."""
-        return self._lane.lost
+        return self._lane.lost + self._awaited.lost
 
     def start(self) -> None:
         """Begin to sweep and to follow what is destroyed, before anything is written."""
@@ -100,15 +112,17 @@ class ContentWriter:
     def kept(self, made: Made, size: int = 0) -> "Future[None]":
         """Have pages kept, and return what is done when they are durable, and fails where they are not."""
         done: Future[None] = Future()
-        if not self._lane.put(_Task(made, done), size):
+        if not self._awaited.put(_Task(made, done), size):
             done.set_exception(TimeoutError("no room"))
         return done
 
     def close(self, within_s: float = 10.0) -> None:
         """Write what is waiting, and end."""
+        self._awaited.close(within_s)
         self._lane.close(within_s)
+        self._store.close()
 
-    def _take(self, tasks: Sequence[_Task]) -> None:
+    def _take(self, tasks: Sequence[_Task], lose: Callable[..., None]) -> None:
         """Keep the pages of some exchanges in one transaction; one that cannot be made costs itself alone."""
         parts: list[Sealed] = []
         made: list[_Task] = []
@@ -119,20 +133,20 @@ class ContentWriter:
             except Exception as error:
                 # The border to what makes a page: its texts must not be in a message.
                 why = str(error) if isinstance(error, OperatorError) else type(error).__name__
-                self._lane.lose(why)
+                lose(why)
                 task.failed(error)
         try:
             self._store.put(parts)
         except OperatorError as error:
             for task in made:
                 task.failed(error)
-            self._lane.lose(str(error), len(made))
+            lose(str(error), len(made))
             return
         for task in made:
             task.is_done()
 
     def _sealed(self, page: Page) -> Sealed:
-        key = self._keys.key_of(page.subject)
+        key = self._keys.key_of(page.subject, page.began_us)
         now_us = time.time_ns() // 1000
         return Sealed(
             page.exchange,
@@ -158,9 +172,6 @@ class ContentWriter:
             if not self._failing:
                 logger.warning("kept content is not looked after: %s", error)
             self._failing = True
-
-    def _end(self) -> None:
-        self._store.close()
 
 
 def tokens_of(values: frozenset[str], key: SubjectKey) -> frozenset[bytes]:
