@@ -1,6 +1,8 @@
 """Checkpoints: what they cover, how they follow each other, who signs, and how they get elsewhere."""
 
 import json
+import socket
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -19,8 +21,8 @@ from typer.testing import CliRunner
 from audit.chains import WRITERS, assert_sound, checkpointed, filled, some_events, verified
 from sallyport.audit import verifier
 from sallyport.audit.checkpointing import Checkpointer, checkpoint_now
-from sallyport.audit.checkpoints import Unreadable, make_checkpoint
-from sallyport.audit.copies import Copies
+from sallyport.audit.checkpoints import Checkpoint, Unreadable, make_checkpoint
+from sallyport.audit.copies import Copies, copied_lines
 from sallyport.audit.merkle import leaf_hash, path_of, root_of
 from sallyport.audit.signing import KEY_FILE, Signer
 from sallyport.audit.store import Store
@@ -297,3 +299,71 @@ def test_a_proof_holds_for_every_event_and_for_no_other(store: Store, signer: Si
         assert not verifier.verify_proof({**bundle, "index": bundle["index"] + 1}, keys).is_sound
         assert not verifier.verify_proof({**bundle, "policy_revision": "other"}, keys).is_sound
     assert not verifier.verify_proof({**bundles[0], "path": bundles[-1]["path"]}, keys).is_sound
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_checkpoints_are_copied_to_another_database_and_verified_from_there(
+    kind: str, request: pytest.FixtureRequest, sqlite_url: str, open_store: OpenStore, tmp_path: Path
+) -> None:
+    to = f"sqlite:///{tmp_path / 'elsewhere' / 'copies.db'}"
+    if kind == "postgresql":
+        to = request.getfixturevalue("postgres_url")
+    store, conf = open_store(sqlite_url), tmp_path / "conf"
+    for number in range(3):
+        store.write(some_events("gw-1", 2, f"x{number}"))
+        checkpoint_now(sqlite_url, conf, Copies(conf, None, "", to))
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("".join(f"{line}\n" for line in copied_lines(to)))
+    copied, notes = verifier.read_copy(lines)
+    assert ([one.number for one in copied], notes) == ([1, 2, 3], [])
+    (tmp_path / "again").mkdir()
+    Copies(tmp_path / "again", None, "", to).send(
+        [Checkpoint(one.number, one.body, one.signature) for one in copied]
+    )
+    assert len(list(copied_lines(to))) == 3  # at least once, and each of them once
+    said = CliRunner().invoke(app, ["verify", "--store", sqlite_url, "--checkpoints", to])
+    assert said.exit_code == 0, said.output
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("DELETE FROM audit_checkpoints WHERE number = 3")
+    said = CliRunner().invoke(app, ["verify", "--store", sqlite_url, "--checkpoints", to])
+    assert said.exit_code == 1, said.output
+
+
+def test_a_database_that_is_away_gets_its_checkpoints_later(
+    sqlite_url: str, open_store: OpenStore, tmp_path: Path
+) -> None:
+    store, conf, place = open_store(sqlite_url), tmp_path / "conf", tmp_path / "elsewhere"
+    place.write_text("a file where a folder should be")
+    copies = Copies(conf, None, "", f"sqlite:///{place / 'copies.db'}")
+    store.write(some_events("gw-1", 2, "a"))
+    with pytest.raises(OperatorError):
+        checkpoint_now(sqlite_url, conf, copies)
+    place.unlink()
+    assert checkpoint_now(sqlite_url, conf, copies) is None
+    assert len(list(copied_lines(f"sqlite:///{place / 'copies.db'}"))) == 1
+
+
+def test_what_a_syslog_wrote_is_a_copy(sqlite_url: str, open_store: OpenStore, tmp_path: Path) -> None:
+    store, conf = open_store(sqlite_url), tmp_path / "conf"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        heard: list[bytes] = []
+
+        def listen() -> None:
+            connection, _ = server.accept()
+            with connection:
+                while piece := connection.recv(65536):
+                    heard.append(piece)
+
+        thread = threading.Thread(target=listen)
+        thread.start()
+        store.write(some_events("gw-1", 2, "a"))
+        checkpoint_now(
+            sqlite_url, conf, Copies(conf, None, "", f"syslog+tcp://127.0.0.1:{server.getsockname()[1]}")
+        )
+        thread.join(10)
+    message = b"".join(heard).decode()
+    assert " sallyport - checkpoint - {" in message
+    written = tmp_path / "messages"
+    written.write_text(f"Nov 21 17:00:00 gw {message.partition(' ')[2]}\n")
+    copied, notes = verifier.read_copy(written)
+    assert ([one.number for one in copied], notes) == ([1], [])

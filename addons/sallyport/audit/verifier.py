@@ -781,7 +781,7 @@ def _signed(found: Mapping[str, Any]) -> Signed:
 
 
 def read_copy(path: Path) -> tuple[list[Signed], list[str]]:
-    """Return the checkpoints of a copy, and notes on lines that hold none."""
+    """Return the checkpoints of a copy, and notes on lines that hold none. What syslog put before is passed over."""
     found: list[Signed] = []
     notes: list[str] = []
     try:
@@ -792,7 +792,7 @@ def read_copy(path: Path) -> tuple[list[Signed], list[str]]:
         if not line.strip():
             continue
         try:
-            found.append(_signed(_json(line)))
+            found.append(_signed(_json(line[max(0, line.find("{")) :])))
         except (ValueError, KeyError, TypeError):
             notes.append(f"line {number} of the copy is no checkpoint, perhaps cut off while it was written")
     return found, notes

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Annotated
 
 import typer
@@ -64,8 +65,12 @@ def verify(
     ] = None,
     public_key: KeysOption = None,
     checkpoints: Annotated[
-        Path | None,
-        typer.Option("--checkpoints", metavar="FILE", help="Copy of the checkpoints from elsewhere."),
+        str | None,
+        typer.Option(
+            "--checkpoints",
+            metavar="FILE|URL",
+            help="Copy of the checkpoints from elsewhere: a file, also of syslog, or a database.",
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     tenant_token: TokenOption = None,
@@ -75,11 +80,11 @@ def verify(
     """Find every event that was changed, removed, inserted, reordered or cut off. Exit code 1 if there is one."""
     try:
         keys = [] if public_key is None else verifier.read_keys(public_key)
-        with _bar() as progress:
+        with _copy_at(checkpoints) as copied, _bar() as progress:
             if export is not None:
-                report = verifier.check_file(export, keys, checkpoints, progress)
+                report = verifier.check_file(export, keys, copied, progress)
             else:
-                copy, notes = ([], []) if checkpoints is None else verifier.read_copy(checkpoints)
+                copy, notes = ([], []) if copied is None else verifier.read_copy(copied)
                 with _opened(store, confdir, tenant_token) as connection:
                     source = StoreSource(connection)
                     report = verifier.verify(source, keys=keys, copy=copy, progress=progress)
@@ -93,6 +98,21 @@ def verify(
             typer.echo(line)
     if not report.is_sound:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _copy_at(place: str | None) -> Iterator[Path | None]:
+    """Yield the file that holds a copy; what lies in a database is written to one that is removed again."""
+    if place is None or "://" not in place:
+        yield None if place is None else Path(place)
+        return
+    from sallyport.audit.copies import copied_lines
+
+    with NamedTemporaryFile("w", encoding="utf-8", suffix=".jsonl") as file:
+        for line in copied_lines(place):
+            file.write(f"{line}\n")
+        file.flush()
+        yield Path(file.name)
 
 
 def export(

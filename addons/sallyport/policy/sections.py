@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from sallyport.decision import Mode, Severity
 from sallyport.exchange import Exchange, Surface
@@ -177,6 +177,9 @@ class Detection(Section):
     ner: Ner = Field(default_factory=lambda: Ner(), description="Names and places.")
 
 
+_COPY_SCHEMES = ("syslog+tls", "syslog+tcp", "postgresql", "sqlite")
+
+
 class Checkpoints(Section):
     """Signed checkpoints, by which others can see that the log was not changed afterwards."""
 
@@ -195,6 +198,30 @@ class Checkpoints(Section):
         default=None,
         description="Command that gets each checkpoint as one line on its standard input; run without a shell.",
     )
+    copy_to: Name | None = Field(
+        default=None,
+        description="Address that each checkpoint is sent to: `syslog+tls://HOST:6514`, `syslog+tcp://HOST:601`, or "
+        "another database, `postgresql://user@host/name` or `sqlite:////path`, that holds them in a table of its own. "
+        "No password: libpq finds one in its password file.",
+    )
+    copy_ca_file: Name | None = Field(
+        default=None,
+        description="PEM file that the certificate of `syslog+tls` must chain to; null: the system's. Relative to the "
+        "policy file.",
+    )
+
+    @field_validator("copy_to")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        scheme, sep, rest = (value or "").partition("://")
+        if value is not None and (not sep or not rest or scheme not in _COPY_SCHEMES):
+            raise Wrong(
+                "it is no address",
+                "Write syslog+tls://HOST:6514, postgresql://user@host/name or sqlite:////path",
+            )
+        if ":" in rest.rpartition("@")[0]:
+            raise Wrong("a password does not belong into a policy", "Put it into libpq's password file")
+        return value
 
 
 class WhenUnavailable(StrEnum):

@@ -17,6 +17,7 @@ import termios
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -228,9 +229,13 @@ class Syslog:
         self._connection: socket.socket | None = None
 
     def send(self, batch: Sequence[Event]) -> None:
+        self.put([self._framed(event) for event in batch])
+
+    def put(self, frames: Sequence[bytes]) -> None:
+        """Send messages that are framed. Raises NotTaken."""
         try:
             connection = self._open()
-            connection.sendall(b"".join(map(self._framed, batch)))
+            connection.sendall(b"".join(frames))
             self._wait_until_acknowledged()
         except (OSError, ssl.SSLError) as error:
             self.close()
@@ -285,12 +290,17 @@ class Syslog:
             raise ConnectionResetError("closed by the receiver")
 
     def _framed(self, event: Event) -> bytes:
-        priority = _FACILITY * 8 + _SYSLOG_SEVERITY[severity_of(event)]
-        at = event.at.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        host = "".join(c for c in event.gateway if "!" <= c <= "~")[:255] or "-"
-        head = f"<{priority}>1 {at} {host} sallyport - {event.kind.value} - "
-        message = head.encode("ascii") + self._line(event).encode()
-        return b"%d %s" % (len(message), message)
+        severity = _SYSLOG_SEVERITY[severity_of(event)]
+        return framed(severity, event.at, event.gateway, event.kind.value, self._line(event))
+
+
+def framed(severity: int, at: datetime, host: str, kind: str, text: str) -> bytes:
+    """Return one syslog message of the facility `log audit`. severity: 0 to 7, as RFC 5424 has them."""
+    stamp = at.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    name = "".join(c for c in host if "!" <= c <= "~")[:255] or "-"
+    head = f"<{_FACILITY * 8 + severity}>1 {stamp} {name} sallyport - {kind} - "
+    message = head.encode("ascii") + text.encode()
+    return b"%d %s" % (len(message), message)
 
 
 class _Http:
