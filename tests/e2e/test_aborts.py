@@ -234,7 +234,12 @@ def test_running_totals_of_the_provider_count_for_what_came_before_them(
     assert (end.usage.input, end.usage.output, end.usage_source) == (9, 1000 + after, "counted")
 
 
-def test_all_of_this_agrees_with_the_audit(gateway: GatewayProcess) -> None:
+def test_all_of_this_agrees_with_the_audit(gateway: GatewayProcess, upstream: Villain) -> None:
+    whole, cut = [gemini_event(piece) for piece in PIECES[:4]], [gemini_event(PIECES[0])]
+    for number, events in enumerate((whole, cut, cut)):
+        upstream.deeds[f"lab-books-{number}"] = say(HEAD, *events)
+        begun(gateway, DIALECTS["gemini"], f"lab-books-{number}", f"books-{number}").read_all()
+    settled(gateway.confdir)
     assert len(reconciled(gateway.confdir)) >= 3
     assert not [level for level in levels(gateway.confdir).values() if level.reserved]
 

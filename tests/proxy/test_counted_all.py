@@ -10,9 +10,10 @@ from audit.samples import event
 from sallyport.audit.classes import Coverage
 from sallyport.audit.events import Event, EventKind
 from sallyport.data import rules_dir
-from sallyport.decision import Mode, Refusal
+from sallyport.decision import Refusal
 from sallyport.exchange import Response
 from sallyport.policy.catalogue import load_catalogue
+from sallyport.policy.load import parse_policy
 from sallyport.policy.restrictions import Restricted
 from sallyport.proxy import connections
 from sallyport.proxy.addon import GatewayAddon
@@ -67,9 +68,11 @@ def test_a_stream_that_could_not_be_read_is_not_counted_as_read(lenient: bool) -
 
 async def test_a_session_whose_provider_could_not_be_read_is_not_counted_as_read() -> None:
     session = object.__new__(Session)
-    passage = SimpleNamespace(cut="", cleaner=None, unread=False, exchange=None)
+    exchange = SimpleNamespace(principal=None)
+    passage = SimpleNamespace(cut="", cleaner=None, unread=False, exchange=exchange)
     session.passage = passage  # type: ignore[assignment]
-    session._gateway = SimpleNamespace(live=SimpleNamespace(policy=SimpleNamespace(mode=Mode.OBSERVE)))  # type: ignore[assignment]
+    policy = parse_policy("version: 1\nmode: observe\n")
+    session._gateway = SimpleNamespace(live=SimpleNamespace(policy=policy))  # type: ignore[assignment]
     session._manners = MANNERS["openai_realtime"]
     message: Any = SimpleNamespace(is_text=True, content=b"{oops")
     assert (await session.from_provider(message)).onward == [b"{oops"]
