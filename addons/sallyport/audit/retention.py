@@ -84,7 +84,13 @@ def prune(
     if dry_run:
         return pruned
     is_postgres = at.writer.dialect.name == "postgresql"
-    _check_events(at, [floor, target] if is_postgres else [floor, *steps])
+    try:
+        _check_events(at, [floor, target] if is_postgres else [floor, *steps])
+    except Unreadable:
+        # What another pruning has removed meanwhile is not missing.
+        with at.reader.connect() as connection:
+            _check_floor(connection, floor)
+        raise
     if is_postgres:
         _prune_weeks(at, signer, floor, target, told)
         progress(total, total)
@@ -171,10 +177,14 @@ def _chained_from(connection: Connection, name: str, head: Head, until: int) -> 
     return head
 
 
-def _check_place(connection: Connection, floor: Checkpoint | None, target: Checkpoint) -> None:
-    """Look whether the log still begins behind a checkpoint, and whether another one is signed."""
+def _check_floor(connection: Connection, floor: Checkpoint | None) -> None:
     if floor_of(connection) != floor:
         raise OperatorError("audit prune", "another pruning went on meanwhile", "Run it again", exit_code=3)
+
+
+def _check_place(connection: Connection, floor: Checkpoint | None, target: Checkpoint) -> None:
+    """Look whether the log still begins behind a checkpoint, and whether another one is signed."""
+    _check_floor(connection, floor)
     key = str(target.members["key"])
     if not is_signed(
         bytes.fromhex(key), bytes.fromhex(target.signature), CHECKPOINT_TAG + target.body.encode()
