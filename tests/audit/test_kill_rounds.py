@@ -28,10 +28,10 @@ def folder() -> Iterator[Path]:
     ("store", "victim", "spool"),
     [
         pytest.param("sqlite", Victim.GATEWAY, False, id="sqlite-gateway"),
-        pytest.param("postgres", Victim.GATEWAY, False, id="postgres-gateway", marks=pytest.mark.slow),
+        pytest.param("postgres", Victim.GATEWAY, False, id="postgres-gateway"),
         pytest.param("postgres", Victim.SERVER, False, id="postgres-server"),
-        pytest.param("postgres", Victim.BOTH, False, id="postgres-both", marks=pytest.mark.slow),
-        pytest.param("postgres", Victim.SERVER, True, id="postgres-server-spool", marks=pytest.mark.slow),
+        pytest.param("postgres", Victim.BOTH, False, id="postgres-both"),
+        pytest.param("postgres", Victim.SERVER, True, id="postgres-server-spool"),
         pytest.param("postgres", Victim.BOTH, True, id="postgres-both-spool"),
     ],
 )

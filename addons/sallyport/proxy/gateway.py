@@ -161,11 +161,11 @@ class Live:
 def _without_findings(detector: Detector, name: str) -> str:
     try:
         found = detector.scan([Segment("", Surface.DOCUMENT, name)])
+        values = [f for f in found if f.kind is not Kind.INJECTION]
     except Exception:
         # The border to the rules: a name nobody could look at is not shown.
         return "[unscanned]"
     shown, at = "", 0
-    values = [f for f in found if f.kind is not Kind.INJECTION]
     for finding in sorted(values, key=lambda f: (f.start, -f.end)):
         if finding.start >= at:
             shown += f"{name[at : finding.start]}[{finding.entity}]"
