@@ -4,11 +4,11 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from typing import Protocol
 
 from sallyport.audit.events import Event, EventKind, about
@@ -41,6 +41,13 @@ INLINE_SCAN_CHARS = 2_048
 
 The worst text costs some 5 microseconds a character, so that the loop is held for 10 ms at most.
 """
+
+LONG_SCAN_CHARS = 65_536
+"""Texts beyond this are scanned in a thread of their own, so that no other call waits behind them."""
+
+_QUICK = ThreadPoolExecutor(1, thread_name_prefix="scan")
+_LONG = ThreadPoolExecutor(1, thread_name_prefix="scan-long")
+"""One thread each: a search gives the interpreter lock away a thousand times, and more of them wait for each other."""
 
 INLINE_NAMES_CHARS = 16_384
 """The same for names: to cut, look up and merge costs more per character than to scan."""
@@ -261,7 +268,8 @@ class ScanOnce:
     ) -> T:
         if self._chars <= chars:
             return work(*args, **kwargs)
-        return await asyncio.to_thread(work, *args, **kwargs)
+        lane = _QUICK if self._chars <= LONG_SCAN_CHARS else _LONG
+        return await asyncio.get_running_loop().run_in_executor(lane, partial(work, *args, **kwargs))
 
 
 @dataclass(slots=True)
