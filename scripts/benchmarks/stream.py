@@ -5,6 +5,7 @@ them, a word with the space in front. Figures are for one core; `--policy` takes
 """
 
 import argparse
+import gc
 import json
 import re
 import statistics
@@ -23,7 +24,8 @@ from sallyport.exchange import Client, Exchange, Operation, Principal, Request, 
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.tap import AnswerTap, Looking
 from sallyport.stages.followers import AnswerRules
-from sallyport.stages.output import Judge, OutputFilter
+from sallyport.stages.judge import Judge
+from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialect import Stamp
 from sallyport.wire.dialects import DIALECTS
 
@@ -53,7 +55,7 @@ def answers(count: int) -> list[Answer]:
     for number in range(count):
         kind = ("prose", "code", "table")[number % 3]
         start = number // 3 * CHARS % max(1, len(kinds[kind]) - CHARS)
-        found.append(Answer(kind, tuple(_CHUNK.findall(kinds[kind][start : start + CHARS]))))
+        found.append(Answer(kind, tuple(_CHUNK.findall(kinds[kind][start : start + CHARS].rstrip()))))
     return found
 
 
@@ -145,6 +147,8 @@ def main() -> None:
     options = parser.parse_args()
     rules = make_answer_rules(parse_policy("version: 1\n"), load(rules_dir()))
     texts = answers(options.answers)
+    gc.collect()
+    gc.freeze()  # as the gateway does with its rules
     for policy in options.policy or ["", MASKING]:
         report(policy, rules, texts)
 

@@ -108,6 +108,39 @@ async def test_an_event_nobody_waits_for_goes_with_the_next_that_somebody_waits_
     assert sink.batches == [4]
 
 
+def busy(loop: asyncio.AbstractEventLoop, is_over: Callable[[], bool]) -> None:
+    """Have a loop work in each of its next turns longer than it takes to look whether there is anything to do."""
+    time.sleep(0.001)
+    if not is_over():
+        loop.call_soon(busy, loop, is_over)
+
+
+async def test_what_a_busy_loop_waits_for_is_stored_together_as_soon_as_it_is_idle(
+    sink: Memory, make_log: Callable[..., AuditLog]
+) -> None:
+    log, waiting = make_log(linger_s=30.0, gather_s=30.0), list[asyncio.Task[None]]()
+
+    def admit() -> bool:
+        waiting.append(asyncio.create_task(log.append(event(exchange=f"e{len(waiting)}"))))
+        return len(waiting) == 12
+
+    busy(asyncio.get_running_loop(), admit)
+    await until(lambda: len(waiting) == 12)
+    await asyncio.gather(*waiting)
+    assert sink.batches == [12]
+
+
+async def test_a_loop_that_is_never_idle_is_waited_for_no_longer_than_it_may(
+    sink: Memory, make_log: Callable[..., AuditLog]
+) -> None:
+    log = make_log(linger_s=30.0, gather_s=0.01)
+    waiting = asyncio.create_task(log.append(event(exchange="e")))
+    busy(asyncio.get_running_loop(), waiting.done)
+    await until(lambda: bool(sink.rows))
+    assert sink.batches == [1]
+    await waiting
+
+
 async def test_an_event_nobody_waits_for_waits_no_longer_than_it_may(
     sink: Memory, make_log: Callable[..., AuditLog]
 ) -> None:

@@ -4,7 +4,9 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from conformance import filed
 from conformance.cases import Form, Route
+from conformance.filed import Filed
 from sallyport.exchange import Operation
 
 type Json = dict[str, Any]
@@ -12,7 +14,7 @@ type Json = dict[str, Any]
 
 def request(route: Route, form: Form, model: str, text: str) -> bytes:
     """Return the body of a call; b"" for one without."""
-    if route.method == "GET":
+    if route.method == "GET" or route.filed is not None:
         return b""
     body = _BODIES[route.dialect](route, text)
     if not route.model_in_path:
@@ -27,9 +29,9 @@ def request(route: Route, form: Form, model: str, text: str) -> bytes:
 def headers(route: Route) -> dict[str, str]:
     """Return what a client of this dialect sends besides the body."""
     named = {"content-type": "application/json"} if route.method != "GET" else {}
-    if route.dialect == "anthropic_messages":
+    if route.dialect in ("anthropic_messages", "anthropic_other", "anthropic_form"):
         named["anthropic-version"] = "2023-06-01"
-    if route.dialect == "gemini_generate":
+    if route.dialect == "gemini_generate" or (route.filed is not None and route.provider == "gemini"):
         return named | {"x-goog-api-key": "AIza-test-EXAMPLE"}
     return named | {"authorization": "Bearer sk-test-EXAMPLE"}
 
@@ -126,7 +128,7 @@ def _events(form: Form, body: bytes) -> Iterator[Json]:
             data = line.removeprefix(b"data:").strip()
             if line.startswith(b"data:") and data != b"[DONE]":
                 yield json.loads(data)
-    elif form is Form.NDJSON:
+    elif form in (Form.NDJSON, Form.LINES):
         yield from map(json.loads, body.splitlines())
     elif form is Form.FRAMES and not body.lstrip().startswith(b"{"):
         yield from _frames(body)
@@ -174,6 +176,8 @@ def _error(event: Json) -> str:
 
 
 def _text(route: Route, event: Json, form: Form) -> str:
+    if route.filed is Filed.RESULTS:
+        return "" if _error(event) else filed.said(route.provider, event)
     match route.dialect:
         case "openai_completions" if route.provider != "mistral":
             return "".join(str(choice.get("text") or "") for choice in event.get("choices") or [])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cache
 
+from conformance.filed import Filed, filed
 from sallyport.cli.assembly import make_catalogue
 from sallyport.exchange import Operation
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
@@ -48,6 +49,12 @@ class Form(StrEnum):
     ARRAY = "json array"
     FRAMES = "event stream"
     SOCKET = "websocket"
+    LINES = "json lines"
+
+    @property
+    def flows(self) -> bool:
+        """Whether the answer is a stream, read piece by piece."""
+        return self not in (Form.JSON, Form.LINES)
 
 
 RAW_1, RAW_2 = "http/1.1", "h2"
@@ -75,10 +82,18 @@ class Route:
     model_in_path: bool
 
     @property
+    def filed(self) -> Filed | None:
+        """What it is for, if it is one of those of files and batches that are run."""
+        return filed(self.provider, self.method, self.listed)
+
+    @property
     def forms(self) -> tuple[Form, ...]:
         """The ways its answers can travel."""
         if self.method == "WS":
             return (Form.SOCKET,)
+        if self.filed is not None:
+            lines = self.filed is Filed.RESULTS and self.dialect != "gemini_batch"
+            return (Form.LINES if lines else Form.JSON,)
         streams = _STREAMS.get(self.dialect, ())
         if self.operation not in (Operation.CHAT, Operation.COMPLETION) or self.stream is False:
             return (Form.JSON,)
@@ -238,6 +253,8 @@ def suite() -> tuple[Case, ...]:
 
 
 def _is_unlike_others(case: Case) -> bool:
+    if case.route.filed is not None:
+        return True
     sdk = next((sdk for sdk in SDKS if sdk.name == case.client), None)
     if sdk is None:
         return case.route.leads
@@ -304,14 +321,48 @@ def _why_not(route: Route) -> str:
         return ""
     if route.operation is Operation.LIST_MODELS:
         return ""
+    if route.filed is not None:
+        return ""
+    if route.operation in (Operation.FILE, Operation.BATCH):
+        return f"{route.operation}: says nothing that the rows of files and batches do not"
     if route.operation not in _SPOKEN:
-        return f"{route.operation}: files, batches and media have tests of their own"
+        return f"{route.operation}: media have tests of their own"
     if route.dialect not in _WRITTEN or route.template.endswith((":predict", "/ocr")):
         return "no body is written here for it"
     return ""
 
 
+_OUTCOMES_FILED = {
+    Filed.UPLOAD: (Outcome.PASS, Outcome.MASK, Outcome.REFUSE, Outcome.ERROR, Outcome.ABORT),
+    Filed.BATCH: (Outcome.PASS, Outcome.MASK, Outcome.REFUSE, Outcome.ERROR, Outcome.ABORT),
+    Filed.UNREAD: (Outcome.PASS, Outcome.ERROR, Outcome.ABORT),
+    Filed.STATUS: (Outcome.PASS, Outcome.ERROR, Outcome.ABORT),
+    Filed.RESULTS: (
+        Outcome.PASS,
+        Outcome.MASK,
+        Outcome.STOP,
+        Outcome.ERROR,
+        Outcome.BROKEN,
+        Outcome.ABORT,
+    ),
+}
+"""What can happen to a file or a batch; a file that is cut or cannot be read is a text like any other."""
+_FILED_SDKS = {"openai": "openai-python", "anthropic": "anthropic-python", "gemini": "google-genai"}
+
+
+def _cases_filed(route: Route, kind: Filed) -> Iterator[Case]:
+    (form,) = route.forms
+    sdk = _FILED_SDKS.get(route.provider)
+    for client in (RAW_1, sdk) if sdk else (RAW_1,):
+        for outcome in _OUTCOMES_FILED[kind]:
+            if sdk is not None or outcome is Outcome.MASK:
+                yield Case(route, client, form, outcome)
+
+
 def _cases(route: Route) -> Iterator[Case]:
+    if route.filed is not None:
+        yield from _cases_filed(route, route.filed)
+        return
     for form in route.forms:
         for client in (RAW_1, RAW_2):
             for outcome in _outcomes_raw(route, form, client):

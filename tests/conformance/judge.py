@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from conformance import judge_sockets
 from conformance.cases import RAW_1, RAW_2, SOCKETS, Case, Form, Outcome
+from conformance.filed import Filed
 from conformance.stand import DELETES, MAIL, PLAIN, SAYING, Seen
 from sallyport.audit.classes import Coverage
 from sallyport.audit.events import EventKind
@@ -51,7 +52,7 @@ def problems(case: Case, seen: Seen) -> list[str]:
 
 
 def _always(case: Case, seen: Seen) -> Iterator[str]:
-    if any(MAIL.encode() in request.decoded for request in seen.requests):
+    if any(MAIL.encode() in request.decoded for request in (*seen.before, *seen.requests)):
         yield "the provider received the original of a masked value"
     if _PLACEHOLDER.search(seen.answer.text):
         yield "a placeholder is left at the client"
@@ -60,12 +61,12 @@ def _always(case: Case, seen: Seen) -> Iterator[str]:
         yield f"the provider was not spoken to in {spoken}"
     exchanges = {event.exchange for event in seen.events}
     ends = [event for event in seen.events if event.is_end]
-    if len(exchanges) != 1 or len(ends) != 1:
+    if len(exchanges) != _steps(case) or len(ends) != _steps(case):
         yield f"{len(exchanges)} exchanges with {len(ends)} ends"
     for event in seen.events:
         if (event.provider, event.dialect) != (case.route.provider, case.route.dialect):
             yield f"the audit has provider {event.provider!r} and dialect {event.dialect!r}"
-        if case.route.listed not in event.endpoint:
+        if event.exchange == seen.events[-1].exchange and case.route.listed not in event.endpoint:
             yield f"the audit has endpoint {event.endpoint!r}"
 
 
@@ -74,26 +75,37 @@ def _audited(case: Case, seen: Seen) -> Iterator[str]:
     kinds, coverage, details = _expected(case)
     if _left_early(case, seen):
         kinds, coverage, details = (REFUSED,), (Coverage.DENIED,), "cancelled"
-    if tuple(event.kind for event in seen.events) != kinds:
+    if tuple(event.kind for event in seen.events) != (ADMITTED, COMPLETED) * (_steps(case) - 1) + kinds:
         yield f"the audit has {[event.kind.value for event in seen.events]}"
     if end.coverage not in coverage:
         yield f"the class is {end.coverage}"
     if not re.fullmatch(details, end.detail):
         yield f"the end's detail is {end.detail!r}"
     reason = {Outcome.REFUSE: "injection.found", Outcome.MASK: "masking.masked"}.get(case.outcome)
-    if reason and end.reason != reason:
+    if reason and case.route.method == "POST" and end.reason != reason:
         yield f"the reason is {end.reason!r}"
+
+
+def _steps(case: Case) -> int:
+    """Return how many exchanges a call is: some SDKs ask where to upload, or where the results of a batch are."""
+    if case.route.filed is Filed.UNREAD and case.client == "google-genai":
+        return 2 if case.outcome is Outcome.PASS else 1
+    return 2 if case.route.filed is Filed.RESULTS and case.client == "anthropic-python" else 1
 
 
 def _left_early(case: Case, seen: Seen) -> bool:
     """Say whether a client that gives up after a time was gone before its request had left: a slow machine."""
-    gives_up = case.outcome is Outcome.ABORT and case.form is Form.JSON
+    gives_up = case.outcome is Outcome.ABORT and not case.form.flows
     return gives_up and not seen.requests and seen.events[-1].kind is REFUSED
 
 
 def _expected(case: Case) -> tuple[tuple[EventKind, ...], tuple[Coverage, ...], str]:
     """Return the events' kinds, the end's coverage, and a pattern of its detail."""
     read = (Coverage.OPAQUE, Coverage.PARSED) if case.route.method == "GET" else (Coverage.PARSED,)
+    if case.route.filed is Filed.UNREAD:
+        read = (Coverage.OPAQUE,)
+    elif case.route.filed is Filed.BATCH and case.route.dialect == "openai_other":
+        read = (Coverage.PARSED_IN_PART,)  # its file is a reference, which is judged by type
     match case.outcome:
         case Outcome.REFUSE:
             return (REFUSED,), (Coverage.DENIED,), ""
@@ -121,7 +133,8 @@ def _shown(case: Case, seen: Seen) -> Iterator[str]:
     elif error is None:
         if answer.status != 200 or answer.raised or answer.code:
             yield f"the client got {answer}"
-        says_back = case.route.operation in (Operation.CHAT, Operation.COMPLETION)
+        talks = case.route.operation in (Operation.CHAT, Operation.COMPLETION)
+        says_back = talks or case.route.filed is Filed.RESULTS
         if says_back and answer.text != _said(case):
             yield f"the client read {answer.text!r}"
     elif by_hand:
@@ -149,7 +162,7 @@ def _said(case: Case) -> str:
 
 def _fault(case: Case) -> tuple[int, int | None]:
     """Return the status on the wire, and which of an SDK's errors there must be."""
-    streamed = case.form is not Form.JSON
+    streamed = case.form.flows
     match case.outcome:
         case Outcome.REFUSE:
             return 403, _FORBIDDEN
@@ -170,10 +183,12 @@ def _in_json(text: str) -> bytes:
 
 
 def _received(case: Case, seen: Seen) -> Iterator[str]:
-    wanted = 0 if case.outcome is Outcome.REFUSE or _left_early(case, seen) else 1
+    wanted = 0 if case.outcome is Outcome.REFUSE or _left_early(case, seen) else _steps(case)
     if len(seen.requests) != wanted:
         yield f"the provider received {len(seen.requests)} requests"
-    for request in seen.requests:
+    if case.route.filed in (Filed.UNREAD, Filed.STATUS):
+        return
+    for request in seen.requests if case.route.method == "POST" else seen.before:
         if case.outcome in (Outcome.MASK, Outcome.GARBLED, Outcome.BROKEN):
             if b"EMAIL_ADDRESS_" not in request.decoded:
                 yield "the provider received no placeholder"

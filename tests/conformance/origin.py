@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from conformance.cases import catalogue
+from conformance.kept import Kept
 from sallyport.exchange import Operation
 from sallyport.lab import anthropic, gemini, mistral, openai, provider
 from sallyport.lab.behaviour import behaviour_of
@@ -29,19 +30,29 @@ _GARBAGE = {
 }
 
 
+_FILED = (Operation.FILE, Operation.BATCH)
+
+
 class Origin:
     """What `Lab` asks in place of its own providers."""
+
+    def __init__(self) -> None:
+        self._kept = Kept()
 
     def model_of(self, request: Incoming) -> str:
         endpoint = _endpoint(request)
         if endpoint is None:
             return ""
+        if endpoint.operation in _FILED:
+            return self._kept.name_of(request, endpoint)
         return endpoint.model or str(request.json().get("model") or "")
 
     def answer(self, request: Incoming) -> Reply:
         endpoint = _endpoint(request)
         if endpoint is None:
             return json_reply({"error": {"message": "not in the catalogue"}}, 404)
+        if endpoint.operation in _FILED:
+            return self._kept.answer(request, endpoint)
         reply = _answer(request, endpoint)
         return _garbled(reply) if "garble" in self.model_of(request) else reply
 

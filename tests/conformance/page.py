@@ -20,6 +20,8 @@ Every cell is one exchange through a running gateway, from a client to a stand-i
 shows what it must, the provider received what it may, and the audit has exactly one end of the right kind and class.
 Clients are official SDKs, unmodified, and httpx with requests written by hand over HTTP/1.1 and h2 (then h2 on both sides).
 Over WebSocket a cell is one session with one turn: an exchange for the upgrade and for each event, every one with its end.
+What a row of files and batches asks for (a file, a batch, its results) was made through the gateway just before, in exchanges
+of their own; an SDK that asks where to find it first has two exchanges in its cell. Results are filtered and restored as answers are.
 Sums of frames and the like are checked by the SDKs' own readers. The requests of the SDKs go over HTTP/1.1, as they do by default.
 
 | outcome | what happens | what must be true |
@@ -107,6 +109,9 @@ def _absent() -> Iterator[str]:
     for case, reason in NOT_HELD.items():
         yield _line([f"`{case}`", f"does not hold: {reason}"])
     yield ""
+    yield "Files and batches over h2 and by the Node SDKs, and other providers that take OpenAI's. Their results cut by the policy,"
+    yield "since half a file is none: truncate refuses, as stop does. Files that cannot be read: they are texts of another kind."
+    yield "A masked upload to Gemini: it is sent as content that nobody reads, and judged by its type."
     yield "SDKs on transports they do not have: every SDK over h2 and on JSON arrays."
     yield "Over WebSocket: truncate, since the session would go on (it is refused as stop is); the Node SDK, whose client"
     yield "needs a package of its own, or a browser's way of putting the key into a subprotocol, which is refused."

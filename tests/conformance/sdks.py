@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+import sdk_files
+
 type Call = dict[str, Any]
 
 GIVE_UP_S = 0.4
@@ -21,7 +23,8 @@ def main() -> None:
         call: Call = json.loads(line)
         answer: Call = {}
         try:
-            found = RUN[call["sdk"]](call)
+            run = FILES if call.get("filed") else RUN
+            found = run[call["sdk"]](call)
             answer = found if isinstance(found, dict) else {"text": found, "status": 200}
         except Exception as error:
             answer = {"raised": type(error).__name__, "status": _status(error), "code": _code(error)}
@@ -295,7 +298,12 @@ def openai_sockets(call: Call) -> Call:
     client = _openai(base_of(call, "/realtime" if realtime else "/responses"), False)
     model, text = call["model"], call["text"]
     answer: Call = {"text": "", "status": 101}
-    with client.realtime.connect(model=model) if realtime else client.responses.connect() as connection:
+    patient: Any = {"open_timeout": 60}  # ten seconds by default, which a busy machine needs
+    with (
+        client.realtime.connect(model=model, websocket_connection_options=patient)
+        if realtime
+        else client.responses.connect(websocket_connection_options=patient)
+    ) as connection:
         try:
             if realtime:
                 content = [{"type": "input_text", "text": text}]
@@ -364,6 +372,32 @@ RUN: dict[str, Callable[[Call], str | Call]] = {
     "mistralai": mistral,
     "ollama": ollama,
 }
+
+
+def _patience(call: Call) -> dict[str, Any]:
+    return {"max_retries": call["retries"], **({"timeout": GIVE_UP_S} if call["abort"] else {})}
+
+
+def _openai_files(call: Call) -> str:
+    base = call["url"].partition("/v1/")[0] + "/v1"
+    return sdk_files.with_openai(_openai(base, False).with_options(**_patience(call)), call)
+
+
+def _anthropic_files(call: Call) -> str:
+    base = call["url"].partition("/v1/")[0]
+    return sdk_files.with_anthropic(_anthropic(base).with_options(**_patience(call)), call)
+
+
+def _genai_files(call: Call) -> str:
+    return sdk_files.with_genai(_genai("v1beta", int(GIVE_UP_S * 1000) if call["abort"] else 20_000), call)
+
+
+FILES: dict[str, Callable[[Call], str]] = {
+    "openai-python": _openai_files,
+    "anthropic-python": _anthropic_files,
+    "google-genai": _genai_files,
+}
+"""Calls about files and batches."""
 
 if __name__ == "__main__":
     os.environ.setdefault("AWS_BEARER_TOKEN_BEDROCK", "bedrock-test-EXAMPLE")

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from conformance import bodies
+from conformance import bodies, filed
 from conformance.cases import RAW_1, RAW_2, SOCKETS, Case, Form, Outcome, catalogue, host_of, target_of
 from conformance.npm import node_packages
 from conformance.origin import origin
@@ -31,6 +31,12 @@ from sallyport.lab.server import Lab
 POLICY = """
 version: 1
 identity: {unknown: anonymous}
+access:
+  operations: [chat, completion, embedding, count_tokens, moderation, list_models, file, batch]
+  attachments:
+    rules:
+      - {operations: [batch], media: [application/x-file-reference], action: allow}
+      - {operations: [file], media: [application/json, application/octet-stream, text/plain], action: allow}
 output: {rules: {output.commands.recursive_delete: refuse, output.commands.windows_delete: truncate}}
 """
 DELETES = {Outcome.STOP: "rm -rf /", Outcome.TRUNCATE: "format c: /q"}
@@ -81,11 +87,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One case from all sides. requests: at the origin; events: of the gateway's audit, oldest first."""
+    """One case from all sides. requests: at the origin; events: of the gateway's audit, oldest first.
+
+    before: requests at the origin that made what the case asks for; each was an exchange of its own.
+    """
 
     answer: Answer
     requests: tuple[SeenRequest, ...]
     events: tuple[Event, ...]
+    before: tuple[SeenRequest, ...] = ()
 
 
 @dataclass
@@ -100,10 +110,33 @@ class Stand:
 
     def run(self, case: Case) -> Seen:
         """Run one case to the end of its exchange."""
+        begun = len(self.lab.requests)
+        model, made = model_of(case, next(self._numbers)), ""
+        if case.route.filed is not None:
+            made = self._make(case, model)
         before = len(self.lab.requests)
-        answer = self._ask(case, model_of(case, next(self._numbers)))
-        events = self._events()
-        return Seen(answer, tuple(self.lab.requests[before:]), events)
+        answer = self._ask(case, model, made)
+        events = self._events(answer)
+        requests = self.lab.requests
+        return Seen(answer, tuple(requests[before:]), events, tuple(requests[begun:before]))
+
+    def _make(self, case: Case, name: str) -> str:
+        """Make what a case asks for, step by step; return its id, "" where it needs nothing."""
+        route, made, client = case.route, "", self._client(RAW_1)
+        steps = filed.steps_before(route.provider, route.listed)
+        name = filed.RESULTS_ONLY + name if route.listed.endswith("/results") else name
+        text = PLAIN if case.outcome is Outcome.REFUSE else SAYING.get(case.outcome, PLAIN)
+        headers = bodies.headers(route)
+        for number, (method, path) in enumerate(steps):
+            put_off = filed.PUT_OFF * (len(steps) - number) + name
+            url = f"https://{route.host}{filed.target(path, put_off, '')}"
+            body, kind = filed.request(route.provider, method, path, put_off, text, made)
+            got = client.post(url, content=body, headers={**headers, "content-type": kind}, timeout=_WAIT_S)
+            assert got.status_code == 200, f"{path} was answered {got.status_code}"
+            following = [path for _, path in steps[number + 1 :]] + [route.listed]
+            made = filed.made_of(got.json(), following[0])
+            self._events(Answer(status=200))
+        return made
 
     def close(self) -> None:
         for client in self._raw.values():
@@ -113,14 +146,14 @@ class Stand:
         if self._store is not None:
             self._store.close()
 
-    def _ask(self, case: Case, model: str) -> Answer:
+    def _ask(self, case: Case, model: str, made: str) -> Answer:
         text = SAYING.get(case.outcome, PLAIN)
         if case.client == RAW_1 and case.form is Form.SOCKET:
             path = target_of(case.route, model)
             leaves = case.outcome is Outcome.ABORT
             return Answer(**converse(self.gateway, case.route.host, path, model, text, leaves=leaves))
         if case.client in (RAW_1, RAW_2):
-            return self._ask_by_hand(case, model, text)
+            return self._ask_by_hand(case, model, text, made)
         kind = "node" if case.client.endswith("-node") else "python"
         child = self._children.get(kind)
         if child is None:
@@ -138,24 +171,28 @@ class Stand:
                 "operation": route.operation,
                 "model": model,
                 "text": text,
-                "stream": case.form is not Form.JSON,
+                "stream": case.form.flows,
                 "abort": case.outcome is Outcome.ABORT,
                 "retries": 2 if case.outcome is Outcome.REFUSE else 0,
+                "filed": f"{route.method} {route.listed}" if route.filed is not None else "",
+                "made": made,
             }
         )
 
-    def _ask_by_hand(self, case: Case, model: str, text: str) -> Answer:
+    def _ask_by_hand(self, case: Case, model: str, text: str, made: str) -> Answer:
         route, form = case.route, case.form
         client = self._client(case.client)
         url = f"https://{route.host}{target_of(route, model)}{bodies.query(route, form)}"
-        body = bodies.request(route, form, model, text)
+        body, headers = bodies.request(route, form, model, text), bodies.headers(route)
+        if route.filed is not None:
+            url = f"https://{route.host}{filed.target(route.listed, model, made)}"
+            body, kind = filed.request(route.provider, route.method, route.listed, model, text, made)
+            headers |= {"content-type": kind} if kind else {}
         leaves = case.outcome is Outcome.ABORT
-        timeout = httpx.Timeout(_WAIT_S, read=GIVE_UP_S if leaves and form is Form.JSON else _WAIT_S)
+        timeout = httpx.Timeout(_WAIT_S, read=_WAIT_S if form.flows or not leaves else GIVE_UP_S)
         data = b""
         try:
-            with client.stream(
-                route.method, url, content=body, headers=bodies.headers(route), timeout=timeout
-            ) as got:
+            with client.stream(route.method, url, content=body, headers=headers, timeout=timeout) as got:
                 for piece in got.iter_bytes():
                     data += piece
                     if leaves:
@@ -174,7 +211,7 @@ class Stand:
             )
         return self._raw[version]
 
-    def _events(self) -> tuple[Event, ...]:
+    def _events(self, answer: Answer) -> tuple[Event, ...]:
         """Return what the audit has that it had not before, once every new exchange has its end."""
         if self._store is None:
             self._store = Store.open(self.gateway.confdir / "audit.db", create=False)
@@ -185,7 +222,9 @@ class Stand:
             if new and all(e.exchange in ended for e in new):
                 self._seen.update(e.id for e in new)
                 return tuple(new)
-            assert time.monotonic() - begun < (30 if new else 5), f"of {len(new)} events none is the end"
+            assert time.monotonic() - begun < (30 if new else 10), (
+                f"of {len(new)} events none is the end, and the client got {answer}"
+            )
             time.sleep(pause_s)
             pause_s = min(0.1, pause_s * 1.5)
 
@@ -196,7 +235,7 @@ def model_of(case: Case, number: int) -> str:
     if case.form is Form.SOCKET and case.outcome is Outcome.GARBLED:
         word = "garbage-"
     if case.outcome is Outcome.ABORT:
-        word = "hang-" if case.form is Form.JSON else "slow-"
+        word = "slow-" if case.form.flows else "hang-"
     letters = "".join(chr(97 + int(digit)) for digit in str(number))
     return f"lab-{word}{letters}"
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sallyport.cli.scanning.scanner import Choice, Scanner
+from sallyport.decision import Kind
 from sallyport.detect.ner import builtin, decode, words
 from sallyport.detect.ner.engine import Engine, Span
+from sallyport.exchange import Surface
 
 HERE = Path(__file__).parent
 PROMPTS = [json.loads(line) for line in (HERE / "ner_prompts.jsonl").read_text("utf-8").splitlines()]
@@ -58,6 +61,19 @@ def test_the_careful_threshold_is_precise_on_prompts(engine):
     precision, recall, _ = figures(engine, PROMPTS, 0.5)
     assert precision >= 0.93, (precision, recall)
     assert recall >= 0.70, (precision, recall)
+
+
+def test_a_scan_without_a_policy_counts_names_from_the_score_that_policies_use(engine):
+    text, span = next(
+        (row["text"], span)
+        for row in PROMPTS
+        for span in engine.spans([row["text"]])[0]
+        if 0.31 < span.score < 0.49 and "@" not in row["text"]
+    )
+    wanted = {"start": span.start, "end": span.end, "type": span.entity, "rule": f"pii.ner.{span.entity}"}
+    pii = frozenset({Kind.PII})
+    assert wanted in Scanner(Choice(kinds=pii)).answer(text, Surface.USER).spans()
+    assert wanted not in Scanner(Choice(kinds=pii, min_score=0.5)).answer(text, Surface.USER).spans()
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,7 @@ def test_regions_cover_all_that_is_no_gap() -> None:
         "Ein Satz mit Umlauten wie größer und schöner, der niemanden aufhält.",
         "def main(argv):\n    return run(argv, check=True)\n",
         "你好，世界。今天天气很好，我们去公园吧。",
+        "Of 403 answers (the others were 12 events late) level 2, on 5 texts [how it goes], took **38** more.",
     ],
 )
 def test_prose_waits_for_one_more_piece_at_most(prose: str) -> None:

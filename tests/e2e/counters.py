@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from e2e.traffic import eventually
-from gateways import python_env
+from e2e.zygote import command as sallyport
 from sallyport.cli.ledger import open_ledger
 from sallyport.stages.ledger import Level
 
@@ -59,18 +57,6 @@ def used(confdir: Path, rule: str, user: str) -> int:
     eventually(is_settled, 5, f"{key} is settled")
     level = found[-1]
     return 0 if level is None else level.used
-
-
-def sallyport(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as an operator does."""
-    return subprocess.run(
-        [sys.executable, "-m", "sallyport", *words],
-        capture_output=True,
-        text=True,
-        env=python_env(),
-        timeout=60,
-        check=False,
-    )
 
 
 def reconciled(confdir: Path, *options: str) -> list[dict[str, Any]]:

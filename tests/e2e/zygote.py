@@ -15,6 +15,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -23,7 +24,10 @@ from keeping import keep, keep_what_is_read
 
 
 def serve() -> None:
-    """Fork on {"run": [words], "log": file, "env": {}, "netns": name}, answer the pid; on {"reap": pid} the code."""
+    """Answer lines of JSON: {"reap": pid} with the code it ended with, null while it runs, and all others with a pid.
+
+    Those are {"run": [words], "log": file of stdout, "errors": file of stderr, "env": {}, "netns": name}.
+    """
     import presidio_analyzer  # noqa: F401
 
     import sallyport.cli.assembly
@@ -42,7 +46,7 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                _become(asked["run"], asked["log"], asked["env"], asked["netns"])
+                _become(asked["run"], (asked["log"], asked["errors"]), asked["env"], asked["netns"])
         print(json.dumps(answer), flush=True)
 
 
@@ -59,15 +63,16 @@ def _read_what_is_shipped() -> None:
     tokens.TokenCounter().load()
 
 
-def _become(words: list[str], log: str, env: dict[str, str], netns: str) -> None:
+def _become(words: list[str], files: tuple[str, str], env: dict[str, str], netns: str) -> None:
     from sallyport.cli.main import main
 
     if netns:
         _enter(netns)
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for fd, number in ((nothing, 0), (out, 1), (out, 2)):
-        os.dup2(fd, number)
+    out, errors = files
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(out, flags, 0o600), 1)
+    os.dup2(1 if errors == out else os.open(errors, flags, 0o600), 2)
     os.environ.update(env)
     sys.argv = ["sallyport", *words]
     main()
@@ -96,13 +101,29 @@ _MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 0x1000, 0x4000, 0x80000, 2
 
 
 class Forked:
-    """A process as subprocess.Popen shows it, as far as tests ask. netns: a network namespace it runs in."""
+    """A process as subprocess.Popen shows it, as far as tests ask.
+
+    log: where it writes. errors: where stderr goes, if elsewhere. netns: a network namespace it runs in.
+    """
 
     def __init__(
-        self, words: list[str], log: Path, env: dict[str, str] | None = None, *, netns: str = ""
+        self,
+        words: list[str],
+        log: Path,
+        env: dict[str, str] | None = None,
+        *,
+        errors: Path | None = None,
+        netns: str = "",
     ) -> None:
         self.returncode: int | None = None
-        self.pid: int = _ask({"run": words, "log": str(log), "env": env or {}, "netns": netns})
+        asked = {
+            "run": words,
+            "log": str(log),
+            "errors": str(errors or log),
+            "env": env or {},
+            "netns": netns,
+        }
+        self.pid: int = _ask(asked)
 
     def poll(self) -> int | None:
         if self.returncode is None:
@@ -134,6 +155,18 @@ class Forked:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.wait(15)
         self.kill()
+
+
+def command(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `sallyport` to its end, in a process of its own with the environment of this one."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, errors = Path(folder, "out"), Path(folder, "errors")
+        process = Forked([*words], out, {**os.environ}, errors=errors)
+        try:
+            code = process.wait()
+        finally:
+            process.kill()
+        return subprocess.CompletedProcess(words, code, out.read_text(), errors.read_text())
 
 
 _lock = threading.Lock()

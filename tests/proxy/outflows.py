@@ -15,8 +15,10 @@ from sallyport.policy.output import Output
 from sallyport.proxy.flowing import Lookup, whole
 from sallyport.proxy.tap import AnswerTap, Looking
 from sallyport.stages.calling import Calls
+from sallyport.stages.channel import Stop
 from sallyport.stages.followers import AnswerRules
-from sallyport.stages.output import Judge, OutputFilter, Stop
+from sallyport.stages.judge import Judge
+from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialect import Dialect, Stamp, StreamEvent
 from wire.samples import Sample, samples
 

@@ -6,7 +6,8 @@ import pytest
 
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.exchange import Client, Exchange, Operation, Principal, Request, Segment, Surface
-from sallyport.proxy.contents import heard, subject_of, values_of
+from sallyport.proxy.contents import subject_of, values_of
+from sallyport.proxy.hearing import heard
 from sallyport.proxy.takingout import without
 from sallyport.state.content.keys import Subject
 from wire.samples import Sample, samples

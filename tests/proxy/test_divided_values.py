@@ -1,6 +1,8 @@
 """A value that stands in no part of an answer or a request, and in all of them joined as clients and providers do."""
 
 import json
+import random
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -10,7 +12,10 @@ from sallyport.decision import Refusal
 from sallyport.exchange import Operation
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.editing import edited_answer
+from sallyport.proxy.flowing import Lookup
 from sallyport.proxy.tap import AnswerTap, Looking
+from sallyport.stages.restoring import restore, restore_parts
+from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import Call, Stamp
 from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.eventstream import json_frame
@@ -59,9 +64,10 @@ def texts_of(dialect: str, body: bytes) -> list[str]:
     return [s.text for s in DIALECTS[dialect].read_response(body, 200).segments]
 
 
-def edited(dialect: str, body: dict[str, Any], policy: str) -> Any:
+def edited(dialect: str, body: dict[str, Any], policy: str | None, lookup: Lookup | None = None) -> Any:
     spoken, data = DIALECTS[dialect], json.dumps(body).encode()
-    return edited_answer(spoken, spoken.read_response(data, 200), data, None, output_filter(policy, spoken))
+    output = output_filter(policy, spoken) if policy is not None else None
+    return edited_answer(spoken, spoken.read_response(data, 200), data, lookup, output)
 
 
 @pytest.mark.parametrize("dialect", WHOLE)
@@ -98,6 +104,83 @@ def test_texts_before_and_behind_a_call_are_not_one() -> None:
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
     found = edited("anthropic_messages", whole_body("anthropic_messages", CARD, call), MASK)
     assert not found.changed
+
+
+SCOPE = MemoryVault(b"k" * 32).scope("t", "p", "c")
+JOAN = "joan.arc@example.org"
+PLACEHOLDER = SCOPE.placeholder("EMAIL_ADDRESS", JOAN)
+
+
+@pytest.mark.parametrize("policy", [None, MASK], ids=str)
+@pytest.mark.parametrize("dialect", WHOLE)
+def test_a_placeholder_divided_over_parts_of_an_answer_is_restored_where_it_begins(
+    dialect: str, policy: str | None
+) -> None:
+    parts = (f"Ask {PLACEHOLDER[:9]}", PLACEHOLDER[9:20], f"{PLACEHOLDER[20:]} or {PLACEHOLDER}, please.")
+    found = edited(dialect, whole_body(dialect, parts), policy, SCOPE.original)
+    assert "".join(texts_of(dialect, found.body)) == f"Ask {JOAN} or {JOAN}, please."
+    assert texts_of(dialect, found.body)[0] == f"Ask {JOAN}"
+
+
+@pytest.mark.parametrize("dialect", WHOLE)
+def test_a_placeholder_stays_where_a_part_before_it_has_begun_a_link(dialect: str) -> None:
+    for before, behind in (
+        ("See https://evil.example/", "now"),
+        ("![x](", "a)"),
+        ("<img src=", ">"),
+        ("Go", ".evil.example/a"),
+    ):
+        parts = (before, PLACEHOLDER, behind)
+        found = edited(dialect, whole_body(dialect, parts), None, SCOPE.original)
+        assert "".join(texts_of(dialect, found.body)) == "".join(parts)
+
+
+def test_a_placeholder_stays_in_what_is_a_link_where_its_part_is_shown_alone() -> None:
+    parts = ("Go to", f"\\\\evil\\{PLACEHOLDER}", f" or to {PLACEHOLDER}")
+    found = edited("openai_chat", whole_body("openai_chat", parts), None, SCOPE.original)
+    assert texts_of("openai_chat", found.body) == [*parts[:2], f" or to {JOAN}"]
+
+
+def test_a_divided_placeholder_before_and_behind_a_call_is_none() -> None:
+    call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    parts = (PLACEHOLDER[:9], PLACEHOLDER[9:])
+    found = edited("anthropic_messages", whole_body("anthropic_messages", parts, call), None, SCOPE.original)
+    assert not found.changed
+
+
+def test_an_answer_is_cut_where_its_text_ends_behind_what_was_restored() -> None:
+    parts = (f"Ask {PLACEHOLDER[:9]}", f"{PLACEHOLDER[9:]}. The card is 4111 1111 1111 1111, a test.")
+    found = edited("openai_chat", whole_body("openai_chat", parts), "pii: truncate", SCOPE.original)
+    assert found.stop is not None
+    body = DIALECTS["openai_chat"].shortened(found.body, *found.cut)
+    assert texts_of("openai_chat", body) == [f"Ask {JOAN}", ". The card is "]
+
+
+def test_parts_are_restored_as_their_text_joined_would_be() -> None:
+    rng = random.Random(5)
+    pieces = [
+        PLACEHOLDER,
+        PLACEHOLDER[:12],
+        "<",
+        " ",
+        "\n\n",
+        "See ",
+        "(",
+        ")",
+        "](",
+        "https://a.example/",
+        ", ",
+        "ä",
+    ]
+    told = 0
+    for _ in range(3000):
+        text = "".join(rng.choices(pieces, k=rng.randint(1, 9)))
+        cuts = sorted(rng.choices(range(len(text) + 1), k=rng.randint(0, 5)))
+        parts = [text[a:b] for a, b in pairwise([0, *cuts, len(text)])]
+        out = restore_parts(parts, SCOPE.original)
+        assert "".join(out) == restore(text, SCOPE.original)
+        told += JOAN in "".join(out)
+    assert told > 500
 
 
 def _sse(*events: dict[str, Any]) -> bytes:
@@ -147,22 +230,68 @@ def _chat(*texts: str) -> bytes:
     return f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': content}}]})}\n\n".encode()
 
 
+def _responses(*contents: str | dict[str, Any], items: bool = False) -> bytes:
+    """A stream of Responses with a part for each text, in one item or in one each; an item as it is given."""
+    events: list[dict[str, Any]] = [{"type": "response.created", "response": {"id": "r", "output": []}}]
+    output: list[dict[str, Any]] = []
+    for one in contents:
+        if not isinstance(one, str):
+            events += _item_events(len(output), one, one)
+            output.append(one)
+            continue
+        if items or not output or output[-1]["type"] != "message":
+            output.append({"type": "message", "id": f"m{len(output)}", "role": "assistant", "content": []})
+            events.append(
+                {
+                    "type": "response.output_item.added",
+                    "output_index": len(output) - 1,
+                    "item": dict(output[-1], content=[]),
+                }
+            )
+        place = {"output_index": len(output) - 1, "content_index": len(output[-1]["content"])}
+        part = {"type": "output_text", "text": one, "annotations": []}
+        events.append({"type": "response.content_part.added", **place, "part": {**part, "text": ""}})
+        half = len(one) // 2
+        events += [
+            {"type": "response.output_text.delta", **place, "delta": piece, "logprobs": []}
+            for piece in (one[:half], one[half:])
+        ]
+        events.append({"type": "response.output_text.done", **place, "text": one, "logprobs": []})
+        events.append({"type": "response.content_part.done", **place, "part": part})
+        output[-1]["content"].append(part)
+    for index, item in enumerate(output):
+        if item["type"] == "message":
+            events.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    whole = {"id": "r", "status": "completed", "output": output}
+    return _sse(*events, {"type": "response.completed", "response": whole})
+
+
+def _item_events(index: int, begun: dict[str, Any], done: dict[str, Any]) -> list[dict[str, Any]]:
+    return [
+        {"type": "response.output_item.added", "output_index": index, "item": begun},
+        {"type": "response.output_item.done", "output_index": index, "item": done},
+    ]
+
+
 STREAMS = {
     "anthropic_messages": (_blocks, "text/event-stream"),
     "bedrock_converse": (_frames, "application/vnd.amazon.eventstream"),
     "gemini_generate": (_gemini, "text/event-stream"),
     "openai_chat": (_chat, "text/event-stream"),
+    "openai_responses": (_responses, "text/event-stream"),
 }
 
 
-def through(dialect: str, data: bytes, policy: str, step: int = 37) -> tuple[bytes, AnswerTap]:
+def through(
+    dialect: str, data: bytes, policy: str, step: int = 37, lookup: Lookup | None = None
+) -> tuple[bytes, AnswerTap]:
     spoken, content_type = DIALECTS[dialect], STREAMS[dialect][1]
     ending = spoken.ending(exchange_of(spoken).request, Stamp("i", 1), content_type)
     tap = AnswerTap(
         spoken,
         spoken.open_stream(content_type),
         Refusal("upstream.unreadable", "Ended.", "id-1", 502),
-        lookup=None,
+        lookup=lookup,
         remember=lambda text: None,
         looking=Looking(output_filter(policy, spoken), ending, refused),
     )
@@ -195,6 +324,133 @@ def test_a_stream_ends_where_a_divided_value_begins(dialect: str) -> None:
     out, tap = through(dialect, STREAMS[dialect][0](*CARD), "pii: truncate")
     assert tap.ended_early is not None
     assert said(dialect, out) == "The card is "
+
+
+@pytest.mark.parametrize("dialect", STREAMS)
+@pytest.mark.parametrize("step", [1, 37, 10_000])
+def test_a_placeholder_divided_over_parts_of_a_stream_is_restored(dialect: str, step: int) -> None:
+    parts = (f"Ask {PLACEHOLDER[:9]}", f"{PLACEHOLDER[9:]}, please.")
+    out, tap = through(dialect, STREAMS[dialect][0](*parts), MASK, step, SCOPE.original)
+    assert tap.failed is None
+    assert said(dialect, out) == f"Ask {JOAN}, please."
+
+
+def again(data: bytes) -> dict[str, list[str]]:
+    """What a stream of Responses says whole, by the part; and what it says in pieces, joined, as the first."""
+    pieces: dict[str, str] = {}
+    whole: dict[str, list[str]] = {}
+    for line in data.decode().split("\n"):
+        event = json.loads(line[6:]) if line.startswith("data: ") else {}
+        place = f"{event.get('output_index')}/{event.get('content_index')}"
+        match event.get("type"):
+            case "response.output_text.delta":
+                pieces[place] = pieces.get(place, "") + event["delta"]
+            case "response.output_text.done":
+                whole.setdefault(place, []).append(event["text"])
+            case "response.content_part.done":
+                whole.setdefault(place, []).append(event["part"]["text"])
+            case "response.output_item.done" | "response.completed" | "response.incomplete":
+                items = event["response"]["output"] if "response" in event else [event["item"]]
+                for number, item in enumerate(items, event.get("output_index", 0)):
+                    for part, one in enumerate(item.get("content", [])):
+                        whole.setdefault(f"{number}/{part}", []).append(one["text"])
+            case _:
+                pass
+    return {place: [text, *whole[place]] for place, text in pieces.items()}
+
+
+@pytest.mark.parametrize("items", [False, True])
+@pytest.mark.parametrize("step", [1, 100, 10_000])
+def test_what_is_said_again_of_divided_parts_is_what_was_said(step: int, items: bool) -> None:
+    texts = ("The card is 4111 1111", " 1111 1111", f", of {PLACEHOLDER[:7]}", f"{PLACEHOLDER[7:]} he")
+    out, tap = through("openai_responses", _responses(*texts, items=items), MASK, step, SCOPE.original)
+    assert tap.failed is None
+    told = again(out)
+    assert len(told) == 4
+    assert all(len(each) == 5 and len(set(each)) == 1 for each in told.values())
+    assert "".join(each[0] for each in told.values()) == f"The card is [CREDIT_CARD], of {JOAN} he"
+    assert "4111" not in out.decode()
+
+
+def test_what_ends_in_a_divided_value_says_it_nowhere() -> None:
+    out, tap = through("openai_responses", _responses(*CARD), "pii: truncate")
+    assert tap.ended_early is not None
+    assert b"4111" not in out
+    assert "".join(each[0] for each in again(out).values()) == "The card is "
+
+
+def test_a_repetition_that_is_none_is_looked_at_by_itself() -> None:
+    data = _responses("All is well", " in the garden.")
+    lying = data.replace(b'"text": "All is well"', b'"text": "Mail b@example.org"')
+    out, _ = through("openai_responses", lying, MASK)
+    assert b"b@example.org" not in out
+    assert out.count(b"Mail [EMAIL_ADDRESS]") == 4
+
+
+def test_a_repetition_behind_the_end_says_no_more_than_was_said() -> None:
+    data = _responses(*CARD, "The card is 4111 1111 1111 1111, once more.")
+    done = {
+        "type": "response.output_text.done",
+        "output_index": 0,
+        "content_index": 2,
+        "text": "The card is 4111 1111 1111 1111, once more.",
+    }
+    for step in (1, 10_000):
+        out, _ = through("openai_responses", data + _sse(done, done), MASK, step)
+        assert b"4111" not in out
+        assert out.count(b"The card is [CREDIT_CARD], once more.") == 6
+
+
+def test_late_pieces_of_a_part_are_a_text_of_their_own() -> None:
+    data = _responses("Some", " more")
+    late = {
+        "type": "response.output_text.delta",
+        "output_index": 0,
+        "content_index": 0,
+        "delta": " b@example.org ",
+    }
+    cut = data.index(b"event: response.output_item.done")
+    out, tap = through("openai_responses", data[:cut] + _sse(late) + data[cut:], MASK)
+    assert tap.failed is None
+    assert b"b@example.org" not in out
+
+
+def test_only_recorded_a_divided_value_is_found_once() -> None:
+    spoken = DIALECTS["openai_responses"]
+    output = output_filter(MASK, spoken, enforced=False)
+    tap = AnswerTap(
+        spoken,
+        spoken.open_stream(),
+        Refusal("upstream.unreadable", "Ended.", "id-1", 502),
+        lookup=None,
+        remember=lambda text: None,
+        looking=Looking(output, None, refused),
+        lenient=True,
+    )
+    data = _responses(*CARD, " Mail b@example.org.")
+    assert b"".join([*tap.feed(data).out, *tap.end().out]) == data
+    found = [finding.entity for finding, _ in output.found if finding.entity != "URL"]
+    assert sorted(found) == ["CREDIT_CARD", "EMAIL_ADDRESS"]
+
+
+@pytest.mark.parametrize("kind", ["function_call", "web_search_call"])
+def test_a_text_of_responses_does_not_wait_for_what_follows_it(kind: str) -> None:
+    call = {"type": kind, "id": "t", "name": "f", "arguments": "{}", "call_id": "c"}
+    data = _responses("The card is 4111 1111", call, " 1111 1111, a test.")
+    out, tap = through("openai_responses", data, MASK)
+    assert tap.failed is None
+    assert said("openai_responses", out) == "The card is 4111 1111 1111 1111, a test."
+    spoken = DIALECTS["openai_responses"]
+    fresh = AnswerTap(
+        spoken,
+        spoken.open_stream(),
+        Refusal("upstream.unreadable", "Ended.", "id-1", 502),
+        lookup=None,
+        remember=lambda text: None,
+        looking=Looking(output_filter(MASK, spoken), None, refused),
+    )
+    end_of_start = data.index(b"\n\n", data.index(kind.encode())) + 2
+    assert kind.encode() in b"".join(fresh.feed(data[:end_of_start]).out)
 
 
 def test_a_text_does_not_wait_for_a_call_that_follows_it() -> None:

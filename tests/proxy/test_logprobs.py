@@ -1,17 +1,19 @@
 """What log probabilities repeat of a text is gone where the text is told otherwise, and stays where it is not."""
 
 import json
+import random
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
-from proxy.outflows import exchange_of, output_filter, refused
+from proxy.outflows import VALUES, exchange_of, output_filter, refused
 from sallyport.decision import Refusal
 from sallyport.proxy.editing import Edited, edited_answer
 from sallyport.proxy.tap import AnswerTap, Looking
 from sallyport.state.vault import MemoryVault
-from sallyport.wire.dialect import Stamp
+from sallyport.wire.dialect import Stamp, StreamEvent
 from sallyport.wire.dialects import DIALECTS
 
 MASK = "pii: mask; secrets: mask"
@@ -210,6 +212,67 @@ def test_what_goes_out_as_it_came_keeps_its_log_probabilities(dialect: str) -> N
     assert data.decode() == sent
 
 
+TOKEN_BY_TOKEN = ["openai_chat", "ollama_chat", "openai_responses"]
+
+
+def spelled(dialect: str, data: bytes) -> list[tuple[str, list[bytes]]]:
+    """Each event's text, and the bytes of its tokens."""
+    found = []
+    for line in data.decode().splitlines():
+        if "{" in line:
+            event = json.loads(line.removeprefix("data: "))
+            (listed,) = told(event)
+            listed = (listed or {}).get("content") if isinstance(listed, dict) else listed
+            said = "".join(d.text for e in read_one(dialect, line) for d in e.deltas if not d.whole)
+            found.append((said, [bytes(one["bytes"]) for one in listed or []]))
+    return found
+
+
+def read_one(dialect: str, line: str) -> list[StreamEvent]:
+    reader = DIALECTS[dialect].open_stream(
+        "application/x-ndjson" if dialect == "ollama_chat" else "text/event-stream"
+    )
+    return reader.feed(f"{line}\n\n".encode()[: -1 if dialect == "ollama_chat" else None])
+
+
+@pytest.mark.parametrize("dialect", TOKEN_BY_TOKEN)
+def test_log_probabilities_of_prose_go_out_with_its_words(dialect: str) -> None:
+    data, _ = streamed(dialect, PROSE, MASK)
+    events = spelled(dialect, data)
+    assert [text for text, _ in events] != PROSE
+    assert b"".join(b"".join(each) for _, each in events).decode() == "".join(PROSE)
+    gone = told_so_far = b""
+    for text, each in events:
+        gone, told_so_far = gone + text.encode(), told_so_far + b"".join(each)
+        assert gone.startswith(told_so_far)
+        assert len(gone) - len(told_so_far) < 3
+
+
+@pytest.mark.parametrize("dialect", TOKEN_BY_TOKEN)
+def test_tokens_before_and_behind_a_masked_value_stay(dialect: str) -> None:
+    data, _ = streamed(dialect, [*PIECES, " now. ", " And ", "ever."], MASK)
+    left = b"".join(b"".join(each) for _, each in spelled(dialect, data)).decode()
+    assert left.startswith("The card ")
+    assert left.endswith("ever.")
+    assert not any(part in left for part in SECRET)
+
+
+@pytest.mark.parametrize("dialect", TOKEN_BY_TOKEN)
+@pytest.mark.parametrize("seed", range(40))
+def test_tokens_that_are_left_spell_what_goes_out_in_its_order(dialect: str, seed: int) -> None:
+    rng = random.Random(seed)
+    scope = MemoryVault(b"k" * 32).scope("t", "p", "c")
+    parts = [*VALUES, *PROSE, scope.placeholder("EMAIL_ADDRESS", "joan.arc@example.org"), "ä€𝄞 "]
+    text = " ".join(rng.choices(parts, k=6))
+    cuts = sorted(rng.sample(range(1, len(text)), k=min(len(text) - 1, rng.randint(3, 40))))
+    data, _ = streamed(dialect, [text[a:b] for a, b in pairwise([0, *cuts, len(text)])], MASK, scope.original)
+    gone, at = b"", 0
+    for said, each in spelled(dialect, data):
+        gone += said.encode()
+        for token in each:
+            at = gone.index(token, at) + len(token)
+
+
 @pytest.mark.parametrize("dialect", SPOKEN)
 def test_log_probabilities_beside_another_text_go_where_texts_are_masked(dialect: str) -> None:
     body = json.dumps(SPOKEN[dialect]("All is well in the garden.", True)).encode()
@@ -271,8 +334,8 @@ def test_sdks_read_what_is_left() -> None:
     from openai.types.responses import ResponseOutputText, ResponseTextDeltaEvent
     from pydantic import BaseModel
 
-    def events(dialect: str, model: type[BaseModel]) -> list[Any]:
-        data, _ = streamed(dialect, PIECES, MASK)
+    def events(dialect: str, model: type[BaseModel], pieces: list[str] = PIECES) -> list[Any]:
+        data, _ = streamed(dialect, pieces, MASK)
         found = []
         for line in data.decode().split("\n\n"):
             if line:
@@ -292,10 +355,23 @@ def test_sdks_read_what_is_left() -> None:
                 )
         return found
 
-    assert all(c.choices[0].logprobs is None for c in events("openai_chat", ChatCompletionChunk))
+    card = PIECES[1:3]
+    assert all(c.choices[0].logprobs is None for c in events("openai_chat", ChatCompletionChunk, card))
+    assert any(c.choices[0].logprobs is not None for c in events("openai_chat", ChatCompletionChunk))
     assert all(c.choices[0].logprobs is None for c in events("openai_completions", Completion))
-    assert all(e.logprobs == [] for e in events("openai_responses", ResponseTextDeltaEvent))
+    assert all(e.logprobs == [] for e in events("openai_responses", ResponseTextDeltaEvent, card))
+    assert any(e.logprobs for e in events("openai_responses", ResponseTextDeltaEvent))
     gemini = events("gemini_generate", GenerateContentResponse)
     assert all(c.candidates[0].logprobs_result is None for c in gemini)
     whole = json.loads(whole_answer("openai_responses", "".join(PIECES), MASK).body)
     assert ResponseOutputText.model_validate(whole["output"][0]["content"][0]).logprobs == []
+
+
+@pytest.mark.parametrize("member", ["response", "metadata"])
+def test_a_batch_of_gemini_does_not_spell_what_was_masked_in_it(member: str) -> None:
+    one = {"inlinedResponses": {"inlinedResponses": [{"response": _gemini("".join(PIECES), True)}]}}
+    body = {"name": "batches/b", member: one if member == "response" else {"output": one}}
+    spoken, data = DIALECTS["gemini_batch"], json.dumps(body).encode()
+    edited = edited_answer(spoken, spoken.read_response(data, 200), data, None, output_filter(MASK, spoken))
+    assert b"[CREDIT_CARD]" in edited.body
+    assert not any(told(json.loads(edited.body)))

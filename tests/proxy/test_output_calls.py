@@ -19,7 +19,8 @@ from proxy.outflows import (
 )
 from sallyport.exchange import Segment, Surface
 from sallyport.policy.output import OutputAction
-from sallyport.stages.output import Judge, OutputFilter
+from sallyport.stages.judge import Judge
+from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialects import DIALECTS
 from wire.samples import Sample, samples
 

@@ -12,7 +12,8 @@ from sallyport.policy.output import OutputAction
 from sallyport.proxy.editing import edited_answer
 from sallyport.proxy.tap import MAX_CHANNELS, AnswerTap
 from sallyport.stages.calling import MAX_CHARS
-from sallyport.stages.output import Judge, OutputFilter
+from sallyport.stages.judge import Judge
+from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialects import DIALECTS
 from wire.samples import samples
 

@@ -51,6 +51,25 @@ async def settled(found: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def test_a_request_is_recorded_under_the_pseudonym_of_who_asks(
+    opened: Callable[[], DirectoryStore], tmp_path: Path
+) -> None:
+    told: list[str] = []
+
+    def alias(event: Event) -> Event:
+        return replace(event, alias=("person:1", "sealed:1"))
+
+    one = Petitions(opened, lambda p: told.append(p.need.id), alias)
+    asked = petition()
+    one.ask(replace(asked, event=replace(asked.event, principal="ada", client="10.0.0.1")))
+    await settled(lambda: len(told) == 1)
+    await asyncio.to_thread(one.close)
+    audit = Store.open(tmp_path / "audit.db", create=False)
+    (event,) = audit.events()
+    audit.close()
+    assert (event.principal, event.client) == ("person:1", "sealed:1")
+
+
 async def test_two_gateways_register_a_request_once_and_tell_of_it_once(
     opened: Callable[[], DirectoryStore], tmp_path: Path
 ) -> None:

@@ -24,7 +24,8 @@ from proxy.test_output_hostile import CHAT, chunk, fed
 from sallyport.exchange import Segment, Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.tap import MAX_QUEUED_BYTES, AnswerTap
-from sallyport.stages.output import Judge, OutputFilter
+from sallyport.stages.judge import Judge
+from sallyport.stages.output import OutputFilter
 
 MAIL = "pii.contact.email_address"
 RESPONSES = next(s for s in flowing_samples() if s.name == "openai_responses/stream.sse" and not is_json(s))

@@ -11,7 +11,8 @@ from sallyport.policy.load import parse_policy
 from sallyport.policy.output import Output, OutputAction
 from sallyport.policy.problems import PolicyError
 from sallyport.stages.followers import AnswerRules
-from sallyport.stages.output import Judge, OutputFilter
+from sallyport.stages.judge import Judge
+from sallyport.stages.output import OutputFilter
 from sallyport.stages.spelling import JsonSource
 from sallyport.wire.dialects import DIALECTS
 

@@ -159,6 +159,14 @@ def test_edits_of_bytes_that_are_not_json_are_refused():
         edit(b'{"a":"abc",}', [Edit("/a", 0, 1, "x")])
 
 
+def test_json_is_put_in_as_it_stands_and_none_empties() -> None:
+    body = b' {"a":[1, "x"],"b":{"c":2}, "d" : "e"}'
+    assert replace(body, {"/a": b'[{"t":1}]', "/d": "f"}) == b' {"a":[{"t":1}],"b":{"c":2}, "d" : "f"}'
+    assert replace(body, {"/a": None, "/b": None}) == b' {"a":[],"b":null, "d" : "e"}'
+    with pytest.raises(WireError, match=r"edit\.pointer"):
+        replace(body, {"/z": b"1"})
+
+
 def test_whole_texts_are_replaced():
     assert replace(b' {"a":"b", "c":["d"]}', {"/c/0": 'e"', "/a~k": "k"}) == b' {"k":"b", "c":["e\\""]}'
 

@@ -90,7 +90,7 @@ def insert_rows(
     _move(connection, found, after)
     for row in rows:
         row["period"] = partitions.period_of(row)
-    connection.exec_driver_sql(_INSERT, (orjson.dumps(rows).decode(),))
+    connection.exec_driver_sql(INSERT_JSON, (orjson.dumps(rows).decode(),))
     late = partitions.late_days(rows)
     if late:
         noted = postgresql.insert(partitions.spans).on_conflict_do_nothing()
@@ -98,30 +98,11 @@ def insert_rows(
 
 
 _COLUMNS = ", ".join(column.name for column in partitions.stored.columns)
-_INSERT = (
+INSERT_JSON = (
     f"INSERT INTO {events.name} ({_COLUMNS}) SELECT {_COLUMNS} "  # noqa: S608
     f"FROM json_populate_recordset(NULL::{events.name}, %s)"
 )
 """One statement for any number of rows, and an eighth of what a parameter for each value costs here."""
-
-
-_INSERT_AND_MOVE = (
-    f"WITH moved AS (UPDATE {partitions.heads.name} SET seq = %s, hash = %s "  # noqa: S608
-    "WHERE gateway = %s AND seq = %s AND hash = %s RETURNING seq) "
-    f"{_INSERT} WHERE EXISTS (SELECT FROM moved)"
-)
-
-
-def insert_at_once(connection: Connection, rows: Sequence[Row], before: Head, after: Head) -> None:
-    """Insert chained rows of one writer into PostgreSQL with one statement, which is a transaction of its own.
-
-    connection: one that commits by itself. Every question more costs a way to the server and back, and on a busy
-    machine two waits for a processor. Raises as place() does.
-    """
-    moved = (after.seq, after.hash, str(rows[0]["gateway"]), before.seq, before.hash)
-    done = connection.exec_driver_sql(_INSERT_AND_MOVE, (*moved, orjson.dumps(rows).decode()))
-    if done.rowcount != len(rows):
-        raise PlaceTaken
 
 
 def _move(connection: Connection, found: dict[str, Head], after: dict[str, Head]) -> None:

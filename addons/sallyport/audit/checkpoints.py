@@ -246,4 +246,5 @@ def proof_of(connection: Connection, row: Mapping[str, Any]) -> dict[str, Any]:
         "checkpoint": {"body": checkpoint.body, "signature": checkpoint.signature},
         "public_key": checkpoint.members["key"],
         "policy_revision": row["policy_revision"],
+        "rules_revision": row["rules_revision"],
     }

@@ -21,6 +21,9 @@ from sallyport.exchange import Exchange, Segment, Surface, Usage
 MAX_FINDINGS = 200
 """Findings kept of one decision; the rest are counted in DecisionRecord.omitted."""
 
+type Alias = tuple[str, str]
+"""What is written in the place of a principal, and of its client's address."""
+
 _MAX_INT = (1 << 63) - 1
 _MAX_ID_CHARS = 128
 
@@ -39,6 +42,8 @@ class EventKind(StrEnum):
     POLICY_REJECTED = "policy_rejected"
     POLICY_PROMOTED = "policy_promoted"
     """Somebody let a policy enforce more: reason names what, detail the state and the digest of the replay report."""
+    POLICY_DRIFTED = "policy_drifted"
+    """A gateway has run something else than its repository holds for too long, or does not any more."""
     LIMIT_CHANGED = "limit_changed"
     """An operator reset a counter, or granted more: detail says which, reason names the limit."""
     ANOMALY = "anomaly"
@@ -141,6 +146,7 @@ class Event:
     cost_micro_usd: the price of that usage, in millionths of a US dollar.
     coverage: how much of a request to an AI host was read; unread: what was not, codes of audit/classes.py.
     content_type: of the request, as classes.media_name tells it.
+    alias: what is written in the place of people (audit/people.py); None where they are named.
     """
 
     kind: EventKind
@@ -181,6 +187,7 @@ class Event:
     coverage: Coverage | None = None
     content_type: str = ""
     unread: str = ""
+    alias: Alias | None = None
 
     def __post_init__(self) -> None:
         put = object.__setattr__

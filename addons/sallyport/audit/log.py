@@ -9,6 +9,8 @@ The rules of this file:
 - Every other accepted event is kept and written again until it is stored, across failures and reconnects.
 - While the store fails, callers get their no at once; the kept events are the probe of its recovery.
 - An event that nobody waits for goes with the next that somebody waits for, at the latest after linger_s.
+- An event that somebody waits for is written as soon as its event loop has nothing else to do, at the latest after
+  gather_s: while the loop is busy with others, nobody it tells would go on any sooner, and theirs go with it.
 """
 
 import asyncio
@@ -25,6 +27,9 @@ from sallyport.audit.events import AUDIT_UNAVAILABLE, CANCELLED, Event, EventKin
 from sallyport.audit.store import StoreUnavailable
 
 __all__ = ["AuditLog", "AuditUnavailable", "Health", "Sink", "Status"]
+
+_IDLE_TURN_S = 50e-6
+"""A turn of an event loop that takes no longer had nothing to do but look."""
 
 _FIRST_PAUSE_S = 0.02
 _LONGEST_PAUSE_S = 0.5
@@ -97,6 +102,7 @@ class AuditLog:
     deadline_s: the longest append() waits. capacity: events that may wait; ends of admitted exchanges may
     use as many places again, so that a burst of refusals cannot cost an exchange its end. linger_s: how long
     an event that nobody waits for may wait for others; a transaction costs the same for one as for many.
+    gather_s: how long one that somebody waits for may, while its event loop is busy.
     """
 
     def __init__(
@@ -107,12 +113,14 @@ class AuditLog:
         capacity: int = 10_000,
         max_batch: int = 500,
         linger_s: float = 0.02,
+        gather_s: float = 0.01,
     ) -> None:
         self._sink = sink
         self._deadline_s = deadline_s
         self._capacity = capacity
         self._max_batch = max_batch
         self._linger_s = linger_s
+        self._gather_s = gather_s
         self._changed = threading.Condition()
         self._queue: deque[_Entry] = deque()
         self._queued = 0
@@ -147,9 +155,9 @@ class AuditLog:
         entry = _Entry(event, waiter, withdrawable)
         self._accept(entry)
         if loop not in self._hurrying:
-            # At the end of this turn of the loop, so that all that is ready goes into one transaction.
             self._hurrying.add(loop)
-            loop.call_soon(self._hurry, loop)
+            now = monotonic()
+            loop.call_soon(self._gather, loop, now, now)
         timer = loop.call_later(self._deadline_s, _resolve, (waiter,))
         try:
             await waiter
@@ -224,8 +232,15 @@ class AuditLog:
         if self._idle or self._in_haste():
             self._changed.notify_all()
 
-    def _hurry(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Have written what is queued; somebody waits for it."""
+    def _gather(self, loop: asyncio.AbstractEventLoop, since: float, turn: float) -> None:
+        """Have written what is queued and waited for, unless more may come soon.
+
+        since: when the first of it came. turn: when this turn of the loop began.
+        """
+        now = monotonic()
+        if now - turn > _IDLE_TURN_S and now - since < self._gather_s:
+            loop.call_soon(self._gather, loop, since, now)
+            return
         self._hurrying.discard(loop)
         with self._changed:
             self._urgent = self._queued > 0

@@ -72,7 +72,7 @@ class Usage:
 ACTS = frozenset(
     {
         EventKind.POLICY_CHANGED, EventKind.POLICY_REJECTED, EventKind.POLICY_PROMOTED, EventKind.LIMIT_CHANGED,
-        EventKind.DIRECTORY_CHANGED,
+        EventKind.POLICY_DRIFTED, EventKind.DIRECTORY_CHANGED,
         EventKind.APPROVAL_REQUESTED, EventKind.APPROVAL_DECIDED, EventKind.BREAK_GLASS, EventKind.KILL_SWITCH,
         EventKind.ANOMALY, EventKind.NOTIFICATIONS_LOST, EventKind.STARTED, EventKind.STOPPED,
         EventKind.PRUNED, EventKind.SPOOLED,

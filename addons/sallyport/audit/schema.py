@@ -7,6 +7,7 @@ inserts nothing. What PostgreSQL adds to the table is in audit/partitions.py.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 import orjson
@@ -139,6 +140,13 @@ _PLAIN_NUMBERS = ("status", "cost_micro_usd", "request_bytes", "response_bytes",
 _COUNTS = {name if name == "searches" else f"{name}_tokens": name for name in USAGE_COUNTS}
 """The numbers of a Usage by their columns."""
 
+# One call for many attributes: rows are made beside the event loop, and what they take is taken from it.
+_texts_of, _numbers_of, _counts_of = (
+    attrgetter(*names) for names in (_PLAIN_TEXTS, _PLAIN_NUMBERS, _COUNTS.values())
+)
+_NAMES = {action: action.name.lower() for action in Action}
+_NO_USAGE = Usage()
+
 type Row = dict[str, str | int | float | None]
 
 
@@ -148,27 +156,27 @@ def microseconds(at: datetime) -> int:
 
 
 def to_row(event: Event) -> Row:
-    """Return the columns of an event; empty strings become NULL."""
-    usage = event.usage or Usage()
+    """Return the columns of an event, as they are written; empty strings become NULL."""
+    usage = event.usage or _NO_USAGE
     row: Row = {
         "id": event.id,
         "kind": event.kind.value,
         "at_us": microseconds(event.at),
         "gateway": event.gateway,
         "confidence": event.confidence,
-        "action": None if event.action is None else event.action.name.lower(),
-        "would_be": None if event.would_be is None else event.would_be.name.lower(),
+        "action": None if event.action is None else _NAMES[event.action],
+        "would_be": None if event.would_be is None else _NAMES[event.would_be],
         "decisions": orjson.dumps([decision_json(d) for d in event.decisions]).decode()
         if event.decisions
         else None,
         "service_tier": usage.tier or None,
         "coverage": None if event.coverage is None else event.coverage.value,
-        **{column: getattr(usage, name) for column, name in _COUNTS.items()},
     }
-    for name in _PLAIN_TEXTS:
-        row[name] = getattr(event, name) or None
-    for name in _PLAIN_NUMBERS:
-        row[name] = getattr(event, name)
+    row.update(zip(_COUNTS, _counts_of(usage), strict=True))
+    row.update(zip(_PLAIN_TEXTS, [text or None for text in _texts_of(event)], strict=True))
+    row.update(zip(_PLAIN_NUMBERS, _numbers_of(event), strict=True))
+    if event.alias is not None:
+        row["principal"], row["client"] = (written or None for written in event.alias)
     return row
 
 
@@ -190,7 +198,7 @@ def bare_row(event: Event) -> Row:
 
 
 def from_row(row: RowMapping | Mapping[str, Any]) -> Event:
-    """Return the event of a row."""
+    """Return the event of a row. alias: what is stored, where the row names people who are not named there."""
     plain: dict[str, Any] = {name: Stored(row[name] or "") for name in _PLAIN_TEXTS}
     plain.update((name, row[name]) for name in _PLAIN_NUMBERS)
     counts: dict[str, Any] = {name: row[column] for column, name in _COUNTS.items()}
@@ -206,13 +214,15 @@ def from_row(row: RowMapping | Mapping[str, Any]) -> Event:
         decisions=tuple(_decision(d) for d in orjson.loads(row["decisions"] or "[]")),
         usage=Usage(**counts, tier=Stored(row["service_tier"] or "")) if reported else None,
         coverage=Coverage(row["coverage"]) if row["coverage"] else None,
+        alias=row.get("alias"),
         **plain,
     )
 
 
 def event_json(event: Event) -> dict[str, object]:
-    """Return an event as JSON members, in the order people read them; what is empty is left out."""
+    """Return an event as JSON members, in the order people read them; people are named, what is empty is left out."""
     row = to_row(event)
+    row["principal"], row["client"] = event.principal or None, event.client or None
     del row["decisions"], row["at_us"]
     usage = {name.removesuffix("_tokens"): row.pop(name) for name in list(row) if name.endswith("_tokens")}
     members: dict[str, object] = {"id": row.pop("id"), "at": event.at.isoformat().replace("+00:00", "Z")}
@@ -228,7 +238,7 @@ def decision_json(decision: DecisionRecord) -> dict[str, object]:
     """Return one stage's decision as JSON members."""
     return {
         "stage": decision.stage,
-        "action": decision.action.name.lower(),
+        "action": _NAMES[decision.action],
         "reason": decision.reason,
         "mode": decision.mode.value,
         "duration_us": decision.duration_us,

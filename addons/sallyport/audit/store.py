@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,11 +36,11 @@ from sallyport.audit.adding import (
     add_singly,
     add_within,
     chained,
-    insert_at_once,
     insert_rows,
     lock_heads,
     pruned_heads,
 )
+from sallyport.audit.atonce import insert_into_postgres, insert_into_sqlite
 from sallyport.audit.chain import START, Head
 from sallyport.audit.coverage import (
     CoverageDimension,
@@ -57,6 +56,7 @@ from sallyport.audit.ids import first_id
 from sallyport.audit.keys import KeyUse, key_use_of, key_use_query
 from sallyport.audit.maintaining import LACKS_RIGHT, keep_ahead
 from sallyport.audit.migrations import can_migrate, migrate
+from sallyport.audit.naming import Names, told
 from sallyport.audit.schema import (
     IS_ADMISSION,
     IS_END,
@@ -108,6 +108,8 @@ class Store:
         self._connected = True
         self._settled = True
         self._is_sqlite = at.writer.dialect.name == "sqlite"
+        self.names: Names | None = None
+        """Who pseudonyms stand for, where who reads may know; None shows events as they are stored."""
         self._heads: dict[str, Head] = {}
         """Of the writers this store writes for; empty where the last commit failed or nobody knows how it ended."""
 
@@ -174,6 +176,8 @@ class Store:
         """Close all connections."""
         self._at.writer.dispose()
         self._at.reader.dispose()
+        if self.names is not None:
+            self.names.close()
 
     def write(self, batch: Sequence[Event]) -> None:
         """Store a batch in one transaction; return when it is durable.
@@ -225,7 +229,8 @@ class Store:
         if kind is not None:
             query = query.where(events.c.kind == kind.value)
         if principal is not None:
-            query = query.where(events.c.principal == storable(principal))
+            known = () if self.names is None else self.names.pseudonyms(principal)
+            query = query.where(events.c.principal.in_([storable(principal), *known]))
         if exchange is not None:
             query = query.where(*self._of_exchange(exchange))
         if outcome is not None:
@@ -302,8 +307,8 @@ class Store:
                     query.order_by(events.c.id), execution_options={"yield_per": 1000}
                 ) as found,
             ):
-                for row in found.mappings():
-                    yield from_row(row)
+                for rows in found.mappings().partitions():
+                    yield from map(from_row, told(rows, self.names))
         except SQLAlchemyError as error:
             raise self._unread(error) from None
 
@@ -380,14 +385,11 @@ class Store:
             with self._at.writer.begin():
                 return
         heads = self._chain(rows)
-        if self._is_sqlite and len(heads) == 1 and self._write_at_once(rows):
-            pass
-        elif not self._is_sqlite and len(heads) == 1 and not _placed(rows):
-            (gateway,) = heads
-            with self._at.writer.connect() as connection:
-                connection = connection.execution_options(isolation_level="AUTOCOMMIT")
-                insert_at_once(connection, rows, self._heads[gateway], heads[gateway])
-        else:
+        gateway, *others = heads
+        at_once = not others and (self._is_sqlite or not _placed(rows))
+        if at_once and not self._is_sqlite:
+            insert_into_postgres(self._at.writer, rows, self._heads[gateway], heads[gateway])
+        elif not (at_once and insert_into_sqlite(self._at.writer, rows, self._heads[gateway])):
             with self._at.writer.begin() as connection:
                 if self._is_sqlite:
                     self._check_heads(connection, heads)
@@ -410,27 +412,6 @@ class Store:
         pruned = pruned_heads(connection)
         if any(pruned.get(name, START).seq >= self._heads[name].seq > 0 for name in names):
             raise PlaceTaken
-
-    def _write_at_once(self, rows: list[Row]) -> bool:
-        """Insert into SQLite with one statement, which is a transaction of its own. Raises sqlite3's errors.
-
-        Returns False, and does nothing, for too many rows, or where the event before them is gone.
-        sqlite3 gives the interpreter away with every statement it runs, and beside a busy event loop waits to
-        get it back: BEGIN, a statement per row and COMMIT waited that many times (docs/performance.md).
-        """
-        if len(rows) > _ROWS_PER_STATEMENT:
-            return False
-        before = self._heads[str(rows[0]["gateway"])]
-        place = (rows[0]["gateway"], before.seq, before.hash) if before != START else ()
-        connection = self._at.writer.raw_connection()
-        try:
-            driver = connection.driver_connection
-            assert isinstance(driver, sqlite3.Connection)
-            values = [value for row in rows for value in row.values()]
-            done = driver.execute(_statement(tuple(rows[0]), len(rows), bool(place)), (*values, *place))
-            return done.rowcount == len(rows)
-        finally:
-            connection.close()
 
     def _write_apart(self, batch: Sequence[Event], rows: list[Row]) -> None:
         """Insert what is not there yet, and bare what the database refuses to hold."""
@@ -513,7 +494,7 @@ class Store:
     def _read(self, query: Select[Any]) -> list[Event]:
         return [from_row(row) for row in self._rows(query)]
 
-    def _rows(self, query: Select[Any]) -> list[RowMapping]:
+    def _rows(self, query: Select[Any]) -> Sequence[RowMapping]:
         """Return the rows of a query over the events; the one place where a tenant's scope is put on it."""
         if self._tenant is not None:
             if not _is_of_events(query):
@@ -521,15 +502,12 @@ class Store:
             query = query.where(events.c.tenant == self._tenant)
         try:
             with self._at.reader.connect() as connection:
-                return list(connection.execute(query).mappings())
+                return told(list(connection.execute(query).mappings()), self.names)
         except SQLAlchemyError as error:
             raise self._unread(error) from None
 
 
 _UPGRADE_PATIENCE_S = 3600.0
-
-_ROWS_PER_STATEMENT = (999 - 3) // len(events.columns)
-"""SQLite before 3.32 takes 999 values in a statement."""
 
 
 def _placed(rows: list[Row]) -> set[tuple[int, int]]:
@@ -537,21 +515,6 @@ def _placed(rows: list[Row]) -> set[tuple[int, int]]:
     for row in rows:
         row["period"] = partitions.period_of(row)
     return partitions.late_days(rows)
-
-
-@lru_cache(2 * _ROWS_PER_STATEMENT)
-def _statement(columns: tuple[str, ...], rows: int, is_behind: bool) -> str:
-    """Return SQLite's insert of several rows, in the order of the columns.
-
-    is_behind: only where an event is there whose gateway, number and hash follow the values.
-    """
-    one = f"({', '.join('?' * len(columns))})"
-    values = ", ".join([one] * rows)
-    insert = f"INSERT INTO {events.name} ({', '.join(columns)})"
-    if not is_behind:
-        return f"{insert} VALUES {values}"
-    place = f"SELECT 1 FROM {events.name} WHERE gateway = ? AND seq = ? AND hash = ?"  # noqa: S608
-    return f"{insert} SELECT * FROM (VALUES {values}) WHERE EXISTS ({place})"  # noqa: S608
 
 
 def _is_of_events(query: Select[Any]) -> bool:

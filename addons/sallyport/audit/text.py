@@ -13,6 +13,9 @@ MAX_TEXT_CHARS = 256
 _UNSTORABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]|\\(?=x[0-9a-f]{2}|u[0-9a-f]{4})")
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})|\\u([0-9a-f]{4})")
 _MAX_CODE_CHARS = 120
+MAX_CODED_CHARS = 100
+"""Of an id in the detail of an event: with the act before it still a code."""
+
 _CODE = re.compile(r"[A-Za-z0-9_.:/-]+")
 
 INVALID_CODE = "invalid_code"
@@ -68,6 +71,18 @@ def code(text: str) -> str:
 def _is_code(text: str) -> bool:
     """Say whether a text is a code; there are few of them, and each is asked about for every event."""
     return _CODE.fullmatch(text) is not None
+
+
+def coded(id: str) -> str:
+    """Return an id as a code can hold it: letters, digits, `_.:/-`, and any other character as `_x40_`.
+
+    Of a longer one than an event takes, the beginning and a digest, so that two ids never become the same one.
+    """
+    spelt = re.sub(r"[^A-Za-z0-9_.:/-]", lambda found: f"_x{ord(found[0]):x}_", id)
+    if len(spelt) <= MAX_CODED_CHARS:
+        return spelt
+    digest = blake2s(id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+    return f"{spelt[: MAX_CODED_CHARS - 20]}.{digest}"
 
 
 def printable(text: str) -> str:

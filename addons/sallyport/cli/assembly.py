@@ -15,11 +15,13 @@ from sallyport.audit.checkpointing import Checkpointer, checkpoint_now
 from sallyport.audit.copies import Copies
 from sallyport.audit.events import interrupted
 from sallyport.audit.log import AuditLog
+from sallyport.audit.people import PersonalLog
 from sallyport.audit.spool import Spool
 from sallyport.audit.spooling import SpoolingSink
 from sallyport.audit.store import Store
 from sallyport.audit.upkeep import Upkeep
 from sallyport.cli.detection import make_answer_rules, make_detector, ner_settings, places_of, read_policy
+from sallyport.cli.driftwatch import watch_drift
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
@@ -27,6 +29,7 @@ from sallyport.cli.parts import make_parts
 from sallyport.cli.policybundle import BundledPolicy
 from sallyport.cli.policyversions import check_promoted, keep_version, unpromoted_start
 from sallyport.cli.recorded import RecordedUse
+from sallyport.cli.rulesinforce import rules_of
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
 from sallyport.detect.ner.service import Pools
@@ -37,11 +40,12 @@ from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
 from sallyport.policy.capture import Capture
 from sallyport.policy.catalogue import Catalogue, load_catalogue
-from sallyport.policy.sections import Audit, Policy, WhenUnavailable
+from sallyport.policy.sections import Audit, People, Policy, WhenUnavailable
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
 from sallyport.state.captures import CaptureWriter, Rotation
 from sallyport.state.content.keys import subject_keys_of
+from sallyport.state.content.people import Names, Pseudonyms
 from sallyport.state.content.store import ContentStore, content_address
 from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
@@ -50,6 +54,7 @@ from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.masterkey import MasterKeys
 from sallyport.state.meter import Metering
+from sallyport.state.policydrift import DriftWatch
 from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources
 from sallyport.state.vault import MemoryVault
@@ -74,9 +79,13 @@ class Assembled:
     late: Latecomer | None = None
     issuer_keys: KeySources | None = None
     checkpointer: Checkpointer | None = None
+    people: Pseudonyms | None = None
+    drift: DriftWatch | None = None
 
     def close(self) -> bool:
         """Write what is waiting and close the store; False if something could not be written."""
+        if self.drift is not None:
+            self.drift.close()
         if self.gateway.capture_writer is not None:
             self.gateway.capture_writer.close()
         if self.gateway.content_writer is not None:
@@ -88,6 +97,8 @@ class Assembled:
         if self.late is not None:
             self.late.close()
         done = self.log.close()
+        if self.people is not None:
+            self.people.close()
         self.sink.close()
         if self.checkpointer is not None:
             self.checkpointer.close()
@@ -106,13 +117,18 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
     pools: keeps the engines for names that run already; one that is new is warm when this returns.
     issuer_keys: keeps the keys of token issuers fresh; those of a new one are there, or asked for.
     """
-    policy, catalogue = read_policy(policy_name, mode), make_catalogue()
+    policy = read_policy(policy_name, mode)
+    rules, catalogue = rules_of(policy), make_catalogue()
     parts = make_parts(policy, catalogue, places_of(policy_name))
     packs = load(rules_dir())
     detector = make_detector(policy, packs)
     names = pools.scanner(ner_settings(policy) if policy.uses_names else None)
+    if rules.revision != rules_of(policy).revision:
+        todo = "Wait until all of them are there, and reload again"
+        raise OperatorError("rules", "files of packs or recognisers changed while they were read", todo)
     return Live(
         policy=policy,
+        rules=rules.revision,
         catalogue=catalogue,
         detector=detector,
         names=names,
@@ -199,7 +215,8 @@ def assemble(
             live = _check_vouched(make_live(name, mode, pools, issuer_keys), confdir)
             if in_force:
                 check_promoted(in_force[-1], live.policy, confdir)
-            seals = live.policy.capture.share or live.policy.content.keeps_any
+            kept = live.policy.capture.share or live.policy.content.keeps_any
+            seals = kept or live.policy.audit.people is People.PSEUDONYMISED
             if seals and not master_keys.is_configured:
                 master_keys.make()  # as for credentials: sealed at once, under a better key when there is one
             keep_version(name, mode, live.policy, confdir)
@@ -222,7 +239,16 @@ def assemble(
         return in_force[-1].audit
 
     sink = _with_spool(store, confdir, key, name, audit_policy)
-    log = AuditLog(sink)
+    people = Pseudonyms(lambda: subject_keys_of(master_keys))
+    log = PersonalLog(
+        sink,
+        people,
+        wanted=lambda: audit_policy().people is People.PSEUDONYMISED,
+        may_pass=lambda: audit_policy().when_unavailable is WhenUnavailable.SPOOL,
+    )
+    if audit_policy().people is People.PSEUDONYMISED:
+        people.start()
+    store.names = Names(lambda: subject_keys_of(master_keys) if master_keys.is_configured else None)
     is_late = not store.is_open or sink.holds_earlier
     left_open = [] if is_late else store.open_exchanges(name)
     for admitted in left_open:
@@ -243,6 +269,7 @@ def assemble(
         directory=lambda: keeper.current,
         credentials=Credentials(keeper.credential, master_keys),
         open_directory=lambda: DirectoryStore.open(url, create=False),
+        alias=log.alias,
         unpromoted="" if is_late else unpromoted_start(live.policy, store, name, confdir),
     )
     gateway.capture_writer = CaptureWriter(
@@ -265,7 +292,10 @@ def assemble(
         lambda: gateway.live.policy.audit.checkpoints.interval_s,
         upkeep,
     )
-    return Assembled(gateway, log, sink, store, lock, pools, keeper, late, issuer_keys, checkpointer)
+    drift = watch_drift(gateway, policy, mode, bundled, confdir)
+    drift.start()
+    parts = (gateway, log, sink, store, lock, pools, keeper, late, issuer_keys, checkpointer, people, drift)
+    return Assembled(*parts)
 
 
 def _with_spool(

@@ -1,5 +1,6 @@
 """`sallyport audit forget`, `audit keys rotate`, `audit content sweep`: ends of what is kept of people."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -7,11 +8,14 @@ import typer
 
 from sallyport.audit.events import EventKind
 from sallyport.audit.ids import new_id
+from sallyport.audit.naming import PSEUDONYM
+from sallyport.audit.people import subject_name
 from sallyport.cli.contentopening import opened_content
 from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.errors import OperatorError
 from sallyport.state.content.forgetting import forget as forget_subject
 from sallyport.state.content.forgetting import kept_of
-from sallyport.state.content.keys import Subject
+from sallyport.state.content.keys import Subject, SubjectKeys
 from sallyport.state.content.store import Counts
 from sallyport.state.content.writing import sweep as sweep_content
 
@@ -33,7 +37,8 @@ def forget(
     subject: Annotated[
         str,
         typer.Argument(
-            metavar="SUBJECT", help="Whom: a principal's id, or client:ADDRESS of callers nobody knew."
+            metavar="SUBJECT",
+            help="Whom: a principal's id, client:ADDRESS of callers nobody knew, or a pseudonym of either in events.",
         ),
     ],
     tenant: Annotated[str, typer.Option(help="The tenant of the principal.")] = "default",
@@ -42,16 +47,16 @@ def forget(
     confdir: ConfdirOption = None,
 ) -> None:
     """Destroy a person's key: all content and captures of it are gone, in every copy. Cannot be undone. Recorded."""
-    whom = Subject(tenant, subject)
     with opened_content(store, confdir) as content:
         content.check_keys()
+        named = _named(content.keys, subject)
+        whoms = [Subject(tenant, name) for name in dict.fromkeys((named, subject_name(named)))]
         if dry_run:
-            kept = kept_of(whom, content.keys, content.store)
-            rows = kept.counts
-            typer.echo(
-                f"would destroy {len(kept.keys)} keys, {rows.records} records and {rows.tokens} index entries"
-            )
-            if kept.unfinished:
+            kept = [kept_of(whom, content.keys, content.store) for whom in whoms]
+            count = sum(len(each.keys) for each in kept)
+            rows = _sum(each.counts for each in kept)
+            typer.echo(f"would destroy {count} keys, {rows.records} records and {rows.tokens} index entries")
+            if any(each.unfinished for each in kept):
                 typer.echo("an erasure was interrupted and would be finished")
             return
 
@@ -65,12 +70,15 @@ def forget(
                 at=datetime.fromtimestamp(at_us / 1_000_000, UTC),
             )
 
-        gone = forget_subject(whom, content.keys, content.store, new_id, tell)
+        gone = [forget_subject(whom, content.keys, content.store, new_id, tell) for whom in whoms]
         elsewhere = content.keys.unknown(content.store.keys())
-    rows = gone.counts
-    if gone.keys:
-        typer.echo(f"destroyed {gone.keys} keys, {rows.records} records and {rows.tokens} index entries")
-        typer.echo("captures of it cannot be read any more; running gateways drop its key within two seconds")
+    rows, count = _sum(each.counts for each in gone), sum(each.keys for each in gone)
+    if count:
+        typer.echo(f"destroyed {count} keys, {rows.records} records and {rows.tokens} index entries")
+        typer.echo(
+            "captures of it cannot be read any more, and pseudonyms of it are nobody's; running gateways drop its key "
+            "within two seconds"
+        )
     else:
         typer.echo("no key of it is here; that it was asked for is recorded")
     if elsewhere:
@@ -80,9 +88,28 @@ def forget(
             err=True,
         )
         raise typer.Exit(1)
-    if not gone.scrubbed:
+    if not all(each.scrubbed for each in gone):
         typer.echo(f"The key is destroyed, but not its bytes: {_NOT_SCRUBBED}", err=True)
         raise typer.Exit(1)
+
+
+def _sum(counts: Iterable[Counts]) -> Counts:
+    each = list(counts)
+    return Counts(sum(c.records for c in each), sum(c.tokens for c in each))
+
+
+def _named(keys: SubjectKeys, subject: str) -> str:
+    """Return the id of whom a pseudonym stands for; any other text as it is. Raises OperatorError."""
+    if not subject.startswith(PSEUDONYM):
+        return subject
+    person = keys.entered([subject]).get(subject)
+    if person is None:
+        raise OperatorError(
+            "SUBJECT",
+            "nobody is known by this pseudonym: it was forgotten, or never here",
+            "Give the id itself",
+        )
+    return person.name
 
 
 @keys_app.command()

@@ -52,6 +52,12 @@ def forward(
         typer.Option("--client-key", metavar="FILE", help="PEM of its key, if it is in another file."),
     ] = None,
     tenant: Annotated[str, typer.Option(metavar="ID", help="Only events of this tenant.")] = "",
+    names: Annotated[
+        bool,
+        typer.Option(
+            "--names", help="Name people whom events hold by pseudonyms. What was sent, no erasure reaches."
+        ),
+    ] = False,
     once: Annotated[bool, typer.Option("--once", help="Send what is there and end.")] = False,
     tenant_token: TokenOption = None,
     store: StoreOption = None,
@@ -70,7 +76,7 @@ def forward(
     with only_one(cursor.path):
         cursor.read()
         forwarder = Forwarder(
-            lambda: open_to_read(store, confdir, None, tenant_token),
+            lambda: open_to_read(store, confdir, None, tenant_token, names=names),
             receiver(to, kind, access),
             cursor,
             tenant,

@@ -23,6 +23,7 @@ from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.reading import TokenOption, open_to_read
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
+from sallyport.state.rulesversions import RulesVersions
 
 KeysOption = Annotated[
     Path | None,
@@ -146,7 +147,10 @@ def prove(
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
-    """Write the proof of one event: the event, its place in a checkpoint's tree, the signature and the key."""
+    """Write the proof of one event: the event, its place in a checkpoint's tree, the signature and the key.
+
+    Where the folder is the gateway's, the digests of all rule files that decided are in it as well.
+    """
     with _opened(store, confdir, tenant_token) as connection:
         query = select(events).where(events.c.id >= id, events.c.id < id + "\U0010ffff").limit(2)
         found = list(connection.execute(query).mappings()) if id.strip() else []
@@ -158,6 +162,9 @@ def prove(
                 exit_code=2,
             )
         bundle = proof_of(connection, dict(found[0]))
+    rules = RulesVersions((confdir or default_confdir()) / "policies").find(bundle["rules_revision"] or "")
+    if rules is not None:
+        bundle["rules"] = dict(rules.parts)
     with _written(output) as write:
         write(json.dumps(bundle, indent=1) + "\n")
 

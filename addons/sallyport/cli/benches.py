@@ -11,6 +11,7 @@ from sallyport.cli.assembly import make_catalogue
 from sallyport.cli.detection import answer_rules, answer_settings, places_of, read_policy
 from sallyport.cli.parts import make_parts
 from sallyport.cli.rehearsing import DEADLINE_S, Detectors
+from sallyport.cli.rulesinforce import rules_of
 from sallyport.decision import Mode
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.errors import OperatorError
@@ -34,15 +35,22 @@ from sallyport.state.vault import MemoryVault
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """A policy by its file, or the name of a preset, and what is in it: wherever it is read again, it is the same."""
+    """A policy by its file, or the name of a preset, and what is in it: wherever it is read again, it is the same.
+
+    rules: revision of what decides beside it. told_by: of all of that but the code, which every process must have.
+    """
 
     name: str
     revision: str
+    rules: str = ""
+    told_by: str = ""
 
     @classmethod
     def of(cls, name: str, mode: Mode | None) -> "Side":
         """Read a policy's revision. Raises OperatorError."""
-        return cls(name, read_policy(name, mode).revision)
+        policy = read_policy(name, mode)
+        rules = rules_of(policy)
+        return cls(name, policy.revision, rules.revision, rules.without_code.revision)
 
     def read(self, mode: Mode | None) -> Policy:
         """Read the policy. Raises OperatorError, also where another one is there."""
@@ -50,6 +58,9 @@ class Side:
         if policy.revision != self.revision:
             todo = "Leave the file as it is, and see that Dask's workers have the same"
             raise OperatorError(self.name, "it is not the policy that the replay began with", todo)
+        if rules_of(policy).without_code.revision != self.told_by:
+            todo = "Leave packs and libraries as they are, and see that Dask's workers have the same"
+            raise OperatorError(self.name, "its rules are not those that the replay began with", todo)
         return policy
 
 

@@ -106,6 +106,7 @@ def answer_rules(policy: Policy, scanner: Scanner) -> AnswerRules:
     for own in (policy, *policy.of_tenants.values()):
         try:
             rules.check(own.output)
+            rules.warm(own.output, own.transport.hold_chars)
         except SyntaxUnknown as error:
             todo = "Write it without look-around and back references: RE2 has neither"
             raise OperatorError(

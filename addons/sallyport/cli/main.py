@@ -7,12 +7,14 @@ import importlib
 import os
 import sys
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
 from sallyport import __version__
+from sallyport.cli.heap import no_collection
 from sallyport.cli.output import guarded_stdout
 from sallyport.errors import OperatorError
 
@@ -61,17 +63,22 @@ class LazyGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _GROUPS:
             module, help_ = _GROUPS[cmd_name]
-            command: Any = typer.main.get_command(importlib.import_module(module).app)
+            command: Any = typer.main.get_command(_imported(module).app)
             command.name, command.help = cmd_name, command.help or help_
             return _plain(command)
         if cmd_name in _COMMANDS:
             module, function, _ = _COMMANDS[cmd_name]
             single = typer.Typer(add_completion=False, rich_markup_mode=None)
-            single.command(name=cmd_name)(getattr(importlib.import_module(module), function))
+            single.command(name=cmd_name)(getattr(_imported(module), function))
             command = typer.main.get_command(single)
             command.name = cmd_name
             return _plain(command)
         return None
+
+
+def _imported(module: str) -> ModuleType:
+    with no_collection():
+        return importlib.import_module(module)
 
 
 _WORDS = {

@@ -159,6 +159,11 @@ class BundledPolicy:
         self._key = public_key(key)
         self._serials = Serials(self._home)
         self._read: tuple[Bundle, Path] | None = None
+        self.digest_in_force = ""
+
+    def peek(self, path: Path | None = None) -> Bundle:
+        """Return what the bundle, or another one, holds now, with a good signature. Raises OperatorError."""
+        return verified(path or self._path, self._key)
 
     def file(self) -> str:
         """Return the path of the main file, written out of the bundle once that was checked. Raises OperatorError."""
@@ -179,6 +184,7 @@ class BundledPolicy:
         """
         if self._read is not None:
             bundle, main = self._read
+            self.digest_in_force = bundle.digest
             try:
                 self._serials.keep(bundle)
                 remember(self._confdir, str(main))

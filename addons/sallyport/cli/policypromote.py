@@ -2,8 +2,9 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -17,8 +18,9 @@ from sallyport.cli.audit import open_store
 from sallyport.cli.detection import read_policy
 from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
-from sallyport.cli.policyrunning import running
+from sallyport.cli.policyrunning import last_in_force, running
 from sallyport.cli.policyversions import policy_named, versions
+from sallyport.cli.replacing import replacement
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -102,13 +104,18 @@ def promote(
             typer.echo(f"{draft}: revision {after.revision}. Replay with it, then promote with the report:")
             typer.echo(f"  sallyport replay FLOWS --policy {draft} --against {file} --report report.json")
             return
-        demanded = _demanded(before.promotion, min_exchanges, max_newly_refused_share)
-        _check_in_force(before.revision, store, confdir, home)
-        digest = "" if force else _allowed(report, before.revision, after.revision, demanded)
+        in_force = _in_force(store, confdir, home)
+        _check_in_force(before.revision, in_force)
+        known = force or in_force.running
+        own = before.promotion if known else _last_demanded(before, in_force, home)
+        demanded = _demanded(own, min_exchanges, max_newly_refused_share)
+        rules = in_force.rules_with(before.revision)
+        digest = "" if force else _allowed(report, before.revision, after.revision, demanded, rules)
         state = f"{to}:{percent:g}" if percent is not None else to.value
         record = _promoted(before, after, chosen.name, state, digest, reason)
-        _record(record, store, confdir, home)
-        copy.replace(file)
+        with replacement(file, text) as draft_of_it:
+            _record(record, store, confdir, home)
+            draft_of_it.put()
     typer.echo(
         f"{file}: {chosen.name} is {state}; revision {after.revision}. Put it in force with a reload (SIGHUP)."
     )
@@ -125,7 +132,8 @@ def _promote_as_it_stands(
     home: Path,
 ) -> None:
     """Record the promotion of a file that was edited by hand, from the policy that is in force."""
-    in_force = _in_force(store, confdir, home)
+    found = _in_force(store, confdir, home)
+    in_force = found.running
     if len(in_force) != 1:
         what = "no gateway runs" if not in_force else f"gateways run {len(in_force)} different policies"
         raise OperatorError(
@@ -136,7 +144,9 @@ def _promote_as_it_stands(
         if not tightened(before, after):
             typer.echo(f"{file}: {after.revision} enforces no more than {base}; a reload needs no promotion.")
             return
-        digest = "" if force else _allowed(report, base, after.revision, before.promotion)
+        digest = (
+            "" if force else _allowed(report, base, after.revision, before.promotion, found.rules_with(base))
+        )
         _record(_promoted(before, after, "", "as-it-stands", digest, reason), store, confdir, home)
     typer.echo(f"{file}: revision {after.revision} is promoted. Put it in force with a reload (SIGHUP).")
 
@@ -197,7 +207,7 @@ def _beside(file: Path, text: str) -> Iterator[Path]:
 
 
 def _write_draft(file: Path, draft: Path, copy: Path) -> None:
-    if draft.resolve().parent != file.resolve().parent or draft.resolve() == file.resolve():
+    if draft.parent.resolve() != file.parent.resolve() or draft.resolve() == file.resolve():
         todo = f"Write it as {file.with_name('candidate.yaml')}"
         raise OperatorError(
             "--draft", "it would not lie beside the policy, whose names are relative to it", todo
@@ -215,25 +225,57 @@ def _demanded(own: Promotion, least: int | None, most: float | None) -> Promotio
     )
 
 
-def _in_force(store: str | None, confdir: Path | None, home: Path) -> set[str]:
-    """Return the revisions under which gateways run."""
+@dataclass(frozen=True, slots=True)
+class _InForce:
+    """What gateways run. events: by which it took force; last: the latest of all, where none runs as well."""
+
+    events: Sequence[Event]
+    last: Event | None
+
+    @property
+    def running(self) -> set[str]:
+        """Revisions of the policies."""
+        return {event.policy_revision for event in self.events}
+
+    def rules_with(self, revision: str) -> set[str]:
+        """Return the revisions of rules with which a policy runs, as far as they are known."""
+        return {e.rules_revision for e in self.events if e.policy_revision == revision} - {""}
+
+
+def _in_force(store: str | None, confdir: Path | None, home: Path) -> _InForce:
     opened = open_store(store, confdir)
     try:
-        return {event.policy_revision for event in running(opened, home).values()}
+        return _InForce([*running(opened, home).values()], last_in_force(opened))
     finally:
         opened.close()
 
 
-def _check_in_force(revision: str, store: str | None, confdir: Path | None, home: Path) -> None:
+def _check_in_force(revision: str, found: _InForce) -> None:
     """Raise OperatorError where gateways run, and none of them under the policy that is to be promoted."""
-    found = _in_force(store, confdir, home)
-    if found and revision not in found:
-        what = f"it is {revision}, and {', '.join(sorted(found))} is in force"
+    if found.running and revision not in found.running:
+        what = f"it is {revision}, and {', '.join(sorted(found.running))} is in force"
         raise OperatorError("--file", what, "Bring the file in force first, or name the one that is")
 
 
-def _allowed(report: Path | None, base: str, candidate: str, demanded: Promotion) -> str:
-    """Return the SHA-256 of a report that allows the promotion. Raises OperatorError."""
+def _last_demanded(before: Policy, found: _InForce, home: Path) -> Promotion:
+    """Return what is demanded where no gateway runs: by the file, and by what was in force last.
+
+    Else a file could be edited to demand less, while the gateway is stopped. Raises OperatorError.
+    """
+    last = found.last.policy_revision if found.last is not None else before.revision
+    if last == before.revision:
+        return before.promotion
+    if last not in versions(home):
+        what = f"no gateway runs, and what was in force last ({last}) is not kept in {home}"
+        raise OperatorError("--file", what, "Start a gateway with the file first, or name its --confdir")
+    with policy_named(last, home) as theirs:
+        return before.promotion.strictest(theirs.promotion)
+
+
+def _allowed(
+    report: Path | None, base: str, candidate: str, demanded: Promotion, rules: Collection[str]
+) -> str:
+    """Return the SHA-256 of a report that allows the promotion. Raises OperatorError. rules: as in objections."""
     if report is None:
         raise OperatorError(
             "--report", "it is not given", "Write --draft first, replay, and give the report; or --force"
@@ -245,7 +287,7 @@ def _allowed(report: Path | None, base: str, candidate: str, demanded: Promotion
         raise OperatorError(
             str(report), "it cannot be read", "Name what sallyport replay --report has written"
         ) from None
-    against = objections(evidence, base, candidate, demanded, datetime.now(UTC))
+    against = objections(evidence, base, candidate, demanded, datetime.now(UTC), rules)
     if against:
         raise OperatorError(
             str(report), "; ".join(against), "Replay again, or change the rule; --force needs a --reason"

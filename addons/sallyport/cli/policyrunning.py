@@ -28,6 +28,12 @@ def running(opened: Store, home: Path) -> Mapping[str, Event]:
     }
 
 
+def last_in_force(opened: Store) -> Event | None:
+    """Return the event by which a policy took force last on any gateway, running or not."""
+    found = [event for kind in _KINDS[:2] for event in opened.events(1, kind=kind)]
+    return max(found, key=lambda event: event.id, default=None)
+
+
 def _gone(home: Path) -> str:
     """Return the name of the gateway of a folder if it does not run, "" if it does or nobody knows."""
     try:

@@ -3,8 +3,8 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -19,6 +19,8 @@ from sallyport.cli.detection import read_policy
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.policyrunning import running
 from sallyport.cli.reading import TokenOption, open_to_read
+from sallyport.cli.replacing import replacement
+from sallyport.cli.rulesinforce import rules_of, rules_there
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -28,6 +30,7 @@ from sallyport.policy.promotion import NotPromoted
 from sallyport.policy.sections import Policy
 from sallyport.policy.tightening import tightened
 from sallyport.state.policyversions import PolicyVersions, Promotions, Version, version_of
+from sallyport.state.rulesversions import Rules, RulesVersions, parts_that_differ
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -35,6 +38,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def versions(confdir: Path) -> PolicyVersions:
     """Return the versions of a gateway."""
     return PolicyVersions(confdir / "policies")
+
+
+def rules_versions(confdir: Path) -> RulesVersions:
+    """Return the rules that were in force with a gateway's policies."""
+    return RulesVersions(confdir / "policies")
 
 
 def keep_version(name: str, mode: Mode | None, policy: Policy, confdir: Path) -> None:
@@ -47,7 +55,8 @@ def keep_version(name: str, mode: Mode | None, policy: Policy, confdir: Path) ->
             others = (*policy.tenants.files.values(), *policy.detection.recognisers)
             version = version_of(policy.revision, Path(name), others, said)
         versions(confdir).keep(version)
-    except (OSError, UnicodeDecodeError):
+        rules_versions(confdir).keep(rules_of(policy))
+    except (OSError, UnicodeDecodeError, OperatorError):
         return
 
 
@@ -87,14 +96,21 @@ _IN_FORCE = (EventKind.STARTED, EventKind.POLICY_CHANGED)
 
 def diff(
     before: Annotated[
-        str, typer.Argument(metavar="A", help="Policy file, preset, or revision of the history.")
+        str,
+        typer.Argument(metavar="A", help="Policy file, preset, or revision of the history, of rules too."),
     ],
     after: Annotated[str, typer.Argument(metavar="B", help="The same.")],
     as_json: JsonOption = False,
     confdir: ConfdirOption = None,
 ) -> None:
-    """Show which effective settings differ, defaults and tenants included. Exit code 0: none; 1: some."""
+    """Show which effective settings differ, defaults and tenants included. Exit code 0: none; 1: some.
+
+    Where A is a revision of rules, which files and libraries differ; B is another, or a policy: the rules of this
+    installation.
+    """
     home = confdir or default_confdir()
+    if (ours_in_force := rules_versions(home).find(before)) is not None:
+        _diff_rules(ours_in_force, _rules_named(after, home), as_json=as_json)
     with policy_named(before, home) as ours, policy_named(after, home) as theirs:
         found = settings_that_differ(ours, theirs)
     if as_json:
@@ -107,6 +123,35 @@ def diff(
             typer.echo(line)
         typer.echo(f"{ours.revision} to {theirs.revision}: {len(found)} settings differ.")
     raise typer.Exit(1 if found else 0)
+
+
+def _rules_named(name: str, home: Path) -> Rules:
+    held = rules_versions(home).find(name)
+    if held is not None:
+        return held
+    with policy_named(name, home) as policy:
+        return rules_there(policy)
+
+
+def _diff_rules(before: Rules, after: Rules, *, as_json: bool) -> None:
+    """Tell which parts of rules differ, and exit as diff does."""
+    found = [*parts_that_differ(before, after)]
+    if as_json:
+        parts = [{"part": name, "before": old, "after": new} for name, old, new in found]
+        typer.echo(json.dumps({"before": before.revision, "after": after.revision, "parts": parts}, indent=1))
+    else:
+        for line in _rule_lines(found):
+            typer.echo(line)
+        typer.echo(f"rules {before.revision} to {after.revision}: {len(found)} parts differ.")
+    raise typer.Exit(1 if found else 0)
+
+
+def _rule_lines(found: Sequence[tuple[str, str | None, str | None]]) -> Iterator[str]:
+    for name, old, new in found:
+        if old is None or new is None:
+            yield printable(f"{'+' if old is None else '-'} {name}: {(new or old or '')[:12]}")
+        else:
+            yield printable(f"~ {name}: {old[:12]} -> {new[:12]}")
 
 
 def _lines(found: Sequence[Setting]) -> Iterator[str]:
@@ -140,23 +185,26 @@ def history(
     if as_json:
         for event in found:
             members = {"at": event.at.isoformat(), "gateway": event.gateway, "event": event.kind.value}
-            members |= {"revision": event.policy_revision, "detail": event.detail}
+            members |= {"revision": event.policy_revision, "rules": event.rules_revision}
+            members |= {"detail": event.detail}
             typer.echo(json.dumps({**members, "held": event.policy_revision in held}))
         return
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = 160
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("time (UTC)", "gateway", "event", "revision", "text"):
+    for heading in ("time (UTC)", "gateway", "event", "revision", "rules", "text"):
         table.add_column(heading)
     for event in found:
         text = "kept" if event.policy_revision in held else ""
-        why = f" ({event.detail})" if event.kind is EventKind.STARTED and event.detail else ""
+        told = event.kind in (EventKind.STARTED, EventKind.POLICY_DRIFTED) and event.detail
+        why = f" ({event.detail})" if told else ""
         cells = (
             f"{event.at:%Y-%m-%d %H:%M:%S}",
             event.gateway,
             event.kind.value + why,
             event.policy_revision,
+            event.rules_revision[:12],
             text,
         )
         table.add_row(*map(printable, cells))
@@ -168,6 +216,7 @@ _KINDS = (
     EventKind.POLICY_CHANGED,
     EventKind.POLICY_REJECTED,
     EventKind.POLICY_PROMOTED,
+    EventKind.POLICY_DRIFTED,
 )
 
 
@@ -214,13 +263,17 @@ def rollback(
     }
     with _copied(version) as copy:
         read_policy(str(copy), mode)  # what cannot be used must not take the place of what can
-    for path, text in written.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.new")
-        draft.write_text(text, encoding="utf-8")
-        if path.exists():
-            draft.chmod(path.stat().st_mode & 0o777)
-        draft.replace(path)
+    try:
+        with ExitStack() as stack:
+            drafts = []
+            for path, text in written.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                drafts.append((path == file, stack.enter_context(replacement(path, text))))
+            for _, draft in sorted(drafts, key=lambda each: each[0]):
+                draft.put()  # once all of them could be written; the main file, which names the others, last
+    except OSError as error:
+        what = f"it cannot be written back there ({error.strerror})"
+        raise OperatorError(str(error.filename or file), what, "See who owns it") from None
     now = read_policy(str(file), mode)
     typer.echo(f"{file}: revision {now.revision}. Put it in force with a reload (SIGHUP).")
     if now.revision != revision:
@@ -241,21 +294,30 @@ def _inside(name: str) -> str:
 def drift(
     file: Annotated[str, typer.Argument(metavar="FILE", help="The policy that should be in force.")],
     mode: Annotated[Mode | None, typer.Option(help="As given to `sallyport run`.")] = None,
+    policy_only: Annotated[
+        bool, typer.Option("--policy-only", help="Leave rules out: another Sallyport is installed here.")
+    ] = False,
     tenant_token: TokenOption = None,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
 ) -> None:
-    """Say which gateways run another policy than the file's. Exit code 0: none; 1: some; for a cron job."""
+    """Say which gateways run another policy than the file's, or other rules than are installed here.
+
+    Exit code 0: none; 1: some; for a cron job. A gateway watches its own file by itself: see `drift` of the policy.
+    """
     home = confdir or default_confdir()
     wanted = read_policy(file, mode)
     opened = open_to_read(store, confdir, None, tenant_token)
     try:
-        found = {name: event.policy_revision for name, event in running(opened, home).items()}
+        found = running(opened, home)
     finally:
         opened.close()
-    drifted = {name: revision for name, revision in found.items() if revision != wanted.revision}
+    rules = rules_there(wanted)
+    drifted = {n: e.policy_revision for n, e in found.items() if e.policy_revision != wanted.revision}
+    others = {} if policy_only else _with_other_rules(found, rules)
     typer.echo(
-        f"{file}: revision {wanted.revision}; {len(found)} gateways run, {len(drifted)} with another policy."
+        f"{file}: revision {wanted.revision}; {len(found)} gateways run, {len(drifted)} with another policy, "
+        f"{len(others)} with other rules than are installed here."
     )
     for name, revision in sorted(drifted.items()):
         typer.echo(f"{printable(name)}: {revision}")
@@ -263,7 +325,18 @@ def drift(
             with policy_named(revision, home) as theirs:
                 for line in _lines(settings_that_differ(wanted, theirs)):
                     typer.echo(f"  {line}")
-    raise typer.Exit(1 if drifted else 0)
+    for name, revision in sorted(others.items()):
+        typer.echo(f"{printable(name)}: rules {revision[:12]}, here {rules.revision[:12]}")
+        if (theirs_held := rules_versions(home).find(revision)) is not None:
+            for line in _rule_lines([*parts_that_differ(rules, theirs_held)]):
+                typer.echo(f"  {line}")
+    raise typer.Exit(1 if drifted or others else 0)
+
+
+def _with_other_rules(found: Mapping[str, Event], rules: Rules) -> dict[str, str]:
+    """Return gateways with the revision of their rules, where it is another; what an event does not say is none."""
+    told = {name: event.rules_revision for name, event in found.items() if event.rules_revision}
+    return {name: revision for name, revision in told.items() if revision != rules.revision}
 
 
 @contextmanager
@@ -289,7 +362,7 @@ def _copied(version: Version) -> Iterator[Path]:
         for each, text in version.files.items():
             path = Path(folder, _inside(each))
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(text, encoding="utf-8", newline="")
         _link_beside(Path(version.folder), Path(folder))
         yield Path(folder, _inside(version.name))
 

@@ -15,9 +15,13 @@ from sallyport.audit.store import Store
 from sallyport.audit.text import printable
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
 from sallyport.sql.engines import Sqlite, database
+from sallyport.state.content.keys import SubjectKeys, keys_address
+from sallyport.state.content.people import Names
 from sallyport.state.directory.readers import EVERY_TENANT, Reader, reader_of, reading_needs_token
 from sallyport.state.directory.store import DirectoryStore, NoDirectoryThere
+from sallyport.state.masterkey import MasterKeys
 
 TOKEN_VARIABLE = "SALLYPORT_READER_TOKEN"
 
@@ -32,10 +36,28 @@ TokenOption = Annotated[
 ]
 
 
-def open_to_read(store: str | None, confdir: Path | None, tenant: str | None, token: Path | None) -> Store:
-    """Open the audit with the scope that tenant and token give. Raises OperatorError where they give none."""
+def open_to_read(
+    store: str | None, confdir: Path | None, tenant: str | None, token: Path | None, *, names: bool = True
+) -> Store:
+    """Open the audit with the scope that tenant and token give. Raises OperatorError where they give none.
+
+    names: whether people are named where events hold pseudonyms, as far as the keys are here.
+    """
     url = store_address(store, confdir)
-    return Store.open(url, create=False, tenant=_scope(url, tenant, _token(token)))
+    opened = Store.open(url, create=False, tenant=_scope(url, tenant, _token(token)))
+    opened.names = names_here(confdir) if names else None
+    return opened
+
+
+def names_here(confdir: Path | None) -> Names:
+    """Return who pseudonyms stand for, by the keys that a folder and the environment lead to. close() it."""
+    masters = MasterKeys(confdir or default_confdir())
+    keys = SubjectKeys(keys_address(masters), masters)
+    return Names(
+        lambda: keys if masters.is_configured else None,
+        lambda text: typer.echo(printable(text), err=True),
+        keys.close,
+    )
 
 
 def scope_of(store: str | None, confdir: Path | None, tenant: str | None, token: Path | None) -> str | None:

@@ -115,7 +115,9 @@ def replay(
         found = _replayed(setup, index, jobs or os.cpu_count() or 1, dask, samples, bar)
     contents = contents_of(found.samples, keys) if content else ()
     base = RECORDED if setup.base is None else setup.base.revision
-    about = About(setup.candidate.revision, base, read, index.left_out, len(index.cut))
+    rules = RECORDED if setup.base is None else setup.base.rules
+    left_out, cut = index.left_out, len(index.cut)
+    about = About(setup.candidate.revision, base, read, left_out, cut, setup.candidate.rules, rules)
     told = report(found, about, thresholds, contents)
     lines = _lines(found, about, policy, against)
     _write(junit_file, "--junit", lambda: junit(found, thresholds))
@@ -167,7 +169,21 @@ def _lines(found: Difference, about: About, policy: str, against: str) -> list[s
     what = ", ".join(f"{count} {name}" for name, count in sorted(left.items()) if count)
     if what:
         lines.append(f"Left out, since they cannot be judged: {what}.")
-    return lines
+    return [*lines, *_about_rules(found, about)]
+
+
+def _about_rules(found: Difference, about: About) -> Iterator[str]:
+    """Yield what is to be said where not only the policies differ."""
+    ours = about.candidate_rules
+    others = {revision: count for revision, count in found.rules.items() if revision != ours}
+    if about.base == RECORDED and others:
+        told = ", ".join(f"{revision[:12]} ({count})" for revision, count in sorted(others.items()))
+        yield (
+            f"{sum(others.values())} flows were decided under other rules than these ({ours[:12]}): {told}. "
+            "What changes may come of them and not of the policy: sallyport policy diff RULES RULES."
+        )
+    elif about.base != RECORDED and about.base_rules != ours:
+        yield f"The policies have other rules: {about.base_rules[:12]} and {ours[:12]}."
 
 
 def _tell(found: Difference, lines: list[str], thresholds: list[Threshold]) -> None:

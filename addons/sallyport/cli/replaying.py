@@ -82,6 +82,7 @@ def _joined(place: Place, flow: http.HTTPFlow, record: Record | None, ours: Word
         ours.asked,
         theirs.asked,
         (ours.cpu_us, theirs.cpu_us),
+        record.rules if record is not None else "",
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.heap import no_collection
 from sallyport.cli.last_run import remember
 from sallyport.cli.ledger import LedgerOption
 from sallyport.cli.options import folder
@@ -62,14 +63,15 @@ def run(
     _settle_process()
     # Until the host handles it, a reload that comes while we start must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    from sallyport.cli.assembly import assemble, parse_connect_to, vouched_hosts
-    from sallyport.cli.policybundle import BundledPolicy
-    from sallyport.pki.authority import load_ca
-    from sallyport.pki.create import ensure_ca
-    from sallyport.pki.paths import ca_paths
-    from sallyport.pki.paths import confdir as default_confdir
-    from sallyport.proxy.host import GatewayMaster, HostSettings
-    from sallyport.proxy.tunnels import ensure_keys, is_tunnel
+    with no_collection():
+        from sallyport.cli.assembly import assemble, parse_connect_to, vouched_hosts
+        from sallyport.cli.policybundle import BundledPolicy
+        from sallyport.pki.authority import load_ca
+        from sallyport.pki.create import ensure_ca
+        from sallyport.pki.paths import ca_paths
+        from sallyport.pki.paths import confdir as default_confdir
+        from sallyport.proxy.host import GatewayMaster, HostSettings
+        from sallyport.proxy.tunnels import ensure_keys, is_tunnel
 
     home = confdir or default_confdir()
     if upstream_ca is not None:
@@ -90,15 +92,16 @@ def run(
     ensure_ca(home, vouched)
     for warning in load_ca(home).warnings:
         typer.echo(warning, err=True)
-    assembled = assemble(
-        policy=policy,
-        mode=mode,
-        confdir=home,
-        store_url=store,
-        ledger_url=ledger,
-        connect_to=overrides,
-        bundled=bundled,
-    )
+    with no_collection():
+        assembled = assemble(
+            policy=policy,
+            mode=mode,
+            confdir=home,
+            store_url=store,
+            ledger_url=ledger,
+            connect_to=overrides,
+            bundled=bundled,
+        )
     for spec in modes:
         if spec.startswith("wireguard"):
             typer.echo(f"the configuration of WireGuard's one client: {ensure_keys(home, spec)}", err=True)

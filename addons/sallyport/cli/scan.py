@@ -93,7 +93,7 @@ def scan(
             min=0,
             max=1,
             help="Personal data and secrets: score from which a finding counts. "
-            "[default: the policy's, else 0.5]",
+            "[default: the policy's, else 0.5, and 0.3 for names]",
         ),
     ] = None,
     ner: Annotated[

@@ -7,6 +7,7 @@ from functools import partial
 from sqlalchemy import Connection, select
 
 from sallyport.audit.ids import first_id
+from sallyport.audit.naming import PSEUDONYM, Names
 from sallyport.audit.schema import events
 from sallyport.audit.text import printable
 from sallyport.policy.globs import Globs
@@ -29,11 +30,19 @@ _COLUMNS = {
 }
 
 
-def warning_of(connection: Connection, stop: Stop, now: datetime) -> str:
-    """Return what to tell whoever stopped a name that nobody knows, "" where it is known or needs no name."""
+def warning_of(connection: Connection, stop: Stop, now: datetime, names: Names) -> str:
+    """Return what to tell whoever stopped a name that nobody knows, "" where it is known or needs no name.
+
+    names: whose pseudonyms stand in the audit.
+    """
     if stop.kind not in _COLUMNS:
         return ""
-    known = {*_in_audit(connection, stop, now), *_in_directory(connection, stop)}
+    seen = set(_in_audit(connection, stop, now))
+    if stop.kind is StopKind.PRINCIPAL:
+        pseudonyms = {name for name in seen if name.startswith(PSEUDONYM)}
+        names.prepare(pseudonyms)
+        seen |= {names.name(pseudonym) for pseudonym in pseudonyms}
+    known = {*seen, *_in_directory(connection, stop)} - {""}
     if any(map(partial(_is_meant, stop), known)):
         return ""
     where = f"the last {DAYS} days of this audit" + (

@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,9 @@ from sallyport.audit.text import code, printable
 from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, now, policy_if_known
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
+from sallyport.cli.eventnames import has_pseudonyms
 from sallyport.cli.operator import operator
+from sallyport.cli.reading import names_here
 from sallyport.cli.seen import warning_of
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
@@ -44,14 +46,20 @@ def stop(
     at, whose = now(), tenant if kind is StopKind.PRINCIPAL else ""
     if kind is StopKind.PROVIDER:
         _check_provider(value)
+    pseudonymous = has_pseudonyms(confdir)
     with changing(store, confdir) as connection:
         pulled = pull(connection, kind, value, whose, operator(), reason, at)
-        _note(connection, pulled, "stopped")
+        _note(connection, pulled, "stopped", pseudonymous=pseudonymous)
     undo = f"sallyport resume {pulled.id}{_where(store, confdir)}"
     typer.echo(printable(f"stopped {_named(pulled)} ({pulled.id}). Undo: {undo}"), err=True)
     _notify(confdir, pulled, "kill_switch.stopped")
-    with suppress(OperatorError), reading(store, confdir) as connection:  # it is stopped all the same
-        if warning := warning_of(connection, pulled, at):
+    names = names_here(confdir)
+    with (
+        suppress(OperatorError),
+        closing(names),
+        reading(store, confdir) as connection,
+    ):  # it is stopped all the same
+        if warning := warning_of(connection, pulled, at, names):
             typer.echo(warning, err=True)
     typer.echo(pulled.id)
 
@@ -65,10 +73,11 @@ def resume(
     """Let go what was stopped."""
     if bool(id) is every:
         raise OperatorError("ID", "give one id, or --all", "List them with: sallyport stops")
+    pseudonymous = has_pseudonyms(confdir)
     with changing(store, confdir) as connection:
         gone = let_go(connection, None if every else id, operator(), now())
         for each in gone:
-            _note(connection, each, "resumed")
+            _note(connection, each, "resumed", pseudonymous=pseudonymous)
     for each in gone:
         _notify(confdir, each, "kill_switch.resumed")
     shown = ", ".join(f"{each.id} ({_named(each)})" for each in gone)
@@ -126,10 +135,11 @@ def _check_provider(value: str) -> None:
         raise OperatorError("VALUE", "the catalogue has no such provider", todo)
 
 
-def _note(connection: Connection, stop: Stop, act: str) -> None:
+def _note(connection: Connection, stop: Stop, act: str, *, pseudonymous: bool) -> None:
     detail = f"{act}:{stop.id}"
-    if stop.kind is StopKind.PRINCIPAL and code(f"{detail}:{stop.value}") == f"{detail}:{stop.value}":
-        detail += f":{stop.value}"
+    named = f"{detail}:{stop.value}"
+    if stop.kind is StopKind.PRINCIPAL and not pseudonymous and code(named) == named:
+        detail = named
     tenant = stop.value if stop.kind is StopKind.TENANT else stop.tenant
     note(
         connection,

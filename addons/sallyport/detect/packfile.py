@@ -16,6 +16,7 @@ from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import MarkedYAMLError
 
 from sallyport.detect import linear
+from sallyport.detect.plainyaml import read_plain
 from sallyport.detect.shapes import fill
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface
@@ -52,7 +53,8 @@ class Example:
 def read_tree(path: Path, name: str) -> Any:
     """Return the mapping of a file, with its line numbers. name: the file in messages. Raises OperatorError."""
     try:
-        tree = YAML(typ="rt").load(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        tree = read_plain(text) or YAML(typ="rt").load(text)
     except MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise OperatorError(f"{name}:{line}", f"is not YAML: {error.problem}", "Mend the syntax") from None

@@ -29,6 +29,8 @@ def settings_that_differ(before: Policy, after: Policy) -> list[Setting]:
 
 def _effective(policy: Policy) -> dict[str, Any]:
     said: dict[str, Any] = policy.model_dump(mode="json")
+    if policy.recogniser_digests:
+        said["recogniser_files"] = dict(policy.recogniser_digests)
     if policy.of_tenants:
         said["of_tenants"] = {tenant: own.effective for tenant, own in sorted(policy.of_tenants.items())}
     return said

@@ -3,6 +3,7 @@
 A reload reads whole and then swaps; where reading raises, the caller keeps the policy it has.
 """
 
+import hashlib
 import json
 import re
 import types
@@ -70,8 +71,20 @@ def _policy(source: Source, mode: Mode | None, folder: Path | None) -> Policy:
     if folder is not None:
         policy = policy.located(folder)
         _check_files(policy, source)
-        policy = _with_tenants(policy, source)
+        policy = _with_tenants(_with_recognisers(policy), source)
     return policy if mode is None else _with_mode(policy, mode)
+
+
+def _with_recognisers(policy: Policy) -> Policy:
+    """Return a policy that knows what its recogniser files hold. Raises PolicyError for one that cannot be read."""
+    named = zip(policy.detection.recognisers, policy.recogniser_files, strict=True)
+    try:
+        return policy.with_recognisers(
+            {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in named}
+        )
+    except OSError as error:
+        what = f"a recogniser file cannot be read ({error.strerror})"
+        raise PolicyError([Problem("policy", "detection.recognisers", what, "See who owns it.")]) from None
 
 
 def _with_tenants(policy: Policy, source: Source) -> Policy:

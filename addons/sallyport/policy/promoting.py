@@ -1,7 +1,7 @@
 """Which part of a policy file a promotion is about, its next state, and whether a replay report allows it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -112,6 +112,7 @@ class Evidence:
     answers_changed: int
     result: str
     until: datetime | None
+    base_rules: str = ""
 
     @classmethod
     def read(cls, text: str, name: str) -> "Evidence":
@@ -131,6 +132,7 @@ class Evidence:
                 int(changes["answer_changed"]),
                 str(said["result"]),
                 datetime.fromtimestamp(period["until"], UTC) if period else None,
+                str(said.get("base_rules", "")),
             )
         except (ValueError, KeyError, TypeError, OverflowError, OSError):
             todo = "Write one: sallyport replay FLOWS --policy CANDIDATE --against FILE --report report.json"
@@ -138,10 +140,21 @@ class Evidence:
 
 
 def objections(
-    evidence: Evidence, base: str, candidate: str, demanded: Promotion, now: datetime
+    evidence: Evidence,
+    base: str,
+    candidate: str,
+    demanded: Promotion,
+    now: datetime,
+    rules: Collection[str] = (),
 ) -> list[str]:
-    """Return why a report does not allow a promotion from one revision to another, with the figures."""
+    """Return why a report does not allow a promotion from one revision to another, with the figures.
+
+    rules: of the gateways that run the base, none where nobody knows.
+    """
     found = []
+    if evidence.base_rules and rules and evidence.base_rules not in rules:
+        theirs = ", ".join(sorted(each[:12] for each in rules))
+        found.append(f"it was made with rules {evidence.base_rules[:12]}; {theirs} are in force")
     if evidence.candidate != candidate:
         found.append(f"it is of the candidate {evidence.candidate}; the promoted policy is {candidate}")
     if evidence.base != base:

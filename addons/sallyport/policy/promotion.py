@@ -35,6 +35,16 @@ class Promotion(Section):
         description="Age of the last exchange of the replay; older traffic proves little.",
     )
 
+    def strictest(self, other: "Promotion") -> "Promotion":
+        """Return what both demand."""
+        return Promotion(
+            required=self.required or other.required,
+            min_exchanges=max(self.min_exchanges, other.min_exchanges),
+            max_newly_refused_share=min(self.max_newly_refused_share, other.max_newly_refused_share),
+            max_masks_changed_share=min(self.max_masks_changed_share, other.max_masks_changed_share),
+            max_age_h=min(self.max_age_h, other.max_age_h),
+        )
+
 
 class NotPromoted(OperatorError):
     """A policy that enforces more than the one in force, and of which no promotion is recorded."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -11,7 +12,7 @@ from sallyport.exchange import Operation
 from sallyport.policy.load import validate
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
 from sallyport.policy.restrictions import RestrictionEntry, RestrictionFile
-from sallyport.policy.source import Plain, Source, read_source
+from sallyport.policy.source import Plain, Source, parse_source, read_content
 from sallyport.policy.targets import QUERY_SHAPES, Template, read_parameters
 from sallyport.policy.vocabulary import Header, HostPattern, Id, Name, Region, Section
 
@@ -202,6 +203,16 @@ class Known:
     restrictions: tuple[RestrictionEntry, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """What one file says. where: the place of its name, for messages."""
+
+    where: str
+    providers: tuple[ProviderEntry, ...] = ()
+    ech_names: tuple[str, ...] = ()
+    restrictions: tuple[RestrictionEntry, ...] = ()
+
+
 def read_providers(folders: Iterable[Path]) -> Known:
     """Read the provider files (*.yaml) of folders, with the ECH names and tenant restrictions beside them.
 
@@ -213,23 +224,18 @@ def read_providers(folders: Iterable[Path]) -> Known:
     problems: list[Problem] = []
     for path in (p for folder in folders for p in sorted(folder.glob("*.yaml"))):
         try:
-            source = read_source(path, f"providers/{path.name}")
-            if path.name == "_ech.yaml":
-                ech_names.extend(validate(EchFile, source).public_names)
-                continue
-            if path.name == "_restrictions.yaml":
-                restrictions.extend(validate(RestrictionFile, source).restrictions)
-                continue
-            found = _entries(source)
+            file = _parsed(path.name, read_content(path, f"providers/{path.name}"))
         except PolicyError as error:
             problems.extend(error.problems)
             continue
+        ech_names.extend(file.ech_names)
+        restrictions.extend(file.restrictions)
         known = {e.name for e in entries}
-        for entry in found:
+        for entry in file.providers:
             if entry.name in known:
                 todo = "Give each provider its own name."
-                problems.append(Problem(source.where(("name",)), "name", f"{entry.name} is used twice", todo))
-        entries.extend(found)
+                problems.append(Problem(file.where, "name", f"{entry.name} is used twice", todo))
+        entries.extend(file.providers)
     if not entries and not problems:
         problems.append(
             Problem("providers", "", "there is no provider file", "Reinstall, or check the folder.")
@@ -237,6 +243,18 @@ def read_providers(folders: Iterable[Path]) -> Known:
     if problems:
         raise PolicyError(problems)
     return Known(tuple(entries), tuple(ech_names), tuple(restrictions))
+
+
+@lru_cache(maxsize=256)
+def _parsed(name: str, content: bytes) -> _File:
+    """Return what a file says, which is read more than once in a start and in every reload. Raises PolicyError."""
+    source = parse_source(content, f"providers/{name}")
+    where = source.where(("name",))
+    if name == "_ech.yaml":
+        return _File(where, ech_names=validate(EchFile, source).public_names)
+    if name == "_restrictions.yaml":
+        return _File(where, restrictions=validate(RestrictionFile, source).restrictions)
+    return _File(where, _entries(source))
 
 
 def _entries(source: Source) -> tuple[ProviderEntry, ...]:

@@ -22,6 +22,7 @@ from sallyport.policy.blocked import BlockingSection
 from sallyport.policy.capture import Capture
 from sallyport.policy.content import ContentSection
 from sallyport.policy.directory import DirectorySection
+from sallyport.policy.drift import Drift
 from sallyport.policy.exclusion import Exclusion as Exclusion
 from sallyport.policy.hosts import HostMap
 from sallyport.policy.identity import Identity
@@ -231,6 +232,13 @@ class WhenUnavailable(StrEnum):
     SPOOL = "spool"
 
 
+class People(StrEnum):
+    """How events say whom they are of."""
+
+    NAMED = "named"
+    PSEUDONYMISED = "pseudonymised"
+
+
 class Audit(Section):
     """Whether a request may leave that the log does not know."""
 
@@ -258,6 +266,12 @@ class Audit(Section):
         ge=1,
         le=65_536,
         description="Size of the spool, in MiB; when it is full, requests are refused.",
+    )
+    people: People = Field(
+        default=People.NAMED,
+        description="What events hold of people. named: the principal's id and the client's address; pseudonymised: a "
+        "pseudonym that who has the keys of content can read, until the person is forgotten. Where there is no master "
+        "key, the gateway makes one in its confdir.",
     )
 
 
@@ -353,6 +367,10 @@ class Policy(Section):
         default_factory=lambda: ContentSection(), description="Texts of exchanges that are kept."
     )
     transport: Transport = Field(default_factory=lambda: Transport(), description="Sizes and times.")
+    drift: Drift = Field(
+        default_factory=lambda: Drift(),
+        description="When a gateway raises an alarm that it runs something else than the repository holds.",
+    )
     promotion: Promotion = Field(
         default_factory=lambda: Promotion(), description="What it takes to enforce more."
     )
@@ -368,11 +386,14 @@ class Policy(Section):
     _folder: Path | None = PrivateAttr(None)
     _own: Mapping[str, "Policy"] = PrivateAttr(default_factory=dict)
     _tenant_access: Access | None = PrivateAttr(None)
+    _recognisers: Mapping[str, str] = PrivateAttr(default_factory=dict)
 
     @cached_property
     def revision(self) -> str:
-        """First 12 hex digits of the SHA-256 of the effective policy, defaults and overrides included."""
+        """First 12 hex digits of the SHA-256 of the effective policy: defaults, overrides and recogniser files too."""
         dumped = self.model_dump(mode="json")
+        if self._recognisers:
+            dumped["recogniser_files"] = dict(self._recognisers)
         if self._own:
             dumped["of_tenants"] = {tenant: own.effective for tenant, own in self._own.items()}
         canonical = json.dumps(dumped, sort_keys=True, separators=(",", ":"))
@@ -404,6 +425,17 @@ class Policy(Section):
         copy = self.model_copy(update=sections)
         copy._own, copy._tenant_access = {}, access
         return copy
+
+    def with_recognisers(self, digests: Mapping[str, str]) -> Self:
+        """Return this policy with the SHA-256 of the recogniser files it names, by their names."""
+        copy = self.model_copy()
+        copy._recognisers = dict(digests)
+        return copy
+
+    @property
+    def recogniser_digests(self) -> Mapping[str, str]:
+        """SHA-256 of the recogniser files as they were when the policy was read, by name."""
+        return self._recognisers
 
     @property
     def of_tenants(self) -> "Mapping[str, Policy]":

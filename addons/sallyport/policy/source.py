@@ -70,14 +70,18 @@ def read_source(path: Path, name: str | None = None) -> Source:
     Raises PolicyError for a file that is absent, too large, not UTF-8 or not plain YAML.
     """
     shown = name or str(path)
+    return parse_source(read_content(path, shown), shown)
+
+
+def read_content(path: Path, name: str) -> bytes:
+    """Return the bytes of a file, one more than MAX_FILE_BYTES at most. Raises PolicyError."""
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            return file.read(MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
         todo = "Name a file that exists and that this user may read."
-        raise PolicyError([Problem(shown, "", f"cannot be read ({reason})", todo)]) from None
-    return parse_source(content, shown)
+        raise PolicyError([Problem(name, "", f"cannot be read ({reason})", todo)]) from None
 
 
 def parse_source(

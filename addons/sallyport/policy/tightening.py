@@ -18,7 +18,7 @@ from sallyport.policy.sections import Policy, mode_of
 from sallyport.policy.states import Canary, ConnectionSection, StageSection
 
 _DECIDES_NOTHING = frozenset(
-    ("version", "mode", "canary", "tenants", "audit", "capture", "directory", "promotion")
+    ("version", "mode", "canary", "tenants", "audit", "capture", "directory", "promotion", "drift")
 )
 _STATE = frozenset(("mode", "canary"))
 _TOLD = frozenset(("mode", "canary", "message", "ask", "soft", "approval"))
@@ -31,6 +31,8 @@ def tightened(before: Policy, after: Policy) -> list[str]:
     Those of a tenant's own file begin with its name: `acme: masking.unlisted`.
     """
     found = set(_tightened(before, after))
+    if before.recogniser_digests != after.recogniser_digests:
+        found.add("detection.recognisers")  # what they hold says nobody here
     for tenant in before.of_tenants.keys() | after.of_tenants.keys():
         own = _tightened(before.for_tenant(tenant), after.for_tenant(tenant))
         found |= {f"{tenant}: {at}" for at in own if at not in found}

@@ -48,6 +48,7 @@ from sallyport.proxy.stopping import Stopping
 from sallyport.proxy.streamed import answer_of, is_streamed, make_tap
 from sallyport.proxy.tls import normalise_name
 from sallyport.proxy.websocket import Sockets
+from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.proxy.websocket_layer import SocketEnd, SocketMessage, SocketWake
 from sallyport.stages.stops import STOPPED
 
@@ -63,12 +64,15 @@ class GatewayAddon:
         self.connections = Connections(gateway)
         self.proving = Proving(gateway, self.connections.refused)
         self._challenged: WeakSet[http.HTTPFlow] = WeakSet()
-        self.sockets = Sockets(
-            gateway, lambda passage: make_tap(gateway, passage, "application/json"), stages
-        )
         self._stages = stages
         self.captures = Captures(gateway.capture_writer)
         self.contents = Contents(gateway.content_writer)
+        self.sockets = Sockets(
+            gateway,
+            lambda passage: make_tap(gateway, passage, "application/json"),
+            stages,
+            lambda passage: Keeping(self.contents, self.captures, passage),
+        )
         self._passages: WeakKeyDictionary[http.HTTPFlow, Passage] = WeakKeyDictionary()
         self.stopping = Stopping(
             lambda: gateway.directory(),

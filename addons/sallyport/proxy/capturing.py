@@ -5,11 +5,14 @@ usage alone; the findings stay beside it, so that a replay decides as on the ori
 What was not searched whole, since a stage refused before it or a limit was reached, is searched in the writer's thread.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mitmproxy import connection, http
 from mitmproxy.io import tnetstring
+from mitmproxy.websocket import WebSocketData, WebSocketMessage
+from wsproto.frame_protocol import Opcode
 
 from sallyport.decision import Edit, Finding, Kind, Verdict
 from sallyport.exchange import Exchange
@@ -40,6 +43,9 @@ _CREDENTIALS = frozenset(
     )
 )
 """Header lines that sign in somewhere. A client may send one to a provider that knows it by another name."""
+
+UPGRADE = ((b"connection", b"Upgrade"), (b"upgrade", b"websocket"))
+"""Header lines by which the request of a captured event is known for what it is."""
 
 _UNKNOWN = "/(unknown)"
 """Stands for the path of a call that the catalogue does not have: no rule searches it."""
@@ -89,6 +95,21 @@ class Captures:
             body = bytes(len(body))  # of what nobody reads, its size alone
         passage.kept = Kept(original, target, template, fields, body, search)
 
+    def begin_event(self, passage: Passage, event: bytes, search: Callable[[], Sequence[Finding]]) -> None:
+        """Take note of an event of a WebSocket that is decided, as begin does of a request. No header is kept."""
+        section, target = passage.live.policy.capture, passage.target
+        if (
+            self._writer is None
+            or target is None
+            or not is_chosen(passage.exchange.conversation, section.share)
+        ):
+            return
+        path, model = target.endpoint.template, passage.exchange.request.model or ""
+        original = section.content == "original"
+        if not original and passage.live.shown_model(model) != model:
+            return  # it is no text of the event, and cannot be taken out of it
+        passage.kept = Kept(original, path, path, UPGRADE, event, search, socket=True, model=model)
+
     def keeping(self, passage: Passage, tap: Tap) -> Tap:
         """Return the tap of an answer, which keeps what comes into it where that is wanted."""
         kept = passage.kept
@@ -118,8 +139,38 @@ class Captures:
             outcome(passage, over.answer) if over.answer is not None else None,
             passage.output.found if passage.output is not None else (),
             passage.cleaner,
+            passage.live.rules_revision,
         )
-        size, exchange = len(kept.request) + len(raw), passage.exchange
+        self._put(made, len(kept.request) + len(raw))
+
+    def end_event(self, passage: Passage) -> None:
+        """Hand an exchange on a WebSocket that is over to the writer, once."""
+        kept, over, verdict = passage.kept, passage.over, passage.verdict
+        if kept is None or over is None or self._writer is None or verdict is None:
+            return
+        passage.kept = None
+        answer, began = over.answer, passage.exchange.received_at.timestamp()
+        answered, cost = None, over.cost_micro_usd
+        if passage.admitted is not None and answer is not None:
+            answered = (answer.status if answer.status >= 300 else 101, (), b"")
+        if passage.meter is None:
+            cost = 0  # it is paid for with the answer that builds on it
+        made = _Making(
+            *(passage.exchange, verdict, cost, kept, passage.dialect.edit, "GET", "HTTP/1.1"),
+            (began, began),
+            answered,
+            time.time(),
+            over,
+            outcome(passage, answer) if answer is not None else None,
+            passage.output.found if passage.output is not None else (),
+            None,  # what was held of the provider is clean
+            passage.live.rules_revision,
+        )
+        self._put(made, len(kept.request) + sum(map(len, kept.pieces)))
+
+    def _put(self, made: "_Making", size: int) -> None:
+        assert self._writer is not None
+        exchange = made.exchange
         self._writer.put(made.flow, size, subject_of(exchange), microseconds(exchange.received_at))
 
     def close(self) -> None:
@@ -151,6 +202,7 @@ class _Making:
     outcome: Outcome | None
     found_in_answer: Sequence[Found]
     cleaner: Cleaner | None
+    rules: str = ""
 
     def flow(self) -> bytes | None:
         """Return the flow as mitmproxy writes it, None where it cannot be masked. Raises what kept.search raises."""
@@ -187,9 +239,21 @@ class _Making:
         usage = self.over.usage if self.over.answer is not None and not kept.original else None
         in_answer = None if kept.original else self.found_in_answer
         answered = None if self.outcome is None else answer_record(self.outcome, in_answer)
-        made.metadata[KEY] = record_of(exchange, self.verdict, self.cost, findings, usage, answered)
+        made.metadata[KEY] = record_of(
+            exchange, self.verdict, self.cost, findings, usage, answered, kept.model, self.rules
+        )
+        if kept.socket:
+            made.request.content = b""
+            made.websocket = self._conversation(body)
         written: bytes = tnetstring.dumps(made.get_state())
         return written
+
+    def _conversation(self, event: bytes) -> WebSocketData:
+        """Return what the client said, and of an original what the provider did, as messages of a WebSocket."""
+        asked = [WebSocketMessage(Opcode.TEXT, True, event, self.began[0])] if event else []
+        ended = self.ended or self.began[1]
+        answered = [WebSocketMessage(Opcode.TEXT, False, piece, ended) for piece in self.kept.pieces]
+        return WebSocketData([*asked, *answered])
 
     def _fields(self, found: Sequence[Finding]) -> Iterator[tuple[bytes, bytes]]:
         """Yield the header lines in which nothing was found; of an original, in which no credential was."""

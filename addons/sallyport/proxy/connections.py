@@ -15,6 +15,7 @@ from sallyport.audit.classes import Coverage
 from sallyport.audit.events import Event, EventKind
 from sallyport.policy.hosts import HostError
 from sallyport.proxy import intake
+from sallyport.proxy.deadlines import Deadline
 from sallyport.proxy.dial import is_own
 from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
@@ -51,11 +52,11 @@ class Connections:
         self._gateway = gateway
         self._open: Counter[str] = Counter()
         self._counted: set[str] = set()
-        self._timers: dict[str, dict[str, asyncio.TimerHandle]] = {}
+        self._timers: dict[str, dict[str, Deadline]] = {}
         self._plain: WeakSet[HTTPFlow] = WeakSet()
         self._unread: WeakKeyDictionary[Client, str] = WeakKeyDictionary()
         self._was_cut: WeakSet[Client] = WeakSet()
-        self._handshakes: dict[str, asyncio.TimerHandle] = {}
+        self._handshakes: dict[str, Deadline] = {}
         self.draining = False
 
     # -- life of a client connection -----------------------------------------------------------------
@@ -99,8 +100,7 @@ class Connections:
         """
         timers = self._timers.setdefault(client.id, {})
         if what not in timers:
-            loop = asyncio.get_running_loop()
-            timers[what] = loop.call_later(within_s, self._too_slow, client)
+            timers[what] = Deadline(within_s, lambda: self._too_slow(client))
 
     def progressed(self, client: Client, what: str = "") -> None:
         timers = self._timers.get(client.id)
@@ -122,8 +122,7 @@ class Connections:
     def expect_handshake(self, client: Client, server: Server) -> None:
         """Give a provider that took the connection the time to connect once more to finish TLS."""
         within_s = self._gateway.live.policy.transport.connect_timeout_s
-        loop = asyncio.get_running_loop()
-        self._handshakes[server.id] = loop.call_later(within_s, abort_connection, client, server)
+        self._handshakes[server.id] = Deadline(within_s, lambda: abort_connection(client, server))
 
     def shook_hands(self, server: Server) -> None:
         """Forget the deadline of a handshake that ended, well or not."""

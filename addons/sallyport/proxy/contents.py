@@ -16,6 +16,7 @@ from sallyport.decision import Action, Decision, Finding, Kind, Mode, Verdict
 from sallyport.exchange import Exchange, Segment
 from sallyport.policy.content import ContentClass, ContentSection, Keep
 from sallyport.proxy.gateway import Live, ScanOnce
+from sallyport.proxy.hearing import heard, heard_in
 from sallyport.proxy.noted import Noted, is_chosen
 from sallyport.proxy.outflow import REFUSED, ended_early, policy_of, recorded
 from sallyport.proxy.passage import Passage
@@ -29,7 +30,7 @@ from sallyport.state.content.sealing import Part, Text
 from sallyport.state.content.writing import ContentWriter, Page
 from sallyport.state.directory.times import microseconds
 from sallyport.wire.coding import decode_body
-from sallyport.wire.dialect import Dialect, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Dialect, WireError
 
 PATIENCE_S = 5.0
 """How long a request waits until what is to be kept of it is durable, where that is required."""
@@ -85,8 +86,7 @@ class Contents:
 
     def begin(self, passage: Passage, search: Callable[[], Sequence[Finding]]) -> None:
         """Take note of a request that is decided. search: as in Noted."""
-        section = policy_of(passage).content
-        if self._writer is None or not section.keeps_any:
+        if self._writer is None or not (section := policy_of(passage).content).keeps_any:
             return
         if is_chosen(passage.exchange.conversation, section.share):
             passage.noted = Noted(search)
@@ -140,6 +140,21 @@ class Contents:
         else:
             made = request.pages
         self._writer.put(made, len(raw) + _size(passage.exchange))
+
+    def end_event(self, passage: Passage) -> None:
+        """Hand an exchange on a WebSocket that is over to the writer, once. What was noted are whole events."""
+        noted, verdict = passage.noted, passage.verdict
+        if noted is None or verdict is None or self._writer is None or passage.over is None:
+            return
+        passage.noted = None
+        request = _request(policy_of(passage).content, passage, noted, verdict)
+        if request.keep is Keep.NONE:
+            return
+        events = tuple(noted.pieces)
+        made = request.pages
+        if events:
+            made = _Answer(request, passage.live, passage.dialect, b"", 200, "", None, True, events).pages
+        self._writer.put(made, sum(map(len, events)) + _size(passage.exchange))
 
 
 def _size(exchange: Exchange) -> int:
@@ -235,7 +250,10 @@ class _Request:
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """A request and its answer, about to be kept. raw: as the client was sent it, in its encoding."""
+    """A request and its answer, about to be kept. raw: as the client was sent it, in its encoding.
+
+    events: of a WebSocket, each whole, in place of it.
+    """
 
     request: _Request
     live: Live
@@ -245,6 +263,7 @@ class _Answer:
     content_type: str
     encoding: str | None
     streamed: bool
+    events: tuple[bytes, ...] = ()
 
     def pages(self) -> tuple[Page, ...]:
         found = self.request.found()
@@ -307,6 +326,8 @@ class _Answer:
 
     def _segments(self) -> list[Segment]:
         """Return the texts of the answer, of a stream that broke off those that came."""
+        if self.events:
+            return heard_in(self.dialect, self.events)
         limit = self.live.policy.transport.max_response_bytes
         try:
             body = decode_body(self.raw, self.encoding, limit_bytes=limit)
@@ -317,30 +338,6 @@ class _Answer:
         return heard(self.dialect, body, self.content_type)
 
 
-def heard(dialect: Dialect, body: bytes, content_type: str) -> list[Segment]:
-    """Return the texts of a stream by channel; a text that is repeated whole at its end is kept once."""
-    found: dict[str, Segment] = {}
-    for event in _events(dialect.open_stream(content_type or "text/event-stream"), body):
-        for delta in event.deltas:
-            before = found.get(delta.channel)
-            if before is None:
-                found[delta.channel] = Segment(delta.channel, delta.surface, delta.text)
-            elif not delta.whole:
-                found[delta.channel] = replace(before, text=before.text + delta.text)
-    return [segment for segment in found.values() if segment.text]
-
-
-def _events(reader: StreamReader, body: bytes) -> Iterator[StreamEvent]:
-    """Yield the events of a stream, up to where it cannot be read any more."""
-    try:
-        for start in range(0, len(body), _PIECE_BYTES):
-            yield from reader.feed(body[start : start + _PIECE_BYTES])
-        yield from reader.end()
-    except WireError:
-        return
-
-
-_PIECE_BYTES = 4096
 _SHORTEST = 3
 """Characters of the shortest value of a request that is looked for in its answer."""
 

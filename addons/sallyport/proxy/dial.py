@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from mitmproxy.proxy import commands, events, server
 
+from sallyport.proxy.deadlines import within
 from sallyport.proxy.gate import gate
 
 type Address = tuple[str, int]
@@ -114,7 +115,7 @@ async def open_connection(
     named = dialing.connect_to.get((host.lower().rstrip("."), port))
     target_host, target_port = named or (host, port)
     try:
-        async with asyncio.timeout(dialing.connect_timeout_s):
+        async with within(dialing.connect_timeout_s):
             addresses = await _resolve(target_host, target_port)
             allowed = [a for a in addresses if named or _allowed(host, a)]
             if not allowed:

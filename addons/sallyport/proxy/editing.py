@@ -1,7 +1,7 @@
 """The texts of a buffered answer, looked at in the order of the body as a stream would have been.
 
 Parts of one message that clients show joined are looked at where they meet as well: what is divided over them is no
-value in any of them.
+value in any of them, neither one to mask nor one to put back.
 """
 
 import re
@@ -12,7 +12,10 @@ from sallyport.decision import Edit
 from sallyport.exchange import Response, Segment, Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.flowing import Lookup, is_json_source, whole
-from sallyport.stages.output import OutputFilter, Stop, marker, notice
+from sallyport.stages.channel import Stop
+from sallyport.stages.judge import marker, notice
+from sallyport.stages.output import OutputFilter
+from sallyport.stages.restoring import restore, restore_parts
 from sallyport.wire.dialect import Dialect, WireError
 from sallyport.wire.echoes import emptied, may_echo, to_empty
 from sallyport.wire.jsonlines import read_lines
@@ -45,25 +48,45 @@ def edited_answer(
     calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
     payload = _payload(body) if calls or echoing else None
     given, ends = ({}, {}) if output is None else _at_borders(answer.segments, output)
-    edits: list[Edit] = []
-    stop, cut = None, ("", 0)
+    texts: dict[str, str] = {}
+    stop, cut = None, ""
     behind = len(answer.segments)
     for number, segment in enumerate(answer.segments):
         text = given.get(segment.at, segment.text)
         json = is_json_source(segment.surface, text)
-        text, stop = whole(segment.at, segment.surface, text, output, lookup, json=json, payload=payload)
-        if text != segment.text:
-            edits.append(Edit(segment.at, 0, len(segment.text), text))
+        texts[segment.at], stop = whole(
+            segment.at, segment.surface, text, output, None, json=json, payload=payload
+        )
         stop = stop or ends.get(segment.at)
         if stop is not None:
-            cut, behind = (segment.at, len(text)), number
+            cut, behind = segment.at, number
             break
+    shown = answer.segments[: behind + 1]
+    if lookup is not None:
+        _restore(shown, texts, lookup)
+    edits = [Edit(s.at, 0, len(s.text), texts[s.at]) for s in shown if texts[s.at] != s.text]
     changed = {edit.at: edit.replacement for edit in edits}
     changed |= {segment.at: "" for segment in answer.segments[behind:] if segment.at not in changed}
     acts = output is not None and output.acts
     empty = to_empty(payload, answer.segments, changed, strict=acts) if echoing else []
     kept = [edit for edit in edits if not any(edit.at.startswith(at + "/") for at in empty)]
-    return Edited(emptied(dialect.edit(body, kept), empty), bool(kept or empty), stop, cut)
+    return Edited(
+        emptied(dialect.edit(body, kept), empty), bool(kept or empty), stop, (cut, len(texts.get(cut, "")))
+    )
+
+
+def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup) -> None:
+    """Put originals back into texts, by pointer. Reasoning is signed: none go into it."""
+    open_segments = [segment for segment in segments if segment.surface is not Surface.REASONING]
+    joined: set[str] = set()
+    for run in _runs(open_segments):
+        places = [segment.at for segment in run]
+        texts |= zip(places, restore_parts([texts[at] for at in places], lookup), strict=True)
+        joined |= {*places}
+    for segment in open_segments:
+        if segment.at not in joined:
+            json = is_json_source(segment.surface, segment.text)
+            texts[segment.at] = restore(texts[segment.at], lookup, json=json)
 
 
 def _payload(body: bytes) -> dict[str, Json] | list[Json] | None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sallyport.exchange import Surface
-from sallyport.stages.output import Channel, OutputFilter, Stop
+from sallyport.stages.channel import Channel, Stop
+from sallyport.stages.output import OutputFilter
 from sallyport.stages.restoring import Restorer, restore
 
 type Lookup = Callable[[str], str | None]
@@ -27,6 +28,13 @@ class FlowingText:
         """Whether some of what was fed has not come out."""
         waits = self._acts and self._channel is not None and self._channel.held
         return waits or (self._restorer is not None and self._restorer.held)
+
+    @property
+    def held_chars(self) -> int:
+        """Characters of what was fed that have not come out; -1 where a part of what came out of it waits again."""
+        if self._restorer is not None and self._restorer.held:
+            return -1
+        return self._channel.held_chars if self._acts and self._channel is not None else 0
 
     @property
     def waits_for_end(self) -> bool:

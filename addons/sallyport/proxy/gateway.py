@@ -96,7 +96,8 @@ class Live:
     names: None where the policy does not look for names, or would do nothing with them.
     client_trust, proxy_users: None where the policy asks for no certificate, or for no password.
     restricted: headers that hold hosts to the company's own accounts; empty where the policy observes.
-    answers: what answers are looked at with; None where they are not.
+    answers: what answers are looked at with; None where they are not. rules: revision of every file and library that
+    decides beside the policy, "" where that was not asked.
     """
 
     policy: Policy
@@ -109,6 +110,7 @@ class Live:
     proxy_users: KnownUsers | None = None
     restricted: Restricted = field(default_factory=Restricted)
     answers: AnswerRules | None = None
+    rules: str = ""
     _models: dict[str, str] = field(default_factory=dict)
 
     def shown_model(self, name: str | None) -> str:
@@ -130,7 +132,9 @@ class Live:
 
     @property
     def rules_revision(self) -> str:
-        """What changes whenever the same text could give other findings."""
+        """What changes whenever the same text could give other findings, or the same call another answer."""
+        if self.rules:
+            return self.rules
         if self.names is None:
             return self.detector.revision
         both = f"{self.detector.revision} {self.names.revision}"
@@ -283,7 +287,8 @@ class Gateway:
     credentials: gives what gateway keys stand for; None where none can be exchanged.
     open_directory: opens the directory to register requests for approvals; None registers none.
     capture_writer: takes flows that are kept for replay; None where none can be sealed. content_writer: takes texts
-    that the policy keeps; None likewise. unpromoted: why the policy it starts with should have been promoted first.
+    that the policy keeps; None likewise. alias: gives an event what is written in the place of its person, for those
+    that go past the log; may wait. unpromoted: why the policy it starts with should have been promoted first.
     """
 
     live: Live
@@ -301,6 +306,7 @@ class Gateway:
     open_directory: Callable[[], DirectoryStore] | None = None
     capture_writer: CaptureWriter | None = None
     content_writer: ContentWriter | None = None
+    alias: Callable[[Event], Event] = lambda event: event
     unpromoted: str = ""
     watch: Watch = field(init=False)
     petitions: Petitions = field(init=False)
@@ -308,7 +314,7 @@ class Gateway:
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.id, self.record)
-        self.petitions = Petitions(self.open_directory, self._told_of)
+        self.petitions = Petitions(self.open_directory, self._told_of, self.alias)
 
     def approval_digest(self, *parts: str) -> str:
         """Return the keyed digest from which the id of a request for an approval is made."""

@@ -12,8 +12,10 @@ from sallyport.policy.sections import Policy, standing
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.tap import Looking
 from sallyport.stages.calling import Calls
+from sallyport.stages.channel import Stop
+from sallyport.stages.judge import Judge
 from sallyport.stages.outcome import Outcome, outcome_of
-from sallyport.stages.output import Judge, OutputFilter, Stop
+from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialect import Stamp
 
 REFUSED, TRUNCATED = "output.refused", "output.truncated"

@@ -24,7 +24,8 @@ from sallyport.proxy.recorded import Kept, Over
 from sallyport.proxy.stream import leaving
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.tls import normalise_name
-from sallyport.stages.output import OutputFilter, Stop
+from sallyport.stages.channel import Stop
+from sallyport.stages.output import OutputFilter
 from sallyport.state.meter import ExchangeMeter
 from sallyport.wire.dialect import Dialect
 from sallyport.wire.dialects import DIALECTS

@@ -44,11 +44,18 @@ class Petitions:
     """A queue and a thread. ask() belongs to the event loop.
 
     opened: opens the directory; None where there is none. told: called on the loop for each new request.
+    alias: gives an event what is written in the place of its person, and returns it; may wait.
     """
 
-    def __init__(self, opened: Callable[[], DirectoryStore] | None, told: Callable[[Petition], None]) -> None:
+    def __init__(
+        self,
+        opened: Callable[[], DirectoryStore] | None,
+        told: Callable[[Petition], None],
+        alias: Callable[[Event], Event] = lambda event: event,
+    ) -> None:
         self._opened = opened
         self._told = told
+        self._alias = alias
         self._asked: OrderedDict[str, float] = OrderedDict()
         self._waiting: deque[Petition] = deque()
         self._wake = threading.Event()
@@ -130,6 +137,7 @@ class Petitions:
         with store.read() as connection:
             if standing(connection, need, event.at) is not Registered.NEW:
                 return
+        event = self._alias(event)  # before the change, which must not wait for anything
         with store.change() as connection:
             done = register(connection, need, event.exchange, event.at)
             if done is Registered.NEW:

@@ -65,7 +65,8 @@ class Kept:
     """What is kept of one exchange. request: its bytes as they came, decoded. pieces: of the answer, the same.
 
     template: the catalogue's spelling of the target. search: gives all findings, also of what no stage asked for;
-    it may take its time, and raises where a text was not searched whole.
+    it may take its time, and raises where a text was not searched whole. socket: whether request and pieces are
+    events of a WebSocket; model: of its session, where the event names none.
     """
 
     original: bool
@@ -76,6 +77,8 @@ class Kept:
     search: Callable[[], Sequence[Finding]]
     pieces: list[bytes] = field(default_factory=list)
     size: int = 0
+    socket: bool = False
+    model: str = ""
 
     def keep(self, data: bytes) -> None:
         """Keep a piece of the answer as the provider wrote it, where originals are wanted."""
@@ -102,7 +105,8 @@ class Record:
 
     findings: of the texts before they were masked, at their places in the masked ones; None where the flow is as it
     came. usage: of the answer, where the answer itself was not kept; found_in_answer: what was found in it, None where
-    it was kept, or where there was none.
+    it was kept, or where there was none. model: of the session, of an event on a WebSocket. rules: revision of those
+    that decided then, "" if not known.
     """
 
     exchange: str
@@ -112,6 +116,8 @@ class Record:
     usage: Usage | None = None
     found_in_answer: tuple[Found, ...] | None = None
     conversation: str = ""
+    model: str = ""
+    rules: str = ""
 
 
 def record_of(
@@ -121,8 +127,13 @@ def record_of(
     findings: Sequence[Finding] | None = None,
     usage: Usage | None = None,
     answer: dict[str, Any] | None = None,
+    model: str = "",
+    rules: str = "",
 ) -> dict[str, Any]:
-    """Return what is written into a captured flow: no text, no credential. answer: as answer_record gives it."""
+    """Return what is written into a captured flow: no text, no credential. answer: as answer_record gives it.
+
+    model, rules: as in Record.
+    """
     who = exchange.principal
     stage, reason = cause_reason(verdict)
     return {
@@ -147,6 +158,8 @@ def record_of(
         "findings": None if findings is None else [_members(finding) for finding in findings],
         "usage": None if usage is None else {name: getattr(usage, name) for name in Usage.__slots__},
         "answer": answer,
+        "model": model,
+        "rules": rules,
     }
 
 
@@ -223,6 +236,8 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             None if usage is None else Usage(**usage),
             _found(said.get("answer")),
             str(said.get("conversation", "")),
+            str(said.get("model", "")),
+            str(said.get("rules", "")),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -14,8 +14,10 @@ from sallyport.decision import Refusal
 from sallyport.exchange import Attachment, Surface, Usage
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source, whole
+from sallyport.proxy.repeats import Repeats
 from sallyport.proxy.stream import Step
-from sallyport.stages.output import OutputFilter, Stop
+from sallyport.stages.channel import Stop
+from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialect import (
     Delta,
     Dialect,
@@ -26,7 +28,8 @@ from sallyport.wire.dialect import (
     WireError,
     newer,
 )
-from sallyport.wire.echoes import may_echo, to_empty, without
+from sallyport.wire.echoes import may_echo
+from sallyport.wire.echoflow import EchoFlow
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Bytes of one event, where the policy does not say less."""
@@ -59,15 +62,19 @@ class Looking:
 
 
 class _Waiting:
-    """An event on its way out, with the texts that will replace its own. since: when it came, by the clock."""
+    """An event on its way out, with the texts that will replace its own. since: when it came, by the clock.
 
-    __slots__ = ("event", "open_channels", "since", "texts")
+    held: by the pointer of a text, how many characters go out later, where any do; as EchoFlow is told.
+    """
+
+    __slots__ = ("event", "held", "open_channels", "since", "texts")
 
     def __init__(self, event: StreamEvent, since: float) -> None:
         self.event = event
         self.since = since
         self.texts: dict[str, str] = {}
         self.open_channels: dict[str, str] = {}
+        self.held: dict[str, int] = {}
 
 
 class AnswerTap:
@@ -116,6 +123,8 @@ class AnswerTap:
         self._heard = heard
         self._reported = reported
         self._flowing: dict[str, FlowingText] = {}
+        self._repeats = Repeats()
+        self._echoes = EchoFlow()
         self._over: dict[str, None] = {}  # channels whose text has ended, kept while there is room
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
@@ -246,6 +255,7 @@ class AnswerTap:
             for channel, at in [*waiting.open_channels.items()]:
                 flowing = self._flowing[channel]
                 self._write(waiting, at, flowing.let_go())
+                waiting.held[at] = flowing.held_chars
                 if not flowing.held:
                     del waiting.open_channels[channel], self._latest[channel]
             waiting.since = self._clock()  # what is a match as it stands is asked again
@@ -278,9 +288,13 @@ class AnswerTap:
         return self._ready()
 
     def _bounded(self, events: list[StreamEvent], fed_bytes: int) -> list[StreamEvent]:
-        sizes = [len(event.raw) for event in events]
-        self._unfinished_bytes += fed_bytes - sum(sizes)
-        if max([self._unfinished_bytes, *sizes]) > self._max_event_bytes:
+        self._unfinished_bytes += fed_bytes
+        longest = 0
+        for event in events:
+            size = len(event.raw)
+            self._unfinished_bytes -= size
+            longest = max(longest, size)
+        if max(self._unfinished_bytes, longest) > self._max_event_bytes:
             raise WireError("event_too_long")
         return events
 
@@ -361,6 +375,8 @@ class AnswerTap:
         goes_on = {delta.channel for delta in event.deltas if not delta.whole}
         self._look_over(event, goes_on)
         for delta in event.deltas:
+            if self._repeats.take(event, delta):
+                continue
             if delta.whole:
                 json = delta.json or is_json_source(delta.surface, delta.text)
                 payload, channel = event.payload, delta.channel
@@ -369,6 +385,7 @@ class AnswerTap:
                 )
             elif delta.channel in self._flowing or len(self._flowing) < MAX_CHANNELS:
                 self._flow(delta).feed(delta.text)
+        self._repeats.write(event, {})
         self._look_over(event)
 
     def _look_over(self, event: StreamEvent, keep: set[str] | frozenset[str] = frozenset()) -> None:
@@ -386,8 +403,9 @@ class AnswerTap:
         self._account(event)
         self._note_reasoning(event)
         waiting = _Waiting(event, self._clock())
-        touched = {d.channel for d in event.deltas if not d.whole}
-        self._close(tuple(c for c in event.closes if c == "*" or c not in touched), keep=touched)
+        touched = {d.channel for d in event.deltas if not d.whole} if event.closes else frozenset[str]()
+        if event.closes:
+            self._close(tuple(c for c in event.closes if c == "*" or c not in touched), keep=touched)
         if self.ended_early is not None:
             self._close(("*",))
             return  # what would end the answer otherwise does not go out
@@ -400,9 +418,10 @@ class AnswerTap:
             self._queued_bytes += len(event.raw)
             if self.ended_early is not None or "*" in event.closes:
                 self._close(("*",))
-            else:
+            elif event.closes:
                 self._close(tuple(c for c in event.closes if c in touched))
-        self._over.update(dict.fromkeys(self._flowing if "*" in event.closes else event.closes))
+        if event.closes:
+            self._over.update(dict.fromkeys(self._flowing if "*" in event.closes else event.closes))
 
     def _flow(self, delta: Delta) -> FlowingText:
         known = self._flowing.get(delta.channel)
@@ -426,6 +445,8 @@ class AnswerTap:
         if self.ended_early is not None:
             waiting.texts[delta.at] = ""
             return
+        if self._repeats.take(waiting.event, delta):
+            return
         if delta.whole:
             json = delta.json or is_json_source(delta.surface, delta.text)
             text, stop = whole(
@@ -446,10 +467,12 @@ class AnswerTap:
             if earlier is not None:
                 earlier.open_channels.pop(delta.channel, None)
                 waiting.since = earlier.since if not text else waiting.since
-            if flow.held or flow.stop is not None:
+            held, stop = flow.held_chars, flow.stop
+            if held or stop is not None:
                 waiting.open_channels[delta.channel] = delta.at
+                waiting.held[delta.at] = held
                 self._latest[delta.channel] = waiting
-            self._stop_at(flow.stop)
+            self._stop_at(stop)
         if text != delta.text:
             waiting.texts[delta.at] = text
 
@@ -471,7 +494,9 @@ class AnswerTap:
                 continue
             rest = flow.end()
             if (waiting := self._latest.pop(channel, None)) is not None:
-                self._write(waiting, waiting.open_channels.pop(channel), rest)
+                at = waiting.open_channels.pop(channel)
+                self._write(waiting, at, rest)
+                waiting.held[at] = 0
             self._stop_at(flow.stop)
 
     def _ready(self) -> list[bytes]:
@@ -489,12 +514,12 @@ class AnswerTap:
 
     def _written(self, waiting: _Waiting) -> bytes:
         """Return an event with its new texts, and without log probabilities of what is told otherwise."""
-        event, empty = waiting.event, []
-        if may_echo(event.raw):
-            empty = to_empty(event.payload, event.deltas, waiting.texts, strict=self._acts)
-        if not waiting.texts and not empty:
-            return event.raw
-        return self._reader.rewrite(event, without(waiting.texts, empty))
+        event, texts = waiting.event, waiting.texts
+        texts |= self._repeats.write(event, texts)
+        if self._echoes.begun or may_echo(event.raw):
+            told = self._echoes.write(event, texts, waiting.held, strict=self._acts)
+            return self._reader.rewrite(event, told) if told else event.raw
+        return self._reader.rewrite(event, texts) if texts else event.raw
 
 
 def _calls(event: StreamEvent) -> bool:

@@ -114,6 +114,7 @@ class Watch:
                 policy_revision=event.policy_revision,
                 rules_revision=event.rules_revision,
                 detail=detail,
+                alias=event.alias,
             )
         )
 

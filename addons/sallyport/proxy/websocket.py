@@ -4,7 +4,7 @@ An upgrade passes everything a call passes, and is admitted before the provider 
 head, and costs nothing. What is said on it is judged event by event (websocket_session.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
@@ -24,6 +24,7 @@ from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.websocket_answers import MakeTap
+from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.proxy.websocket_layer import POLICY, RESTART, Outcome, SocketEnd, SocketMessage, SocketWake
 from sallyport.proxy.websocket_session import Session
 from sallyport.proxy.websocket_upgrade import (
@@ -101,10 +102,17 @@ class Unread:
 
 
 class Sockets:
-    """All WebSockets of a gateway. make_tap: gives the tap of one answer."""
+    """All WebSockets of a gateway. make_tap: gives the tap of one answer; make_keeping: what keeps a session."""
 
-    def __init__(self, gateway: Gateway, make_tap: MakeTap, stages: Sequence[Step]) -> None:
+    def __init__(
+        self,
+        gateway: Gateway,
+        make_tap: MakeTap,
+        stages: Sequence[Step],
+        make_keeping: Callable[[Passage], Keeping],
+    ) -> None:
         self._gateway = gateway
+        self._make_keeping = make_keeping
         self._make_tap = make_tap
         self._stages = stages
         self._keys: WeakKeyDictionary[http.HTTPFlow, tuple[str, str]] = WeakKeyDictionary()
@@ -169,7 +177,8 @@ class Sockets:
         if passage.target is not None and passage.target.miss:
             self._sessions[flow] = Unread(self._gateway, passage)
         else:
-            self._sessions[flow] = Session(self._gateway, passage, self._make_tap, self._stages)
+            keeping = self._make_keeping(passage)
+            self._sessions[flow] = Session(self._gateway, passage, self._make_tap, self._stages, keeping)
         websocket_layer.opened.add(flow)
         return True
 

@@ -12,6 +12,7 @@ from sallyport.proxy.outflow import ended_early
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.stream import Step
 from sallyport.proxy.tap import AnswerTap
+from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.wire.sockets import Told
 
 MAX_TURNS = 64
@@ -46,11 +47,15 @@ class _Loose:
 
 @dataclass(slots=True)
 class Answers:
-    """The answers of one session. session: its own passage, for events that belong to no answer."""
+    """The answers of one session. session: its own passage, for events that belong to no answer.
+
+    keeping: None keeps nothing of them.
+    """
 
     gateway: Gateway
     session: Passage
     make_tap: MakeTap
+    keeping: Keeping | None = None
     _waiting: deque[Turn] = field(default_factory=deque)
     _open: dict[tuple[str, str], Turn] = field(default_factory=dict)
     _bases: dict[str, Passage] = field(default_factory=dict)
@@ -108,7 +113,7 @@ class Answers:
                 self._dismiss(told.lane)
             elif len(self._loose) >= MAX_TURNS:
                 self._dismiss(next(iter(self._loose)))
-            apart = replace(base, tap=None, meter=None, output=None)
+            apart = replace(base, tap=None, meter=None, output=None, kept=None, noted=None)
             loose = self._loose[told.lane] = _Loose(base, apart, self.make_tap(apart), not masked)
         return loose.tap
 
@@ -120,7 +125,9 @@ class Answers:
     def _dismiss(self, lane: str) -> None:
         """Let a tap go: what it holds goes on, what it found is told with the session."""
         loose = self._loose.pop(lane)
-        self._left += [data for data in loose.tap.end().out if data]
+        left = [data for data in loose.tap.end().out if data]
+        self._said(None, left)
+        self._left += left
         found, told = loose.apart.output, self.session.output
         if told is None:
             self.session.output = found
@@ -129,7 +136,11 @@ class Answers:
 
     def wake(self) -> Step:
         """Let go what the taps have held too long."""
-        steps = [tap.wake() for tap in self._taps()]
+        steps = []
+        for passage, tap in self._taps():
+            step = tap.wake()
+            self._said(passage, step.out)
+            steps.append(step)
         waits = [step.wake_s for step in steps if step.wake_s is not None]
         return Step(
             [data for step in steps for data in step.out],
@@ -143,9 +154,14 @@ class Answers:
             self._dismiss(lane)
         return self.left()
 
-    def _taps(self) -> list[AnswerTap]:
-        taps = [turn.passage.tap for turn in self._open.values()]
-        return [tap for tap in taps if tap is not None] + [loose.tap for loose in self._loose.values()]
+    def _taps(self) -> list[tuple[Passage | None, AnswerTap]]:
+        """Return all taps, each with the passage of its answer, None where it is for what belongs to none."""
+        taps = [(turn.passage, tap) for turn in self._open.values() if (tap := turn.passage.tap) is not None]
+        return [*taps, *((None, loose.tap) for loose in self._loose.values())]
+
+    def _said(self, passage: Passage | None, events: list[bytes]) -> None:
+        if self.keeping is not None:
+            self.keeping.said(passage, events)
 
     def finish(self, turn: Turn) -> None:
         """End an answer that the provider has ended."""
@@ -167,6 +183,7 @@ class Answers:
         if turn is not None:
             self._waiting.remove(turn)
             end_exchange(self.gateway, turn.passage, EventKind.COMPLETED, Response(400), 0)
+            self._keep(turn.passage)
         elif not told.alone and (under_way := self.turn_of(told)) is not None:
             self.finish(under_way)
 
@@ -201,3 +218,8 @@ class Answers:
                 attachments=tap.attachments,
             )
         end_exchange(self.gateway, passage, kind, answer, tap.bytes_out if tap else 0, detail)
+        self._keep(passage)
+
+    def _keep(self, passage: Passage) -> None:
+        if self.keeping is not None:
+            self.keeping.end(passage)

@@ -21,6 +21,7 @@ from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.websocket_answers import MAX_TURNS, Answers, MakeTap, Turn
+from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.proxy.websocket_layer import (
     GOING_AWAY,
     INTERNAL,
@@ -39,9 +40,11 @@ from sallyport.proxy.websocket_verdict import (
     lapsed_key,
     lapsed_proof,
     misplaced_key,
+    of_its_kind,
     passage_of,
     record_refusal,
     refuse,
+    without_allowed_sound,
 )
 from sallyport.state.keyed import digest
 from sallyport.wire.dialect import Call, Stamp, WireError
@@ -64,12 +67,14 @@ class Session:
         passage: Passage,
         make_tap: MakeTap,
         stages: Sequence[Step],
+        keeping: Keeping,
     ) -> None:
         self.passage = passage
+        self._keeping = keeping
         self._gateway = gateway
         self._stages = stages
         self._manners = MANNERS[passage.dialect.name]
-        self._answers = Answers(gateway, passage, make_tap)
+        self._answers = Answers(gateway, passage, make_tap, keeping)
         self._lacking: dict[str, bool] = {}
         self._model = passage.exchange.request.model
         self._sound_bytes = 0
@@ -81,6 +86,7 @@ class Session:
         self._conversation = own if passage.dialect.name == "openai_realtime" else ""
         if self._conversation:
             passage.exchange = replace(passage.exchange, conversation=self._conversation)
+        keeping.open()
 
     @property
     def is_idle(self) -> bool:
@@ -152,13 +158,9 @@ class Session:
 
     def _of_the_event(self, live: Live, asked: Asked) -> Decision | None:
         """Return why an event is refused for what it is, None if nothing speaks against its kind."""
-        rules = live.policy.websocket
-        if asked.purpose is Purpose.UNKNOWN and rules.unknown_events == "refuse":
-            return refuse("unknown_event", "The gateway does not know this type of event.")
-        if asked.purpose is Purpose.SOUND and rules.audio != "allow":
-            return refuse("audio", "The policy does not let sound leave, which nobody can read.", 403)
-        if asked.purpose is not Purpose.TURN:
-            return None
+        refused = of_its_kind(live.policy, asked)
+        if refused is not None or asked.purpose is not Purpose.TURN:
+            return refused
         if stream.settings.draining:
             return refuse("stopping", CORE_MESSAGES[STOPPING], 503)
         if self._answers.is_full:
@@ -173,22 +175,27 @@ class Session:
     async def _decided(self, live: Live, asked: Asked, request: Request, message: SocketMessage) -> Outcome:
         """Judge an event, and send what the verdict leaves of it."""
         is_turn = asked.purpose is Purpose.TURN
-        allowed_sound = live.policy.websocket.audio == "allow"
-        attachments = request.attachments
         request = self._placed(live, request)
-        judged = replace(request, attachments=_without_sound(attachments)) if allowed_sound else request
+        judged = without_allowed_sound(live.policy, request)
         passage = self._passage(live, judged, len(message.content))
         try:
-            verdict = await judge(self._gateway, passage, self._stages, counted=is_turn)
+            verdict, scanner = await judge(self._gateway, passage, self._stages, counted=is_turn)
             passage.exchange = replace(passage.exchange, request=request)
+            self._keeping.begin(passage, message.content, scanner.everything)
             if verdict.action is Action.DENY:
                 return await self._refused(live, asked, passage, None)
             event = await self._edited(message, passage, verdict)
+            found = any(d.findings for d in verdict.decisions) or judged.attachments
+            is_exchange = asked.purpose not in (Purpose.SOUND, Purpose.CONTROL) or found
+            unkept = await self._keeping.refused(passage) if is_exchange else None
+            if unkept is not None:
+                return await self._refused(live, asked, passage, unkept)
         except BaseException:
             passage.give_back()  # it goes nowhere, and no end of an exchange will do it
+            self._keeping.end(passage)
             raise
-        found = any(d.findings for d in verdict.decisions) or judged.attachments
-        if asked.purpose in (Purpose.SOUND, Purpose.CONTROL) and not found:
+        if not is_exchange:
+            self._keeping.end(passage)
             return Outcome([event])  # names of what is there already; nothing of it is worth an event
         refused = await admit(self._gateway, passage, f"{asked.type}:{self.passage.id}")
         if refused is not None:
@@ -198,6 +205,7 @@ class Session:
             self._answers.expect(Turn(passage, asked.lane, asked.id))
         else:
             end_exchange(self._gateway, passage, EventKind.COMPLETED, None, 0)
+            self._keeping.end(passage)
         if asked.purpose is Purpose.CONTEXT:
             self._lacking.pop(asked.lane, None)
         return Outcome([event])
@@ -230,6 +238,7 @@ class Session:
     ) -> Outcome:
         """Tell the client no, in the dialect's own words."""
         await record_refusal(self._gateway, passage, decision, f"{asked.type}:{self.passage.id}")
+        self._keeping.end(passage)
         cause = decision or (passage.verdict.cause if passage.verdict is not None else None)
         assert cause is not None
         if asked.purpose is Purpose.CONTEXT and len(self._lacking) < MAX_TURNS:
@@ -321,10 +330,12 @@ class Session:
         tap = self._answers.tap_for(told, turn)
         if turn is None:
             self._loose_bytes += len(event)
+        elif not told.sound:
+            self._keeping.heard(turn.passage, event)
         step = tap.feed(event)
-        out = [*self._answers.left(), *step.out]
-        if told.ends and not step.finish:
-            out += tap.end().out
+        own = [*step.out, *(tap.end().out if told.ends and not step.finish else ())]
+        self._keeping.said(None if turn is None else turn.passage, own, error=told.failed)
+        out = [*self._answers.left(), *own]
         if told.failed:
             self._answers.fail(told)
         if turn is not None and (told.ends or step.finish):
@@ -360,7 +371,8 @@ class Session:
         full = refuse("too_many", "Too many answers are under way in this session.", 429)
         refused = full if self._answers.is_full else None
         if refused is None:
-            verdict = await judge(self._gateway, passage, self._stages, counted=True)
+            verdict, scanner = await judge(self._gateway, passage, self._stages, counted=True)
+            self._keeping.begin(passage, b"", scanner.everything)
             if verdict.action is not Action.DENY:
                 refused = await admit(self._gateway, passage, f"unasked:{self.passage.id}")
                 if refused is None:
@@ -404,6 +416,7 @@ class Session:
         end_exchange(
             self._gateway, passage, kind, answer, self._loose_bytes, passage.cut or f"close.{end.code}"
         )
+        self._keeping.end(passage)
 
     def _is_read(self, live: Live) -> bool:
         """Say whether the policy in force still reads this endpoint."""
@@ -420,7 +433,3 @@ def _says_anything(asked: Asked, request: Request) -> bool:
     """Say whether an event holds more than names, numbers and, where that is its purpose, a piece of sound."""
     sound = ("/audio",) if asked.purpose is Purpose.SOUND else ()
     return bool(request.segments) or any(a.at not in sound for a in request.attachments)
-
-
-def _without_sound(attachments: tuple[Attachment, ...]) -> tuple[Attachment, ...]:
-    return tuple(a for a in attachments if not a.at.endswith("/audio"))

@@ -11,16 +11,19 @@ from sallyport.audit.ids import new_id
 from sallyport.decision import Action, Decision, Mode, Verdict
 from sallyport.exchange import KeyForm, Request
 from sallyport.pipeline import Step
+from sallyport.policy.sections import Policy
 from sallyport.proxy.answers import AUDIT_DOWN
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.dispatch import edited_body
 from sallyport.proxy.ending import end_exchange
-from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.gateway import Gateway, Live, ScanOnce
 from sallyport.proxy.judging import judged
 from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.proved import standing
+from sallyport.proxy.recorded import Over
 from sallyport.stages.keys import refused_gateway_key
 from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
+from sallyport.wire.sockets import Asked, Purpose
 
 SOCKET = "websocket"
 """The stage name of decisions on events that no stage has seen."""
@@ -59,14 +62,34 @@ def passage_of(
     )
 
 
-async def judge(gateway: Gateway, passage: Passage, stages: Sequence[Step], *, counted: bool) -> Verdict:
-    """Ask the stages about an event. counted: it asks for an answer, so that limits count it as a call.
+async def judge(
+    gateway: Gateway, passage: Passage, stages: Sequence[Step], *, counted: bool
+) -> tuple[Verdict, ScanOnce]:
+    """Ask the stages about an event; return what they say, and what its texts were scanned with.
 
-    The others are paid for with the answer that builds on them, as the provider reports it.
+    counted: it asks for an answer, so that limits count it as a call. The others are paid for with the answer that
+    builds on them, as the provider reports it.
     """
-    verdict, _ = await judged(gateway, passage, stages, counted=counted)
+    verdict, scanner = await judged(gateway, passage, stages, counted=counted)
     passage.verdict = verdict
-    return verdict
+    return verdict, scanner
+
+
+def of_its_kind(policy: Policy, asked: Asked) -> Decision | None:
+    """Return why a policy refuses an event for what it is, None if nothing speaks against its kind."""
+    rules = policy.websocket
+    if asked.purpose is Purpose.UNKNOWN and rules.unknown_events == "refuse":
+        return refuse("unknown_event", "The gateway does not know this type of event.")
+    if asked.purpose is Purpose.SOUND and rules.audio != "allow":
+        return refuse("audio", "The policy does not let sound leave, which nobody can read.", 403)
+    return None
+
+
+def without_allowed_sound(policy: Policy, request: Request) -> Request:
+    """Return an event as the stages see it: sound that may leave is no content that nobody reads."""
+    if policy.websocket.audio != "allow":
+        return request
+    return replace(request, attachments=tuple(a for a in request.attachments if not a.at.endswith("/audio")))
 
 
 def edited(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, event: bytes) -> bytes:
@@ -131,5 +154,6 @@ async def record_refusal(gateway: Gateway, passage: Passage, decision: Decision 
     if passage.ended:
         return
     passage.ended = True
+    passage.over = Over(None, 0)
     passage.give_back()
     await gateway.recorded(event_of(gateway, EventKind.REFUSED, passage, detail), required=False)

@@ -18,6 +18,7 @@ from sallyport.proxy.passage import Passage
 from sallyport.proxy.recorded import Record
 from sallyport.proxy.streamed import answer_of, is_streamed, make_tap
 from sallyport.replay.noting import Durable
+from sallyport.replay.sockets import answer_of as events_of
 from sallyport.stages.outcome import Outcome, outcome_of
 from sallyport.wire.coding import decode_body
 from sallyport.wire.dialect import WireError
@@ -48,9 +49,13 @@ def answered(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, record: Re
     if response is not None and record is not None and record.findings is not None:
         answer = Response(response.status_code, usage=record.usage)
         became = _became(passage, record, response.status_code)
+    elif response is not None and flow.websocket is not None:
+        answer, size, became = _of_events(gateway, flow, passage)
     elif response is not None:
         read = _streamed if is_streamed(passage, response) else _whole
         answer, size, became = read(gateway, flow, passage)
+    if flow.websocket is not None and passage.meter is None:
+        return Answered(became, 0)  # paid for with the answer that builds on it
     kind = EventKind.COMPLETED if flow.error is None else EventKind.BROKEN
     metered = metered_of(passage, kind, answer, size, "")
     if passage.meter is not None and passage.meter.owes:
@@ -90,6 +95,21 @@ def _streamed(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
         else:
             tap.broken()
     answer = answer_of(tap, response.status_code)
+    return answer, tap.bytes_out, outcome(passage, answer)
+
+
+def _of_events(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
+    """Read the events of a WebSocket, which its captures hold whole."""
+    assert flow.response is not None
+    if flow.response.status_code >= 300:
+        return Response(flow.response.status_code), 0, Outcome()
+    tap = passage.tap = make_tap(gateway, passage, "application/json", clock=lambda: 0.0)
+    for event in events_of(flow):
+        if tap.feed(event).finish:
+            break
+    else:
+        tap.end()
+    answer = answer_of(tap, 200)
     return answer, tap.bytes_out, outcome(passage, answer)
 
 

@@ -31,7 +31,8 @@ class Difference:
     most_samples: kept of each change and rule, the first ones. by: what changes, by dimension and value.
     refused, masked and all below: of base and candidate. spent: in millionths of a dollar. unpriced: flows that leave
     at a price nobody knows. ended: answers that are truncated or refused; edited: places in answers, by rule.
-    costs: processor time; no two runs find the same. waited: for room in limits.
+    costs: processor time; no two runs find the same. waited: for room in limits. rules: under which flows were
+    recorded, with how many.
     """
 
     most_samples: int = 5
@@ -49,6 +50,7 @@ class Difference:
     waited: list[Waited] = field(default_factory=lambda: [Waited(), Waited()])
     costs: list[Costs] = field(default_factory=lambda: [Costs(), Costs()])
     samples: list[Sample] = field(default_factory=list)
+    rules: Counter[str] = field(default_factory=Counter)
     _kept: Counter[tuple[Change, str]] = field(default_factory=Counter)
 
     def add(self, judged: Judged, base: Ruling, candidate: Ruling) -> None:
@@ -57,6 +59,8 @@ class Difference:
         if judged.sort is Sort.UNREADABLE:
             return
         self.flows += 1
+        if judged.rules:
+            self.rules[judged.rules] += 1
         since, until = self.period or (judged.began, judged.began)
         self.period = min(since, judged.began), max(until, judged.began)
         for side, ruling in enumerate((base, candidate)):

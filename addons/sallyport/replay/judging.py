@@ -16,6 +16,7 @@ from sallyport.policy.hosts import HostError
 from sallyport.policy.identity import Identity
 from sallyport.proxy import intake
 from sallyport.proxy.gateway import Gateway, Live, ports_for
+from sallyport.proxy.judging import LIMITS
 from sallyport.proxy.passage import Passage, arrive
 from sallyport.proxy.reading import read_body, unsound_body
 from sallyport.proxy.recorded import Record, Ruling, cause_reason, masked_by
@@ -25,6 +26,7 @@ from sallyport.replay.answers import Answered, answered
 from sallyport.replay.noting import Noted, NotingMeter, NotingMetering
 from sallyport.replay.ruling import Asked
 from sallyport.replay.scans import Scans, Stopwatch
+from sallyport.replay.sockets import Event, event_of, read_event
 from sallyport.stages.identity import IdentityStage, recognised
 from sallyport.stages.stage import Ports
 from sallyport.state.meter import ExchangeMeter
@@ -57,10 +59,19 @@ class Bench:
         self.gateway.vault = MemoryVault(self.gateway.key)
         noted = self.metering.noted = Noted()
         passage = arrive(self.gateway, flow)
-        passage.request_bytes = len(flow.request.raw_content or b"")
-        verdict = self._refused_unread(flow, passage)
+        passage.request_bytes = len(flow.request.raw_content or event_of(flow))
+        event = None
+        verdict = self._refused_head(flow, passage)
+        if verdict is None and flow.websocket is not None:
+            event = read_event(flow, passage, record)
+            verdict = Verdict((event,)) if isinstance(event, Decision) else None
+        elif verdict is None:
+            verdict = self._refused_unread(flow, passage)
         if verdict is None:
-            verdict = await self._decided(passage, record, scans, noted)
+            counted = True
+            if isinstance(event, Event):
+                passage.exchange, counted = replace(passage.exchange, request=event.request), event.counted
+            verdict = await self._decided(passage, record, scans, noted, counted=counted)
         return self._word(flow, passage, verdict, noted, record)
 
     def _hosted(self, flow: http.HTTPFlow) -> "Word | None":
@@ -78,13 +89,18 @@ class Bench:
         ruling = Ruling(action, action, "transport" if reason else "", reason and f"transport.{reason}")
         return Word(Asked(ruling), host=host)
 
-    def _refused_unread(self, flow: http.HTTPFlow, passage: Passage) -> Verdict | None:
-        """Return the verdict on what no stage sees, None where the stages are to be asked."""
+    def _refused_head(self, flow: http.HTTPFlow, passage: Passage) -> Verdict | None:
+        """Return the verdict on a head that no stage sees, None where nothing speaks against it."""
         limits = self.live.policy.transport
         refused = passage.refused or intake.check_request(
             flow, passage.host, limits.max_header_bytes, limits.max_headers
         )
-        refused = refused or unsound_body(flow)
+        return None if refused is None else Verdict((replace(refused, mode=Mode.ENFORCE),))
+
+    def _refused_unread(self, flow: http.HTTPFlow, passage: Passage) -> Verdict | None:
+        """Return the verdict on a body that no stage sees, None where the stages are to be asked."""
+        limits = self.live.policy.transport
+        refused = unsound_body(flow)
         if refused is None and len(flow.request.raw_content or b"") > limits.max_request_bytes:
             refused = intake.refuse(
                 "body_too_large", "The request body is larger than the gateway reads.", 413
@@ -97,19 +113,21 @@ class Bench:
         mode = Mode.OBSERVE if self.live.policy.only_observes else Mode.ENFORCE
         return Verdict((replace(passage.refused, mode=mode),))
 
-    async def _decided(self, passage: Passage, record: Record | None, scans: Scans, noted: Noted) -> Verdict:
+    async def _decided(
+        self, passage: Passage, record: Record | None, scans: Scans, noted: Noted, *, counted: bool
+    ) -> Verdict:
         policy, request = self.live.policy, passage.exchange.request
         if record is not None and record.conversation:
             # Its first text may stand masked here, and would tell of another one: canaries go by it.
             passage.exchange = replace(passage.exchange, conversation=record.conversation)
         scan = Scan(policy, request.segments, lambda policy: scans.of(self.detection(policy)))
-        passage.meter = self._meter(passage, noted)
+        passage.meter = self._meter(passage, noted) if counted else None
         ports = ports_for(self.gateway, self.live, scan, passage.meter)
-        stages = STAGES
+        stages = STAGES if counted else tuple(step for step in STAGES if step.stage.name != LIMITS)
         if record is not None and record.principal is not None:
             known = _RecordedIdentity(record.principal)
             stages = tuple(
-                replace(s, stage=known) if isinstance(s.stage, IdentityStage) else s for s in STAGES
+                replace(s, stage=known) if isinstance(s.stage, IdentityStage) else s for s in stages
             )
         passage.exchange, verdict = await decide(
             passage.exchange, policy, ports, stages=stages, deadline_s=DEADLINE_S

@@ -21,6 +21,7 @@ FORMAT = "sallyport.replay/1"
 class About:
     """What was replayed. base: revision of the policy, or `recorded`. flows_sha256: of the files, see digest.
 
+    candidate_rules, base_rules: revisions of what decided beside the policies, `recorded` likewise.
     left_out: flows that cannot be judged, by what they are. cut_files: files that end inside a flow.
     """
 
@@ -29,6 +30,8 @@ class About:
     flows_sha256: str
     left_out: dict[str, int]
     cut_files: int
+    candidate_rules: str = ""
+    base_rules: str = ""
 
 
 def report(
@@ -46,6 +49,9 @@ def _object(
         "format": FORMAT,
         "candidate_policy": about.candidate,
         "base_policy": about.base,
+        "candidate_rules": about.candidate_rules,
+        "base_rules": about.base_rules,
+        "recorded_rules": dict(sorted(found.rules.items())),
         "flows_sha256": about.flows_sha256,
         "left_out": dict(sorted(about.left_out.items())),
         "cut_files": about.cut_files,

@@ -46,7 +46,8 @@ class Judged:
     """One recorded flow before two policies. began, ended: seconds since 1970.
 
     id: of the exchange where the gateway recorded it, else of the flow. Who and what are as the base says.
-    cpu_us: what base and candidate cost, in microseconds of a processor.
+    cpu_us: what base and candidate cost, in microseconds of a processor. rules: revision of those that decided when it
+    was recorded, "" if not known.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Judged:
     base: Asked
     candidate: Asked
     cpu_us: tuple[int, int] = (0, 0)
+    rules: str = ""
 
 
 def unreadable(place: Place) -> Judged:

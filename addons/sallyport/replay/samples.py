@@ -8,6 +8,7 @@ from mitmproxy import http
 from sallyport.proxy.recorded import read_record
 from sallyport.replay.difference import Sample
 from sallyport.replay.flows import load_flow
+from sallyport.replay.sockets import answer_of, event_of
 from sallyport.state.masterkey import MasterKeys
 from sallyport.wire.coding import decode_body
 from sallyport.wire.dialect import WireError
@@ -39,6 +40,9 @@ def _content(flow: http.HTTPFlow) -> Content:
     record = read_record(flow)
     masked = record is not None and record.findings is not None
     answer = None if flow.response is None or masked else _text(flow.response)
+    if flow.websocket is not None:
+        said = None if answer is None else _shown(b"\n".join(answer_of(flow)))
+        return Content(masked, _shown(event_of(flow)), said)
     return Content(masked, _text(flow.request), answer)
 
 
@@ -48,4 +52,8 @@ def _text(message: http.Message) -> str:
         body = decode_body(raw, message.headers.get("content-encoding"), limit_bytes=_LIMIT_BYTES)
     except WireError as error:
         return f"[{error.reason}]"
+    return _shown(body)
+
+
+def _shown(body: bytes) -> str:
     return body[: 4 * MOST_CHARS].decode("utf-8", "backslashreplace")[:MOST_CHARS]

@@ -12,7 +12,7 @@ from sallyport.decision import Kind, Severity
 from sallyport.detect.watching.finished import FinishedWatcher
 from sallyport.detect.watching.leakage import SPOKEN, LeakWatcher
 from sallyport.detect.watching.rulefile import OutputRule
-from sallyport.detect.watching.rules import RuleSet, RuleWatcher
+from sallyport.detect.watching.rules import RuleSet, RuleWatcher, chosen
 from sallyport.detect.watching.schema import INVALID, SchemaCheck
 from sallyport.detect.watching.systemtext import SystemText, system_text
 from sallyport.detect.watching.toolcalls import ToolCheck
@@ -22,19 +22,25 @@ from sallyport.detect.watching.typed import Scanner, TypedWatcher
 from sallyport.exchange import Segment, Surface
 from sallyport.policy.output import Output, OutputAction
 from sallyport.stages.calling import tool_check
-from sallyport.stages.output import Follower, Followers, tamed
+from sallyport.stages.channel import Follower, Followers
+from sallyport.stages.judge import tamed
 
 _SEVERITIES = list(Severity)
+_WARM = (
+    "The first words of an answer, with code:\n```sh\nls -l ~/x | sort # 12.5 https://a.example/b?c=d\n```\n"
+)
+"""A little of what answers are made of, so that matching begins with tables that are filled."""
 
 
 @dataclass(frozen=True, slots=True)
 class SectionFollowers:
-    """The watchers of one section. typed: whether values are looked for; typed_acts: whether one may be changed."""
+    """The watchers of one section. compiled: sets of rules by the ids of their rules, shared by all sections."""
 
     scanner: Scanner | None
     rules: Sequence[OutputRule]
     section: Output
     hold_chars: int
+    compiled: dict[tuple[str, ...], RuleSet]
     _sets: dict[Surface, tuple[tuple[RuleSet, bool], ...]] = field(default_factory=dict)
     _typed: dict[Surface, bool] = field(default_factory=dict)
 
@@ -78,10 +84,13 @@ class SectionFollowers:
             slight = _SEVERITIES.index(rule.severity) < _SEVERITIES.index(self.section.min_severity)
             (acting if _alters(action, surface) and not slight else recorded).add(rule.id)
         everything = {rule.id for rule in self.rules}
-        for chosen, acts in ((acting, True), (recorded, False)):
-            rules = RuleSet.of(self.rules, surface, self.section.paranoia, everything - chosen)
-            if rules.rules:
-                yield rules, acts
+        for asked, acts in ((acting, True), (recorded, False)):
+            rules = chosen(self.rules, surface, self.section.paranoia, everything - asked)
+            if rules:
+                ids = tuple(rule.id for rule in rules)
+                if ids not in self.compiled:
+                    self.compiled[ids] = RuleSet(rules)
+                yield self.compiled[ids], acts
 
 
 def _alters(action: OutputAction, surface: Surface) -> bool:
@@ -98,6 +107,7 @@ class AnswerRules:
         self._scanner = scanner
         self._rules = tuple(rules)
         self._made: dict[tuple[int, int], SectionFollowers] = {}
+        self._compiled: dict[tuple[str, ...], RuleSet] = {}
         self._checks: dict[int, tuple[Output, ToolCheck | None]] = {}
 
     def of(
@@ -112,12 +122,25 @@ class AnswerRules:
         segments: the texts of the request, with the system prompt that an answer may give away. schema: what the
         request wants its answer to fit, as JSON; None for nothing.
         """
+        made = self._section(section, hold_chars)
+        leaks, fits = _Leaks(section, segments), _Fits(section, schema)
+        return lambda surface, name: [*made.of(surface), *leaks.of(surface), *fits.of(surface, name)]
+
+    def warm(self, section: Output, hold_chars: int) -> None:
+        """Compile now what the first answer would wait for: tens of milliseconds for each new choice of rules."""
+        made = self._section(section, hold_chars)
+        for surface in section.surfaces:
+            for follower in made.of(surface):
+                follower.watcher.end(_WARM)
+
+    def _section(self, section: Output, hold_chars: int) -> SectionFollowers:
         key = (id(section), hold_chars)
         made = self._made.get(key)
         if made is None or made.section is not section:
-            made = self._made[key] = SectionFollowers(self._scanner, self._rules, section, hold_chars)
-        leaks, fits = _Leaks(section, segments), _Fits(section, schema)
-        return lambda surface, name: [*made.of(surface), *leaks.of(surface), *fits.of(surface, name)]
+            made = self._made[key] = SectionFollowers(
+                self._scanner, self._rules, section, hold_chars, self._compiled
+            )
+        return made
 
     def check(self, section: Output) -> ToolCheck | None:
         """Return what checks the tool calls of answers; None where the section asks for nothing."""

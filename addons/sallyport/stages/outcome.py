@@ -8,7 +8,8 @@ from sallyport.decision import Finding, Mode
 from sallyport.detect.watching.watcher import Match
 from sallyport.exchange import Surface
 from sallyport.policy.output import OutputAction
-from sallyport.stages.output import Judge, Stop
+from sallyport.stages.channel import Stop
+from sallyport.stages.judge import Judge
 
 type Found = tuple[Finding, Surface]
 """A finding in an answer, and the surface of its text."""

@@ -7,7 +7,10 @@ the text was cut, so that every cutting gives the same output.
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
 
 from sallyport.stages.placeholder import JSON_PLACEHOLDER, MAX_LENGTH, PLACEHOLDER
 
@@ -228,3 +231,66 @@ def restore(text: str, lookup: Callable[[str], str | None], *, json: bool = Fals
     """Restore a whole text at once; the same result as any cutting through Restorer."""
     restorer = Restorer(lookup, json=json)
     return restorer.feed(text) + restorer.end()
+
+
+def restore_parts(texts: Sequence[str], lookup: Callable[[str], str | None]) -> list[str]:
+    """Restore the parts of a text that clients show joined; a value that is divided comes back where it begins.
+
+    What stands in the parts before is context, and so is each part by itself, since it may be shown alone.
+    """
+    parts = _Parts(texts)
+    for match in PLACEHOLDER.finditer(parts.joined):
+        parts.pass_over(match.start())
+        original = lookup(match.group())
+        if original is None:
+            parts.pass_over(match.end())
+        else:
+            parts.restore(match.end(), original)
+    parts.pass_over(len(parts.joined))
+    return ["".join(pieces) for pieces in parts.out]
+
+
+class _Parts:
+    """Parts of one text on their way out, followed from place to place of the text joined."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.joined = "".join(texts)
+        self.out: list[list[str]] = [[] for _ in texts]
+        self._starts = list(accumulate(map(len, texts), initial=0))
+        self._at = self._part = 0
+        self._together, self._alone = Context(), Context()
+
+    def pass_over(self, end: int) -> None:
+        """Let the text up to a place go out as it is."""
+        for piece in self._pieces(end):
+            self._together.feed(piece)
+            self._alone.feed(piece)
+
+    def restore(self, end: int, original: str) -> None:
+        """Put an original in the place of the text up to a place, if it may stand there."""
+        after = self.joined[end : end + _WINDOW]
+        self._enter()
+        if self._together.forbidden or self._alone.forbidden or _AFTER_URL.match(after):
+            deque(self._pieces(end), maxlen=0)
+        else:
+            self.out[self._part].append(original)
+            self._at = end - 1
+            self._enter()
+            self._at = end
+        # The contexts keep that something was written, so that later text is judged rightly.
+        self._together.feed("x")
+        self._alone.feed("x")
+
+    def _pieces(self, end: int) -> Iterator[str]:
+        """Write the text up to a place, and yield what of it falls to each part."""
+        while self._at < end:
+            self._enter()
+            stop = min(end, self._starts[self._part + 1])
+            piece, self._at = self.joined[self._at : stop], stop
+            self.out[self._part].append(piece)
+            yield piece
+
+    def _enter(self) -> None:
+        part = bisect_right(self._starts, self._at) - 1
+        if part != self._part:
+            self._part, self._alone = part, Context()

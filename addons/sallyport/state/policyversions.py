@@ -86,9 +86,9 @@ class PolicyVersions:
 
 def version_of(revision: str, main: Path, others: Iterable[str], mode: str) -> Version:
     """Read the files of a policy as they are now. others: paths relative to the main file's folder. Raises OSError."""
-    files = {main.name: main.read_text("utf-8")}
+    files = {main.name: main.read_bytes().decode("utf-8")}  # line ends as they are: digests know them
     for name in others:
-        files[name] = (main.parent / name).read_text("utf-8")
+        files[name] = (main.parent / name).read_bytes().decode("utf-8")
     return Version(revision, main.name, mode, files, str(main.parent.resolve()))
 
 

@@ -51,6 +51,8 @@ class Delta:
     at: pointer into the event's JSON payload, the handle for rewriting.
     whole: the text is complete in itself (a repetition, a tool-argument leaf), not a continuation.
     json: the text is JSON source (tool arguments), so that what is put in must be JSON-escaped.
+    part: where the stream says the text again, whole, the channel of that repetition; "" if it does not, or if
+        nobody needs to know. Several parts may be one channel.
     """
 
     channel: str
@@ -59,6 +61,7 @@ class Delta:
     text: str
     whole: bool = False
     json: bool = False
+    part: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,10 @@ class StreamEvent:
     attachments: tuple[Attachment, ...] = ()
 
 
+type Texts = Mapping[str, str | bytes | None]
+"""What an event is told anew, by pointer: a text; bytes for JSON as it will stand; None for what is emptied."""
+
+
 class StreamReader(Protocol):
     """Reads one streamed answer. Holds at most one unfinished event; raises WireError above its bound."""
 
@@ -97,8 +104,8 @@ class StreamReader(Protocol):
         """Finish at end of input. Raises WireError if the input stops inside an event."""
         ...
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
-        """Return the event's bytes with the strings at these pointers replaced, all else untouched.
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
+        """Return the event's bytes with what stands at these pointers replaced, all else untouched.
 
         None for a pointer empties what stands there: a list becomes an empty list, all else null.
         """

@@ -18,7 +18,8 @@ from sallyport.wire.ndjson import lines_of
 _NAMES = frozenset({"logprobs", "logprobsResult", "logprobs_result", "token_likelihoods"})
 _FILLED = re.compile(rb'(?:ogprobs(?:_?[rR]esult)?|token_likelihoods)"[ \t\r\n]*:[ \t\r\n]*[\[{]')
 _OF_OPENAI = ("choices", "message", "delta", "content", "output", "response", "part", "item", "body")
-_HOLDERS = frozenset((*_OF_OPENAI, "candidates", "outputs", "generations", "completions"))
+_OF_BATCHES = ("inlinedResponses", "inlined_responses")
+_HOLDERS = frozenset((*_OF_OPENAI, *_OF_BATCHES, "candidates", "outputs", "generations", "completions"))
 """What log probabilities lie below. The arguments and results of tools are not: what is called so there is content."""
 
 
@@ -27,12 +28,14 @@ class Echo:
     """Log probabilities of a text.
 
     at: pointer to them. beside: pointer to the object whose texts they repeat. spelled: each list of them as the text
-    its tokens make, in UTF-8; None where they have no form that is known.
+    its tokens make, in UTF-8; None where they have no form that is known. tokens: where they are one list of an object
+    for each token, the pointer to that list, and each object with its part of the text.
     """
 
     at: str
     beside: str
     spelled: tuple[bytes, ...] | None
+    tokens: tuple[str, tuple[tuple[bytes, Json], ...]] | None = None
 
 
 def echoes(payload: Json, at: str = "") -> Iterator[Echo]:
@@ -44,8 +47,8 @@ def echoes(payload: Json, at: str = "") -> Iterator[Echo]:
         for name, value in payload.items():
             if name in _NAMES:
                 if value:
-                    yield Echo(f"{at}/{name}", at, _spelled(value))
-            elif type(value) in (dict, list) and (name in _HOLDERS or (not at and name.isdecimal())):
+                    yield Echo(f"{at}/{name}", at, _spelled(value), _tokens(f"{at}/{name}", value))
+            elif type(value) in (dict, list) and (_holds(name, value) or (not at and name.isdecimal())):
                 yield from echoes(value, f"{at}/{token(name)}")
 
 
@@ -60,7 +63,7 @@ def to_empty(
     return [echo.at for echo in echoes(payload) if _is_told_otherwise(echo, texts, changed, strict)]
 
 
-def without(changed: Mapping[str, str], emptied: Sequence[str]) -> dict[str, str | None]:
+def without(changed: Mapping[str, str], emptied: Sequence[str]) -> dict[str, str | bytes | None]:
     """Return what StreamReader.rewrite is told: new texts, and None for what is emptied with all that lies in it."""
     kept = {at: text for at, text in changed.items() if not _lies_in(at, emptied)}
     return {**kept, **dict.fromkeys(emptied)}
@@ -71,7 +74,10 @@ def may_echo(data: bytes) -> bool:
 
     A frame of AWS, whose length comes first, hides them in base64.
     """
-    return data[:1] == b"\0" or _FILLED.search(data) is not None
+    if data[:1] == b"\0":
+        return True
+    named = b"ogprobs" in data or b"token_likelihoods" in data
+    return named and _FILLED.search(data) is not None
 
 
 def emptied(body: bytes, pointers: Sequence[str]) -> bytes:
@@ -115,6 +121,29 @@ def _is_told_otherwise(
 
 def _lies_in(at: str, holders: Sequence[str]) -> bool:
     return any(at.startswith(holder + "/") for holder in holders)
+
+
+def _holds(name: str, value: Json) -> bool:
+    """Say whether log probabilities may lie below a member; the metadata of a batch that goes on holds its answers."""
+    return name in _HOLDERS or (
+        name == "metadata" and type(value) is dict and type(value.get("output")) is dict
+    )
+
+
+def _tokens(at: str, value: Json) -> tuple[str, tuple[tuple[bytes, Json], ...]] | None:
+    if type(value) is dict:
+        filled = [name for name in ("content", "refusal") if value.get(name)]
+        if len(filled) != 1 or any(
+            type(other) is list for name, other in value.items() if name not in filled
+        ):
+            return None
+        at, value = f"{at}/{filled[0]}", value[filled[0]]
+    if type(value) is not list or not all(type(one) is dict for one in value):
+        return None
+    runs = [_run([one]) for one in value]
+    return (
+        (at, tuple((run[0], one) for run, one in zip(runs, value, strict=True) if run)) if all(runs) else None
+    )
 
 
 def _spelled(value: Json) -> tuple[bytes, ...] | None:

@@ -5,12 +5,11 @@ A chunk frame of InvokeModel wraps the model's own JSON in base64; the wrapping 
 
 import base64
 import binascii
-from collections.abc import Mapping
 from typing import Protocol
 
 from sallyport.exchange import Surface
 from sallyport.wire import fields, jsonsplice
-from sallyport.wire.dialect import Delta, StreamEvent, WireError
+from sallyport.wire.dialect import Delta, StreamEvent, Texts, WireError
 from sallyport.wire.eventstream import Frame, FrameReader
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.shape import Shape, walk
@@ -45,7 +44,7 @@ class FrameStream:
         self._frames.end()
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         if not texts:
             return event.raw
         (frame,) = FrameReader().feed(event.raw)

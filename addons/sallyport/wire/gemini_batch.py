@@ -9,6 +9,7 @@ from sallyport.exchange import Attachment, Operation, Parameter, Request, Respon
 from sallyport.wire import fields
 from sallyport.wire.dialect import Call, WireError
 from sallyport.wire.gemini_generate import GeminiGenerate
+from sallyport.wire.gemini_parts import BATCH_ANSWER
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object
 from sallyport.wire.leaves import FILE_REFERENCE
 from sallyport.wire.shapes import snake
@@ -18,6 +19,7 @@ class GeminiBatch(GeminiGenerate):
     """POST models/{model}:batchGenerateContent, and GET, POST of batches/{id}."""
 
     name = "gemini_batch"
+    answer = BATCH_ANSWER
 
     def read_request(self, body: bytes, call: Call) -> Request:
         """Read a batch. Raises WireError batch.models if a request in it names another model than the path."""

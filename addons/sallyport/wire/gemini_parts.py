@@ -197,5 +197,15 @@ def _answer(flowing: bool) -> Shape:
     return answer
 
 
+def _batch_answer() -> Shape:
+    """Return the shape of a batch, whose answers lie in what it has become or, while it goes on, in its metadata."""
+    answer = _answer(flowing=False)
+    answer.fields |= dict.fromkeys(
+        ("response", "metadata", "output", "inlinedResponses", "inlined_responses"), answer
+    )
+    return answer
+
+
 ANSWER = _answer(flowing=False)
+BATCH_ANSWER = _batch_answer()
 CHUNK = _answer(flowing=True)

@@ -5,9 +5,8 @@ everything up to and including an element's last brace; the closing bracket is a
 """
 
 import re
-from collections.abc import Mapping
 
-from sallyport.wire.dialect import StreamEvent, WireError
+from sallyport.wire.dialect import StreamEvent, Texts, WireError
 from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import BOM, parse_object
 from sallyport.wire.sse import MAX_EVENT_BYTES
@@ -48,7 +47,7 @@ class JsonArrayReader:
             raise WireError("stream.truncated")
         return [StreamEvent(rest)] if rest else []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         if not texts:
             return event.raw
         start = event.raw.find(b"{")

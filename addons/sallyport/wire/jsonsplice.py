@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.decision import Edit
 from sallyport.wire import inline
-from sallyport.wire.dialect import WireError
+from sallyport.wire.dialect import Texts, WireError
 from sallyport.wire.jsontext import (
     BOM,
     LONG_INTEGER,
@@ -65,22 +65,22 @@ def edit(body: bytes, edits: Sequence[Edit]) -> bytes:
     return result
 
 
-def replace(body: bytes, texts: Mapping[str, str | None]) -> bytes:
+def replace(body: bytes, texts: Texts) -> bytes:
     """Return the body with whole texts replaced, by pointer; None empties whatever stands there.
 
-    A list becomes an empty list, all else null. No pointer may lie in a place that is emptied. The body must have been
-    read by parse() before. Raises WireError as edit() does.
+    A list becomes an empty list, all else null; bytes are JSON that stands there instead. No pointer may lie in such a
+    place. The body must have been read by parse() before. Raises WireError as edit() does.
     """
     if not texts:
         return body
-    new = {at: quote(text) for at, text in texts.items() if text is not None}
+    new = {at: quote(text) for at, text in texts.items() if isinstance(text, str)}
     tokens = {span: new[at] for at, span in spans(body, new).items()}
     for at, text in texts.items():
-        if text is None:
+        if not isinstance(text, str):
             span = value_span(body, at)
             if span is None:
                 raise WireError("edit.pointer", public_pointer(at))
-            tokens[span] = b"[]" if body[span[0]] == 0x5B else b"null"
+            tokens[span] = text or (b"[]" if body[span[0]] == 0x5B else b"null")
     return _spliced(body, tokens)
 
 

@@ -4,10 +4,9 @@ A carriage return before the line feed is JSON white space and needs no care of 
 Source: the NDJSON specification 1.0, read 2026-11.
 """
 
-from collections.abc import Mapping
 
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import StreamEvent, WireError
+from sallyport.wire.dialect import StreamEvent, Texts, WireError
 from sallyport.wire.jsontext import parse_object
 from sallyport.wire.streams import Interpreter
 
@@ -81,7 +80,7 @@ class LineReader:
         except WireError:
             raise WireError("ndjson.truncated") from None
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         return jsonsplice.replace(event.raw, texts)
 
     def _read(self, line: bytes) -> StreamEvent:

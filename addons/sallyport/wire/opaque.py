@@ -1,10 +1,10 @@
 """Calls whose bodies nobody here reads: listings without one, content that policy judges unseen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Request, Response
-from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, Texts, WireError
 from sallyport.wire.endings.mute import Mute
 from sallyport.wire.jsondialect import dump, headers, message
 from sallyport.wire.leaves import OCTETS, is_media
@@ -74,7 +74,7 @@ class _Bytes:
     def end(self) -> list[StreamEvent]:
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         if texts:
             raise WireError("edit.pointer")
         return event.raw

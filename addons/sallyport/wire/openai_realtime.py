@@ -12,7 +12,7 @@ from typing import Any
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Surface, Tool, Usage
 from sallyport.wire import declared, fields, jsonsplice, leaves, openai_common, openai_items
-from sallyport.wire.dialect import StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import StreamEvent, StreamReader, Texts, WireError
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.settings import Settings
@@ -234,7 +234,7 @@ class FrameByFrame:
     def end(self) -> list[StreamEvent]:
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         return jsonsplice.replace(event.raw, texts)
 
     def _event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Tool, Usage
 from sallyport.wire import answerschema, declared, fields, openai_common
-from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, Delta, Ending, Stamp, StreamEvent, StreamReader, WireError
 from sallyport.wire.endings import responses
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
@@ -135,10 +135,15 @@ class OpenAIResponses(JsonDialect):
 
 
 class ResponsesEvents:
-    """Interprets events; channels are named like pointers into the finished response (output/0/...)."""
+    """Interprets events; channels are named like pointers into the finished response (output/0/...).
+
+    Parts of text that follow one another are one channel, named by the first, until an item of another kind begins:
+    clients show them joined.
+    """
 
     def __init__(self) -> None:
         self._open = OpenChannels()
+        self._joined = _JoinedParts()
 
     def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
@@ -159,6 +164,15 @@ class ResponsesEvents:
 
         reading = walk(payload, EVENT)
         found = deltas(reading, channel)
+        before: tuple[str, ...] = ()
+        if kind == "response.output_text.delta":
+            name = self._joined.channel(here, payload)
+            found = tuple(d if d.whole else Delta(name, d.surface, d.at, d.text, part=here) for d in found)
+        elif kind == "response.output_item.added" and fields.string(payload, "item", "type") != "message":
+            run = self._joined.over()
+            before = self._open.close(run) if run else ()
+        elif kind.endswith(".done"):
+            self._joined.done(here)
         self._open.take(found)
         response = payload.get("response")
         whole = response if type(response) is dict else {}
@@ -166,16 +180,17 @@ class ResponsesEvents:
         error = _error(payload if kind == "error" else whole, 200) if ends or payload.get("error") else None
         if ends or payload.get("error"):
             closes: tuple[str, ...] = ("*",)
+            self._joined = _JoinedParts()
         elif kind == "response.output_item.done":
-            closes = self._open.close(f"{item}/")
+            closes = self._open.close(f"{item}/", keep=self._joined.run)
         elif kind.endswith(".done") and place:
-            closes = self._open.close(here)
+            closes = self._open.close(here, keep=self._joined.run)
         else:
             closes = ()
         return StreamEvent(
             raw,
             found,
-            closes,
+            (*before, *closes),
             finish_reason=("error" if error else _finish(whole)) if ends else None,
             usage=_usage(whole),
             model=fields.string(whole, "model"),
@@ -185,6 +200,38 @@ class ResponsesEvents:
             payload=payload,
             attachments=tuple(reading.attachments),
         )
+
+
+class _JoinedParts:
+    """The parts of text that are one channel. run: its name, "" where none is open."""
+
+    def __init__(self) -> None:
+        self.run = ""
+        self._last = (-1, 0)
+        self._unfinished = ""
+
+    def channel(self, own: str, payload: dict[str, Json]) -> str:
+        """Return the channel of a piece of a part. own: the part's name."""
+        index, part = fields.count(payload, "output_index"), fields.count(payload, "content_index") or 0
+        if index is None:
+            return own
+        is_new = (index, part) > self._last
+        if not is_new and not (self.run and (index, part) == self._last):
+            return f"{own}/late"  # behind what follows it: no text that clients join goes on there
+        self.run, self._last, self._unfinished = self.run or own, (index, part), own
+        return self.run
+
+    def done(self, place: str) -> None:
+        """Note that a part, or what it is in, is finished."""
+        if f"{self._unfinished}/".startswith(f"{place}/"):
+            self._unfinished = ""
+
+    def over(self) -> str:
+        """Something else than text begins: return the channel that ends, "" for none."""
+        if self._unfinished:
+            return ""  # what is written at the same time does not end it
+        run, self.run = self.run, ""
+        return run
 
 
 def _item(payload: dict[str, Json]) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Surface
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import Answer, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Ending, Stamp, StreamEvent, StreamReader, Texts, WireError
 from sallyport.wire.jsondialect import dump
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.openai_items import REQUEST
@@ -82,5 +82,5 @@ class MessageReader:
     def end(self) -> list[StreamEvent]:
         return []
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         return jsonsplice.replace(event.raw, texts)

@@ -1,10 +1,10 @@
 """A stream is read by two: framing cuts bytes into payloads, an interpreter says what a payload means."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
-from sallyport.wire.dialect import Delta, StreamEvent, WireError
+from sallyport.wire.dialect import Delta, StreamEvent, Texts, WireError
 from sallyport.wire.inline import TEXT_MARK
 from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import Json, parse_object
@@ -12,6 +12,8 @@ from sallyport.wire.shape import FLOW, SOURCE, Reading
 from sallyport.wire.sse import MAX_EVENT_BYTES, SsePiece, SseSplitter, read_piece
 
 DONE = b"[DONE]"
+
+_spelled = json.JSONEncoder(ensure_ascii=False).encode
 
 
 class Interpreter(Protocol):
@@ -32,10 +34,11 @@ class OpenChannels:
             if not delta.whole:
                 self._names[delta.channel] = None
 
-    def close(self, prefix: str) -> tuple[str, ...]:
-        """Return, and forget, the open channels of that name or below it; "" closes all."""
+    def close(self, prefix: str, keep: str = "") -> tuple[str, ...]:
+        """Return, and forget, the open channels of that name or below it; "" closes all. keep: one that goes on."""
         below = prefix if not prefix or prefix.endswith("/") else prefix + "/"
-        closed = tuple(name for name in self._names if name == prefix or name.startswith(below))
+        under = (name for name in self._names if name == prefix or name.startswith(below))
+        closed = tuple(name for name in under if name != keep)
         for name in closed:
             del self._names[name]
         return closed
@@ -112,7 +115,7 @@ class SseReader:
         except WireError:
             raise WireError("sse.truncated") from None
 
-    def rewrite(self, event: StreamEvent, texts: Mapping[str, str | None]) -> bytes:
+    def rewrite(self, event: StreamEvent, texts: Texts) -> bytes:
         if not texts:
             return event.raw
         short = _replaced_in_place(event, texts)
@@ -131,20 +134,23 @@ class SseReader:
         return self._interpreter.event(parse_object(piece.data), piece.raw)
 
 
-def _replaced_in_place(event: StreamEvent, texts: Mapping[str, str | None]) -> bytes | None:
+def _replaced_in_place(event: StreamEvent, texts: Texts) -> bytes | None:
     """Return the event with its only text replaced, the way most events of an answer are; None where that needs care.
 
-    Without a backslash every string stands as it reads, so that one which occurs once is the one that is meant.
+    Without `\\u` and `\\/` every string is spelled as we spell it, so that one which occurs once is the one meant.
     """
     raw = event.raw
-    if len(texts) != 1 or len(event.deltas) != 1 or b"\\" in raw:
+    if len(texts) != 1 or len(event.deltas) != 1 or b"\\u" in raw or b"\\/" in raw:
         return None
     ((at, text),) = texts.items()
-    if text is None:
-        return None
     delta = event.deltas[0]
+    if text is None or delta.at != at:
+        return None
     try:
-        old, new = b'"%b"' % delta.text.encode(), json.dumps(text, ensure_ascii=False).encode()
+        old, new = _spelled(delta.text).encode(), _spelled(text).encode()
     except UnicodeEncodeError:
         return None
-    return raw.replace(old, new) if delta.at == at and raw.count(old) == 1 else None
+    start = raw.find(old)
+    if start < 0 or raw.find(old, start + 1) >= 0:
+        return None
+    return raw[:start] + new + raw[start + len(old) :]

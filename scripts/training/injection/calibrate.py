@@ -6,19 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sallyport.detect.classifier.classifier import Calibration
+from sallyport.detect.classifier.classifier import MANY, Calibration
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
 
-EACH = 3.0
-"""No single source of a class may exceed a rate by more than this factor."""
+EACH, EACH_OF_FEW = 3.0, 1.0
+"""Every single source of a class stays below a rate times this; the second where a class has few sources."""
 
 ENOUGH = 30
 """Texts a source needs to have a rate of its own."""
 
-MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.9
+MADE_ALIKE = ("families", "written")
+"""Sources of `content` whose honest texts were written to look like attacks; no documents that anybody has."""
+
+ALIKE, ALIKE_LEAST = 6.0, 0.06
+"""How far above a rate the mean of such sources may lie: by this factor, or up to this share, if that is more."""
+
+MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.75
 """Bounds of what may be learnt of the rules' points, and of the length of a text."""
+
+STEP = 1e-4
+"""Probabilities are told apart by this."""
 
 LEAST = 0.6
 """No threshold is below this probability, however well the clean texts at hand behave."""
@@ -26,8 +35,8 @@ LEAST = 0.6
 OF_ALL_LENGTHS = "uner_en_ewt"
 """The clean source that has texts of all lengths, joined from the same sentences: shows what length alone does."""
 
-LENGTHS = np.log([1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5])
-"""Borders between texts of like length, in the logarithm of sentences."""
+LENGTHS = (1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5)
+"""Borders between texts of like length, in sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +54,20 @@ class Seen:
     family: str = ""
 
 
-def calibrate(seen: Sequence[Seen], least: float = LEAST) -> Calibration:
-    """Fit the logistic map with every source of a label weighing the same, then measure the thresholds."""
+def calibrate(
+    seen: Sequence[Seen], alike: Sequence[str] = (), each: float = EACH, least: float = LEAST
+) -> Calibration:
+    """Fit the logistic map with every source of a label weighing the same, then measure the thresholds.
+
+    alike: how the names of sources begin that were written to look like attacks and count by themselves.
+    """
     length = _growth([s for s in seen if s.source.startswith(OF_ALL_LENGTHS)])
     rows = np.array(
-        [[s.logit - length * np.log(s.sentences), min(s.points, 1.0), 1.0] for s in seen if s.points < 1.0]
+        [
+            [s.logit - length * np.log1p(s.sentences / MANY), min(s.points, 1.0), 1.0]
+            for s in seen
+            if s.points < 1.0
+        ]
     )
     label = np.array([float(s.attack) for s in seen if s.points < 1.0])
     weight = _balanced([s for s in seen if s.points < 1.0])
@@ -60,19 +78,22 @@ def calibrate(seen: Sequence[Seen], least: float = LEAST) -> Calibration:
         beta[0], beta[1] = max(beta[0], 0.1), min(max(beta[1], 0.0), MOST_FOR_POINTS)
     slope, points, offset = (round(float(b), 4) for b in beta)
     draft = Calibration(slope, round(-slope * length, 4), points, offset, thresholds=())
-    return Calibration(draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen, least))
+    return Calibration(
+        draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen, alike, each, least)
+    )
 
 
 def _growth(clean: Sequence[Seen]) -> float:
-    """Return by how much the highest log-odds of a clean text grow with the logarithm of its sentences.
+    """Return by how much the highest log-odds of a clean text grow with ln(1 + sentences / MANY).
 
     The 97th percentile over texts of like length, fitted by a line; between 0 and MOST_GROWTH.
     """
     if not clean:
         return 0.0
-    length = np.log([s.sentences for s in clean])
+    sentences = np.array([s.sentences for s in clean])
+    length = np.log1p(sentences / MANY)
     logit = np.array([s.logit for s in clean])
-    place = np.digitize(length, LENGTHS)
+    place = np.digitize(sentences, LENGTHS)
     points = [
         (length[place == i].mean(), np.quantile(logit[place == i], 0.97), np.sqrt((place == i).sum()))
         for i in np.unique(place)
@@ -84,24 +105,34 @@ def _growth(clean: Sequence[Seen]) -> float:
     return float(np.clip(np.polyfit(x, y, 1, w=weight)[0], 0.0, MOST_GROWTH))
 
 
-def thresholds(draft: Calibration, seen: Sequence[Seen], least: float) -> tuple[tuple[float, float], ...]:
-    """Return the least probability for each rate: held on the mean of the left-out sources, within EACH on each.
+def thresholds(
+    draft: Calibration, seen: Sequence[Seen], alike: Sequence[str], each: float, least: float
+) -> tuple[tuple[float, float], ...]:
+    """Return the least probability for each rate: held on the mean of the left-out sources, below each times it on all.
 
-    What the rules refuse already is no alarm of the classifier and does not count.
+    Sources that look alike have a mean and a bound of their own. What the rules refuse already is no alarm of
+    the classifier and does not count.
     """
     sources = defaultdict(list)
     for s in seen:
         if not s.attack:
             p = 0.0 if s.points >= 1.0 else draft.probability(s.logit, s.sentences, s.points)
             sources[s.source].append(p)
-    clean = [np.sort(np.array(v)) for v in sources.values() if len(v) >= ENOUGH]
+    large = {name: np.sort(np.array(v)) for name, v in sources.items() if len(v) >= ENOUGH}
+    made = np.array([name.startswith(tuple(alike)) for name in large])
+    known = np.concatenate([*large.values()])
+    grid = np.unique(np.concatenate([known, known + STEP]))
+    size = np.array([len(v) for v in large.values()])[:, None]
+    alarms = size - np.array([np.searchsorted(v, grid, side="left") for v in large.values()])
+    shares = alarms / size
     out = []
-    grid = np.unique(np.concatenate([*clean, [1.0]]))
     for rate in RATES:
-        shares = np.array([1 - np.searchsorted(c, grid, side="left") / len(c) for c in clean])
-        fits = (shares.mean(axis=0) <= rate) & (shares.max(axis=0) <= EACH * rate)
+        fits = shares[~made].mean(axis=0) <= rate
+        fits &= ((alarms[~made] < each * rate * size[~made]) | (alarms[~made] == 0)).all(axis=0)
+        if made.any():
+            fits &= shares[made].mean(axis=0) <= max(ALIKE * rate, ALIKE_LEAST)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
-        out.append((rate, round(float(min(0.9999, max(least, grid[first] + 1e-4))), 4)))
+        out.append((rate, round(float(min(1.0 - STEP, max(least, grid[first] + STEP))), 4)))
     return tuple(out)
 
 

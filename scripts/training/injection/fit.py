@@ -16,11 +16,14 @@ from sallyport.detect.classifier.model import REACH, Head, Network, root, window
 
 SURFACES = ("user", "content", "tools")
 
+PIECE = 1 << 15
+"""Numbers of an array that are updated at once: few enough for a processor's cache."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     seed: int = 7
-    width: int = 16
+    width: int = 24
     hidden: int = 32
     epochs: int = 4
     batch: int = 256
@@ -83,13 +86,16 @@ class Adam:
     def update(self, values: dict[str, np.ndarray], slopes: dict[str, np.ndarray], scale: float) -> None:
         self.step += 1
         rate = self.rate * scale * np.sqrt(1 - 0.999**self.step) / (1 - 0.9**self.step)
-        for key, slope in slopes.items():
-            first, second = self.first[key], self.second[key]
-            first *= 0.9
-            first += 0.1 * slope
-            second *= 0.999
-            second += 0.001 * slope * slope
-            values[key] -= rate * first / (np.sqrt(second) + 1e-8)
+        for key, whole in slopes.items():
+            arrays = (values[key], self.first[key], self.second[key], whole)
+            flat = [a.reshape(-1) for a in arrays]
+            for at in range(0, whole.size, PIECE):
+                value, first, second, slope = (a[at : at + PIECE] for a in flat)
+                first *= 0.9
+                first += 0.1 * slope
+                second *= 0.999
+                second += 0.001 * slope * slope
+                value -= rate * first / (np.sqrt(second) + 1e-8)
 
 
 def bags_of(texts: Sequence[Text], settings: Settings, concepts: Concepts) -> list[Bag]:

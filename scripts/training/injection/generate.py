@@ -21,7 +21,7 @@ from training.injection.obfuscate import obfuscated
 from training.injection.texts import CONTENT, TOOLS, USER, Text
 
 SOURCE = "generated"
-_GENRES = {
+GENRES = {
     (name if name in ("field", "owner", "part") else f"g_{name}"): v for name, v in clean_en.LISTS.items()
 }
 _EXTRA = {
@@ -72,7 +72,7 @@ class Writer:
             planted_en.LISTS,
             user_en.LISTS,
             tools_en.LISTS,
-            _GENRES,
+            GENRES,
             _EXTRA,
             numbers(self.rng),
         )

@@ -19,6 +19,15 @@ _CLASSES = {"user": USER, "tool_result": CONTENT, "document": CONTENT, "tool_def
 _PLACE = re.compile(r"[.!?\n]\s*")
 _CARRIER = 3000
 
+PAGES = 3500
+"""Clean documents that are joined."""
+
+LENGTHS = (0, 0, 1500, 4000, 8000)
+"""Least characters of a document that holds an attack, or none."""
+
+PLAIN = "plain"
+"""How the families of orders begin that are suspicious in a document and ordinary in the description of a tool."""
+
 FAMILIES = 0.4
 """Share of the attacks of families that are planted and carried over; they are many and alike."""
 
@@ -82,18 +91,18 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
         if text.surface == USER and rng.random() < 0.7:
             yield replace(text, surface=CONTENT, planted=whole, weight=1.0)
         if text.surface == USER and rng.random() < 0.4:
-            carrier = _asked(rng, rng.choice(clean)) if rng.random() < 0.5 else rng.choice(honest)
+            carrier = _asked(rng, _page(rng, clean)) if rng.random() < 0.5 else rng.choice(honest)
             yield _planted(rng, text, carrier, USER, 1.0)
         if text.surface == TOOLS:
             for _ in range(2):
                 yield _planted(rng, text, rng.choice(tools), TOOLS, 1.5)
             continue
         for _ in range(2 if text.surface == CONTENT else 1):
-            yield _planted(rng, text, rng.choice(clean), CONTENT, 1.0)
-        if rng.random() < 0.3:
+            yield _planted(rng, text, _page(rng, clean), CONTENT, 1.0)
+        if rng.random() < 0.3 and not text.family.startswith(PLAIN):
             yield _planted(rng, text, rng.choice(tools), TOOLS, 1.0)
-    for text in rng.choices(clean, k=1500):
-        yield replace(text, text=f"{text.text[:2000]}\n{rng.choice(clean).text[:2000]}", weight=0.7)
+    for _ in range(PAGES):
+        yield replace(_page(rng, clean), weight=1.0)
     for text in rng.choices([t for t in clean if not t.source.startswith("written")], k=1500):
         yield replace(text, text=text.text[:_CARRIER], surface=USER, weight=0.5)
     for text in rng.choices(clean, k=1800):
@@ -110,6 +119,15 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
         )
 
 
+def _page(rng: random.Random, clean: Sequence[Text]) -> Text:
+    """Return a clean text, or several of them one below the other."""
+    first, least = rng.choice(clean), rng.choice(LENGTHS)
+    whole = first.text[:_CARRIER]
+    while len(whole) < least:
+        whole += rng.choice(["\n", "\n\n", " "]) + rng.choice(clean).text[:2000]
+    return replace(first, text=whole)
+
+
 def _asked(rng: random.Random, page: Text) -> Text:
     """Return a person's prompt about a clean text, which stands before or after what is asked."""
     order, between, body = rng.choice(_ORDERS), rng.choice(_BETWEEN), page.text[:_CARRIER]
@@ -118,8 +136,8 @@ def _asked(rng: random.Random, page: Text) -> Text:
 
 
 def _planted(rng: random.Random, text: Text, carrier: Text, surface: str, weight: float) -> Text:
-    at = rng.randrange(max(1, len(carrier.text) - _CARRIER))
-    around = carrier.text[at : at + _CARRIER]
+    at = rng.randrange(max(1, len(carrier.text) - LENGTHS[-1]))
+    around = carrier.text[at : at + LENGTHS[-1]]
     place = rng.choice([0, len(around), *(m.end() for m in _PLACE.finditer(around))])
     before = around[:place]
     if before and not before[-1].isspace():

@@ -76,6 +76,7 @@ def fit(
     steps = int(epochs * words / BATCH_WORDS) + 1
     average: dict[str, torch.Tensor] = {}
     averaged = step = 0
+    known: dict[int, Encoded] = {}  # of samples as they are, which stay alive in `samples`
     began = time.monotonic()
     for epoch in range(epochs):
         network.train()
@@ -86,7 +87,11 @@ def fit(
         size, total, seen = 0, 0.0, 0
         for number, sample in enumerate(order):
             changed = augment(sample, rng)
-            item = encode(changed.text, changed.spans, spellings) if changed.text.strip() else None
+            item = known.get(id(changed))
+            if item is None and changed.text.strip():
+                item = encode(changed.text, changed.spans, spellings)
+                if changed is sample:
+                    known[id(sample)] = item
             if item is not None and len(item.words):
                 pending.append(item)
                 weights.append(importance(sample))

@@ -157,7 +157,11 @@ def big_cities() -> dict[str, list[str]]:
         zones = babel.Locale(language).time_zones
         out[language] = sorted({z["city"] for z in zones.values() if "city" in z and _LATIN.match(z["city"])})
     table = files("tzdata").joinpath("zones").read_text().split()
-    zoned = (zone.split("/")[-1].replace("_", " ") for zone in table if "/" in zone and zone[0] in "AEIP")
+    zoned = (
+        zone.split("/")[-1].replace("_", " ")
+        for zone in table
+        if "/" in zone and zone[0] in "AEIP" and zone[:3] != "Etc"
+    )
     out["en"] = sorted({*out["en"], *zoned})
     return out
 
@@ -248,10 +252,12 @@ def lists() -> Lists:
         "region_code": {c.lower() for c in word_list("region_codes")},
         "product": {p.lower() for p in word_list("products")},
     }
+    towns, regions = split(word_list("towns")), split(word_list("regions"))
+    notable = split(word_list("notable_people"))
     known = split((*known_places(), *(c for part in big_cities().values() for c in part)))
-    organisations = split(word_list("organisations"))
+    organisations = split((*word_list("organisations"), *word_list("more_organisations")))
     famous = split(word_list("famous_people"))
-    nothing = split(word_list("no_names"))
+    nothing = split((*word_list("no_names"), *word_list("more_no_names")))
     words |= {
         "known_place": {p[0] for p in known if len(p) == 1},
         "home_place": {p[0] for p in split(places()["en"]) if len(p) == 1},
@@ -259,11 +265,20 @@ def lists() -> Lists:
         "organisation": {p[0] for p in organisations if len(p) == 1},
         "organisation_part": {w for p in organisations if len(p) > 1 for w in p if len(w) > 3},
         "famous_person": {p[-1] for p in famous},
+        "town": {p[0] for p in towns if len(p) == 1},
+        "region": {p[0] for p in regions if len(p) == 1},
+        "notable_person": {p[-1] for p in notable},
         "us_first_name": {n.lower() for n in american().first},
         "us_last_name": {n.lower() for n in american().last},
         "product": words["product"] | {p[0] for p in nothing if len(p) == 1},
     }
-    sequences = ((*all_places, *all_countries), (*known, *all_countries), organisations, nothing)
+    sequences = (
+        (*all_places, *all_countries),
+        (*known, *all_countries, *towns, *regions),
+        organisations,
+        nothing,
+        (*famous, *notable),
+    )
     return Lists(
         {k: frozenset(v) for k, v in words.items()},
         tuple(frozenset(p for p in kind if len(p) in (2, 3)) for kind in sequences),

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from training.ner.corpora import HISTORIC, Sample, read
 from training.ner.generate import generated
+from training.ner.written import written
 
 TRAINED = ("broad_twitter_corpus", "wikigold")
 IMPORTANCE = {
     "broad_twitter_corpus": 1.0,
     "wikigold": 3.0,
     "generated": 1.0,
+    "written": 3.0,
     **dict.fromkeys(HISTORIC, 0.3),
 }
 GENERATED = 12_000
+WRITTEN_TIMES = 2
+"""How often a text written by hand comes in an epoch; it is changed a little each time."""
 HISTORIC_EACH = 100
 _PLAIN = (
     "agentdojo arena_hard deepset_prompt_injections hh_rlhf_redteam_questions jailbreak_classification"
@@ -28,6 +32,7 @@ def labelled(data: Path, leave_out: str | None = None) -> list[Sample]:
     """Return the annotated and the generated samples, without the source left out. UNER EWT is never among them."""
     samples = [s for source in TRAINED if source != leave_out for s in read(data / "pii", source)]
     samples += generated(GENERATED, seed=11)
+    samples += written() * WRITTEN_TIMES
     for source in HISTORIC:
         if source != leave_out:
             part = read(data / "pii", source)

@@ -37,8 +37,8 @@ class Slots:
             "address": self.address,
             "org": lambda: [(self.org(), "ORGANIZATION")],
             "team": lambda: [(self.team(), "ORGANIZATION")],
-            "famous": lambda: [(self.rng.choice(word_list("famous_people")), "PERSON")],
-            "state": lambda: [(self.rng.choice(word_list("us_states")), "LOCATION")],
+            "famous": lambda: [(self.word("famous_people", "notable_people"), "PERSON")],
+            "state": lambda: [(self.state(), "LOCATION")],
             "site": lambda: [(self.site(), "LOCATION")],
             "citystate": self.citystate,
         }
@@ -80,7 +80,7 @@ class Slots:
             ),
             "demonym": lambda: rng.choice(word_list("demonyms")),
             "work": self.work,
-            "thing": lambda: rng.choice(word_list("no_names")),
+            "thing": lambda: self.word("no_names", "more_no_names"),
             "surnamed": self.surnamed,
             "subject": lambda: rng.choice(word_list("subjects")),
             "sentence": lambda: rng.choice(word_list("sentences")),
@@ -102,9 +102,9 @@ class Slots:
         """Return one of a list of this language."""
         return self.rng.choice(word_list(f"{name}.{self.lang}"))
 
-    def pick(self, alternatives: str) -> str:
-        """Return one of the alternatives parted by bars."""
-        return self.rng.choice(alternatives.split("|"))
+    def word(self, *names: str) -> str:
+        """Return a member of one of the lists."""
+        return self.rng.choice(word_list(self.rng.choice(names)))
 
     def tongue(self) -> str:
         """Return the language a name is taken from."""
@@ -173,7 +173,7 @@ class Slots:
         """Return a town; half of the time one known all over the world."""
         chance = self.rng.random()
         if self.lang == "en" and self.rng.random() < 0.3:
-            return self.rng.choice(word_list("cities"))
+            return self.word("cities", "cities", "towns")
         if chance < 0.4:
             return self.rng.choice(gazetteers.big_cities()[self.lang])
         if chance < 0.44:
@@ -196,10 +196,14 @@ class Slots:
         """Return a region, a lake or a range."""
         rng = self.rng
         if self.lang == "en" and rng.random() < 0.35:
-            return rng.choice(word_list(rng.choice(("us_states", "provinces", "provinces"))))
+            return self.word("us_states", "provinces", "regions")
         if self.lang == "en" and rng.random() < 0.6:
             return rng.choice(word_list("landscapes")).format(rng.choice((self.last(), self.city())))
         return self.country() if rng.random() < 0.4 else self.city()
+
+    def state(self) -> str:
+        """Return a state of the United States."""
+        return self.word("us_states")
 
     def street(self) -> str:
         """Return a street without number."""
@@ -230,15 +234,25 @@ class Slots:
         """Return the name of a company or a body."""
         chance = self.rng.random()
         if chance < 0.4:
-            return self.rng.choice(word_list("brands" if self.rng.random() < 0.4 else "organisations"))
+            return self.word("brands", "brands", "organisations", "organisations", "more_organisations")
         if chance < 0.6:
-            return self.local("bodies").format(self.city())
+            return self.body()
         if chance < 0.68:
             return "".join(self.rng.choice(string.ascii_uppercase) for _ in range(self.rng.randint(2, 5)))
         stem = self.invented() if self.rng.random() < 0.5 else self.last()
         if chance < 0.8:
             return f"{stem} {self.rng.choice(word_list('trades'))}"
         return f"{stem} {self.local('forms')}"
+
+    def body(self) -> str:
+        """Return a body or a company called after a place or a person."""
+        chance = self.rng.random()
+        if self.lang != "en" or chance < 0.15:
+            return self.local("bodies").format(self.city())
+        if chance < 0.65:
+            place = self.rng.choice((self.city, self.city, self.country, self.region, self.state))
+            return self.word("place_bodies").format(place())
+        return self.word("person_bodies").format(self.last() if self.rng.random() < 0.7 else self.full())
 
     def team(self) -> str:
         """Return a club, which is often called as its town is."""

@@ -12,7 +12,7 @@ from sallyport.data import rules_dir
 from sallyport.detect.watching.opener import MAX_CHARS
 from sallyport.detect.watching.proof import matches, prove_output
 from sallyport.detect.watching.rulefile import OutputRule, load_output
-from sallyport.detect.watching.rules import RuleSet, RuleWatcher
+from sallyport.detect.watching.rules import RuleSet, RuleWatcher, chosen
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface
 
@@ -115,13 +115,13 @@ def test_a_million_openers_do_not_take_a_minute() -> None:
 
 
 def test_a_set_looks_at_its_surface_and_level_only() -> None:
-    spoken = RuleSet.of(PACKS.rules, Surface.ASSISTANT, 1)
-    called = RuleSet.of(PACKS.rules, Surface.TOOL_CALL, 1)
-    assert "output.smuggling.ansi" in {rule.id for rule in spoken.rules}
-    assert {rule.id.split(".")[1] for rule in called.rules} == {"commands"}
-    assert all(rule.paranoia == 1 for rule in spoken.rules)
-    one = RuleSet.of(PACKS.rules, Surface.TOOL_CALL, 1, left_out={"output.commands.fork_bomb"})
-    assert len(one.rules) == len(called.rules) - 1
+    spoken = chosen(PACKS.rules, Surface.ASSISTANT, 1)
+    called = chosen(PACKS.rules, Surface.TOOL_CALL, 1)
+    assert "output.smuggling.ansi" in {rule.id for rule in spoken}
+    assert {rule.id.split(".")[1] for rule in called} == {"commands"}
+    assert all(rule.paranoia == 1 for rule in spoken)
+    one = chosen(PACKS.rules, Surface.TOOL_CALL, 1, left_out={"output.commands.fork_bomb"})
+    assert len(one) == len(called) - 1
 
 
 def test_a_set_without_rules_holds_nothing() -> None:

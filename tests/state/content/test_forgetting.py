@@ -25,6 +25,7 @@ from sallyport.cli.main import app
 from sallyport.errors import OperatorError
 from sallyport.state.captures import CaptureFile, CaptureWriter
 from sallyport.state.content.keys import VARIABLE, Subject, SubjectKey
+from sallyport.state.content.people import lasting_person
 from sallyport.state.content.sealing import Part, Text, normalised, unseal
 from sallyport.state.content.store import content_address
 from sallyport.state.content.writing import ContentWriter, Page
@@ -282,6 +283,8 @@ def test_in_postgresql_a_gateway_keeps_under_a_role_that_destroys_no_key(
         owner, url=under(postgres_url, gateway), variables={VARIABLE: under(postgres_url, gateway)}
     )
     keep_under(as_gateway)
+    own = lasting_person(as_gateway.keys(), ANN)
+    assert own.pseudonym in owner.keys().entered([own.pseudonym])
     with pytest.raises(OperatorError, match="InsufficientPrivilege"):
         as_gateway.keys().destroy(ANN, 1, "e")
     as_operator = replace(
@@ -289,13 +292,14 @@ def test_in_postgresql_a_gateway_keeps_under_a_role_that_destroys_no_key(
     )
     told = done(as_operator, "forget", "ann", "--tenant", "acme")
     assert told.exit_code == 1
+    assert owner.keys().entered([own.pseudonym]) == {}
     assert "its owner's" in told.output
     assert len(list(owner.keys().each())) == 1, "it is destroyed all the same"
     assert done(owner, "forget", "ann", "--tenant", "acme").exit_code == 0
     assert "no key" in done(owner, "forget", "ann", "--tenant", "acme").output
 
 
-_KEY_TABLES = ("content_keys", "content_key_settings", "content_erasures")
+_KEY_TABLES = ("content_keys", "content_key_settings", "content_erasures", "content_people")
 
 
 def under(url: str, role: str) -> str:

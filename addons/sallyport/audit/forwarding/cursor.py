@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 
 from sallyport.audit.checkpoints import writers
 from sallyport.audit.events import Event
+from sallyport.audit.naming import told
 from sallyport.audit.schema import events, from_row
 from sallyport.audit.store import Store
 from sallyport.errors import OperatorError
@@ -61,7 +62,8 @@ def behind(store: Store, positions: Mapping[str, int], limit: int) -> list[tuple
         for name in names:
             query = select(events).where(events.c.gateway == name, events.c.seq > positions.get(name, 0))
             share = query.order_by(events.c.seq).limit(max(1, limit // len(names)))
-            found += [(from_row(row), int(row["seq"])) for row in connection.execute(share).mappings()]
+            rows = told(list(connection.execute(share).mappings()), store.names)
+            found += [(from_row(row), int(row["seq"])) for row in rows]
     return found
 
 

@@ -33,7 +33,13 @@ def severity_of(event: Event) -> Severity:
     match event.kind:
         case EventKind.BREAK_GLASS | EventKind.KILL_SWITCH | EventKind.CONTENT_REVEALED:
             return Severity.HIGH
-        case EventKind.ANOMALY | EventKind.POLICY_REJECTED | EventKind.NOTIFICATIONS_LOST | EventKind.PRUNED:
+        case (
+            EventKind.ANOMALY
+            | EventKind.POLICY_REJECTED
+            | EventKind.POLICY_DRIFTED
+            | EventKind.NOTIFICATIONS_LOST
+            | EventKind.PRUNED
+        ):
             return Severity.MEDIUM
         case EventKind.REFUSED | EventKind.CONNECTION_REFUSED:
             return Severity.MEDIUM if event.stage in ("secrets", "injection") else Severity.LOW
@@ -68,6 +74,7 @@ _ECS_CATEGORY: Mapping[EventKind, tuple[str, str]] = {
     EventKind.POLICY_CHANGED: ("configuration", "change"),
     EventKind.POLICY_REJECTED: ("configuration", "error"),
     EventKind.POLICY_PROMOTED: ("configuration", "change"),
+    EventKind.POLICY_DRIFTED: ("configuration", "info"),
     EventKind.LIMIT_CHANGED: ("configuration", "change"),
     EventKind.ANOMALY: ("threat", "indicator"),
     EventKind.DIRECTORY_CHANGED: ("iam", "change"),
@@ -163,6 +170,7 @@ _OCSF_CLASS: Mapping[EventKind, tuple[int, int]] = {
     EventKind.POLICY_CHANGED: (_ENTITY, 3),
     EventKind.POLICY_REJECTED: (_ENTITY, 99),
     EventKind.POLICY_PROMOTED: (_ENTITY, 3),
+    EventKind.POLICY_DRIFTED: (_ENTITY, 99),
     EventKind.LIMIT_CHANGED: (_ENTITY, 3),
     EventKind.DIRECTORY_CHANGED: (_ENTITY, 3),
     EventKind.APPROVAL_REQUESTED: (_ENTITY, 1),
@@ -255,6 +263,7 @@ _CEF_SEVERITY = {Severity.INFORMATIONAL: 1, Severity.LOW: 3, Severity.MEDIUM: 6,
 def cef(event: Event) -> str:
     """Return the event as one line of CEF, version 0."""
     usage = event.usage
+    is_ipv6 = ":" in event.client and _is_address(event.client)
     extension: Members = {
         "rt": int(event.at.timestamp() * 1000),
         "externalId": event.id,
@@ -264,8 +273,8 @@ def cef(event: Event) -> str:
         "reason": event.reason or event.detail,
         "suser": event.principal,
         "src": event.client if ":" not in event.client and _is_address(event.client) else "",
-        "c6a2": event.client if ":" in event.client else "",
-        "c6a2Label": "Source IPv6 Address" if ":" in event.client else "",
+        "c6a2": event.client if is_ipv6 else "",
+        "c6a2Label": "Source IPv6 Address" if is_ipv6 else "",
         "dhost": event.host,
         "request": event.endpoint,
         "app": event.provider,

@@ -1,9 +1,7 @@
 """The directory of a gateway, opened for a command; each change carries its audit event in its transaction."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from hashlib import blake2s
 from pathlib import Path
 
 import typer
@@ -11,15 +9,15 @@ from sqlalchemy import Connection
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store, add_within
+from sallyport.audit.text import coded
+from sallyport.cli.eventnames import stand_in
 from sallyport.cli.last_run import was_run
 from sallyport.cli.operator import operator
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
+from sallyport.state.content.keys import Subject
 from sallyport.state.directory.store import DirectoryStore
-
-_MAX_ID_CHARS = 100
-"""Of an id in the detail of an event: with the act before it still a code."""
 
 
 @contextmanager
@@ -88,9 +86,10 @@ def changing(
 
     part: what is changed, `people`. detail: how, as a short code, `add`. id: whom or what, as the directory has it.
     """
+    whom = coded(id) if part != "people" else stand_in(confdir, Subject(tenant, id), new=detail != "remove")
     with opened_for_change(store, confdir) as opened, opened.change() as connection:
         yield connection
-        note(connection, part=part, detail=f"{detail}:{coded(id)}" if id else detail, tenant=tenant)
+        note(connection, part=part, detail=f"{detail}:{whom}" if whom else detail, tenant=tenant)
 
 
 def note(connection: Connection, *, part: str, detail: str, tenant: str = "") -> None:
@@ -106,18 +105,6 @@ def note(connection: Connection, *, part: str, detail: str, tenant: str = "") ->
         detail=detail,
     )
     add_within(connection, [event])
-
-
-def coded(id: str) -> str:
-    """Return an id as events can hold it: letters, digits, `_.:/-`, and any other character as `_x40_`.
-
-    Of a longer one than an event takes, the beginning and a digest, so that two ids never become the same one.
-    """
-    spelt = re.sub(r"[^A-Za-z0-9_.:/-]", lambda found: f"_x{ord(found[0]):x}_", id)
-    if len(spelt) <= _MAX_ID_CHARS:
-        return spelt
-    digest = blake2s(id.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
-    return f"{spelt[: _MAX_ID_CHARS - 20]}.{digest}"
 
 
 def pairs(option: str, texts: list[str] | None) -> dict[str, str]:

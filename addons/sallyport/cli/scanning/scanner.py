@@ -35,8 +35,8 @@ class Choice:
     policy: name or path, None for none. paranoia: levels of all kinds (2). false_alarms: share of clean texts
     that the injection classifier may report, 0 for no classifier (FALSE_ALARMS). threshold: score from which
     a text counts as an injection, in place of that share and of the rules' points. min_score: of PII and
-    secrets (0.5). names: whether names and places are looked for (they are). rules: folder of packs in place
-    of those that ship.
+    secrets (0.5), and of names (what they have in a policy that does not say). names: whether names and places
+    are looked for (they are). rules: folder of packs in place of those that ship.
     """
 
     kinds: frozenset[Kind] = frozenset(Kind)
@@ -158,12 +158,13 @@ def _chosen(choice: Choice) -> tuple[DetectionSettings, Counting, NerSettings | 
     settings = replace(settings, **changes)
     if not wanted or Kind.PII not in choice.kinds:
         return settings, counting, None
-    return settings, counting, ner or _all_names(settings.min_score)
+    return settings, counting, ner or _all_names(choice.min_score)
 
 
-def _all_names(min_score: float) -> NerSettings:
-    """Return what is asked of names where no policy says it: everything, everywhere."""
+def _all_names(min_score: float | None) -> NerSettings:
+    """Return what is asked of names where no policy says it: everything, everywhere. None: the usual score."""
     from sallyport.detect.ner.frames import ENTITIES
     from sallyport.detect.ner.service import NerSettings
 
-    return NerSettings("builtin", frozenset(ENTITIES), min_score, surfaces=frozenset(Surface))
+    settings = NerSettings("builtin", frozenset(ENTITIES), surfaces=frozenset(Surface))
+    return settings if min_score is None else replace(settings, min_score=min_score)

@@ -25,9 +25,14 @@ SURFACES: Mapping[Surface, str] = {
 """Class of each surface that is judged."""
 
 
+MANY = 8
+"""Sentences from which the chance that one of them misleads grows with their number; below it hardly does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Log-odds to probability for one class: slope * logit + length * ln(sentences) + points * rules + offset.
+    """Log-odds to probability for one class: slope * logit + length * ln(1 + sentences / MANY) + points * rules +
+    offset.
 
     thresholds: (rate, probability), by rate: a clean text reaches that probability at most this often.
     """
@@ -39,7 +44,8 @@ class Calibration:
     thresholds: tuple[tuple[float, float], ...]
 
     def probability(self, logit: float, sentences: int, points: float) -> float:
-        odds = self.slope * logit + self.length * math.log(sentences) + self.points * points + self.offset
+        length = math.log1p(sentences / MANY)
+        odds = self.slope * logit + self.length * length + self.points * points + self.offset
         return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, odds))))
 
     def threshold(self, max_false_alarms: float) -> float:

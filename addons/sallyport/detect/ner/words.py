@@ -22,8 +22,8 @@ TAB: Final = "\t"
 NGRAM_ROWS: Final = 1 << 15
 NGRAMS_MOST: Final = 40
 SHAPES: Final = 16
-SEQUENCES: Final = 4
-"""Kinds of listed names of two and three words: place, well-known place, organisation, and what is no name."""
+SEQUENCES: Final = 5
+"""Kinds of listed names of two and three words: place, well-known place, organisation, what is no name, person."""
 
 SURROUNDINGS: Final = 6 + 4 * SEQUENCES
 
@@ -53,6 +53,9 @@ LISTS: Final = (
     "famous_person",
     "us_first_name",
     "us_last_name",
+    "town",
+    "region",
+    "notable_person",
 )
 
 

@@ -3,24 +3,40 @@
 A token is a run without white space, quotes, braces and letters of scripts that write no spaces; the separators
 right behind it belong to it. A region is one token, or several that may be one value together: numbers in
 groups, a date, an address that begins with its number, a private key. Where a region ends depends on what
-stands there and never on how the text arrived, so that every cutting of a text gives the same regions.
+stands there and never on how the text arrived, so that every cutting of a text gives the same regions. It is
+known as soon as no continuation could change it: `12 ev` is no date, whatever follows.
 """
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\ud7ff\uf900-\ufaff\ufe30-\ufe4f\U00020000-\U0003ffff"
 )
 """Thai, Lao, Burmese, Khmer, Chinese, Japanese, Korean: letters that are no part of any value."""
 
-_BREAKS = '"`{}<>,|'
-_TOKEN = re.compile(rf"[^\s{_BREAKS}{UNSPACED}]+[{_BREAKS}]*|[{_BREAKS}]+")
+BREAKS = '"`{}<>,|'
+"""Separators: those right behind a token belong to it, others are a token of their own, in which no value is."""
+
+_TOKEN = re.compile(rf"[^\s{BREAKS}{UNSPACED}]+[{BREAKS}]*|[{BREAKS}]+")
 _GAP = re.compile(rf"[\s{UNSPACED}]+")
 
-_PLAIN = re.compile(r"(?:[a-z]{1,19}[ \n]{1,3})+(?=[A-Za-z])")
-"""Small words with another word behind the last: each is a region of its own, in which no value is."""
+_STREET_HEADS = (
+    r"Rua|Calle|C/|Via|Viale|Corso|Piazza|Largo|Avenida|Av\.|Avda\.|Plaza|Paseo|Praça|Travessa|Travesía"
+)
+_WORD = (
+    rf"(?:[{BREAKS}]{{1,4}}|[{BREAKS}]{{0,4}}(?!(?:{_STREET_HEADS})[^A-Za-z])"
+    rf"[A-Za-z]{{1,16}}[.,;:!?){BREAKS}]{{0,3}})[ \n]{{1,80}}"
+)
+_WORDS = re.compile(rf"(?:{_WORD})+(?=[A-Za-z{BREAKS}])")
+"""Words with another word behind the last: each is a region of its own, in which no value is. So are separators."""
+
+_ONLY_WORDS = re.compile(
+    rf"[ \n]*(?:{_WORD})*(?:(?=[{BREAKS}]{{1,4}}\Z)|"
+    rf"(?:[{BREAKS}]{{1,4}}|(?=[A-Za-z]))(?=[^\s{BREAKS}{UNSPACED}]+[{BREAKS}]*\Z))"
+)
+"""The same where nothing else is there but a last token, which may grow."""
 
 _PEM = re.compile(r"-----BEGIN")
 _PEM_HEAD = re.compile(r"-----BEGIN[^\n]{0,60}?-----")
@@ -31,10 +47,12 @@ _GROUP = re.compile(r"(?:.*[\d+)/.-]|\d)[*_)]{0,3}\Z", re.DOTALL)
 _GROUP_START = re.compile(r"[*_(+/.-]{0,3}\d|[-/.–]\Z")
 _CAPITALS = re.compile(r"[A-Z0-9](?:[A-Z0-9-]{0,4}[A-Z0-9])?\Z")
 _IBAN = re.compile(r"[A-Za-z]{2}\d\d[A-Za-z0-9]{0,4}\Z")
-_MONTH = re.compile(
-    r"(?i)(?:jan|feb|m[aä]r|apr|ma[iy]|jun|jul|aug|sep|o[ck]t|nov|de[cz]|f[eé]v|avr|jui|ao[uû]|ene|abr|ago|dic|gen|"
-    r"mag|giu|lug|set|ott|mrt|mei)[^\W\d_]{0,7}\.?,?\Z"
+_MONTHS = (
+    "jan|feb|mar|mär|apr|mai|may|jun|jul|aug|sep|okt|oct|nov|dec|dez|fév|fev|avr|jui|aou|aoû|ene|abr"
+    "|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei"
 )
+_MONTH = re.compile(rf"(?i)(?:{_MONTHS})[^\W\d_]{{0,7}}\.?,?\Z")
+_MONTH_AFTER_DAY = re.compile(rf"{_MONTH.pattern}|(?:de|of)\Z")
 _DAY = re.compile(r"(?i)\d{1,2}(?:st|nd|rd|th|er|\.|º)?,?\Z")
 _HOUSE = re.compile(r"\d{1,5}[A-Za-z]?\Z")
 _YEAR = re.compile(r"(?:19|20)\d\d\Z")
@@ -43,22 +61,35 @@ _STREET = re.compile(
     r"(?i)(?:street|st|avenue|ave|road|rd|lane|ln|drive|dr|boulevard|blvd|court|ct|place|pl|square|way|terrace|"
     r"crescent|close|highway|hwy|parkway|pkwy|circle|trail|alley)[.,]*\Z"
 )
-_STREET_BEGIN = re.compile(
-    r"(?:Rua|Calle|C/|Via|Viale|Corso|Piazza|Largo|Avenida|Av\.|Avda\.|Plaza|Paseo|Praça|Travessa|Travesía)\Z"
-)
+_STREET_BEGIN = re.compile(rf"(?:{_STREET_HEADS})\Z")
 _STREET_END = re.compile(
     r"(?i)[^\W\d_-]+(?:-[^\W\d_]+){0,4}(?<!_)(?:stra(?:ß|ss)e|str\.|weg|platz|allee|gasse|ufer|straat|gracht|laan|plein|gatan|vägen|gade|vej)\Z"
 )
-_STREET_FRENCH = re.compile(
-    r"(?i)(?:bis|ter|rue|avenue|av\.|place|boulevard|bd|allée|chemin|impasse|quai|route|cours|square),?\Z"
-)
-_PARTICLE = re.compile(
-    r"(?:de|la|le|les|du|des|del|della|delle|dei|di|do|da|dos|das|l'[^\W\d_]{1,24},?|y|e)\Z"
-)
+_FRENCH = r"bis|ter|rue|avenue|av\.|place|boulevard|bd|allée|chemin|impasse|quai|route|cours|square"
+_STREET_FRENCH = re.compile(rf"(?i)(?:{_FRENCH}),?\Z")
+_PARTICLES = "de|la|le|les|du|des|del|della|delle|dei|di|do|da|dos|das|y|e"
+_PARTICLE = re.compile(rf"(?:{_PARTICLES}|l'[^\W\d_]{{1,24}},?)\Z")
 _SPELLED = re.compile(r"(?i)[\[(](?:at|dot|@|\.)[\])]\Z")
 _LOCAL_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}\Z")
 _IBAN_GROUP = re.compile(r"(?:[A-Z0-9]{1,4}|[a-z]{0,3}\d[a-z\d]{0,3})[.,]?\Z")
 _WRAPPERS = "\"`{}<>|'*_"
+
+
+def _beginnings(words: str) -> str:
+    """Return the pattern of every beginning of alternative words, themselves among them. A dot in them is escaped."""
+    found = {
+        word[:end] for word in words.split("|") for end in range(1, len(word) + 1) if word[end - 1] != "\\"
+    }
+    return "|".join(sorted(found))
+
+
+_SPELLED_BEGUN = re.compile(rf"(?i)[\[(](?:(?:{_beginnings(r'at|dot|@|\.')})[\])]?)?\Z")
+_MONTH_BEGUN = re.compile(rf"(?i)(?:{_beginnings(f'{_MONTHS}|of')})\Z")
+_FRENCH_BEGUN = re.compile(rf"(?i)(?:{_beginnings(_FRENCH)})\Z")
+_PARTICLE_BEGUN = re.compile(rf"(?:{_beginnings(_PARTICLES)}|l')\Z")
+_IBAN_GROUP_BEGUN = re.compile(r"[a-z]{1,3}\Z")
+_CAPITALS_BEGUN = re.compile(r"[A-Z0-9][A-Z0-9-]{0,5}\Z")
+_GROUP_START_BEGUN = re.compile(r"[*_(+/.–-]{1,3}\Z")
 _LONGEST_WORD = 24
 """Characters of a word after which it is no month and no part of a street's name."""
 
@@ -66,9 +97,8 @@ _MAX_STREET_WORDS = 6
 _MAX_GAP = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """Characters start to end of the whole text; open: a value may go on behind it, but it is long enough."""
+class Region(NamedTuple):
+    """Characters start to end of the whole text."""
 
     start: int
     end: int
@@ -94,6 +124,11 @@ class Regions:
     def feed(self, text: str, *, plain: bool = True) -> list[Region]:
         """Take the next piece; return the regions that are finished now. plain: small words among them, too."""
         self._text += text
+        if not plain and len(self._text) < self._max and (words := _ONLY_WORDS.match(self._text)):
+            passed = words.end()
+            self._text = self._text[passed:]
+            self._base += passed
+            return []
         return self._cut(final=False, plain=plain)
 
     def skip(self, chars: int) -> None:
@@ -113,7 +148,7 @@ class Regions:
             if gap is not None:
                 position = gap.end()
                 continue
-            if not plain and (words := _PLAIN.match(text, position)) is not None:
+            if not plain and (words := _WORDS.match(text, position)) is not None:
                 position = words.end()
             end = self._region_end(position, final=final)
             if end is None:
@@ -204,18 +239,20 @@ def _joins(run: list[str], token: str, *, whole: bool) -> bool | None:
     Each answer depends on a number of first characters that those before them fix: more of them change nothing.
     """
     last, first = run[-1], token[0]
-    if first in _BREAKS:
+    if first in BREAKS:
         return False
     if _SPELLED.match(last):
         return True
     if first.isdigit():
         return _is_numeric(run)
     if first in "[(" and _LOCAL_PART.match(last) and not _is_numeric(run):
-        return bool(_SPELLED.match(_stripped(token[:8]))) if whole or len(token) >= 8 else None
-    if first in "(+-/.*_–":
+        return _fits(token, 8, _SPELLED, _SPELLED_BEGUN, whole=whole)
+    if first in "(+/-.*_–":
         if not _is_numeric(run):
             return False
-        return bool(_GROUP_START.match(token[:4])) if whole or len(token) >= 4 else None
+        if whole or len(token) >= 4 or not _GROUP_START_BEGUN.match(token):
+            return bool(_GROUP_START.match(token[:4]))
+        return None
     return _joins_word(run, token, whole=whole) if first.isalpha() else False
 
 
@@ -223,29 +260,48 @@ def _joins_word(run: list[str], token: str, *, whole: bool) -> bool | None:
     """The same for a token that begins with a letter."""
     last, upper = run[-1], token[0].isupper()
     if _IBAN.match(run[0]):
-        return bool(_IBAN_GROUP.match(_stripped(token[:8]))) if whole or len(token) >= 8 else None
+        return _fits(token, 8, _IBAN_GROUP, _IBAN_GROUP_BEGUN, whole=whole)
     if upper and any(map(str.isdigit, last)):
         if not whole and len(token) < 2:
             return None
         if not token[1:2].islower():
-            return bool(_CAPITALS.match(_stripped(token[:8]))) if whole or len(token) >= 8 else None
-    street = _is_street(run)
-    dated = len(run) <= 2 and bool(_DAY.match(last))
-    if not street and not dated:
-        return False
-    if not whole and len(token) < _LONGEST_WORD:
-        return None
-    word = _stripped(token[:_LONGEST_WORD])
-    if dated and (_MONTH.match(word) or word.lower() in ("de", "of")):
-        return True
-    if not street:
-        return False
+            return _fits(token, 8, _CAPITALS, _CAPITALS_BEGUN, whole=whole)
+    answers: list[bool | None] = []
+    if len(run) <= 2 and _DAY.match(last):
+        answers.append(_fits(token, _LONGEST_WORD, _MONTH_AFTER_DAY, _MONTH_BEGUN, whole=whole))
+    if _is_street(run):
+        answers += _joins_street(run, token, upper=upper, whole=whole)
+    return True if True in answers else None if None in answers else False
+
+
+def _joins_street(run: list[str], token: str, *, upper: bool, whole: bool) -> Iterator[bool | None]:
+    """Yield the same for each kind of word that may go on a street's name."""
     if upper:
-        return bool(_CAPITALISED.match(word))
-    if _HOUSE.match(run[0].rstrip(",")):
-        french = len(run) > 1 and _STREET_FRENCH.match(run[1])
-        return bool(_STREET_FRENCH.match(word) or (french and _PARTICLE.match(word)))
-    return bool(_PARTICLE.match(word))
+        yield _fits(token, _LONGEST_WORD, _CAPITALISED, _CAPITALISED, whole=whole)
+    elif not _HOUSE.match(run[0].rstrip(",")):
+        yield _fits(token, _LONGEST_WORD, _PARTICLE, _PARTICLE_BEGUN, whole=whole)
+    else:
+        yield _fits(token, _LONGEST_WORD, _STREET_FRENCH, _FRENCH_BEGUN, whole=whole)
+        if len(run) > 1 and _STREET_FRENCH.match(run[1]):
+            yield _fits(token, _LONGEST_WORD, _PARTICLE, _PARTICLE_BEGUN, whole=whole)
+
+
+def _fits(
+    token: str, most: int, pattern: re.Pattern[str], begun: re.Pattern[str], *, whole: bool
+) -> bool | None:
+    """Say whether a pattern matches the first characters of a token, at most so many; None while they may come to it.
+
+    begun: matches every beginning of what the pattern matches that the pattern does not match itself. A sign that
+    wraps a word may turn out to stand inside of it.
+    """
+    word = _stripped(token[:most])
+    matches = pattern.match(word) is not None
+    if whole or len(token) >= most:
+        return matches
+    inside = token.lstrip(_WRAPPERS)
+    if matches or not word or begun.match(word) or begun.match(inside) or pattern.match(inside):
+        return None
+    return False
 
 
 def _is_numeric(run: list[str]) -> bool:

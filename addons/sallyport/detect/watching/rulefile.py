@@ -27,6 +27,7 @@ from sallyport.detect.packfile import (
 )
 from sallyport.detect.watching.checks import CHECKS
 from sallyport.detect.watching.opener import Opener, OpenerError, opener, widths
+from sallyport.detect.watching.unfinished import unfinished
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface
 
@@ -98,7 +99,8 @@ class OutputRule:
     A region begins where the opener matches, if `behind` matches in the BEHIND characters before. It ends
     behind the first closer that begins at least `opening.fewest` characters on, after max_chars, or with the
     text. The pattern must match at the region's beginning; its group is the match, if the check says yes to
-    it and no `unless` matches.
+    it and no `unless` matches. Where `unfinished` does not match the beginning of a region, the pattern will not match
+    the region either, whatever follows.
     """
 
     id: str
@@ -115,6 +117,7 @@ class OutputRule:
     max_chars: int
     source: str
     pattern: linear.Pattern = field(repr=False, compare=False)
+    unfinished: linear.Pattern = field(repr=False, compare=False)
     case_sensitive: bool
     group: int
     check: str | None
@@ -194,6 +197,7 @@ def _build(
     source = expand(rule.pattern, define, where)
     pattern = compile_pattern(rf"\A(?:{source})", rule.case_sensitive, where, "pattern")
     lint(source, pattern, where)
+    begun = compile_pattern(rf"\A(?:{unfinished(source)})", rule.case_sensitive, where, "pattern")
     if rule.group > pattern.groups:
         raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
     if rule.check is not None and rule.check not in CHECKS:
@@ -223,6 +227,7 @@ def _build(
         max_chars=rule.max_chars,
         source=source,
         pattern=pattern,
+        unfinished=begun,
         case_sensitive=rule.case_sensitive,
         group=rule.group,
         check=rule.check,

@@ -18,6 +18,17 @@ _PIECE = 2048
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
+def chosen(
+    rules: Sequence[OutputRule], surface: Surface, paranoia: int, left_out: Collection[str] = ()
+) -> list[OutputRule]:
+    """Return the rules that look at this surface at this level. left_out: ids that nobody asks for."""
+    return [
+        rule
+        for rule in rules
+        if surface in rule.surfaces and rule.paranoia <= paranoia and rule.id not in left_out
+    ]
+
+
 class RuleSet:
     """Rules, compiled once for all channels. Threads may share it."""
 
@@ -27,19 +38,6 @@ class RuleSet:
         self.begun = [linear.pattern(_sensitive(rule, rule.opening.begun)) for rule in self.rules]
         self.whole = [linear.pattern(_sensitive(rule, rule.opening.whole)) for rule in self.rules]
         self._all = range(len(self.rules))
-
-    @staticmethod
-    def of(
-        rules: Sequence[OutputRule], surface: Surface, paranoia: int, left_out: Collection[str] = ()
-    ) -> "RuleSet":
-        """Return the rules that look at this surface at this level. left_out: ids that nobody asks for."""
-        return RuleSet(
-            [
-                rule
-                for rule in rules
-                if surface in rule.surfaces and rule.paranoia <= paranoia and rule.id not in left_out
-            ]
-        )
 
     @property
     def max_chars(self) -> int:
@@ -105,7 +103,8 @@ class RuleWatcher:
         done = max(self.held_from - BEHIND - self._base, 0)
         self._buffer = self._buffer[done:]
         self._base += done
-        return sorted(found, key=lambda match: (match.start, match.end, match.rule))
+        found.sort(key=_place)
+        return found
 
     def _follow(self, index: int, at: int, final: bool, found: list[Match]) -> int | None:
         """Take one rule as far as the text goes. Return where it waits, in the buffer; None if nowhere."""
@@ -122,6 +121,8 @@ class RuleWatcher:
                 return start
             end = end_of_region(start, final)
             if end is None:
+                if rule.unfinished.search(text[start:]) is None:
+                    continue  # whatever follows, it is no match
                 return start
             region = text[start:end]
             hit = rule.pattern.search(region)
@@ -159,6 +160,10 @@ class _Regions:
         if len(self._text) >= limit:
             return limit
         return len(self._text) if final else None
+
+
+def _place(match: Match) -> tuple[int, int, str]:
+    return match.start, match.end, match.rule
 
 
 def _in_word(char: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect.errors import ScanIncomplete
-from sallyport.detect.watching.regions import UNSPACED, Region, Regions
+from sallyport.detect.watching.regions import BREAKS, UNSPACED, Region, Regions
 from sallyport.detect.watching.watcher import Match
 from sallyport.exchange import Segment, Surface
 
@@ -41,9 +41,11 @@ _REACH = 24
 _CUT = re.compile(rf"[^\s{UNSPACED}，！？：；（）](?=[\x0b\x0c\x1c-\x1f{UNSPACED}])")
 """Where a region ends and a pattern sees no end: a letter that is written without spaces, a control that it skips."""
 
-_LABEL = re.compile(
-    r"(?i)(?=(pass|pwd|secret|token|key|auth|cred|login|kennwort|contrase|senha|mot de|geheim|://))"
-)
+_LABELS = "pass|pwd|secret|token|key|auth|cred|login|kennwort|contrase|senha|mot de|geheim|://"
+_LABEL = re.compile(rf"(?i)(?=({_LABELS}))")
+_ANY_LABEL = re.compile(_LABELS)
+"""Tells of a folded text whether it is worth the look of the other, which costs ten times as much."""
+
 _KEY = "-----BEGIN"
 _LONGEST_LABEL = 8
 _LABEL_CHARS = 80
@@ -80,6 +82,8 @@ class TypedWatcher:
         return self._regions.open_from
 
     def feed(self, text: str) -> list[Match]:
+        if len(text) < _MUCH_CHARS:
+            return self._taken(text, final=False)
         found: list[Match] = []
         for at in range(0, len(text), _BLOCK):
             found += self._taken(text[at : at + _BLOCK], final=False)
@@ -93,17 +97,15 @@ class TypedWatcher:
         known = len(self._text)
         self._text += text
         self._note_labels(known)
-        plain = bool(self._labels)  # a small word is a value only where a label stands before it
+        # A small word is a value only where a label stands shortly before it.
+        reach = self._regions.open_from - _LABEL_CHARS - _LONGEST_LABEL
+        plain = bool(self._labels) and self._labels[-1][1] >= reach
         is_worth_it = len(text) >= _MUCH_CHARS and (" " in text or "\n" in text)
         suspects = self._suspects(known) if is_worth_it else None
-        regions: list[Region] = []
-        at = known
-        while suspects is not None and at < len(self._text):
-            at = self._skipped(at, suspects, final=final)
-            line = self._text.find("\n", at) + 1 or len(self._text)
-            regions += self._regions.feed(self._text[at:line], plain=plain)
-            at = line
-        regions += self._regions.feed(self._text[at:], plain=plain)
+        if suspects is None:
+            regions = self._regions.feed(text, plain=plain)
+        else:
+            regions = self._regions_met(known, suspects, plain=plain, final=final)
         if final:
             regions += self._regions.end(plain=plain)
         found: list[Match] = []
@@ -116,6 +118,18 @@ class TypedWatcher:
                 found += self._searched(start, end)
         self._forget(final=final)
         return found
+
+    def _regions_met(
+        self, at: int, suspects: Sequence[tuple[int, int]], *, plain: bool, final: bool
+    ) -> list[Region]:
+        """Cut the kept text from here on, but for the lines in which nothing is."""
+        regions: list[Region] = []
+        while at < len(self._text):
+            at = self._skipped(at, suspects, final=final)
+            line = self._text.find("\n", at) + 1 or len(self._text)
+            regions += self._regions.feed(self._text[at:line], plain=plain)
+            at = line
+        return regions
 
     def _suspects(self, known: int) -> list[tuple[int, int]] | None:
         """Return the spans worth a search in the kept text, in order and apart; None where that is not known."""
@@ -160,7 +174,10 @@ class TypedWatcher:
 
     def _note_labels(self, known: int) -> None:
         """Find the labels that end behind so many characters of the kept text. Looked for once, not for each word."""
-        for match in _LABEL.finditer(self._text, max(0, known - _LONGEST_LABEL)):
+        begin = max(0, known - _LONGEST_LABEL)
+        if _ANY_LABEL.search(self._text[begin:].casefold()) is None:
+            return
+        for match in _LABEL.finditer(self._text, begin):
             if match.end(1) > known:
                 self._labels.append((self._base + match.start(1), self._base + match.end(1)))
 
@@ -168,6 +185,8 @@ class TypedWatcher:
         if _CANDIDATE.search(self._text, start, end):
             return True
         if not self._labels:
+            return False
+        if not self._text[start:end].strip(BREAKS):
             return False
         line = self._text.rfind("\n", max(0, start - _LABEL_CHARS), start) + 1
         low, high = self._base + max(line, start - _LABEL_CHARS, 0), self._base + start

@@ -5,24 +5,25 @@ holds a key in memory looks at least every FRESH_S seconds whether keys were des
 """
 
 import base64
-import hmac
+import contextlib
 import math
 import os
 import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
-from typing import cast
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import batched
+from typing import Any, cast
 
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, Row, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from sallyport.errors import OperatorError
+from sallyport.state.content import naming
+from sallyport.state.content.naming import Person
 from sallyport.state.content.opening import Opened
 from sallyport.state.content.schema import (
     KEYS_PART,
@@ -30,9 +31,11 @@ from sallyport.state.content.schema import (
     erasures,
     keys,
     keys_versions,
+    people,
     settings,
     subject_keys,
 )
+from sallyport.state.content.subjects import NOBODY, Forgotten, Subject, SubjectKey, UnknownKey
 from sallyport.state.keyed import digest
 from sallyport.state.masterkey import MasterKeys, NotOpened
 
@@ -43,55 +46,6 @@ FRESH_S = 1.0
 _MAX_HELD = 10_000
 _ABOUT = "content key"
 _DIGEST = "digest"
-
-
-class Forgotten(Exception):
-    """The key was destroyed: what was sealed under it is gone."""
-
-
-class UnknownKey(Exception):
-    """There is no such key, and there never was in this database."""
-
-
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """Whose content it is: a principal of a tenant."""
-
-    tenant: str
-    principal: str
-
-
-NOBODY = Subject("", "")
-
-
-@dataclass(frozen=True)
-class SubjectKey:
-    """The key of one subject. id: of the key, random. forgotten_us: when the subject was forgotten last, or 0."""
-
-    id: str
-    tenant: str
-    secret: bytes = field(repr=False)
-    forgotten_us: int = 0
-
-    def derived(self, purpose: str, salt: bytes = b"") -> bytes:
-        """Return 32 bytes for one purpose."""
-        return HKDF(SHA256(), 32, salt or None, b"sallyport content 1 " + purpose.encode()).derive(
-            self.secret
-        )
-
-    @cached_property
-    def sealing(self) -> bytes:
-        """The key of records."""
-        return self.derived("records")
-
-    @cached_property
-    def index(self) -> bytes:
-        """The key under which values are looked up."""
-        return self.derived("index")
-
-    def token(self, value: str) -> bytes:
-        """Return what stands for a value of this subject in the index: equal for equal values, else nothing."""
-        return hmac.digest(self.index, value.encode("utf-8", "surrogatepass"), "sha256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +118,11 @@ class SubjectKeys:
         with self._lock:
             self._look()
 
+    def forget_held(self) -> None:
+        """Drop all that is held in memory."""
+        with self._lock:
+            self._drop()
+
     def digest_of(self, subject: Subject) -> str:
         """Return what stands for a subject here and in the audit: 32 hex digits. Raises OperatorError, NotOpened."""
         with self._lock, self._opened.change() as connection:
@@ -172,12 +131,85 @@ class SubjectKeys:
     def make(self) -> None:
         """Make the tables where there are none, and the key of the digests. Raises OperatorError, NotOpened."""
         self.digest_of(NOBODY)
+        with self._opened.change() as connection:
+            people.create(connection, checkfirst=True)  # an earlier Sallyport made none
 
     def close(self) -> None:
         """Forget what is held, and close all connections."""
         with self._lock:
             self._drop()
             self._opened.close()
+
+    def enter(self, key: SubjectKey, persons: Iterable[Person]) -> bool:
+        """Add rows of a person; False where its key is not there any more, so that no name outlives it.
+
+        Raises OperatorError, NotOpened.
+        """
+        with self._opened.change() as connection:
+            self._opened.alone(connection)  # as destroy() is
+            people.create(connection, checkfirst=True)
+            if connection.scalar(select(subject_keys.c.id).where(subject_keys.c.id == key.id)) is None:
+                return False
+            for person in persons:
+                if not naming.is_entered(connection, person.pseudonym):
+                    naming.enter(connection, self._masters, key, person)
+        return True
+
+    def entered(self, pseudonyms: Sequence[str]) -> dict[str, Person]:
+        """Return who pseudonyms stand for, as far as anybody can still tell. Raises OperatorError, NotOpened."""
+        return {person.pseudonym: person for person, _ in self._entered(pseudonyms)}
+
+    def is_entered(self, pseudonym: str) -> bool:
+        """Whether it can be read whose a pseudonym is. Raises OperatorError."""
+        with self._opened.read() as connection:
+            if connection is None or not naming.is_there(connection):
+                return False
+            return naming.is_entered(connection, pseudonym)
+
+    def everybody(self, most: int) -> Iterator[tuple[Subject, Person]]:
+        """Yield people and what stands for them, without passing pseudonyms. Raises OperatorError, NotOpened."""
+        with self._opened.read() as connection:
+            if connection is None or not naming.is_there(connection):
+                return
+            named = connection.scalars(select(people.c.pseudonym).limit(most)).all()
+        for some in batched(named, 100):
+            for person, key in self._entered(some):
+                subject = Subject(key.tenant, person.name)
+                if naming.person_of(key, subject).pseudonym == person.pseudonym:
+                    yield subject, person
+
+    def pseudonyms(self, principal: str, tenant: str | None = None) -> list[str]:
+        """Return what stands for a principal in events, of one tenant or of any. Raises OperatorError, NotOpened."""
+        with self._lock, self._opened.read() as connection:
+            if connection is None or not naming.is_there(connection):
+                return []
+            found: list[str] = []
+            every = select(subject_keys.c.tenant).distinct()
+            for whose in connection.scalars(every).all() if tenant is None else [tenant]:
+                who = self._digest(connection, Subject(whose, principal))
+                row = connection.execute(select(subject_keys).where(subject_keys.c.subject == who)).first()
+                if row is not None:
+                    found += naming.pseudonyms_of(connection, self._unsealed(row.id, row.tenant, row.sealed))
+            return found
+
+    def names_people(self) -> bool:
+        """Whether pseudonyms of people whose keys are here stand in events somewhere. Raises OperatorError."""
+        with self._opened.read() as connection:
+            if connection is None or not naming.is_there(connection):
+                return False
+            return connection.scalar(select(people.c.pseudonym).limit(1)) is not None
+
+    def erased_since(self, number: int) -> tuple[int, int, list[str]]:
+        """Return which file it is, the number of its last erasure, and the keys destroyed after a number of it.
+
+        Raises OperatorError.
+        """
+        with self._opened.read() as connection:
+            if connection is None:
+                return self._opened.times, 0, []
+            later = select(erasures.c.number, erasures.c.key).where(erasures.c.number > number)
+            rows = connection.execute(later.order_by(erasures.c.number)).all()
+            return self._opened.times, rows[-1].number if rows else number, [row.key for row in rows]
 
     # -- for people --------------------------------------------------------------------------------------
 
@@ -205,17 +237,18 @@ class SubjectKeys:
                             key=row.id, subject=who, tenant=row.tenant, at_us=now_us, event=event, done=0
                         )
                     )
+                self._remove_people(connection, rows)
                 # By their ids: a key that a gateway makes meanwhile is the next one, of which nothing is noted.
                 own = subject_keys.c.id.in_([row.id for row in rows])
                 connection.execute(update(subject_keys).where(own).values(sealed="0" * 120))
                 connection.execute(delete(subject_keys).where(own))
             self._drop()
-            return self._opened.scrub(subject_keys)
+            return self._scrub()
 
     def scrub(self) -> bool:
         """Let nothing of destroyed keys stay in the files; for an erasure that was interrupted."""
         with self._lock:
-            return self._opened.scrub(subject_keys)
+            return self._scrub()
 
     def settle(self, erased: Sequence[Erasure]) -> None:
         """Note that rows and event have followed the keys. Raises OperatorError."""
@@ -272,7 +305,9 @@ class SubjectKeys:
                     named = update(settings).where(settings.c.name == row.name)
                     connection.execute(named.values(sealed=seal(value, _ABOUT, row.name)))
                     stale += 1
-        self._opened.scrub(subject_keys)
+            if naming.is_there(connection):
+                stale += naming.reseal(connection, self._masters)
+        self._scrub()
         return stale
 
     # -- inside ------------------------------------------------------------------------------------------
@@ -301,6 +336,34 @@ class SubjectKeys:
             self._by_id.popitem(last=False)
         while len(self._by_subject) > _MAX_HELD:
             self._by_subject.popitem(last=False)
+
+    def _scrub(self) -> bool:
+        done = self._opened.scrub(subject_keys)
+        with self._opened.read() as connection:
+            # In SQLite one empties the log of all tables.
+            if self._opened.is_sqlite or connection is None or not naming.is_there(connection):
+                return done
+        return self._opened.scrub(people) and done
+
+    def _entered(self, pseudonyms: Sequence[str]) -> list[tuple[Person, SubjectKey]]:
+        with self._opened.read() as connection:
+            if connection is None or not naming.is_there(connection):
+                return []
+            rows = list(naming.entries(connection, self._masters, pseudonyms))
+            own: dict[str, SubjectKey] = {}
+            for some in batched({id for _, id, _ in rows}, 400):
+                for row in connection.execute(select(subject_keys).where(subject_keys.c.id.in_(some))).all():
+                    own[row.id] = self._unsealed(row.id, row.tenant, row.sealed)
+        found = ((naming.opened(own[id], name, box), own[id]) for name, id, box in rows if id in own)
+        return [(person, key) for person, key in found if person is not None]
+
+    def _remove_people(self, connection: Connection, rows: Sequence[Row[Any]]) -> None:
+        """Remove what names the people of keys. What no master key here opens stays sealed under that of elsewhere."""
+        if not naming.is_there(connection):
+            return
+        for row in rows:
+            with contextlib.suppress(NotOpened):
+                naming.remove(connection, self._unsealed(row.id, row.tenant, row.sealed))
 
     def _find_or_make(self, subject: Subject) -> SubjectKey:
         for _ in range(2):

@@ -80,6 +80,17 @@ subject_keys = Table(
     Column("made_us", BigInteger, nullable=False),
 )
 
+people = Table(
+    "content_people",
+    keys,
+    Column("pseudonym", Text, primary_key=True, doc="what stands for a person in events"),
+    Column(
+        "owner", Text, nullable=False, doc="known to who has the person's key: finds the rows of one person"
+    ),
+    Column("sealed", Text, nullable=False, doc="id of the key, and the name under that key; see naming.py"),
+    Index("content_people_by_owner", "owner"),
+)
+
 settings = Table(
     "content_key_settings",
     keys,

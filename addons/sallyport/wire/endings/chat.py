@@ -96,15 +96,22 @@ class ChatEnding:
         payload = event.payload
         if payload is None:
             return
-        self._head.update({name: payload[name] for name in _HEAD if payload.get(name)})
+        for name in _HEAD:
+            if value := payload.get(name):
+                self._head[name] = value
         self._reports = self._reports or "usage" in payload
         self._reported = self._reported or bool(payload.get("usage"))
         for place, choice in enumerate(fields.objects(payload, "choices")):
             index = fields.count(choice, "index")
-            known = self._choices.setdefault(place if index is None else index, _Choice())
+            if index is None:
+                index = place
+            known = self._choices.get(index)
+            if known is None:
+                known = self._choices[index] = _Choice()
             delta = choice.get("delta")
             if type(delta) is dict:
-                known.take(delta)
+                if "tool_calls" in delta or "function_call" in delta:
+                    known.take(delta)
                 self._completions = False  # Mistral streams a completion (FIM) in the shape of a chat
             known.finished = known.finished or bool(choice.get("finish_reason"))
 

@@ -1,0 +1,59 @@
+"""What commands write of people into events: names, or what stands for them, as the gateway of a folder does."""
+
+from pathlib import Path
+
+from sallyport.audit.text import coded
+from sallyport.cli.last_run import policy_in_use, was_run
+from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
+from sallyport.state.content.keys import Forgotten, NotOpened, Subject, SubjectKeys, keys_address
+from sallyport.state.content.people import lasting_person
+from sallyport.state.masterkey import MasterKeys
+
+
+def stand_in(confdir: Path | None, whom: Subject, *, new: bool) -> str:
+    """Return what the detail of an event may say of a person; "" where nothing may be said, or can be.
+
+    new: whether a person who has no pseudonym yet gets one; who is removed, perhaps after it was forgotten, does not.
+    """
+    if not whom.principal or not writes_pseudonyms(confdir):
+        return coded(whom.principal)
+    masters = MasterKeys(confdir or default_confdir())
+    if not masters.is_configured:
+        return ""
+    keys = SubjectKeys(keys_address(masters), masters)
+    try:
+        if not new:
+            return next(iter(keys.pseudonyms(whom.principal, whom.tenant)), "")
+        return lasting_person(keys, whom).pseudonym
+    except (OperatorError, NotOpened, Forgotten):
+        return ""
+    finally:
+        keys.close()
+
+
+def has_pseudonyms(confdir: Path | None) -> bool:
+    """Say whether pseudonyms were written with these keys; where the keys cannot be read, that they may have been."""
+    masters = MasterKeys(confdir or default_confdir())
+    keys = SubjectKeys(keys_address(masters), masters)
+    try:
+        return keys.names_people()
+    except OperatorError:
+        return True
+    finally:
+        keys.close()
+
+
+def writes_pseudonyms(confdir: Path | None) -> bool:
+    """Say whether names are kept out of events: there are pseudonyms already, or the policy wants them."""
+    if has_pseudonyms(confdir):
+        return True
+    if not was_run(confdir):
+        return False
+    from sallyport.cli.detection import read_policy
+    from sallyport.policy.sections import People
+
+    try:
+        return read_policy(policy_in_use(None, confdir)).audit.people is People.PSEUDONYMISED
+    except OperatorError:
+        return False

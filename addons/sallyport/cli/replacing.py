@@ -1,0 +1,43 @@
+"""A file is replaced as a whole or not at all; a link to it stays a link."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacement(path: Path, text: str) -> Iterator["Draft"]:
+    """Write a text beside the file that a path leads to, links followed; put() moves it there. Raises OSError.
+
+    Who and what may read it is as with the file that is there. A draft that was not put is removed.
+    """
+    target = Path(os.path.realpath(path))
+    place = target.with_name(f".{target.name}.{os.getpid()}.put")
+    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            if target.exists():
+                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        yield Draft(place, target)
+    finally:
+        place.unlink(missing_ok=True)
+
+
+class Draft:
+    """A text that lies beside the file it is to replace."""
+
+    def __init__(self, place: Path, target: Path) -> None:
+        self._place, self._target = place, target
+
+    def put(self) -> None:
+        """Replace the file; after a crash it is the old one or the new one. Raises OSError."""
+        self._place.replace(self._target)
+        folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
