@@ -14,7 +14,7 @@ from sallyport.detect.cache import Hit
 from sallyport.detect.ner import frames, windows
 from sallyport.detect.ner.engine import Span
 from sallyport.detect.ner.labels import entity_of
-from sallyport.detect.ner.merge import merge
+from sallyport.detect.ner.merge import bare, merge
 from sallyport.exchange import Segment, Surface
 
 # -- windows ---------------------------------------------------------------------------------------------
@@ -213,3 +213,21 @@ def test_personal_data_of_one_text_never_overlaps_and_no_named_letter_is_lost(
     covered = {n for f in counted for n in range(f.start, f.end)}
     wanted = {n for f in named for n in range(f.start, f.end) if text[n].isalpha()}
     assert wanted <= covered
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("U.S.", "U.S."),
+        ("Washington, D.C.", "Washington, D.C."),
+        ("(J.R.)", "J.R."),
+        ("John Smith.", "John Smith"),
+        ("plan B.", "plan B"),
+        ("abU.S.", "abU.S"),
+        ("U.S.,", "U.S."),
+        ("... ", ""),
+    ],
+)
+def test_a_name_ends_with_a_letter_or_digit_or_with_the_full_stop_of_initials(text: str, kept: str) -> None:
+    start, end = bare(f"in {text} now", 3, 3 + len(text))
+    assert f"in {text} now"[start:end] == kept

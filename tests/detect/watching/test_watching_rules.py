@@ -75,6 +75,7 @@ def test_character_by_character_is_a_cutting_too() -> None:
     assert len({match.rule for match in found}) > len(PACKS.rules) * 3 // 4
 
 
+@pytest.mark.timeout(3600)
 @pytest.mark.slow
 def test_ten_thousand_cuttings() -> None:
     chance = random.Random(5)

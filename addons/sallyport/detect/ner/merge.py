@@ -76,12 +76,24 @@ def outside(span: tuple[int, int], taken: Sequence[tuple[int, int]]) -> list[tup
 
 
 def bare(text: str, start: int, end: int) -> tuple[int, int]:
-    """Return a span without what is no letter or digit at its ends; empty if it holds no letter."""
+    """Return a span without what is no letter or digit at its ends; empty if it holds no letter.
+
+    The last full stop of initials stays: it is part of "U.S." and of "Washington, D.C.".
+    """
+    last = end
     while start < end and not text[start].isalnum():
         start += 1
     while end > start and not text[end - 1].isalnum():
         end -= 1
+    if end < last and text[end] == "." and _ends_with_initials(text[start:end]):
+        end += 1
     return (start, end) if any(char.isalpha() for char in text[start:end]) else (start, start)
+
+
+def _ends_with_initials(name: str) -> bool:
+    """Say whether a name ends as "U.S" does: a letter, a full stop and a letter, with no letter before them."""
+    tail = name[-4:]
+    return tail[-3:-2].isalpha() and tail[-2:-1] == "." and tail[-1:].isalpha() and not tail[:-3].isalnum()
 
 
 def _meets(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
