@@ -36,12 +36,13 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One measurement. minimum: requests to send even where the time is over."""
+    """One measurement. minimum: requests to send even where the time is over. pause_s: rest of a connection."""
 
     name: str
     load: str
     connections: int
     minimum: int = 0
+    pause_s: float = 0.0
 
 
 CASES = (
@@ -251,6 +252,7 @@ def measure(generator: Child, target: Target, case: Case, seconds: float, into: 
         "connections": case.connections,
         "seconds": seconds,
         "minimum": case.minimum,
+        "pause_s": case.pause_s,
     }
     answer = ask(generator, command)
     used = (cpu_s(target.pid) if target.pid else 0.0) - before

@@ -8,6 +8,7 @@ Run by gateway.py. Reads one JSON command per line, answers with one JSON line, 
 import asyncio
 import gc
 import json
+import random
 import socket
 import ssl
 import sys
@@ -135,8 +136,14 @@ def _dial(port: int, proxy: int | None, connect_to: str) -> socket.socket:
     return raw
 
 
-async def drive(connections: list[Connection], load: Load, seconds: float, minimum: int) -> dict[str, Any]:
-    """Keep every connection busy for a while, and at least `minimum` requests in all; return the figures."""
+async def drive(
+    connections: list[Connection], load: Load, seconds: float, minimum: int, pause_s: float = 0.0
+) -> dict[str, Any]:
+    """Keep every connection busy for a while, and at least `minimum` requests in all; return the figures.
+
+    pause_s: how long, on the average, a connection rests between an answer and its next request.
+    """
+    chance = random.Random(1)  # noqa: S311
     loop = asyncio.get_running_loop()
     finished: asyncio.Future[None] = loop.create_future()
     totals: list[float] = []
@@ -155,7 +162,10 @@ async def drive(connections: list[Connection], load: Load, seconds: float, minim
             totals.append(total)
             firsts.append(first)
             if time.perf_counter() < end or len(totals) + busy <= minimum:
-                connection.ask(load, done)
+                if pause_s:
+                    loop.call_later(chance.uniform(0.0, 2.0 * pause_s), connection.ask, load, done)
+                else:
+                    connection.ask(load, done)
                 return
             busy -= 1
             if not busy and not finished.done():
@@ -191,7 +201,8 @@ async def main() -> None:
                 answer = await drive(here, known["2k"], 0.0, 0)
             else:
                 here = opened[command["run"]][: command["connections"]]
-                answer = await drive(here, known[command["load"]], command["seconds"], command["minimum"])
+                load, seconds, pause_s = known[command["load"]], command["seconds"], command["pause_s"]
+                answer = await drive(here, load, seconds, command["minimum"], pause_s)
         except Exception as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
         print(json.dumps(answer), flush=True)

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Protocol
 
-from sallyport.audit.events import Alias, Event, EventKind
+from sallyport.audit.events import AUDIT_UNAVAILABLE, CANCELLED, Alias, Event, EventKind
 from sallyport.audit.log import AuditLog, AuditUnavailable, Sink
 from sallyport.audit.naming import CLIENT
 from sallyport.audit.text import MAX_TEXT_CHARS, original, storable
@@ -90,6 +90,7 @@ class PersonalLog(AuditLog):
             try:
                 await asyncio.wait_for(find, self._patience_s)
             except asyncio.CancelledError:
+                self._cancelled(event, whose, required=required)
                 raise
             except Exception:
                 # The border to the keys: whatever is raised means that they cannot be had.
@@ -97,7 +98,7 @@ class PersonalLog(AuditLog):
                 if required and not self._may_pass():
                     if event.kind is EventKind.ADMITTED:
                         super().append_nowait(
-                            event.followed_by(EventKind.REFUSED, detail="audit_unavailable")
+                            event.followed_by(EventKind.REFUSED, detail=AUDIT_UNAVAILABLE)
                         )
                     raise AuditUnavailable(PEOPLE) from None
         await super().append(event, required=required)
@@ -153,6 +154,17 @@ class PersonalLog(AuditLog):
 
     def _pass(self, event: Event, whose: tuple[str, str]) -> None:
         _put(event, self._people.passing(*whose, event.client))
+
+    def _cancelled(self, event: Event, whose: tuple[str, str], *, required: bool) -> None:
+        """Have written what a caller that went away leaves: of an admission that did not leave, its refusal."""
+        withdrawn = required and event.kind in (EventKind.ADMITTED, EventKind.TUNNELLED)
+        if withdrawn and event.kind is EventKind.TUNNELLED:
+            return
+        self._pass(event, whose)
+        with suppress(AuditUnavailable):  # the log counts what it loses
+            super().append_nowait(
+                event.followed_by(EventKind.REFUSED, detail=CANCELLED) if withdrawn else event
+            )
 
     def _append_late(self, event: Event, whose: tuple[str, str]) -> None:
         try:

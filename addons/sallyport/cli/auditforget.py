@@ -41,7 +41,10 @@ def forget(
             help="Whom: a principal's id, client:ADDRESS of callers nobody knew, or a pseudonym of either in events.",
         ),
     ],
-    tenant: Annotated[str, typer.Option(help="The tenant of the principal.")] = "default",
+    tenant: Annotated[
+        str | None,
+        typer.Option(help="The tenant of the principal: `default`, or of a pseudonym the one it is of."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go, and do nothing.")] = False,
     store: StoreOption = None,
     confdir: ConfdirOption = None,
@@ -49,8 +52,9 @@ def forget(
     """Destroy a person's key: all content and captures of it are gone, in every copy. Cannot be undone. Recorded."""
     with opened_content(store, confdir) as content:
         content.check_keys()
-        named = _named(content.keys, subject)
-        whoms = [Subject(tenant, name) for name in dict.fromkeys((named, subject_name(named)))]
+        named = _named(content.keys, subject, tenant)
+        names = dict.fromkeys((named.principal, subject_name(named.principal)))
+        whoms = [Subject(named.tenant, name) for name in names]
         if dry_run:
             kept = [kept_of(whom, content.keys, content.store) for whom in whoms]
             count = sum(len(each.keys) for each in kept)
@@ -65,7 +69,7 @@ def forget(
                 EventKind.ERASED,
                 f"keys_{keys}.records_{rows.records}.index_{rows.tokens}",
                 reason=f"subject.{digest}",
-                tenant=tenant,
+                tenant=named.tenant,
                 id=id,
                 at=datetime.fromtimestamp(at_us / 1_000_000, UTC),
             )
@@ -98,18 +102,21 @@ def _sum(counts: Iterable[Counts]) -> Counts:
     return Counts(sum(c.records for c in each), sum(c.tokens for c in each))
 
 
-def _named(keys: SubjectKeys, subject: str) -> str:
-    """Return the id of whom a pseudonym stands for; any other text as it is. Raises OperatorError."""
+def _named(keys: SubjectKeys, subject: str, tenant: str | None) -> Subject:
+    """Return whom a pseudonym stands for, or an id of a tenant. Raises OperatorError."""
     if not subject.startswith(PSEUDONYM):
-        return subject
-    person = keys.entered([subject]).get(subject)
+        return Subject("default" if tenant is None else tenant, subject)
+    person = keys.whose(subject)
     if person is None:
         raise OperatorError(
             "SUBJECT",
             "nobody is known by this pseudonym: it was forgotten, or never here",
             "Give the id itself",
         )
-    return person.name
+    if tenant not in (None, person.tenant):
+        todo = "Leave --tenant out: a pseudonym is of one tenant"
+        raise OperatorError("--tenant", "the pseudonym is of another tenant", todo)
+    return person
 
 
 @keys_app.command()

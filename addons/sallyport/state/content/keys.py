@@ -159,6 +159,10 @@ class SubjectKeys:
         """Return who pseudonyms stand for, as far as anybody can still tell. Raises OperatorError, NotOpened."""
         return {person.pseudonym: person for person, _ in self._entered(pseudonyms)}
 
+    def whose(self, pseudonym: str) -> Subject | None:
+        """Return whom a pseudonym stands for, None where nobody can tell. Raises OperatorError, NotOpened."""
+        return next((Subject(key.tenant, person.name) for person, key in self._entered([pseudonym])), None)
+
     def is_entered(self, pseudonym: str) -> bool:
         """Whether it can be read whose a pseudonym is. Raises OperatorError."""
         with self._opened.read() as connection:
