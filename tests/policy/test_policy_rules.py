@@ -46,9 +46,18 @@ def test_every_file_that_decides_is_in_the_rules() -> None:
     assert {f"rules/{p.relative_to(root).as_posix()}" for p in root.rglob("*.yaml")} <= parts.keys()
     assert "rules/providers/openai.yaml" in parts
     assert "rules/output/exfiltration.yaml" in parts
-    assert sum(name.startswith("weights/") for name in parts) >= 3
+    weights = {name for name in parts if name.startswith("weights/")}
+    assert weights == {
+        "weights/detect/classifier/injection.npz",
+        "weights/detect/watching/toxicity.npz",
+    }
     assert len(parts["sallyport/code"]) == 64
     assert parts["library/google-re2"][0].isdigit()
+
+
+def test_the_weights_of_names_count_where_names_are_looked_for(site: Site) -> None:
+    site.file.write_text("version: 1\ndetection: {ner: {engine: builtin}}\n")
+    assert "weights/detect/ner/weights/names.npz" in rules_of(load_policy(site.file)).parts
 
 
 def test_a_pack_that_changes_changes_the_rules_and_not_the_policy(

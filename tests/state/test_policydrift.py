@@ -118,3 +118,14 @@ def test_metrics_that_cannot_be_written_cost_no_alarm(tmp_path: Path) -> None:
     site.held = NEXT
     site.at(0)
     assert site.at(10) == [(What.POLICY, False)]
+
+
+def test_a_repository_that_cannot_be_read_at_all_is_an_alarm_whatever_it_raises(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+
+    def broken() -> State:
+        raise RecursionError
+
+    site.watch._held = broken
+    assert site.at(0) == []
+    assert site.at(10) == [(What.UNREADABLE, False)]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -10,15 +10,21 @@ from pathlib import Path
 def replacement(path: Path, text: str) -> Iterator["Draft"]:
     """Write a text beside the file that a path leads to, links followed; put() moves it there. Raises OSError.
 
-    Who and what may read it is as with the file that is there. A draft that was not put is removed.
+    Who and what may read it is as with the file that is there, from the first byte on; another's file stays the
+    other's where this account may give it away. A draft that was not put is removed.
     """
     target = Path(os.path.realpath(path))
     place = target.with_name(f".{target.name}.{os.getpid()}.put")
-    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+    there = target.stat() if target.exists() else None
+    place.unlink(missing_ok=True)
+    mode = 0o666 if there is None else 0o600
+    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            if target.exists():
-                os.fchmod(file.fileno(), target.stat().st_mode & 0o777)
+            if there is not None:
+                with suppress(PermissionError):
+                    os.fchown(file.fileno(), there.st_uid, there.st_gid)
+                os.fchmod(file.fileno(), there.st_mode & 0o777)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

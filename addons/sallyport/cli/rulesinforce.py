@@ -14,7 +14,7 @@ from sallyport.state.rulesversions import CODE, Rules
 
 _LIBRARIES = (
     *("google-re2", "presidio-analyzer", "phonenumbers", "numpy", "tiktoken", "genai-prices"),
-    *("cel-expr-python", "jsonschema", "mitmproxy", "ruamel.yaml"),
+    *("cel-expr-python", "jsonschema", "mitmproxy", "ruamel.yaml", "pyyaml"),
 )
 """Libraries whose tables or grammars decide: another version may find, count or allow something else."""
 
@@ -23,6 +23,10 @@ _ENGINE_LIBRARIES = {
     "transformers": ("transformers", "torch", "tokenizers"),
     "onnx": ("onnxruntime", "tokenizers"),
 }
+
+
+_NAMES = "weights/detect/ner/"
+"""The weights of the built-in recogniser of names, by which a policy decides that looks for names with it."""
 
 
 def rules_of(policy: Policy) -> Rules:
@@ -40,8 +44,11 @@ def rules_there(policy: Policy) -> Rules:
 
 
 def _with_what_it_reads(installed: Callable[[], dict[str, str]], policy: Policy) -> Rules:
+    parts = installed()
+    if not policy.uses_names or policy.detection.ner.engine != "builtin":
+        parts = {name: digest for name, digest in parts.items() if not name.startswith(_NAMES)}
     try:
-        return Rules(installed() | _read(policy))
+        return Rules(parts | _read(policy))
     except OSError as error:
         what = f"a file that decides cannot be read ({error.strerror})"
         raise OperatorError(
@@ -74,7 +81,7 @@ def _read(policy: Policy) -> dict[str, str]:
     parts = {
         f"rules/{path.relative_to(root).as_posix()}": _digest(path)
         for path in sorted(root.rglob("*"))
-        if path.is_file() and not path.name.startswith(".")
+        if path.is_file() and (path.suffix == ".yaml" or not path.name.startswith("."))
     }
     for name, path in zip(policy.detection.recognisers, policy.recogniser_files, strict=True):
         parts[f"recognisers/{name}"] = _digest(path)
@@ -104,11 +111,14 @@ def _version(name: str) -> str:
 
 def _digest(path: Path) -> str:
     stat = path.stat()
-    return _digest_of(path, stat.st_size, stat.st_mtime_ns, stat.st_ino)
+    return _digest_of(path, stat.st_size, stat.st_ctime_ns, stat.st_ino)
 
 
 @lru_cache(maxsize=8192)
 def _digest_of(path: Path, size: int, changed_ns: int, inode: int) -> str:
-    """Return the SHA-256 of a file. size, changed_ns, inode: tell one state of it from another."""
+    """Return the SHA-256 of a file. size, changed_ns, inode: tell one state of it from another.
+
+    changed_ns: by the kernel; the time of the last write is whatever somebody says it is.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

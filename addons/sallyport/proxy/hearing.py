@@ -2,9 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
-from sallyport.exchange import Segment
+from sallyport.exchange import Segment, Surface
 from sallyport.wire.dialect import Dialect, StreamEvent, StreamReader, WireError
 
 _PIECE_BYTES = 4096
@@ -25,15 +24,16 @@ def heard_in(dialect: Dialect, events: Iterable[bytes]) -> list[Segment]:
 
 
 def _by_channel(events: Iterable[StreamEvent]) -> list[Segment]:
-    found: dict[str, Segment] = {}
+    found: dict[str, tuple[Surface, list[str]]] = {}
     for event in events:
         for delta in event.deltas:
             before = found.get(delta.channel)
             if before is None:
-                found[delta.channel] = Segment(delta.channel, delta.surface, delta.text)
+                found[delta.channel] = delta.surface, [delta.text]
             elif not delta.whole:
-                found[delta.channel] = replace(before, text=before.text + delta.text)
-    return [segment for segment in found.values() if segment.text]
+                before[1].append(delta.text)
+    texts = ((channel, surface, "".join(parts)) for channel, (surface, parts) in found.items())
+    return [Segment(*each) for each in texts if each[2]]
 
 
 def _events(reader: StreamReader, body: bytes) -> Iterator[StreamEvent]:

@@ -120,6 +120,9 @@ class DriftWatch:
             return What.UNREADABLE, "", str(error)
         except OSError as error:
             return What.UNREADABLE, "", f"{error.filename}: {error.strerror}"
+        except Exception as error:
+            # The border to the repository: whatever it raises, nobody knows what should be in force.
+            return What.UNREADABLE, "", type(error).__name__  # its text may quote files
         if held.policy != running.policy:
             return What.POLICY, held.policy, f"{held.name} is {held.policy}, and {running.policy} is in force"
         if held.rules != running.rules:

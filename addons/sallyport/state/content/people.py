@@ -93,8 +93,10 @@ class Pseudonyms:
     def close(self) -> None:
         """Put away the names of passing pseudonyms, as far as that is quick."""
         self._closing.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        with self._lock:  # or it is one that is about to be started
+            thread = self._thread
+        if thread is not None:
+            thread.join(timeout=10)
 
     # -- inside ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,75 @@
+"""Files that a policy depends on, and the policy's own: nobody changes what decides unseen, or who may read it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from sallyport.cli import replacing, rulesinforce
+from sallyport.cli.detection import read_policy
+from sallyport.cli.replacing import replacement
+from sallyport.cli.rulesinforce import rules_there
+
+
+@pytest.fixture
+def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "rules"
+    (folder / "pii").mkdir(parents=True)
+    monkeypatch.setattr(rulesinforce, "rules_dir", lambda: folder)
+    return folder
+
+
+def test_a_pack_that_is_changed_under_its_old_time_of_writing_changes_the_rules(packs: Path) -> None:
+    file = packs / "pii" / "own.yaml"
+    file.write_text("rules: [1]\n")
+    policy = read_policy("balanced")
+    before, stat = rules_there(policy).revision, file.stat()
+    with file.open("r+") as opened:
+        opened.write("rules: [2]\n")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == (stat.st_mtime_ns, stat.st_ino)
+    assert rules_there(policy).revision != before
+
+
+def test_a_pack_that_is_read_is_in_the_rules_whatever_it_is_called(packs: Path) -> None:
+    policy = read_policy("balanced")
+    before = rules_there(policy).revision
+    hidden = packs / "pii" / ".own.yaml"
+    hidden.write_text("rules: []\n")
+    assert hidden in list(packs.rglob("*.yaml")), "packs are found so"
+    assert rules_there(policy).revision != before
+
+
+def test_a_file_that_is_replaced_stays_its_owners_and_nobody_else_reads_the_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("old")
+    file.chmod(0o640)
+    given: list[tuple[int, int, int]] = []
+    fchown = os.fchown
+
+    def noted(handle: int, user: int, group: int) -> None:
+        given.append((os.fstat(handle).st_mode & 0o777, user, group))
+        fchown(handle, user, group)
+
+    monkeypatch.setattr(replacing.os, "fchown", noted)
+    if os.geteuid() == 0:
+        os.chown(file, 12345, 12346)
+    was = file.stat()
+    with replacement(file, "new") as draft:
+        draft.put()
+    now = file.stat()
+    assert given == [(0o600, was.st_uid, was.st_gid)]
+    assert (now.st_uid, now.st_gid, now.st_mode & 0o777) == (was.st_uid, was.st_gid, 0o640)
+    assert file.read_text() == "new"
+
+
+def test_a_draft_that_somebody_else_put_there_is_not_written_into(tmp_path: Path) -> None:
+    file, theirs = tmp_path / "policy.yaml", tmp_path / f".policy.yaml.{os.getpid()}.put"
+    file.write_text("old")
+    theirs.write_text("theirs")
+    with theirs.open() as opened, replacement(file, "new") as draft:
+        draft.put()
+        assert opened.read() == "theirs"
+    assert file.read_text() == "new"
