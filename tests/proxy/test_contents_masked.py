@@ -2,17 +2,26 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from sallyport.decision import Finding, Kind, Severity
+from sallyport.decision import Finding, Kind, Severity, Verdict
 from sallyport.exchange import Client, Exchange, Operation, Request, Segment, Surface
-from sallyport.policy.content import ContentClass, Keep
+from sallyport.policy.content import ContentClass, ContentSection, Keep
+from sallyport.proxy import noted as noted_module
 from sallyport.proxy.capturing import _Making
-from sallyport.proxy.contents import _Answer, _Request
-from sallyport.proxy.recorded import Kept
+from sallyport.proxy.contents import Contents, _Answer, _Request
+from sallyport.proxy.hearing import _by_channel
+from sallyport.proxy.noted import Noted
+from sallyport.proxy.passage import Passage
+from sallyport.proxy.recorded import Kept, Over
 from sallyport.proxy.takingout import renamed
+from sallyport.wire.dialect import Delta, StreamEvent
+from sallyport.wire.dialects import DIALECTS
+
+DIALECT = DIALECTS["openai_realtime"]
 
 MAIL = "odile.brandt@example.org"
 NUMBER = "219-09-9999"
@@ -131,3 +140,46 @@ def test_many_findings_are_not_each_looked_for_in_all_texts() -> None:
     pages = answer(request(of, found), [Segment("/0", Surface.ASSISTANT, "To person7@example.org")]).pages()
     assert [t.text for t in pages[1].texts] == ["To [EMAIL_ADDRESS]"]
     assert cast(Counted, of.request.segments).rounds < 20
+
+
+def test_what_came_back_from_an_earlier_request_is_masked_by_what_it_was_masked_as() -> None:
+    noted = Noted(tuple)
+    lookup = noted.noting({"<PERSON_abcdefghij>": "Joan", "<US_SSN_abcdefghij>": "Jo"}.get)
+    assert [lookup("<PERSON_abcdefghij>"), lookup("<PERSON_aaaaaaaaaa>")] == ["Joan", None]
+    made = answer(request(exchange(), ()), [Segment("/0", Surface.ASSISTANT, "Joan and Jo")])
+    object.__setattr__(made, "restored", noted.restored)
+    assert [t.text for t in made.pages()[1].texts] == ["[PERSON] and Jo"]
+
+
+def test_pieces_of_an_answer_are_put_together_once() -> None:
+    class Piece(str):
+        def __add__(self, other: object) -> str:
+            raise AssertionError("a long answer would be copied for each of its pieces")
+
+    pieces = [Delta("/0", Surface.ASSISTANT, "/delta", Piece("ab")) for _ in range(3)]
+    events = [StreamEvent(b"", (delta,)) for delta in pieces]
+    assert _by_channel(events) == [Segment("/0", Surface.ASSISTANT, "ababab")]
+
+
+def test_of_a_session_that_goes_on_for_ever_no_more_originals_are_held_and_no_answer_is_kept_half_masked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(noted_module, "MAX_RESTORED", 2)
+    noted = Noted(tuple)
+    lookup = noted.noting(lambda placeholder: placeholder.lower())
+    assert [lookup(spelled) for spelled in ("A", "B")] == ["a", "b"]
+    assert noted.is_told_whole
+    assert [lookup(spelled) for spelled in ("C", "D", "E")] == ["c", "d", "e"], "they come back all the same"
+    assert len(noted.restored) == 3
+    assert not noted.is_told_whole
+    handed: list[str] = []
+    writer = SimpleNamespace(put=lambda made, size: handed.append(type(made.__self__).__name__))
+    policy = SimpleNamespace(content=ContentSection(keep=Keep.MASKED))
+    for own in (Noted(tuple), noted):
+        passage = Passage(
+            "x", cast(Any, SimpleNamespace(policy=policy)), 0, "h", None, None, DIALECT, exchange()
+        )
+        passage.verdict, passage.over, passage.noted = Verdict(()), Over(None, 0), own
+        own.pieces.append(b"an event")
+        Contents(cast(Any, writer)).end_event(passage)
+    assert handed == ["_Answer", "_Request"]

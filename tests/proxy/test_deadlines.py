@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sallyport.proxy.deadlines import Deadline, within
+from sallyport.proxy.deadlines import MOST_LATE, Deadline, within
 
 
 class Clock:
@@ -68,6 +68,15 @@ def test_time_in_which_nobody_listened_does_not_count(clock: Clock) -> None:
     assert missed == []
     clock.run_until(40)
     assert missed == [22]
+
+
+def test_a_loop_that_is_always_late_keeps_nobody_for_ever(clock: Clock) -> None:
+    missed: list[float] = []
+    Deadline(10, lambda: missed.append(clock.now))
+    for _ in range(20):
+        clock.stand_still(12)
+        clock.run_until(clock.now)
+    assert missed == [12 * (MOST_LATE + 1)]
 
 
 def test_one_that_began_again_can_still_be_cancelled(clock: Clock) -> None:

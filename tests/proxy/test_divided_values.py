@@ -401,7 +401,7 @@ def test_a_repetition_behind_the_end_says_no_more_than_was_said() -> None:
         assert out.count(b"The card is [CREDIT_CARD], once more.") == 6
 
 
-def test_late_pieces_of_a_part_are_a_text_of_their_own() -> None:
+def test_late_pieces_of_a_part_end_the_stream() -> None:
     data = _responses("Some", " more")
     late = {
         "type": "response.output_text.delta",
@@ -411,7 +411,7 @@ def test_late_pieces_of_a_part_are_a_text_of_their_own() -> None:
     }
     cut = data.index(b"event: response.output_item.done")
     out, tap = through("openai_responses", data[:cut] + _sse(late) + data[cut:], MASK)
-    assert tap.failed is None
+    assert tap.failed == "wire.stream.order"
     assert b"b@example.org" not in out
 
 

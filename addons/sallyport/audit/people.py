@@ -97,9 +97,7 @@ class PersonalLog(AuditLog):
                 self._pass(event, whose)
                 if required and not self._may_pass():
                     if event.kind is EventKind.ADMITTED:
-                        super().append_nowait(
-                            event.followed_by(EventKind.REFUSED, detail=AUDIT_UNAVAILABLE)
-                        )
+                        super().append_nowait(event.followed_by(EventKind.REFUSED, detail=AUDIT_UNAVAILABLE))
                     raise AuditUnavailable(PEOPLE) from None
         await super().append(event, required=required)
 
@@ -183,5 +181,7 @@ class PersonalLog(AuditLog):
 def _put(event: Event, alias: Alias) -> None:
     """Say what is written for an event's person; of a caller nobody knew, the principal stays as it is."""
     principal, client = alias
+    if not principal and event.principal and event.source != ANONYMOUS.source:
+        principal = client  # somebody who is called as a caller at that address would be
     if event.alias is None:  # a look that came too late changes nothing
         object.__setattr__(event, "alias", (principal or event.principal, client))

@@ -13,8 +13,8 @@ from sallyport.audit.people import subject_name
 from sallyport.cli.contentopening import opened_content
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
+from sallyport.state.content.forgetting import Tell, finish, kept_of
 from sallyport.state.content.forgetting import forget as forget_subject
-from sallyport.state.content.forgetting import kept_of
 from sallyport.state.content.keys import Subject, SubjectKeys
 from sallyport.state.content.store import Counts
 from sallyport.state.content.writing import sweep as sweep_content
@@ -52,7 +52,33 @@ def forget(
     """Destroy a person's key: all content and captures of it are gone, in every copy. Cannot be undone. Recorded."""
     with opened_content(store, confdir) as content:
         content.check_keys()
+
+        def tell_of(tenant: str) -> Tell:
+            def tell(id: str, digest: str, at_us: int, keys: int, rows: Counts) -> None:
+                content.tell(
+                    EventKind.ERASED,
+                    f"keys_{keys}.records_{rows.records}.index_{rows.tokens}",
+                    reason=f"subject.{digest}",
+                    tenant=tenant,
+                    id=id,
+                    at=datetime.fromtimestamp(at_us / 1_000_000, UTC),
+                )
+
+            return tell
+
         named = _named(content.keys, subject, tenant)
+        if named is None:
+            done = None if dry_run else finish(content.keys, content.store, tell_of)
+            if done is None:
+                what = "nobody is known by this pseudonym: it was forgotten, or never here"
+                raise OperatorError("SUBJECT", what, "Give the id itself")
+            typer.echo(
+                f"nobody is known by this pseudonym any more; finished {done.keys} interrupted erasures"
+            )
+            if not done.scrubbed:
+                typer.echo(f"The key is destroyed, but not its bytes: {_NOT_SCRUBBED}", err=True)
+                raise typer.Exit(1)
+            return
         names = dict.fromkeys((named.principal, subject_name(named.principal)))
         whoms = [Subject(named.tenant, name) for name in names]
         if dry_run:
@@ -64,17 +90,9 @@ def forget(
                 typer.echo("an erasure was interrupted and would be finished")
             return
 
-        def tell(id: str, digest: str, at_us: int, keys: int, rows: Counts) -> None:
-            content.tell(
-                EventKind.ERASED,
-                f"keys_{keys}.records_{rows.records}.index_{rows.tokens}",
-                reason=f"subject.{digest}",
-                tenant=named.tenant,
-                id=id,
-                at=datetime.fromtimestamp(at_us / 1_000_000, UTC),
-            )
-
-        gone = [forget_subject(whom, content.keys, content.store, new_id, tell) for whom in whoms]
+        gone = [
+            forget_subject(whom, content.keys, content.store, new_id, tell_of(named.tenant)) for whom in whoms
+        ]
         elsewhere = content.keys.unknown(content.store.keys())
     rows, count = _sum(each.counts for each in gone), sum(each.keys for each in gone)
     if count:
@@ -102,17 +120,16 @@ def _sum(counts: Iterable[Counts]) -> Counts:
     return Counts(sum(c.records for c in each), sum(c.tokens for c in each))
 
 
-def _named(keys: SubjectKeys, subject: str, tenant: str | None) -> Subject:
-    """Return whom a pseudonym stands for, or an id of a tenant. Raises OperatorError."""
+def _named(keys: SubjectKeys, subject: str, tenant: str | None) -> Subject | None:
+    """Return whom a pseudonym stands for, or an id of a tenant; None for a pseudonym of nobody.
+
+    Raises OperatorError.
+    """
     if not subject.startswith(PSEUDONYM):
         return Subject("default" if tenant is None else tenant, subject)
     person = keys.whose(subject)
     if person is None:
-        raise OperatorError(
-            "SUBJECT",
-            "nobody is known by this pseudonym: it was forgotten, or never here",
-            "Give the id itself",
-        )
+        return None
     if tenant not in (None, person.tenant):
         todo = "Leave --tenant out: a pseudonym is of one tenant"
         raise OperatorError("--tenant", "the pseudonym is of another tenant", todo)

@@ -194,6 +194,7 @@ def _beside(file: Path, text: str) -> Iterator[Path]:
     """Write a text beside the file, where the names in it mean the same; removed in the end, unless it was moved."""
     copy = file.with_name(f".{file.name}.{os.getpid()}.new")
     try:
+        copy.touch(0o600)  # until it is known who may read it
         with copy.open("w", encoding="utf-8", newline="") as opened:
             opened.write(text)
         copy.chmod(file.stat().st_mode & 0o777)

@@ -153,7 +153,8 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     for segment in answer.segments:
         if segment.surface is Surface.REASONING:
             scope.remember_answer(segment.text)
-    edited = edited_answer(passage.dialect, answer, body, scope.original if restores else None, output)
+    lookup = scope.original if passage.noted is None else passage.noted.noting(scope.original)
+    edited = edited_answer(passage.dialect, answer, body, lookup if restores else None, output)
     body, stop = edited.body, edited.stop
     if stop is not None and stop.action is OutputAction.TRUNCATE:
         try:

@@ -6,13 +6,13 @@ An answer is kept as its client was sent it: filtered, and with originals where 
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from mitmproxy import http
 
 from sallyport.audit.events import DecisionRecord
-from sallyport.decision import Action, Decision, Finding, Kind, Mode, Verdict
+from sallyport.decision import Action, Decision, Finding, Kind, Mode, Severity, Verdict
 from sallyport.exchange import Exchange, Segment
 from sallyport.policy.content import ContentClass, ContentSection, Keep
 from sallyport.proxy.gateway import Live, ScanOnce
@@ -126,7 +126,7 @@ class Contents:
         raw = b""
         if response is not None:
             raw = b"".join(noted.pieces) if passage.tap is not None else response.raw_content or b""
-        if response is not None and raw:
+        if response is not None and raw and (noted.is_told_whole or request.keep is not Keep.MASKED):
             made = _Answer(
                 request,
                 passage.live,
@@ -136,6 +136,7 @@ class Contents:
                 response.headers.get("content-type", ""),
                 response.headers.get("content-encoding"),
                 passage.tap is not None,
+                restored=noted.restored,
             ).pages
         else:
             made = request.pages
@@ -152,8 +153,9 @@ class Contents:
             return
         events = tuple(noted.pieces)
         made = request.pages
-        if events:
-            made = _Answer(request, passage.live, passage.dialect, b"", 200, "", None, True, events).pages
+        if events and (noted.is_told_whole or request.keep is not Keep.MASKED):
+            how = (passage.live, passage.dialect, b"", 200, "", None, True)
+            made = _Answer(request, *how, events, noted.restored).pages
         self._writer.put(made, sum(map(len, events)) + _size(passage.exchange))
 
 
@@ -252,7 +254,7 @@ class _Request:
 class _Answer:
     """A request and its answer, about to be kept. raw: as the client was sent it, in its encoding.
 
-    events: of a WebSocket, each whole, in place of it.
+    events: of a WebSocket, each whole, in place of it. restored: as in Noted.
     """
 
     request: _Request
@@ -264,6 +266,7 @@ class _Answer:
     encoding: str | None
     streamed: bool
     events: tuple[bytes, ...] = ()
+    restored: Mapping[str, str] = field(default_factory=dict)
 
     def pages(self) -> tuple[Page, ...]:
         found = self.request.found()
@@ -306,6 +309,9 @@ class _Answer:
         entities = {
             asked[f.at][f.start : f.end]: f for f in found if in_body(f.at) and f.kind is not Kind.INJECTION
         }
+        for value, placeholder in self.restored.items():
+            masked_as = placeholder[1:-1].rpartition("_")[0]
+            entities.setdefault(value, Finding("", Kind.PII, masked_as, Severity.LOW, "", 0, 0, 1.0))
         standing = _Standing(entities)
         for segment in segments:
             for start, value in standing.of(segment.text):

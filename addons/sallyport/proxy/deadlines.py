@@ -7,13 +7,19 @@ from contextlib import asynccontextmanager
 LATE_S = 0.5
 """A deadline that is met later than this says nothing of the peer: what it sent in time may lie unread."""
 
+MOST_LATE = 3
+"""So often a deadline begins again: a loop that is late every time would keep those who send nothing for ever."""
+
 
 class Deadline:
-    """Calls once a time has passed, unless it was cancelled before; begins again where the loop could not look."""
+    """Calls once a time has passed, unless it was cancelled before; begins again where the loop could not look, at most
+    MOST_LATE times.
+    """
 
     def __init__(self, within_s: float, missed: Callable[[], object]) -> None:
         self._within_s = within_s
         self._missed = missed
+        self._again = MOST_LATE
         self._begin()
 
     def cancel(self) -> None:
@@ -25,7 +31,8 @@ class Deadline:
         self._timer = self._loop.call_at(self._due, self._pass)
 
     def _pass(self) -> None:
-        if self._loop.time() - self._due > LATE_S:
+        if self._again and self._loop.time() - self._due > LATE_S:
+            self._again -= 1
             self._begin()
         else:
             self._missed()

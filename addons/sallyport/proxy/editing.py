@@ -15,7 +15,7 @@ from sallyport.proxy.flowing import Lookup, is_json_source, whole
 from sallyport.stages.channel import Stop
 from sallyport.stages.judge import marker, notice
 from sallyport.stages.output import OutputFilter
-from sallyport.stages.restoring import restore, restore_parts
+from sallyport.stages.restoring import Context, restore, restore_parts
 from sallyport.wire.dialect import Dialect, WireError
 from sallyport.wire.echoes import emptied, may_echo, to_empty
 from sallyport.wire.jsonlines import read_lines
@@ -25,6 +25,9 @@ _PART = re.compile(r"(.*/(?:content|parts))/[0-9]+/text")
 _PLACE = re.compile(r"^/[0-9]+(?=/candidates/)|(?<=^/output)/[0-9]+(?=/content$)")
 """Numbers of chunks and of items, over which clients join texts as they do over parts."""
 _APART = (Surface.TOOL_CALL, Surface.TOOL_RESULT)
+
+type _Shown = tuple[str, Surface]
+"""What clients show as one text: where its parts lie, and their surface."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +82,11 @@ def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup)
     """Put originals back into texts, by pointer. Reasoning is signed: none go into it."""
     open_segments = [segment for segment in segments if segment.surface is not Surface.REASONING]
     joined: set[str] = set()
-    for run in _runs(open_segments):
+    shown: dict[_Shown, Context] = {}  # clients join texts over calls, too
+    for name, run in _runs(open_segments):
         places = [segment.at for segment in run]
-        texts |= zip(places, restore_parts([texts[at] for at in places], lookup), strict=True)
+        behind = shown.setdefault(name, Context())
+        texts |= zip(places, restore_parts([texts[at] for at in places], lookup, behind), strict=True)
         joined |= {*places}
     for segment in open_segments:
         if segment.at not in joined:
@@ -105,7 +110,9 @@ def _at_borders(segments: Sequence[Segment], output: OutputFilter) -> tuple[dict
     ends the answer."""
     given: dict[str, str] = {}
     ends: dict[str, Stop] = {}
-    for run in _runs(segments):
+    for _, run in _runs(segments):
+        if len(run) == 1:
+            continue
         found = output.across(run[0].at, run[0].surface, [segment.text for segment in run])
         starts = [0]
         for segment in run:
@@ -127,12 +134,12 @@ def _at_borders(segments: Sequence[Segment], output: OutputFilter) -> tuple[dict
     return given, ends
 
 
-def _runs(segments: Sequence[Segment]) -> Iterator[list[Segment]]:
-    """Yield the texts that clients join: the parts of one message between two calls of tools."""
-    open_runs: dict[tuple[str, Surface], list[Segment]] = {}
+def _runs(segments: Sequence[Segment]) -> Iterator[tuple[_Shown, list[Segment]]]:
+    """Yield the texts that clients join: the parts of one message between two calls of tools, and whose they are."""
+    open_runs: dict[_Shown, list[Segment]] = {}
     for segment in [*segments, Segment("", Surface.TOOL_CALL, "")]:
         if segment.surface in _APART:
-            yield from (run for run in open_runs.values() if len(run) > 1)
+            yield from open_runs.items()
             open_runs = {}
         elif (part := _PART.fullmatch(segment.at)) is not None:
             open_runs.setdefault((_PLACE.sub("", part[1]), segment.surface), []).append(segment)

@@ -46,6 +46,11 @@ class FlowingText:
         """Where the answer ends in this text, None if it goes on."""
         return self._channel.stop if self._acts and self._channel is not None else None
 
+    def follow(self, before: "FlowingText") -> None:
+        """Begin where another text has ended, for whoever is shown both joined."""
+        if self._restorer is not None and before._restorer is not None:
+            self._restorer.follow(before._restorer)
+
     def feed(self, text: str) -> str:
         """Take a piece as the provider wrote it; return what may go out now."""
         if self._channel is not None:

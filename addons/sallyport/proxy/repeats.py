@@ -6,50 +6,61 @@ did is a text of its own.
 """
 
 from collections.abc import Mapping
+from io import StringIO
 
 from sallyport.wire.dialect import Delta, StreamEvent
 
 MAX_PARTS = 4096
-"""Parts of one answer that are followed; a repetition of any other is looked at by itself."""
+"""Parts of one answer that are followed."""
 
 
 class _Part:
     """What the provider said of a part, and what the client was sent of it."""
 
-    __slots__ = ("said", "said_chars", "sent")
+    __slots__ = ("_said", "_said_chars", "_sent")
 
     def __init__(self) -> None:
-        self.said: list[str] = []
-        self.said_chars = 0
-        self.sent: list[str] = []
+        self._said, self._sent = StringIO(), StringIO()
+        self._said_chars = 0
+
+    def say(self, text: str) -> None:
+        self._said.write(text)
+        self._said_chars += len(text)
+
+    def send(self, text: str) -> None:
+        self._sent.write(text)
 
     def says(self, text: str) -> bool:
-        if len(text) != self.said_chars:
-            return False
-        self.said = ["".join(self.said)]
-        return self.said[0] == text
+        return len(text) == self._said_chars and self._said.getvalue() == text
 
     def was_sent(self) -> str:
-        self.sent = ["".join(self.sent)]
-        return self.sent[0]
+        return self._sent.getvalue()
 
 
 class Repeats:
-    """The parts of one stream. Events go out in the order in which they came, or not at all."""
+    """The parts of one stream. Events go out in the order in which they came, or not at all.
 
-    def __init__(self) -> None:
+    max_chars: of all parts together; an event that repeats more is too long to go out.
+    """
+
+    def __init__(self, max_chars: int) -> None:
         self._parts: dict[str, _Part] = {}
         self._awaited: dict[int, list[tuple[StreamEvent, str, _Part]]] = {}
+        self._max_chars = self._chars_left = max_chars
+
+    def has_room(self, delta: Delta) -> bool:
+        """Say whether a text can be followed. A repetition of one that is not would be looked at by itself: the parts
+        of a value that is divided are no value in any of them.
+        """
+        known = delta.part in self._parts or len(self._parts) < MAX_PARTS
+        return not delta.part or (known and len(delta.text) <= self._chars_left)
 
     def take(self, event: StreamEvent, delta: Delta) -> bool:
         """Note a text as it comes; say whether it is a repetition, which needs no look of its own."""
         if delta.part:
-            part = self._parts.get(delta.part)
-            if part is None and len(self._parts) < MAX_PARTS:
-                part = self._parts[delta.part] = _Part()
-            if part is not None:
-                part.said.append(delta.text)
-                part.said_chars += len(delta.text)
+            if self.has_room(delta):
+                self._chars_left -= len(delta.text)
+                self._parts.setdefault(delta.part, _Part()).say(delta.text)
             return False
         part = self._parts.get(delta.channel) if delta.whole and self._parts else None
         if part is None or not part.says(delta.text):
@@ -64,7 +75,8 @@ class Repeats:
         again = {at: part.was_sent() for _, at, part in self._awaited.pop(id(event), ())}
         for delta in event.deltas:
             if delta.part and (known := self._parts.get(delta.part)) is not None:
-                known.sent.append(texts.get(delta.at, delta.text))
+                known.send(texts.get(delta.at, delta.text))
         if event.terminal:
             self._parts.clear()
+            self._chars_left = self._max_chars
         return {d.at: again[d.at] for d in event.deltas if again.get(d.at, d.text) != d.text}

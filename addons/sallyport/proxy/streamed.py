@@ -29,6 +29,7 @@ def make_tap(
 ) -> AnswerTap:
     """Return what a streamed answer goes through under the policy of its passage. clock: seconds, never going back."""
     scope = gateway.scope(passage.exchange)
+    lookup = scope.original if passage.noted is None else passage.noted.noting(scope.original)
     said = Refusal(
         "upstream.unreadable",
         "The gateway ended this answer because it could not read it whole.",
@@ -39,7 +40,7 @@ def make_tap(
         passage.dialect,
         passage.dialect.open_stream(content_type),
         said,
-        lookup=None if scope.empty or not passage.live.restores else scope.original,
+        lookup=None if scope.empty or not passage.live.restores else lookup,
         remember=scope.remember_answer,
         drops_usage=passage.asked_usage,
         heard=None if passage.meter is None else passage.meter.hear,

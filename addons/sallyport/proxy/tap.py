@@ -123,7 +123,7 @@ class AnswerTap:
         self._heard = heard
         self._reported = reported
         self._flowing: dict[str, FlowingText] = {}
-        self._repeats = Repeats()
+        self._repeats = Repeats(max_event_bytes)
         self._echoes = EchoFlow()
         self._over: dict[str, None] = {}  # channels whose text has ended, kept while there is room
         self._latest: dict[str, _Waiting] = {}
@@ -432,6 +432,8 @@ class AnswerTap:
                 raise WireError("too_many_texts")
             known = flowing(delta.channel, delta.surface, self._output, self._lookup, json=delta.json)
             self._flowing[delta.channel] = known
+            if delta.behind and (before := self._flowing.get(delta.behind)) is not None:
+                known.follow(before)
         self._over.pop(delta.channel, None)
         return known
 
@@ -445,6 +447,8 @@ class AnswerTap:
         if self.ended_early is not None:
             waiting.texts[delta.at] = ""
             return
+        if not self._repeats.has_room(delta):
+            raise WireError("too_many_texts")
         if self._repeats.take(waiting.event, delta):
             return
         if delta.whole:

@@ -113,7 +113,8 @@ class Answers:
                 self._dismiss(told.lane)
             elif len(self._loose) >= MAX_TURNS:
                 self._dismiss(next(iter(self._loose)))
-            apart = replace(base, tap=None, meter=None, output=None, kept=None, noted=None)
+            noted = self.session.noted  # with whose content it is kept
+            apart = replace(base, tap=None, meter=None, output=None, kept=None, noted=noted)
             loose = self._loose[told.lane] = _Loose(base, apart, self.make_tap(apart), not masked)
         return loose.tap
 

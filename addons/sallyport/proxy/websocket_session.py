@@ -334,7 +334,8 @@ class Session:
             self._keeping.heard(turn.passage, event)
         step = tap.feed(event)
         own = [*step.out, *(tap.end().out if told.ends and not step.finish else ())]
-        self._keeping.said(None if turn is None else turn.passage, own, error=told.failed)
+        texts = [data for data in own if data != event] if told.sound else own  # nobody keeps sound
+        self._keeping.said(None if turn is None else turn.passage, texts, error=told.failed)
         out = [*self._answers.left(), *own]
         if told.failed:
             self._answers.fail(told)

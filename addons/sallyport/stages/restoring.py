@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from itertools import accumulate
 
 from sallyport.stages.placeholder import JSON_PLACEHOLDER, MAX_LENGTH, PLACEHOLDER
@@ -159,13 +160,17 @@ class Restorer:
         self._lookup = lookup
         self._json = json
         self._held = ""
-        self._context = Context(json=json)
+        self._contexts = [Context(json=json)]  # by itself; and behind what it is shown joined to
         self._pattern = JSON_PLACEHOLDER if json else PLACEHOLDER
         self._opener = _JSON_OPENER if json else _OPENER
 
     @property
     def held(self) -> bool:
         return bool(self._held)
+
+    def follow(self, before: "Restorer") -> None:
+        """Begin where another text has ended, for whoever is shown both joined."""
+        self._contexts.append(copy(before._contexts[-1]))
 
     def feed(self, text: str) -> str:
         """Return what may go out now. Holds back from the first place a placeholder may have begun."""
@@ -210,7 +215,8 @@ class Restorer:
 
     def _plain(self, text: str) -> str:
         if text:
-            self._context.feed(text)
+            for context in self._contexts:
+                context.feed(text)
         return text
 
     def _one(self, match: re.Match[str], after: str) -> str:
@@ -219,11 +225,11 @@ class Restorer:
         original = self._lookup(spelled)
         if original is None:
             return self._plain(whole)
-        if self._context.forbidden or _AFTER_URL.match(self._read(after)):
-            # The context keeps what was really written, so that later text is judged rightly.
-            self._context.feed("x")
+        is_link = any(context.forbidden for context in self._contexts)
+        for context in self._contexts:
+            context.feed("x")  # something was written, so that later text is judged rightly
+        if is_link or _AFTER_URL.match(self._read(after)):
             return whole
-        self._context.feed("x")
         return json.dumps(original, ensure_ascii=False)[1:-1] if self._json else original
 
 
@@ -233,12 +239,15 @@ def restore(text: str, lookup: Callable[[str], str | None], *, json: bool = Fals
     return restorer.feed(text) + restorer.end()
 
 
-def restore_parts(texts: Sequence[str], lookup: Callable[[str], str | None]) -> list[str]:
+def restore_parts(
+    texts: Sequence[str], lookup: Callable[[str], str | None], behind: Context | None = None
+) -> list[str]:
     """Restore the parts of a text that clients show joined; a value that is divided comes back where it begins.
 
-    What stands in the parts before is context, and so is each part by itself, since it may be shown alone.
+    What stands in the parts before is context, and so is each part by itself, since it may be shown alone. behind: the
+    context of a text that clients show before these; it goes on with them.
     """
-    parts = _Parts(texts)
+    parts = _Parts(texts, Context() if behind is None else behind)
     for match in PLACEHOLDER.finditer(parts.joined):
         parts.pass_over(match.start())
         original = lookup(match.group())
@@ -253,12 +262,12 @@ def restore_parts(texts: Sequence[str], lookup: Callable[[str], str | None]) -> 
 class _Parts:
     """Parts of one text on their way out, followed from place to place of the text joined."""
 
-    def __init__(self, texts: Sequence[str]) -> None:
+    def __init__(self, texts: Sequence[str], together: Context) -> None:
         self.joined = "".join(texts)
         self.out: list[list[str]] = [[] for _ in texts]
         self._starts = list(accumulate(map(len, texts), initial=0))
         self._at = self._part = 0
-        self._together, self._alone = Context(), Context()
+        self._together, self._alone = together, Context()
 
     def pass_over(self, end: int) -> None:
         """Let the text up to a place go out as it is."""

@@ -151,6 +151,8 @@ class AnthropicEvents:
             )
         elif kind == "message_delta":
             before = self._joined.over()
+        if fields.string(payload, "delta", "text") or fields.string(payload, "content_block", "text"):
+            self._joined.text(index)
         block = self._joined.channel(index)
 
         def channel(at: str) -> str:
@@ -160,7 +162,7 @@ class AnthropicEvents:
             return at[1:]
 
         reading = walk(payload, EVENT)
-        found = deltas(reading, channel)
+        found = self._joined.placed(deltas(reading, channel))
         self._open.take(found)
         error = None
         closes: tuple[str, ...] = ()

@@ -330,12 +330,15 @@ class ConverseEvents:
         before: tuple[str, ...] = ()
         delta = payload.get("delta")
         if type(delta) is dict and "citation" not in delta:
+            if delta.get("text"):
+                self._joined.text(index)
             before = self._joined.begin(index, is_text="text" in delta)
         elif kind == "contentBlockStart":
             before = self._joined.over()
         block = self._joined.channel(index) + "/"
         reading = walk(payload, CHUNK)
         found = deltas(reading, lambda at: block + _CHANNELS.get(_place(at), at[1:]))
+        found = self._joined.placed(found, "/text")
         self._open.take(found)
         stopped = {"contentBlockStop": block, "messageStop": ""}.get(kind)
         if kind == "contentBlockStop" and self._joined.goes_on(index):

@@ -53,6 +53,7 @@ class Delta:
     json: the text is JSON source (tool arguments), so that what is put in must be JSON-escaped.
     part: where the stream says the text again, whole, the channel of that repetition; "" if it does not, or if
         nobody needs to know. Several parts may be one channel.
+    behind: the channel that clients show this one behind, joined, though something else stands between; "" if none.
     """
 
     channel: str
@@ -62,6 +63,7 @@ class Delta:
     whole: bool = False
     json: bool = False
     part: str = ""
+    behind: str = ""
 
 
 @dataclass(frozen=True, slots=True)

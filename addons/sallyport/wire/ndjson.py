@@ -4,7 +4,6 @@ A carriage return before the line feed is JSON white space and needs no care of 
 Source: the NDJSON specification 1.0, read 2026-11.
 """
 
-
 from sallyport.wire import jsonsplice
 from sallyport.wire.dialect import StreamEvent, Texts, WireError
 from sallyport.wire.jsontext import parse_object

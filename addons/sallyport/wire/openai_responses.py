@@ -138,7 +138,8 @@ class ResponsesEvents:
     """Interprets events; channels are named like pointers into the finished response (output/0/...).
 
     Parts of text that follow one another are one channel, named by the first, until an item of another kind begins:
-    clients show them joined.
+    clients show them joined. They put a text where its part stands, so that one which goes on behind a later part
+    stands elsewhere than it was read, perhaps in the middle of a link: event() raises WireError stream.order.
     """
 
     def __init__(self) -> None:
@@ -165,9 +166,14 @@ class ResponsesEvents:
         reading = walk(payload, EVENT)
         found = deltas(reading, channel)
         before: tuple[str, ...] = ()
-        if kind == "response.output_text.delta":
+        if kind == "response.created":
+            self._joined = _JoinedParts()
+        elif kind == "response.output_text.delta":
             name = self._joined.channel(here, payload)
-            found = tuple(d if d.whole else Delta(name, d.surface, d.at, d.text, part=here) for d in found)
+            found = tuple(
+                d if d.whole else Delta(name, d.surface, d.at, d.text, part=here, behind=self._joined.behind)
+                for d in found
+            )
         elif kind == "response.output_item.added" and fields.string(payload, "item", "type") != "message":
             run = self._joined.over()
             before = self._open.close(run) if run else ()
@@ -203,22 +209,27 @@ class ResponsesEvents:
 
 
 class _JoinedParts:
-    """The parts of text that are one channel. run: its name, "" where none is open."""
+    """The parts of text that are one channel. run: its name, "" where none is open; behind: that of the one before."""
 
     def __init__(self) -> None:
-        self.run = ""
+        self.run = self.behind = ""
         self._last = (-1, 0)
+        self._last_run = ""
         self._unfinished = ""
 
     def channel(self, own: str, payload: dict[str, Json]) -> str:
-        """Return the channel of a piece of a part. own: the part's name."""
+        """Return the channel of a piece of a part. own: the part's name. Raises WireError stream.order."""
         index, part = fields.count(payload, "output_index"), fields.count(payload, "content_index") or 0
         if index is None:
             return own
-        is_new = (index, part) > self._last
-        if not is_new and not (self.run and (index, part) == self._last):
-            return f"{own}/late"  # behind what follows it: no text that clients join goes on there
+        if (index, part) < self._last:
+            raise WireError("stream.order")
+        if (index, part) == self._last:
+            self.run = self._last_run  # it goes on, though something else may have begun behind it
+        elif not self.run:
+            self.behind = self._last_run
         self.run, self._last, self._unfinished = self.run or own, (index, part), own
+        self._last_run = self.run
         return self.run
 
     def done(self, place: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace as replaced
 from typing import Protocol
 
 from sallyport.wire.dialect import Delta, StreamEvent, Texts, WireError
@@ -45,20 +46,44 @@ class OpenChannels:
 
 
 class JoinedBlocks:
-    """Blocks of an answer whose texts clients show joined: those of text that follow one another."""
+    """Blocks of an answer whose texts clients show joined: those of text that follow one another.
+
+    Clients put a text where its block stands, so that one which goes on behind a later block stands elsewhere than it
+    was read, perhaps in the middle of a link: it is refused.
+    """
 
     def __init__(self, open_channels: OpenChannels) -> None:
         self._open = open_channels
         self._run: str | None = None
         self._names: dict[int, str] = {}
+        self._latest = 0
+        self._name = self._behind = ""
+
+    def text(self, index: int) -> None:
+        """Note that text comes for a block, begun or not. Raises WireError stream.order behind that of a later one."""
+        if index < self._latest:
+            raise WireError("stream.order")
+        self._latest = index
+        if index not in self._names:
+            self.begin(index, is_text=True)
 
     def begin(self, index: int, *, is_text: bool) -> tuple[str, ...]:
         """Note that a block begins; return the channels that end before it."""
         if not is_text:
             return self.over()
-        self._run = self._run or f"content/{index}"
+        if self._run is None:
+            self._run = self._names.get(index, f"content/{index}")
+            if self._run != self._name:
+                self._behind, self._name = self._name, self._run
         self._names[index] = self._run
         return ()
+
+    def placed(self, found: tuple[Delta, ...], below: str = "") -> tuple[Delta, ...]:
+        """Return the texts of an event with what they stand behind. below: the channel of text in one of a block."""
+        if not self._behind:
+            return found
+        name, behind = self._name + below, self._behind + below
+        return tuple(replaced(d, behind=behind) if d.channel == name else d for d in found)
 
     def over(self) -> tuple[str, ...]:
         """No text follows: return the channels that end."""

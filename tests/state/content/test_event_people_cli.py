@@ -53,7 +53,8 @@ def write(place: Place, event: Event) -> None:
 
 
 def done(place: Place, *words: str, env: dict[str, str] | None = None) -> Result:
-    return CliRunner().invoke(app, [*words, "--confdir", str(place.folder)], env=env, catch_exceptions=False)
+    wide = {"COLUMNS": "200"} | (env or {})
+    return CliRunner().invoke(app, [*words, "--confdir", str(place.folder)], env=wide, catch_exceptions=False)
 
 
 def assert_nowhere(place: Place, *words: str) -> None:

@@ -138,10 +138,14 @@ class OutputRule:
     def stands(self, before: str, region: str, low: int, high: int) -> bool:
         """Say whether region[low:high], which the pattern has found, stands where it counts and has no excuse."""
         found = region[low:high]
-        if self.behind is not None and not self.behind.search(before):
+        if not self.follows(before):
             return False
         places = {"match": found, "region": region, "context": before + region[:high]}
         return not any(unless.pattern.search(places[unless.on]) for unless in self.unless)
+
+    def follows(self, before: str) -> bool:
+        """Say whether a region may begin behind a text; True where the rule asks for none."""
+        return self.behind is None or self.behind.search(before) is not None
 
     def checks(self, found: str) -> bool:
         """Ask the rule's check; True where it has none."""

@@ -115,13 +115,14 @@ class RuleWatcher:
             at = start + 1
             if rule.opening.bounded and start and _in_word(text[start - 1]):
                 continue
+            before = text[max(start - BEHIND, 0) : start]
             if not whole.starts(text, start):
-                if final:
+                if final or not rule.follows(before):
                     continue
                 return start
             end = end_of_region(start, final)
             if end is None:
-                if rule.unfinished.search(text[start:]) is None:
+                if rule.unfinished.search(text[start:]) is None or not rule.follows(before):
                     continue  # whatever follows, it is no match
                 return start
             region = text[start:end]
@@ -129,7 +130,7 @@ class RuleWatcher:
             if hit is None:
                 continue
             low, high = hit.span(rule.group)
-            if low >= high or not rule.stands(text[max(start - BEHIND, 0) : start], region, low, high):
+            if low >= high or not rule.stands(before, region, low, high):
                 continue
             at = start + hit.span()[1]
             if not rule.checks(region[low:high]):

@@ -52,16 +52,40 @@ def forget(
     scrubbed = keys.destroy(subject, time.time_ns() // 1000, event)
     digest, _, erased = keys.find(subject)
     unfinished = [each for each in erased if not each.done]
-    gone = Counts()
-    for id, group in _by_event(unfinished):
-        counts = store.remove([each.key for each in group])
-        tell(id, digest, group[0].at_us, len(group), counts)
-        if scrubbed:
-            keys.settle(group)
-        gone = Counts(gone.records + counts.records, gone.tokens + counts.tokens)
+    gone = _follow(unfinished, keys, store, tell, scrubbed=scrubbed)
     if not unfinished:
         tell(event, digest, time.time_ns() // 1000, 0, gone)
     return Forgot(digest, len(unfinished), gone, scrubbed)
+
+
+def finish(keys: SubjectKeys, store: ContentStore, tell_of: Callable[[str], Tell]) -> Forgot | None:
+    """Do the rest of all erasures that were interrupted, whoever they were of; None where there are none.
+
+    tell_of: gives for a tenant what writes the event. Raises OperatorError.
+    """
+    unfinished = keys.unfinished()
+    if not unfinished:
+        return None
+    scrubbed, gone = keys.scrub(), Counts()
+    for tenant in dict.fromkeys(each.tenant for each in unfinished):
+        theirs = [each for each in unfinished if each.tenant == tenant]
+        counts = _follow(theirs, keys, store, tell_of(tenant), scrubbed=scrubbed)
+        gone = Counts(gone.records + counts.records, gone.tokens + counts.tokens)
+    return Forgot("", len(unfinished), gone, scrubbed)
+
+
+def _follow(
+    erased: Sequence[Erasure], keys: SubjectKeys, store: ContentStore, tell: Tell, *, scrubbed: bool
+) -> Counts:
+    """Remove what destroyed keys sealed, and tell of it; return what went."""
+    gone = Counts()
+    for id, group in _by_event(erased):
+        counts = store.remove([each.key for each in group])
+        tell(id, group[0].subject, group[0].at_us, len(group), counts)
+        if scrubbed:
+            keys.settle(group)
+        gone = Counts(gone.records + counts.records, gone.tokens + counts.tokens)
+    return gone
 
 
 def _by_event(erased: Sequence[Erasure]) -> list[tuple[str, list[Erasure]]]:

@@ -171,13 +171,19 @@ class SubjectKeys:
             return naming.is_entered(connection, pseudonym)
 
     def everybody(self, most: int) -> Iterator[tuple[Subject, Person]]:
-        """Yield people and what stands for them, without passing pseudonyms. Raises OperatorError, NotOpened."""
+        """Yield people and what stands for them, without passing pseudonyms and who cannot be told.
+
+        Raises OperatorError.
+        """
         with self._opened.read() as connection:
             if connection is None or not naming.is_there(connection):
                 return
             named = connection.scalars(select(people.c.pseudonym).limit(most)).all()
         for some in batched(named, 100):
-            for person, key in self._entered(some):
+            found: list[tuple[Person, SubjectKey]] = []
+            with contextlib.suppress(NotOpened):  # of who is asked for by name it is told
+                found = self._entered(some)
+            for person, key in found:
                 subject = Subject(key.tenant, person.name)
                 if naming.person_of(key, subject).pseudonym == person.pseudonym:
                     yield subject, person
@@ -259,6 +265,14 @@ class SubjectKeys:
         ids = [each.key for each in erased]
         with self._opened.change() as connection:
             connection.execute(update(erasures).where(erasures.c.key.in_(ids)).values(done=1))
+
+    def unfinished(self) -> list[Erasure]:
+        """Return the erasures that rows or event have not followed yet. Raises OperatorError."""
+        with self._opened.read() as connection:
+            if connection is None:
+                return []
+            query = select(erasures).where(erasures.c.done == 0).order_by(erasures.c.number)
+            return _as_erasures(connection.execute(query))
 
     def erased_ids(self) -> list[str]:
         """Return the ids of all keys that were destroyed. Raises OperatorError."""
@@ -355,9 +369,15 @@ class SubjectKeys:
                 return []
             rows = list(naming.entries(connection, self._masters, pseudonyms))
             own: dict[str, SubjectKey] = {}
+            problem: NotOpened | None = None
             for some in batched({id for _, id, _ in rows}, 400):
                 for row in connection.execute(select(subject_keys).where(subject_keys.c.id.in_(some))).all():
-                    own[row.id] = self._unsealed(row.id, row.tenant, row.sealed)
+                    try:
+                        own[row.id] = self._unsealed(row.id, row.tenant, row.sealed)
+                    except NotOpened as error:
+                        problem = error
+            if problem is not None and not own:
+                raise problem
         found = ((naming.opened(own[id], name, box), own[id]) for name, id, box in rows if id in own)
         return [(person, key) for person, key in found if person is not None]
 
@@ -366,7 +386,7 @@ class SubjectKeys:
         if not naming.is_there(connection):
             return
         for row in rows:
-            with contextlib.suppress(NotOpened):
+            with contextlib.suppress(NotOpened, ValueError):
                 naming.remove(connection, self._unsealed(row.id, row.tenant, row.sealed))
 
     def _find_or_make(self, subject: Subject) -> SubjectKey:
@@ -446,10 +466,11 @@ _LAST_ERASURE = select(func.max(erasures.c.number))
 
 def _erasures(connection: Connection, subject: str) -> list[Erasure]:
     query = select(erasures).where(erasures.c.subject == subject).order_by(erasures.c.number)
-    return [
-        Erasure(row.key, row.subject, row.tenant, row.at_us, row.event, bool(row.done))
-        for row in connection.execute(query)
-    ]
+    return _as_erasures(connection.execute(query))
+
+
+def _as_erasures(rows: Iterable[Row[Any]]) -> list[Erasure]:
+    return [Erasure(row.key, row.subject, row.tenant, row.at_us, row.event, bool(row.done)) for row in rows]
 
 
 def _text(secret: bytes) -> str:

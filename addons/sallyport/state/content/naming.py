@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, insert, inspect, select, update
 
 from sallyport.state.content.schema import people
 from sallyport.state.content.subjects import Subject, SubjectKey
-from sallyport.state.masterkey import MasterKeys
+from sallyport.state.masterkey import MasterKeys, NotOpened
 
 PREFIX = "person:"
 """What every pseudonym begins with; 32 hex digits follow."""
@@ -99,13 +99,27 @@ def enter(connection: Connection, masters: MasterKeys, key: SubjectKey, person: 
 def entries(
     connection: Connection, masters: MasterKeys, pseudonyms: Iterable[str]
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield pseudonym, id of the key and box of those that have a row. Raises NotOpened, OperatorError."""
+    """Yield pseudonym, id of the key and box of those that have a row. Raises OperatorError.
+
+    A row that cannot be opened is left out; NotOpened is raised where there are no others.
+    """
     wanted = sorted(set(pseudonyms))
+    opens, problem = False, None
     for start in range(0, len(wanted), _AT_ONCE):
         some = people.c.pseudonym.in_(wanted[start : start + _AT_ONCE])
         for row in connection.execute(select(people).where(some)).all():
-            said = json.loads(masters.open(row.sealed, _ABOUT, row.pseudonym))
+            try:
+                said = json.loads(masters.open(row.sealed, _ABOUT, row.pseudonym))
+            except NotOpened as error:
+                problem = error
+                continue
+            except ValueError:
+                problem = NotOpened("It was changed in the store.")
+                continue
+            opens = True
             yield row.pseudonym, said["key"], said["box"]
+    if problem is not None and not opens:
+        raise problem
 
 
 def opened(key: SubjectKey, pseudonym: str, box: str) -> Person | None:

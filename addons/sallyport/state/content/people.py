@@ -129,12 +129,12 @@ class Pseudonyms:
         told, is_loaded, is_last = False, False, False
         while not is_last:
             try:
-                if not is_loaded:
-                    self._watch()
-                    self._load()
-                    is_loaded = True
+                self._watch()
                 self._drop_erased()
                 self._enter_passing()
+                if not is_loaded:  # last: nobody who is forgotten waits for it
+                    self._load()
+                    is_loaded = True
                 told = False
             except Exception as error:
                 # The border of the thread: without it nobody who is forgotten would be dropped any more.
