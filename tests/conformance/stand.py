@@ -223,7 +223,9 @@ class Stand:
                 self._seen.update(e.id for e in new)
                 return tuple(new)
             assert time.monotonic() - begun < (30 if new else 10), (
-                f"of {len(new)} events none is the end, and the client got {answer}"
+                f"of {len(new)} events none is the end, and the client got {answer}; before it stood "
+                f"{[(e.kind.value, e.detail) for e in self._store.events(limit=3)]}, and the gateway said "
+                f"{self.gateway.log.read_text(errors='replace')[-2000:]}"
             )
             time.sleep(pause_s)
             pause_s = min(0.1, pause_s * 1.5)

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.restrictions import Restricted
 from sallyport.policy.sections import Policy, counts_apart, mode_of, standing
 from sallyport.proxy.clientcerts import ClientTrust
+from sallyport.proxy.lanes import Lane
 from sallyport.proxy.petitions import Petition, Petitions
 from sallyport.proxy.proxyauth import KnownUsers
 from sallyport.proxy.watch import Watch
@@ -43,11 +44,9 @@ The worst text costs some 5 microseconds a character, so that the loop is held f
 """
 
 LONG_SCAN_CHARS = 65_536
-"""Texts beyond this are scanned in a thread of their own, so that no other call waits behind them."""
+"""Texts beyond this are scanned in a lane of their own, so that no other call waits behind them."""
 
-_QUICK = ThreadPoolExecutor(1, thread_name_prefix="scan")
-_LONG = ThreadPoolExecutor(1, thread_name_prefix="scan-long")
-"""One thread each: a search gives the interpreter lock away a thousand times, and more of them wait for each other."""
+_QUICK, _LONG = Lane("scan"), Lane("scan-long")
 
 INLINE_NAMES_CHARS = 16_384
 """The same for names: to cut, look up and merge costs more per character than to scan."""
@@ -188,7 +187,8 @@ class ScanOnce:
     """The scanner port of one exchange: the first stage that asks pays, the others share.
 
     limit_chars: more text than this is refused by raising, never cut. names: None finds no names.
-    min_score: what rules are less sure of than this makes way for a name.
+    min_score: what rules are less sure of than this makes way for a name. patience_s: how long a longer text waits for
+    the one before it.
     """
 
     def __init__(
@@ -198,7 +198,9 @@ class ScanOnce:
         limit_chars: int,
         names: Names | None = None,
         min_score: float = 0.0,
+        patience_s: float = 0.5,
     ) -> None:
+        self._patience_s = patience_s
         self._detector = detector
         self._segments = segments
         self._limit = limit_chars
@@ -273,7 +275,7 @@ class ScanOnce:
         if self._chars <= chars:
             return work(*args, **kwargs)
         lane = _QUICK if self._chars <= LONG_SCAN_CHARS else _LONG
-        return await asyncio.get_running_loop().run_in_executor(lane, partial(work, *args, **kwargs))
+        return await lane.run(partial(work, *args, **kwargs), self._patience_s)
 
 
 @dataclass(slots=True)
