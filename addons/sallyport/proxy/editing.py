@@ -7,6 +7,7 @@ value in any of them, neither one to mask nor one to put back.
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from sallyport.decision import Edit
 from sallyport.exchange import Response, Segment, Surface
@@ -106,31 +107,39 @@ def _payload(body: bytes) -> dict[str, Json] | list[Json] | None:
 
 
 def _at_borders(segments: Sequence[Segment], output: OutputFilter) -> tuple[dict[str, str], dict[str, Stop]]:
-    """Return, by pointer, the texts that share a match with their neighbours as they are without it, and where one
-    ends the answer."""
+    """Return what at_borders does of every run of texts that clients join."""
     given: dict[str, str] = {}
     ends: dict[str, Stop] = {}
     for _, run in _runs(segments):
-        if len(run) == 1:
-            continue
-        found = output.across(run[0].at, run[0].surface, [segment.text for segment in run])
-        starts = [0]
-        for segment in run:
-            starts.append(starts[-1] + len(segment.text))
-        for match, action in found:
-            for number, segment in enumerate(run):
-                start, end = match.start - starts[number], match.end - starts[number]
-                text = given.get(segment.at, segment.text)
-                if end <= 0 or start >= len(segment.text):
-                    continue
-                begins, is_last = start >= 0, end <= len(segment.text)
-                if action is OutputAction.MASK:
-                    given[segment.at] = text[: max(0, start)] + (marker(match) if begins else "") + text[end:]
-                elif action is OutputAction.ANNOTATE and is_last:
-                    given[segment.at] = text[:end] + notice(match) + text[end:]
-                elif action in (OutputAction.TRUNCATE, OutputAction.REFUSE) and begins:
-                    given[segment.at] = text[:start]
-                    ends[segment.at] = Stop(action, match.rule, start)
+        if len(run) > 1:
+            texts, stops = at_borders(run, output, run[0].at)
+            given |= texts
+            ends |= stops
+    return given, ends
+
+
+def at_borders(
+    run: Sequence[Segment], output: OutputFilter, at: str
+) -> tuple[dict[str, str], dict[str, Stop]]:
+    """Return, by pointer, the texts that share a match with their neighbours as they are without it, and where one
+    ends the answer. run: texts of one surface that clients join. at: where it is told that they lie."""
+    given: dict[str, str] = {}
+    ends: dict[str, Stop] = {}
+    starts = [*accumulate((len(segment.text) for segment in run), initial=0)]
+    for match, action in output.across(at, run[0].surface, [segment.text for segment in run]):
+        for segment, begin in zip(run, starts, strict=False):
+            start, end = match.start - begin, match.end - begin
+            text = given.get(segment.at, segment.text)
+            if end <= 0 or start >= len(segment.text):
+                continue
+            begins, is_last = start >= 0, end <= len(segment.text)
+            if action is OutputAction.MASK:
+                given[segment.at] = text[: max(0, start)] + (marker(match) if begins else "") + text[end:]
+            elif action is OutputAction.ANNOTATE and is_last:
+                given[segment.at] = text[:end] + notice(match) + text[end:]
+            elif action in (OutputAction.TRUNCATE, OutputAction.REFUSE) and begins:
+                given[segment.at] = text[:start]
+                ends[segment.at] = Stop(action, match.rule, start)
     return given, ends
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from sallyport.exchange import Surface
 from sallyport.stages.channel import Channel, Stop
 from sallyport.stages.output import OutputFilter
-from sallyport.stages.restoring import Restorer, restore
+from sallyport.stages.restoring import Context, Restorer, restore
 
 type Lookup = Callable[[str], str | None]
 
@@ -50,6 +50,11 @@ class FlowingText:
         """Begin where another text has ended, for whoever is shown both joined."""
         if self._restorer is not None and before._restorer is not None:
             self._restorer.follow(before._restorer)
+
+    def stand_behind(self, context: Context) -> None:
+        """Go on from a context of texts that it is shown joined to, and carry it on."""
+        if self._restorer is not None:
+            self._restorer.stand_behind(context)
 
     def feed(self, text: str) -> str:
         """Take a piece as the provider wrote it; return what may go out now."""

@@ -5,7 +5,7 @@ was masked or put back may have gone from one part into the next. A repetition t
 did is a text of its own.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from io import StringIO
 
 from sallyport.wire.dialect import Delta, StreamEvent
@@ -33,6 +33,9 @@ class _Part:
     def says(self, text: str) -> bool:
         return len(text) == self._said_chars and self._said.getvalue() == text
 
+    def said(self) -> str:
+        return self._said.getvalue()
+
     def was_sent(self) -> str:
         return self._sent.getvalue()
 
@@ -55,18 +58,24 @@ class Repeats:
         known = delta.part in self._parts or len(self._parts) < MAX_PARTS
         return not delta.part or (known and len(delta.text) <= self._chars_left)
 
+    def note(self, delta: Delta) -> None:
+        """Note a piece as it comes, where it can be followed."""
+        if delta.part and self.has_room(delta):
+            self._chars_left -= len(delta.text)
+            self._parts.setdefault(delta.part, _Part()).say(delta.text)
+
     def take(self, event: StreamEvent, delta: Delta) -> bool:
         """Note a text as it comes; say whether it is a repetition, which needs no look of its own."""
-        if delta.part:
-            if self.has_room(delta):
-                self._chars_left -= len(delta.text)
-                self._parts.setdefault(delta.part, _Part()).say(delta.text)
-            return False
-        part = self._parts.get(delta.channel) if delta.whole and self._parts else None
+        self.note(delta)
+        part = self._parts.get(delta.channel) if delta.whole and self._parts and not delta.part else None
         if part is None or not part.says(delta.text):
             return False
         self._awaited.setdefault(id(event), []).append((event, delta.at, part))
         return True
+
+    def said(self) -> Iterator[str]:
+        """Yield what the provider said of each part, in the order in which they began."""
+        return (part.said() for part in self._parts.values())
 
     def write(self, event: StreamEvent, texts: Mapping[str, str]) -> dict[str, str]:
         """Return the repetitions in an event that goes out now, where they differ. texts: its other new texts."""

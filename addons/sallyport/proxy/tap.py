@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from sallyport.decision import Refusal
 from sallyport.exchange import Attachment, Surface, Usage
 from sallyport.policy.output import OutputAction
-from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source, whole
+from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source
 from sallyport.proxy.repeats import Repeats
+from sallyport.proxy.saidwhole import SaidWhole
 from sallyport.proxy.stream import Step
 from sallyport.stages.channel import Stop
 from sallyport.stages.output import OutputFilter
@@ -124,6 +125,7 @@ class AnswerTap:
         self._reported = reported
         self._flowing: dict[str, FlowingText] = {}
         self._repeats = Repeats(max_event_bytes)
+        self._wholes = SaidWhole(self._output, lookup, self._repeats)
         self._echoes = EchoFlow()
         self._over: dict[str, None] = {}  # channels whose text has ended, kept while there is room
         self._latest: dict[str, _Waiting] = {}
@@ -409,8 +411,11 @@ class AnswerTap:
         if self.ended_early is not None:
             self._close(("*",))
             return  # what would end the answer otherwise does not go out
+        self._wholes.begin(event)
         for delta in event.deltas:
             self._delta(waiting, delta)
+        if event.terminal:
+            self._wholes.end()
         if self.ended_early is not None and _calls(event):
             self._close(("*",))  # no call goes out in part
         elif not self._is_dropped(event):
@@ -434,6 +439,7 @@ class AnswerTap:
             self._flowing[delta.channel] = known
             if delta.behind and (before := self._flowing.get(delta.behind)) is not None:
                 known.follow(before)
+        self._wholes.precede(known, delta.surface)
         self._over.pop(delta.channel, None)
         return known
 
@@ -449,20 +455,12 @@ class AnswerTap:
             return
         if not self._repeats.has_room(delta):
             raise WireError("too_many_texts")
-        if self._repeats.take(waiting.event, delta):
-            return
+        self._repeats.note(delta)
         if delta.whole:
-            json = delta.json or is_json_source(delta.surface, delta.text)
-            text, stop = whole(
-                delta.at,
-                delta.surface,
-                delta.text,
-                self._output,
-                self._lookup,
-                json=json,
-                payload=waiting.event.payload,
-                channel=delta.channel,
-            )
+            edited = self._wholes.edited(waiting.event, delta)
+            if edited is None:
+                return
+            text, stop = edited
             self._stop_at(stop)
         else:
             flow = self._flow(delta)

@@ -172,6 +172,11 @@ class Restorer:
         """Begin where another text has ended, for whoever is shown both joined."""
         self._contexts.append(copy(before._contexts[-1]))
 
+    def stand_behind(self, context: Context) -> None:
+        """Go on from a context too, and carry it on: what is fed here is fed to it."""
+        if context not in self._contexts:
+            self._contexts.append(context)
+
     def feed(self, text: str) -> str:
         """Return what may go out now. Holds back from the first place a placeholder may have begun."""
         return self._run(self._held + text, final=False)
