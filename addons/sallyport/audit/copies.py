@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from sallyport.audit.checkpoints import Checkpoint
 from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 from sallyport.policy.sections import Policy
 from sallyport.sql.engines import Database, database
 
@@ -84,9 +85,7 @@ class Copies:
                 if self._command:
                     _run(self._command, line)
                 take(checkpoint)
-                draft = self._noted.with_suffix(".new")
-                draft.write_text(f"{checkpoint.number}\n", "ascii")
-                draft.replace(self._noted)
+                write_file(self._noted, b"%d\n" % checkpoint.number, PUBLIC)
 
 
 def copied_lines(address: str) -> Iterator[str]:

@@ -1,6 +1,5 @@
 """The key that signs checkpoints: Ed25519, in a file of the confdir that only its owner reads."""
 
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sallyport.errors import OperatorError
+from sallyport.files import PRIVATE, write_new
 
 KEY_FILE = "audit-signing.key"
 
@@ -67,19 +67,10 @@ def is_signed(public_key: bytes, signature: bytes, message: bytes) -> bool:
 
 
 def _make(path: Path) -> None:
-    """Write a new key whole or not at all; of two that come at once, the first one stays."""
+    """Write a new key; of two that come at once, the first one stays."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     pem = Ed25519PrivateKey.generate().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()
+    with suppress(FileExistsError):
+        write_new(path, pem, PRIVATE)

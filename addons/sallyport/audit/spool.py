@@ -21,6 +21,7 @@ import orjson
 
 from sallyport.audit.events import Event
 from sallyport.audit.schema import from_row, to_row
+from sallyport.files import sync_folder
 
 logger = logging.getLogger("sallyport.audit")
 
@@ -141,11 +142,7 @@ class Spool:
         self._number, self._end = number, 0
         self._mac = self._first(number)
         self._numbers.append(number)
-        folder = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
 
     def _give_up(self) -> None:
         """Leave a file that could not be written: what is half written, or perhaps not on the disk, is not built upon.

@@ -35,6 +35,7 @@ from sallyport.decision import Mode
 from sallyport.detect.ner.service import Pools
 from sallyport.detect.packs import load
 from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
@@ -377,5 +378,5 @@ def _instance_id(confdir: Path) -> str:
     """Return a name for this instance that stays the same over restarts."""
     path = confdir / "gateway.id"
     if not path.exists():
-        path.write_text("gw-" + secrets.token_hex(4) + "\n", encoding="ascii")
+        write_file(path, f"gw-{secrets.token_hex(4)}\n".encode(), PUBLIC)
     return path.read_text(encoding="ascii").strip()[:64] or "gw"

@@ -15,9 +15,19 @@ def stand_in(confdir: Path | None, whom: Subject, *, new: bool) -> str:
     """Return what the detail of an event may say of a person; "" where nothing may be said, or can be.
 
     new: whether a person who has no pseudonym yet gets one; who is removed, perhaps after it was forgotten, does not.
+    Raises OperatorError where nobody can tell whether that may be the name: a pseudonym then could not be taken back,
+    since where there is one all others follow.
     """
-    if not whom.principal or not writes_pseudonyms(confdir):
-        return coded(whom.principal)
+    if not whom.principal:
+        return ""
+    try:
+        if not writes_pseudonyms(confdir):
+            return coded(whom.principal)
+    except OperatorError as error:
+        what = f"{error.what}; it says whether the log may name people, so the change is not made"
+        raise OperatorError(
+            error.where, what, f"{error.todo.rstrip('.')}. {_AT_ONCE}", exit_code=error.exit_code
+        ) from None
     masters = MasterKeys(confdir or default_confdir())
     if not masters.is_configured:
         return ""
@@ -44,8 +54,19 @@ def has_pseudonyms(confdir: Path | None) -> bool:
         keys.close()
 
 
+def may_name(confdir: Path | None) -> bool:
+    """Say whether an event may name a person; where nobody can tell, it may not. Raises nothing."""
+    try:
+        return not writes_pseudonyms(confdir)
+    except OperatorError:
+        return False
+
+
 def writes_pseudonyms(confdir: Path | None) -> bool:
-    """Say whether names are kept out of events: there are pseudonyms already, or the policy wants them."""
+    """Say whether names are kept out of events: there are pseudonyms already, or the policy wants them.
+
+    Raises OperatorError where there are none yet and the policy of the last start cannot be read.
+    """
     if has_pseudonyms(confdir):
         return True
     if not was_run(confdir):
@@ -53,7 +74,7 @@ def writes_pseudonyms(confdir: Path | None) -> bool:
     from sallyport.cli.detection import read_policy
     from sallyport.policy.sections import People
 
-    try:
-        return read_policy(policy_in_use(None, confdir)).audit.people is People.PSEUDONYMISED
-    except OperatorError:
-        return False
+    return read_policy(policy_in_use(None, confdir)).audit.people is People.PSEUDONYMISED
+
+
+_AT_ONCE = "To stop a person at once, whatever the policy is: sallyport stop principal"

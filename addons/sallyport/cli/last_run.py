@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 from sallyport.pki.paths import confdir as default_confdir
 
 _FILE = "policy.in-use"
@@ -12,17 +14,30 @@ def remember(confdir: Path, policy: str) -> None:
     from sallyport.policy.load import PRESETS  # loads the rule engine, which other commands do without
 
     preset = policy in PRESETS and not Path(policy).exists()
-    (confdir / _FILE).write_text(policy if preset else str(Path(policy).resolve()), encoding="utf-8")
+    named = policy if preset else str(Path(policy).resolve())
+    write_file(confdir / _FILE, named.encode(), PUBLIC)
 
 
 def policy_in_use(given: str | None, confdir: Path | None) -> str:
-    """Return the policy an operator named, else the one the gateway was last started with, else balanced."""
+    """Return the policy an operator named, else the one the gateway was last started with, else balanced.
+
+    Raises OperatorError where it was started, and what with cannot be read.
+    """
     if given is not None:
         return given
+    path = (confdir or default_confdir()) / _FILE
     try:
-        return ((confdir or default_confdir()) / _FILE).read_text(encoding="utf-8") or "balanced"
+        if named := path.read_text(encoding="utf-8"):
+            return named
     except FileNotFoundError:
         return "balanced"
+    except (OSError, UnicodeDecodeError):
+        pass
+    raise OperatorError(
+        str(path),
+        "which policy the gateway was started with cannot be read",
+        "See who owns it, or start it anew",
+    )
 
 
 def was_run(confdir: Path | None) -> bool:

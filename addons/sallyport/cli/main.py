@@ -14,9 +14,9 @@ import typer
 from typer.core import TyperGroup
 
 from sallyport import __version__
-from sallyport.cli.heap import no_collection
 from sallyport.cli.output import guarded_stdout
 from sallyport.errors import OperatorError
+from sallyport.heap import no_collection
 
 _GROUPS = {
     "ca": ("sallyport.cli.ca", "Make, show and install the certificate authority."),

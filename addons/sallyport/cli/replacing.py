@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from sallyport.files import sync_folder
+
 
 @contextmanager
 def replacement(path: Path, text: str) -> Iterator["Draft"]:
@@ -42,8 +44,4 @@ class Draft:
     def put(self) -> None:
         """Replace the file; after a crash it is the old one or the new one. Raises OSError."""
         self._place.replace(self._target)
-        folder = os.open(self._target.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        sync_folder(self._target.parent)

@@ -12,12 +12,12 @@ from typing import Annotated
 
 import typer
 
-from sallyport.cli.heap import no_collection
 from sallyport.cli.last_run import remember
 from sallyport.cli.ledger import LedgerOption
 from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
+from sallyport.heap import no_collection
 
 _TUN = re.compile(r"tun:[A-Za-z][A-Za-z0-9-]{0,14}")
 

@@ -14,7 +14,7 @@ from sallyport.audit.text import code, printable
 from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, now, policy_if_known
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
-from sallyport.cli.eventnames import writes_pseudonyms
+from sallyport.cli.eventnames import may_name
 from sallyport.cli.operator import operator
 from sallyport.cli.reading import names_here
 from sallyport.cli.seen import warning_of
@@ -46,10 +46,10 @@ def stop(
     at, whose = now(), tenant if kind is StopKind.PRINCIPAL else ""
     if kind is StopKind.PROVIDER:
         _check_provider(value)
-    pseudonymous = kind is StopKind.PRINCIPAL and writes_pseudonyms(confdir)
+    named = kind is StopKind.PRINCIPAL and may_name(confdir)
     with changing(store, confdir) as connection:
         pulled = pull(connection, kind, value, whose, operator(), reason, at)
-        _note(connection, pulled, "stopped", pseudonymous=pseudonymous)
+        _note(connection, pulled, "stopped", named=named)
     undo = f"sallyport resume {pulled.id}{_where(store, confdir)}"
     typer.echo(printable(f"stopped {_named(pulled)} ({pulled.id}). Undo: {undo}"), err=True)
     _notify(confdir, pulled, "kill_switch.stopped")
@@ -73,11 +73,11 @@ def resume(
     """Let go what was stopped."""
     if bool(id) is every:
         raise OperatorError("ID", "give one id, or --all", "List them with: sallyport stops")
-    pseudonymous = writes_pseudonyms(confdir)
+    named = may_name(confdir)
     with changing(store, confdir) as connection:
         gone = let_go(connection, None if every else id, operator(), now())
         for each in gone:
-            _note(connection, each, "resumed", pseudonymous=pseudonymous)
+            _note(connection, each, "resumed", named=named)
     for each in gone:
         _notify(confdir, each, "kill_switch.resumed")
     shown = ", ".join(f"{each.id} ({_named(each)})" for each in gone)
@@ -135,11 +135,12 @@ def _check_provider(value: str) -> None:
         raise OperatorError("VALUE", "the catalogue has no such provider", todo)
 
 
-def _note(connection: Connection, stop: Stop, act: str, *, pseudonymous: bool) -> None:
+def _note(connection: Connection, stop: Stop, act: str, *, named: bool) -> None:
+    """Record an act. named: whether a person may be named in it."""
     detail = f"{act}:{stop.id}"
-    named = f"{detail}:{stop.value}"
-    if stop.kind is StopKind.PRINCIPAL and not pseudonymous and code(named) == named:
-        detail = named
+    whole = f"{detail}:{stop.value}"
+    if stop.kind is StopKind.PRINCIPAL and named and code(whole) == whole:
+        detail = whole
     tenant = stop.value if stop.kind is StopKind.TENANT else stop.tenant
     note(
         connection,

@@ -130,7 +130,7 @@ class Detector:
             view = views[0][0]
             subject = view.text.encode() if view.text.isascii() else view.text
             labels, deadline = Labels(view.text), self._deadline(len(text))
-            for index in self._gate.hits(subject):
+            for index in self._gate.hits(subject, "text"):
                 rule = self._rules[index]
                 if not rule.surfaces or surface in rule.surfaces:
                     for _, start, end in self._matches(index, view.text, subject, labels, deadline):
@@ -239,9 +239,9 @@ class Detector:
         subject = text.encode() if text.isascii() else text
         shields = [m.span() for m in PLACEHOLDER.finditer(text)] if "<" in text else []
         labels = Labels(text)
-        for index in self._gate.hits(subject):
+        for index in self._gate.hits(subject, kind):
             rule = self._rules[index]
-            if kind not in rule.views or (rule.surfaces and surface not in rule.surfaces):
+            if rule.surfaces and surface not in rule.surfaces:
                 continue
             for whole, start, end in self._matches(index, text, subject, labels, deadline):
                 if excused(self._unless[index], surface, text, whole, (start, end)):

@@ -1,7 +1,9 @@
-"""One pass over a text for all rules: which of them could match at all.
+"""Which rules could match a text at all, found in one pass over it for many rules.
 
-One set holds every rule's keywords, or its pattern where it has none: searching for some hundred words
-costs the same as searching for one. Threads may share a gate.
+Searching for some thousand words costs the same as searching for one, and for some fifty patterns hardly more. Words
+and patterns are looked for apart: in one automaton every place in a word would have to be remembered with every place
+in a pattern, and a text that has no neighbour so far would make it learn for a millisecond per kilobyte. Threads may
+share a gate.
 """
 
 from collections.abc import Sequence
@@ -14,23 +16,43 @@ class Gate:
     """Compiled from rules once; what it answers are indexes into those rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
+        self._views = [rule.views for rule in rules]
+        self._words = _Part(rules, [index for index, rule in enumerate(rules) if rule.keywords])
+        bare = [index for index, rule in enumerate(rules) if not rule.keywords]
+        kinds = sorted({kind for index in bare for kind in rules[index].views})
+        parts: dict[tuple[int, ...], _Part] = {}
+        self._patterns: dict[str, _Part] = {}
+        for kind in kinds:
+            members = tuple(index for index in bare if kind in rules[index].views)
+            self._patterns[kind] = parts.setdefault(members, _Part(rules, members))
+
+    def hits(self, text: str | bytes, kind: str) -> Sequence[int]:
+        """Return the rules for a kind of view of which a keyword or, lacking keywords, the pattern occurs in a folded
+        text. All of those rules where an automaton gave up: slower, but nothing is missed.
+        """
+        found = self._words.hits(text)
+        if (patterns := self._patterns.get(kind)) is not None:
+            found |= patterns.hits(text)
+        return sorted(index for index in found if kind in self._views[index])
+
+
+class _Part:
+    """Some of the rules in one automaton."""
+
+    def __init__(self, rules: Sequence[Rule], members: Sequence[int]) -> None:
         owners: dict[str, list[int]] = {}
-        for index, rule in enumerate(rules):
-            for expression in _expressions(rule):
+        for index in members:
+            for expression in _expressions(rules[index]):
                 owners.setdefault(expression, []).append(index)
         self._owners = [*owners.values()]
         self._set = PatternSet([*owners])
-        self._all = range(len(rules))
+        self._all = members
 
-    def hits(self, text: str | bytes) -> Sequence[int]:
-        """Return the rules of which a keyword or, lacking keywords, the pattern occurs in a folded text.
-
-        All rules where the automaton gave up: slower, but nothing is missed.
-        """
+    def hits(self, text: str | bytes) -> set[int]:
         found = self._set.matches(text)
         if found is None:
-            return self._all
-        return sorted({rule for expression in found for rule in self._owners[expression]})
+            return {*self._all}
+        return {index for expression in found for index in self._owners[expression]}
 
 
 def _expressions(rule: Rule) -> Sequence[str]:

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from sallyport.pki.files import PRIVATE, PUBLIC, locked_folder, write_file
+from sallyport.files import PRIVATE, PUBLIC, write_file
+from sallyport.pki.files import locked_folder
 
 type Fault = Literal["expired", "wrong-name", "self-signed"]
 

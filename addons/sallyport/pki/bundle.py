@@ -8,8 +8,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 from sallyport.pki.authority import load_ca
-from sallyport.pki.files import PUBLIC, locked_folder, write_file
+from sallyport.pki.files import locked_folder
 
 
 def write_bundle(confdir: Path, extra_ca: Sequence[Path] = ()) -> Path:

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sallyport.errors import OperatorError
+from sallyport.files import PRIVATE, PUBLIC, write_file
 from sallyport.pki.authority import Authority, load_ca
 from sallyport.pki.constraints import name_constraints, subtrees
-from sallyport.pki.files import PRIVATE, PUBLIC, locked_folder, write_file
+from sallyport.pki.files import locked_folder
 from sallyport.pki.paths import CaPaths, ca_paths
 
 type Key = Literal["ec", "rsa"]

@@ -92,9 +92,6 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
         await _refuse_lacking(gateway, flow, passage, signed)
         return
     admitted = event_of(gateway, EventKind.ADMITTED, passage)
-    # Done in the turn after the writer was woken: while the disk is at work there is nothing else to do.
-    loop = asyncio.get_running_loop()
-    loop.call_soon(loop.call_soon, prepare, passage)
     if not await gateway.recorded(admitted, required=live.policy.audit_required):
         passage.ended = True  # the log itself records the refusal once it can
         passage.give_back()
@@ -115,6 +112,8 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
     request.raw_content = body
     intake.readdress(request, passage.host)
     gate.admit(flow)
+    # Done once the request has left: while the provider is at work there is nothing else to do.
+    asyncio.get_running_loop().call_soon(prepare, passage)
 
 
 async def _refuse_lacking(

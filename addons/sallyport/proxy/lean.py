@@ -119,6 +119,8 @@ class _Turn:
                 for command in handler.layer.handle_event(self.pending.popleft()):
                     if type(command) is commands.SendData:
                         self._send(command)
+                    elif type(command) is commands.Log:
+                        handler.log(command.message, command.level)  # what is unsent may wait for it
                     else:
                         self._flush()
                         self._obey(command)
@@ -182,8 +184,6 @@ class _Turn:
                 handler.close_connection(command.connection, command.half_close)
             case commands.CloseConnection():
                 handler.close_connection(command.connection, False)
-            case commands.Log():
-                handler.log(command.message, command.level)
             case _:
                 raise RuntimeError(f"Unexpected command: {type(command).__name__}")
 

@@ -16,7 +16,8 @@ import mitmproxy_rs
 from mitmproxy.proxy import mode_servers, mode_specs
 
 from sallyport.errors import OperatorError
-from sallyport.pki.files import PRIVATE, locked_folder, write_file
+from sallyport.files import PRIVATE, write_file
+from sallyport.pki.files import locked_folder
 
 CLIENT_ADDRESS = "10.0.0.1/32"
 _KEY_BYTES = 32

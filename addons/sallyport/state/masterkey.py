@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from sallyport.errors import OperatorError
+from sallyport.files import PRIVATE, write_new
 
 VARIABLE = "SALLYPORT_MASTER_KEY"
 FILE_VARIABLE = "SALLYPORT_MASTER_KEY_FILE"
@@ -84,12 +85,8 @@ class MasterKeys:
         return named or self.default_file.exists()
 
     def make(self) -> Path:
-        """Write a new master key into the default file, which must not exist yet."""
-        handle = os.open(self.default_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Write a new master key into the default file, which must not exist yet. Raises OSError."""
+        write_new(self.default_file, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n", PRIVATE)
         return self.default_file
 
     def seal(self, value: str, *about: str) -> str:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 
 FORMAT = "sallyport.policy-bundle/1"
 MAX_BYTES = 32 * 1024 * 1024
@@ -164,9 +165,8 @@ class Serials:
     def keep(self, bundle: Bundle) -> None:
         """Note a bundle as the newest. Raises OSError."""
         self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self._path.with_suffix(f".{os.getpid()}")
-        draft.write_text(json.dumps({"serial": bundle.serial, "digest": bundle.digest}), encoding="ascii")
-        draft.replace(self._path)
+        newest = {"serial": bundle.serial, "digest": bundle.digest}
+        write_file(self._path, json.dumps(newest).encode(), PUBLIC)
 
     def _newest(self) -> tuple[int, str] | None:
         try:

@@ -4,15 +4,16 @@ A thread looks from time to time. One alarm begins an episode and one ends it; w
 """
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 
 logger = logging.getLogger("sallyport.drift")
 
@@ -149,12 +150,8 @@ class DriftWatch:
             "# TYPE sallyport_policy_drift_alarm gauge",
             f"sallyport_policy_drift_alarm{label} {int(self._told is not None)}",
         )
-        draft = self._metrics.with_suffix(f".{os.getpid()}.new")
-        try:
-            draft.write_text("\n".join(lines) + "\n", encoding="utf-8")
-            draft.replace(self._metrics)
-        except OSError:
-            draft.unlink(missing_ok=True)
+        with suppress(OSError):
+            write_file(self._metrics, ("\n".join(lines) + "\n").encode(), PUBLIC)
 
     def _run(self) -> None:
         while not self._closing.wait(self._settings().every_s if self._settings().after_s else _IDLE_S):

@@ -1,13 +1,13 @@
 """The policies a gateway has had in force: the texts of their files, by revision, in a folder of the gateway's."""
 
 import json
-import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.files import PRIVATE, write_file
 
 _REVISION = re.compile(r"[0-9a-f]{12}")
 
@@ -44,19 +44,13 @@ class PolicyVersions:
         if path.exists():
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            members: dict[str, object] = {
-                "name": version.name,
-                "mode": version.mode,
-                "folder": version.folder,
-            }
-            members["files"] = dict(version.files)
-            json.dump(members, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        members = {
+            "name": version.name,
+            "mode": version.mode,
+            "folder": version.folder,
+            "files": dict(version.files),
+        }
+        write_file(path, json.dumps(members).encode(), PRIVATE)
 
     def find(self, revision: str) -> Version:
         """Return a version. Raises OperatorError."""
@@ -120,13 +114,7 @@ class Promotions:
         """Store a promotion; a later one of the same two policies takes its place. Raises OSError."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(promoted.base, promoted.revision)
-        draft = path.with_suffix(f".{os.getpid()}.new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(asdict(promoted), file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_file(path, json.dumps(asdict(promoted)).encode(), PRIVATE)
 
     def leading(self, base: str, revision: str) -> list[Promoted] | None:
         """Return the promotions that lead from one policy to another, the last one first; None where none do."""

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.files import PRIVATE, write_file
 
 _PREFIX = re.compile(r"[0-9a-f]{8,32}")
 _SUFFIX = ".rules"
@@ -59,13 +59,7 @@ class RulesVersions:
         if path.exists():
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.new")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
-            file.write(rules.canonical)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        write_file(path, rules.canonical.encode("ascii"), PRIVATE)
 
     def find(self, name: str) -> Rules | None:
         """Return the rules of a revision, or of a beginning of one that is unique; None where there are none.

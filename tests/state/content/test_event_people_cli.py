@@ -1,6 +1,7 @@
 """Commands on a log of pseudonyms: they name people to who has the keys, write none themselves, and send none out."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,10 @@ from sallyport.audit.people import PersonalLog
 from sallyport.audit.store import Store
 from sallyport.cli.last_run import remember
 from sallyport.cli.main import app
+from sallyport.errors import OperatorError
 from sallyport.state.content.keys import Subject
 from sallyport.state.content.people import Pseudonyms
+from sallyport.state.directory.store import DirectoryStore
 from state.content.conftest import Place
 
 ANN, ADDRESS = "ann@example.org", "10.11.12.13"
@@ -190,6 +193,76 @@ def test_a_policy_that_names_people_leaves_everything_as_it_was(tmp_path: Path) 
     assert last(place, EventKind.KILL_SWITCH).detail.endswith(":bob")
     assert not (tmp_path / "content-keys.db").exists()
     assert place.keys().pseudonyms("bob") == []
+
+
+def no_policy(folder: Path) -> None:
+    (folder / "policy.yaml").unlink()
+
+
+def broken_policy(folder: Path) -> None:
+    (folder / "policy.yaml").write_text("version: 1\naudit: {people: pseudonymised\n")
+
+
+def nobody_knows_which(folder: Path) -> None:
+    (folder / "policy.in-use").unlink()
+    (folder / "policy.in-use").mkdir()
+
+
+def half_written(folder: Path) -> None:
+    (folder / "policy.in-use").write_text("")
+
+
+UNREADABLE = pytest.mark.parametrize(
+    "spoil", [no_policy, broken_policy, nobody_knows_which, half_written], ids=lambda f: f.__name__
+)
+
+
+@pytest.fixture
+def untold(tmp_path: Path) -> Place:
+    """A gateway's folder whose policy wants pseudonyms, before it has written any."""
+    place = Place(tmp_path, str(tmp_path / "audit.db"), {})
+    (tmp_path / "policy.yaml").write_text("version: 1\naudit: {people: pseudonymised}\n")
+    remember(tmp_path, str(tmp_path / "policy.yaml"))
+    Store.open(place.url).close()
+    DirectoryStore.open(place.url).close()
+    return place
+
+
+@UNREADABLE
+def test_a_kill_switch_acts_and_names_nobody_where_the_policy_cannot_be_read(
+    untold: Place, spoil: Callable[[Path], None]
+) -> None:
+    spoil(untold.folder)
+    stopped = done(untold, "stop", "principal", "ann", "--tenant", "acme", "--reason", "case 7")
+    assert stopped.exit_code == 0, stopped.output
+    assert last(untold, EventKind.KILL_SWITCH).detail == f"stopped:{stopped.stdout.strip()}"
+    assert "ann" in done(untold, "stops").stdout
+    assert done(untold, "resume", "--all").exit_code == 0
+    assert last(untold, EventKind.KILL_SWITCH).detail == f"resumed:{stopped.stdout.strip()}"
+    assert_nowhere(untold, "ann")
+
+
+@UNREADABLE
+def test_a_change_of_people_is_refused_where_nobody_can_tell_whether_to_name_them(
+    untold: Place, spoil: Callable[[Path], None]
+) -> None:
+    spoil(untold.folder)
+    for words in (("add",), ("change", "--inactive"), ("remove",)):
+        with pytest.raises(OperatorError, match=r"whether the log may name people.*sallyport stop principal"):
+            done(untold, "directory", "people", words[0], "bob", *words[1:])
+    assert "No such person" in done(untold, "directory", "people", "list").output
+    assert not (untold.folder / "content-keys.db").exists()
+    assert_nowhere(untold, "bob")
+
+
+@UNREADABLE
+def test_where_pseudonyms_were_written_the_policy_need_not_be_read(
+    told: Place, spoil: Callable[[Path], None]
+) -> None:
+    spoil(told.folder)
+    assert done(told, "directory", "people", "add", "bob@example.org").exit_code == 0
+    detail = last(told, EventKind.DIRECTORY_CHANGED).detail
+    assert detail == f"add:{told.keys().pseudonyms('bob@example.org', 'default')[0]}"
 
 
 def test_names_can_be_told_again_for_a_person_who_was_let_in_again(told: Place) -> None:

@@ -1,15 +1,17 @@
 """The keeper under everything that can happen to its store, and the copy it leaves behind."""
 
+import gc
 import itertools
 import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from sqlalchemy import delete, insert, text
+from sqlalchemy import Connection, delete, insert, text
 
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Approval, Key, KeyKind, Person, Stop, StopKind, Tenant
@@ -81,6 +83,29 @@ def test_a_new_store_is_made_and_empty_and_leaves_no_copy(make: Make, url: str, 
     assert keeper.standing.source is Source.STORE
     assert keeper.current.stops() == ()
     assert not (tmp_path / "copy").exists()
+
+
+class CollectorWatched(DirectoryStore):
+    """Notes at each read whether garbage may be collected meanwhile."""
+
+    def read(self) -> AbstractContextManager[Connection]:
+        COLLECTS.append(gc.isenabled())
+        return super().read()
+
+
+COLLECTS: list[bool] = []
+
+
+def test_nothing_is_collected_while_a_directory_is_read(tmp_path: Path) -> None:
+    COLLECTS.clear()
+    at = tmp_path / "a.db"
+    keeper = Keeper(
+        lambda create: CollectorWatched.open(at, create=create), tmp_path / "copy", KEY, poll_s=60
+    )
+    keeper.start()
+    keeper.close()
+    assert COLLECTS[:2] == [True, False], "its revision, then all of it"
+    assert gc.isenabled()
 
 
 def test_two_gateways_see_what_a_third_process_changes(make: Make, url: str, store: DirectoryStore) -> None:

@@ -1,7 +1,6 @@
 """How far a receiver has got: the last number of every writer's chain, in a file that is never half written."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from sallyport.audit.naming import told
 from sallyport.audit.schema import events, from_row
 from sallyport.audit.store import Store
 from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
 
 type Positions = dict[str, int]
 """By gateway: the seq of the last event that was taken."""
@@ -41,13 +41,9 @@ class Cursor:
 
     def write(self, positions: Mapping[str, int]) -> None:
         """Note the positions; when this returns they are durable."""
-        draft = self.path.with_suffix(".new")
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(json.dumps({"positions": dict(sorted(positions.items()))}) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self.path)
+        noted = json.dumps({"positions": dict(sorted(positions.items()))}) + "\n"
+        write_file(self.path, noted.encode(), PUBLIC)
 
 
 def behind(store: Store, positions: Mapping[str, int], limit: int) -> list[tuple[Event, int]]:

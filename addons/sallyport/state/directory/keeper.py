@@ -9,13 +9,13 @@
 import gc
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.heap import no_collection
 from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.state.directory.credentials import StoredCredential
@@ -166,7 +166,7 @@ class Keeper:
         again = again or self._opened != self._store.opened
         if not again and revision == self._current.revision:
             return
-        with _uncollected(), self._store.read() as connection:
+        with no_collection(), self._store.read() as connection:
             same = not again and self._opened == self._store.opened
             snapshot = Snapshot.read(connection, self._snapshot if same else None)
         _set_apart(snapshot, self._snapshot)
@@ -203,7 +203,7 @@ class Keeper:
 
     def _read_copy(self) -> Snapshot | None:
         try:
-            with _uncollected():
+            with no_collection():
                 return self._copy.read()
         except Unreadable as error:
             logger.warning("%s: %s. It is not used.", self._copy.path, error)
@@ -214,21 +214,6 @@ class Keeper:
 
 LARGE = 10_000
 """People from which on a directory is kept out of the collector's rounds."""
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Keep the collector still meanwhile: it would look again and again at all that is being made.
-
-    With 100,000 people each of its rounds held the event loop for some 100 ms.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _set_apart(snapshot: Snapshot, last: Snapshot | None) -> None:

@@ -6,12 +6,9 @@ sealed again.
 """
 
 import hashlib
-import os
 import secrets
-import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from pydantic import TypeAdapter, ValidationError
 
+from sallyport.files import PRIVATE, write_file
 from sallyport.stages.directory import Approval, Key, Person, Stop, Tenant
 from sallyport.state.directory.credentials import StoredCredential
 from sallyport.state.directory.people import politely
@@ -60,7 +58,9 @@ class LastGood:
             "parts": {name: hashlib.sha256(box).hexdigest() for name, box in boxes.items()},
         }
         head = self._encrypt(orjson.dumps(manifest), "manifest")
-        _replace(self.path, b"".join((_FORMAT, *(_prefixed(box) for box in (head, *boxes.values())))))
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        whole = b"".join((_FORMAT, *(_prefixed(box) for box in (head, *boxes.values()))))
+        write_file(self.path, whole, PRIVATE)
 
     def read(self) -> Snapshot | None:
         """Return the snapshot that was written last, None if there is no file. Raises Unreadable, OSError."""
@@ -162,24 +162,3 @@ def _boxes(data: memoryview) -> Iterator[bytes]:
             raise Unreadable("it is cut off")
         yield box
         data = data[_LENGTH_BYTES + length :]
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all, readable by its owner only."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

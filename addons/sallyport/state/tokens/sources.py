@@ -7,7 +7,6 @@ whose key is not known asks for an early look, at most one in HURRY_S; nobody wa
 
 import hmac
 import json
-import os
 import ssl
 import threading
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from sallyport.errors import OperatorError
+from sallyport.files import PRIVATE, write_file
 from sallyport.state.tokens.jwks import MAX_SET_BYTES, KeySet, read_key_set
 
 HURRY_S = 10.0
@@ -284,13 +284,10 @@ class KeySources:
         if path is None:
             return
         copy = {"url": place.url, "at": at, "mac": self._mac(place, at, data), "keys": data.decode("utf-8")}
-        beside = path.with_suffix(".new")
         # A disk that is full costs the copy, not the keys in memory.
         with suppress(OSError):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-                json.dump(copy, file)
-            beside.replace(path)
+            write_file(path, json.dumps(copy).encode(), PRIVATE)
 
     def _copied(self, place: Place) -> tuple[KeySet, float] | None:
         """Return the keys of the copy and how old they are, None where there is no good one.

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def no_collection() -> Iterator[None]:
-    """Import and build without collections.
+    """Import, build and read without collections; afterwards they are as they were.
 
-    Nearly all that comes up lives on, and looking at it again and again takes a tenth of the time.
+    Nearly all that comes up lives on. Looking at it again and again takes a tenth of the time of a start, and with a
+    directory of 100,000 people each round holds the event loop for some 100 ms.
     """
     was_on = gc.isenabled()
     gc.disable()
