@@ -17,7 +17,7 @@ def keep_what_is_read() -> None:
 
     keep(catalogue, "read_providers", lambda folders: [p for f in folders for p in sorted(f.glob("*.yaml"))])
     keep(packs, "read_taxonomy", lambda root: sorted((root / "taxonomy").glob("*.yaml")))
-    keep(packs, "read_pack", lambda root, path, taxonomy=None: [path])
+    keep(packs, "read_pack", lambda root, path, taxonomy=None: [path, *path.parent.glob("words.json")])
 
 
 def keep(module: ModuleType, name: str, files: Callable[..., Iterable[Path]]) -> None:

@@ -53,6 +53,15 @@ WRONG = [
     pytest.param(
         "score: 0.9", "score: 0.9\n    validator: nobody", "validator nobody is unknown", id="validator"
     ),
+    pytest.param(
+        "score: 0.9", "score: 0.9\n    beside: '\\d'", "beside stands without keywords", id="beside"
+    ),
+    pytest.param(
+        "score: 0.9",
+        "score: 0.9\n    keywords: [abc]\n    beside: '('",
+        "beside does not compile",
+        id="beside-syntax",
+    ),
     pytest.param("score: 0.9", "score: 0.9\n    group: 2", "group 2 of 0", id="group"),
     pytest.param("score: 0.9", "score: 0.9\n    tags: [LLM99]", "tag LLM99", id="tag"),
     pytest.param("score: 0.9", "score: 0.9\n    unless: [{pattern: x}]", "why", id="unless-without-why"),
@@ -81,6 +90,14 @@ def test_a_wrong_pack_does_not_load(tmp_path: Path, old: str, new: str, message:
         load(write(tmp_path, PACK.replace(old, new)))
     assert "rules/secrets/x.yaml" in str(caught.value)
     assert message in str(caught.value)
+
+
+def test_keywords_at_an_injection_rule_are_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "rules" / "injection"
+    folder.mkdir(parents=True)
+    (folder / "x.yaml").write_text(PACK.replace("score: 0.9", "points: 3\n    keywords: [abc]"))
+    with pytest.raises(OperatorError, match="what the pattern asks for is read from it"):
+        load(tmp_path / "rules")
 
 
 def test_one_id_twice_names_both_places(tmp_path: Path) -> None:

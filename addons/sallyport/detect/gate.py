@@ -17,14 +17,18 @@ class Gate:
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._views = [rule.views for rule in rules]
-        self._words = _Part(rules, [index for index, rule in enumerate(rules) if rule.keywords])
-        bare = [index for index, rule in enumerate(rules) if not rule.keywords]
+        self._words = _Part(
+            rules, [index for index, rule in enumerate(rules) if rule.keywords or rule.required]
+        )
+        bare = [index for index, rule in enumerate(rules) if not (rule.keywords or rule.required)]
         kinds = sorted({kind for index in bare for kind in rules[index].views})
         parts: dict[tuple[int, ...], _Part] = {}
         self._patterns: dict[str, _Part] = {}
         for kind in kinds:
             members = tuple(index for index in bare if kind in rules[index].views)
-            self._patterns[kind] = parts.setdefault(members, _Part(rules, members))
+            if members not in parts:
+                parts[members] = _Part(rules, members)
+            self._patterns[kind] = parts[members]
 
     def hits(self, text: str | bytes, kind: str) -> Sequence[int]:
         """Return the rules for a kind of view of which a keyword or, lacking keywords, the pattern occurs in a folded
@@ -44,6 +48,11 @@ class _Part:
         for index in members:
             for expression in _expressions(rules[index]):
                 owners.setdefault(expression, []).append(index)
+        lacking = {index: beside for index in members if (beside := rules[index].beside) is not None}
+        for beside in lacking.values():
+            owners.setdefault(beside, [])
+        numbers = {expression: number for number, expression in enumerate(owners)}
+        self._lacking = [(numbers[beside], index) for index, beside in lacking.items()]
         self._owners = [*owners.values()]
         self._set = PatternSet([*owners])
         self._all = members
@@ -52,12 +61,17 @@ class _Part:
         found = self._set.matches(text)
         if found is None:
             return {*self._all}
-        return {index for expression in found for index in self._owners[expression]}
+        hits = {index for expression in found for index in self._owners[expression]}
+        there = {*found}
+        hits.difference_update([index for beside, index in self._lacking if beside not in there])
+        return hits
 
 
 def _expressions(rule: Rule) -> Sequence[str]:
     if rule.keywords:
         return [_spelled(keyword) for keyword in rule.keywords]
+    if rule.required:
+        return [literal(word) for word in sorted(rule.required)]
     return [rule.source if rule.case_sensitive else f"(?i){rule.source}"]
 
 

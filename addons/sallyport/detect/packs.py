@@ -5,7 +5,7 @@ The first folder is the kind. A rule without a match and a pass example does not
 """
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sallyport.decision import Kind, Severity
 from sallyport.detect import linear
 from sallyport.detect.fold import fold
+from sallyport.detect.literals import FILE, Spellings, known_words, name_of, required
 from sallyport.detect.packfile import (
     Example,
     ExamplesSource,
@@ -57,6 +58,7 @@ class _Rule(BaseModel, extra="forbid", frozen=True):
     surfaces: list[Surface] | None = None
     views: list[Literal["text", "decoded", "hidden"]] = ["text", "decoded"]
     keywords: list[str] = []
+    beside: str | None = None
     pattern: str
     case_sensitive: bool | None = None
     group: Annotated[int, Field(ge=0)] = 0
@@ -99,6 +101,9 @@ class Rule:
     """One rule, ready to run. where: file:line for messages; surfaces: empty means all.
 
     score: what a match is worth; for injection the points divided by 10.
+    keywords: one of them must be in the text, also where the pattern does not ask for it. required: read from the
+        pattern, which asks for one of them; empty where it asks for none that are known.
+    beside: source of a pattern without which in the text no match is possible; cheaper to look for than the whole.
     across_messages: whether the end of one message and the beginning of the next can match together. By
         default values can and sentences cannot: a model reads who speaks between them.
     """
@@ -115,6 +120,8 @@ class Rule:
     surfaces: frozenset[Surface]
     views: frozenset[str]
     keywords: tuple[str, ...]
+    required: frozenset[str]
+    beside: str | None
     source: str
     pattern: linear.Pattern = field(repr=False, compare=False)
     case_sensitive: bool
@@ -153,6 +160,8 @@ def load(root: Path, kinds: Collection[Kind] = frozenset(Kind)) -> Packs:
             raw = path.read_bytes()
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + raw)
             rules += read_pack(root, path, taxonomy)
+        for path in (root / folder).glob(FILE):
+            digest.update(path.read_bytes())
     _refuse_repeats(rules)
     return Packs(tuple(rules), digest.hexdigest())
 
@@ -168,21 +177,36 @@ def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) ->
     except ValidationError as error:
         raise invalid(name, prefix, tree, error) from None
     kind = KINDS[relative.parts[0]]
+    words = known_words(root / relative.parts[0]) if kind is Kind.INJECTION else {}
     made = []
     for index, rule in enumerate(pack.rules):
         where = f"{name}:{tree['rules'][index].lc.line + 1} {prefix}.{rule.id}"
-        made.append(_build(rule, kind, f"{prefix}.{rule.id}", where, pack.define, taxonomy))
+        made.append(_build(rule, kind, f"{prefix}.{rule.id}", where, pack.define, taxonomy, words))
     return tuple(made)
 
 
 def _build(
-    rule: _Rule, kind: Kind, id_: str, where: str, define: dict[str, str], taxonomy: frozenset[str] | None
+    rule: _Rule,
+    kind: Kind,
+    id_: str,
+    where: str,
+    define: dict[str, str],
+    taxonomy: frozenset[str] | None,
+    words: Mapping[str, Spellings],
 ) -> Rule:
     source = fold(expand(rule.pattern, define, where))
     sensitive = rule.case_sensitive if rule.case_sensitive is not None else kind is not Kind.INJECTION
     pattern = compile_pattern(source, sensitive, where, "pattern")
     lint(source, pattern, where)
     refuse_endless(source, where)
+    if rule.keywords and kind is Kind.INJECTION:
+        todo = "Leave them out: what the pattern asks for is read from it"
+        raise OperatorError(where, "keywords stand at an injection rule", todo)
+    beside = None if rule.beside is None else fold(expand(rule.beside, define, where))
+    if beside is not None:
+        compile_pattern(beside, sensitive, where, "beside")
+        if not rule.keywords:
+            raise OperatorError(where, "beside stands without keywords", "Give keywords, or leave it out")
     if rule.group > pattern.groups:
         raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
     if rule.validator is not None and rule.validator not in VALIDATORS:
@@ -222,6 +246,8 @@ def _build(
         surfaces=surfaces,
         views=frozenset(rule.views),
         keywords=tuple(fold(k).lower() for k in rule.keywords),
+        required=_words(source, words) if kind is Kind.INJECTION else frozenset(),
+        beside=beside if beside is None or sensitive else f"(?i){beside}",
         source=source,
         pattern=pattern,
         case_sensitive=sensitive,
@@ -237,6 +263,11 @@ def _build(
         match=tuple(examples(rule.examples.match, id_, home, where)),
         clean=tuple(examples(rule.examples.pass_, id_, home, where)),
     )
+
+
+def _words(source: str, known: Mapping[str, Spellings]) -> Spellings:
+    words = known.get(name_of(source))
+    return words if words is not None else required(source) or frozenset()
 
 
 def _refuse_repeats(rules: Sequence[Rule]) -> None:

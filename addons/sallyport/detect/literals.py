@@ -1,0 +1,155 @@
+"""Words without which a pattern cannot match, read from the pattern: what a rule is looked for by, before it is tried.
+
+Nobody has to keep a list of words beside a pattern, and no list can lack a word that the pattern knows. Where the
+pattern cannot be read, or asks for no word, there is none, and the pattern itself is looked for. Reading takes some
+milliseconds for each, so what was read of the rules that ship is kept in a file beside them; scripts/derive_words
+writes it. A pattern that it does not know is read.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from re import _constants as op  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]
+from typing import Any
+
+import orjson
+
+FILE = "words.json"
+"""What was read, by the name of a pattern: {name: [word, ...]}."""
+
+type Spellings = frozenset[str]
+type _Items = Sequence[tuple[Any, Any]]
+
+_MOST = 96
+"""Spellings of one part of a pattern that are told apart; a part with more is read in pieces."""
+
+_SMALL_CLASS = 6
+_FOREIGN = re.compile(r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U")
+"""What RE2 reads in another way than Python does."""
+
+
+def known_words(folder: Path) -> Mapping[str, Spellings]:
+    """Return what was read of the patterns in a folder of packs, by their names; nothing where there is no file."""
+    path = folder / FILE
+    raw = path.read_bytes() if path.is_file() else b"{}"
+    return {name: frozenset(words) for name, words in orjson.loads(raw).items()}
+
+
+def name_of(source: str) -> str:
+    """Return what a pattern is called in the file; another pattern has another name."""
+    return hashlib.blake2b(source.encode(), digest_size=12).hexdigest()
+
+
+def required(source: str) -> Spellings | None:
+    """Return words, in small letters, of which one stands in every text that a pattern matches in any case.
+
+    source: as RE2 takes it. None where no such words are known.
+    """
+    if _FOREIGN.search(source):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            read = parser.parse(source, re.IGNORECASE | re.ASCII)
+    except (re.error, OverflowError, RecursionError):
+        return None
+    return _rarest(_asked(read))
+
+
+def _asked(items: Iterable[tuple[Any, Any]]) -> list[Spellings]:
+    """Return sets of words, of each of which one must stand in what a sequence matches."""
+    found: list[Spellings] = []
+    run: Spellings = frozenset(("",))
+
+    def end_run() -> None:
+        if "" not in run:
+            found.append(run)
+
+    for item in items:
+        spelled = _spelled(item)
+        if spelled is not None and len(run) * len(spelled) <= _MOST:
+            run = frozenset(before + behind for before in run for behind in spelled)
+            continue
+        end_run()
+        run = frozenset(("",)) if spelled is None else spelled
+        if spelled is None:
+            found += _inside(item)
+    end_run()
+    return found
+
+
+def _inside(item: tuple[Any, Any]) -> list[Spellings]:
+    """Return the same of one item whose spellings are too many to tell apart."""
+    kind, value = item
+    if kind is op.SUBPATTERN:
+        return _asked(value[3])
+    if kind is op.BRANCH:
+        branches = [_rarest(_asked(branch)) for branch in value[1]]
+        known = [branch for branch in branches if branch is not None]
+        return [frozenset().union(*known)] if len(known) == len(branches) else []
+    if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] >= 1:
+        return _asked(value[2])
+    return []
+
+
+def _spelled(item: tuple[Any, Any]) -> Spellings | None:
+    """Return everything that an item matches, in small letters; None where that is much, or nobody knows."""
+    kind, value = item
+    if kind is op.LITERAL:
+        return frozenset((chr(value).lower(),))
+    if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
+        return frozenset(("",))
+    if kind is op.SUBPATTERN:
+        return _sequence(value[3])
+    if kind is op.IN:
+        small = len(value) <= _SMALL_CLASS and all(one is op.LITERAL for one, _ in value)
+        return frozenset(chr(code).lower() for _, code in value) if small else None
+    if kind is op.BRANCH:
+        branches = [_sequence(branch) for branch in value[1]]
+        known = [branch for branch in branches if branch is not None]
+        together: Spellings = frozenset().union(*known)
+        return together if len(known) == len(branches) and len(together) <= _MOST else None
+    if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
+        low, high, repeated = value
+        once = _sequence(repeated) if high in (1, 2) else None
+        if once is None:
+            return None
+        out: set[str] = {""} if low == 0 else set()
+        times: Spellings = frozenset(("",))
+        for number in range(1, high + 1):
+            times = frozenset(before + behind for before in times for behind in once)
+            if number >= low:
+                out |= times
+        return frozenset(out) if len(out) <= _MOST else None
+    return None
+
+
+def _sequence(items: _Items) -> Spellings | None:
+    run: Spellings = frozenset(("",))
+    for item in items:
+        spelled = _spelled(item)
+        if spelled is None or len(run) * len(spelled) > _MOST:
+            return None
+        run = frozenset(before + behind for before in run for behind in spelled)
+    return run
+
+
+def _rarest(sets: Iterable[Spellings]) -> Spellings | None:
+    """Return the set whose words are met least often, as far as their lengths tell; without words that hold others."""
+    usable = [_shortest(words) for words in sets if all(word.strip() for word in words)]
+    return min(usable, key=_frequency, default=None)
+
+
+def _frequency(words: Spellings) -> float:
+    return sum(3.0 ** -len(word.strip()) for word in words)
+
+
+def _shortest(words: Spellings) -> Spellings:
+    kept: list[str] = []
+    for word in sorted(words, key=lambda word: (len(word), word)):
+        if not any(short in word for short in kept):
+            kept.append(word)
+    return frozenset(kept)
