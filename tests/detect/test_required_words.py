@@ -65,7 +65,7 @@ def test_the_file_of_words_is_what_the_patterns_say() -> None:
     sources = {name_of(rule.source): rule.source for rule in RULES if rule.kind is Kind.INJECTION}
     assert sources.keys() == known.keys(), "run scripts/derive_words"
     for name, source in sources.items():
-        assert known[name] == (required(source) or frozenset()), "run scripts/derive_words"
+        assert known[name] == required(source), "run scripts/derive_words"
 
 
 def test_a_pattern_that_the_file_does_not_know_is_read(tmp_path: Path) -> None:
@@ -84,21 +84,21 @@ def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("ignore (?:all|every) rules?", {"ignore all rule", "ignore every rule"}),
-        ("drop[^.]{0,9}(?:rules|prompt)s?", {"rules", "prompt"}),
-        (r"(?:^|\n)(?:you|ye) are \w+ free", {"you are ", "ye are "}),
-        (r"\b(?:dis)?regard\b", {"regard"}),
-        ("(?:abc|d){2}", {"abcabc", "abcd", "dabc", "dd"}),
-        ("(?:abcd){3,}|wxyz", {"abcd", "wxyz"}),
-        ("CAPitals", {"capitals"}),
-        (r"\d{4}", None),
-        ("a?b?", None),
-        (r"one|\w+", None),
-        ("[[:alpha:]]two", None),
-        (r"\pLtwo", None),
-        ("(unclosed", None),
+        ("ignore (?:all|every) rules?", [{"ignore all rule", "ignore every rule"}]),
+        ("drop[^.]{0,9}(?:rules|prompt)s?", [{"rules", "prompt"}, {"drop"}]),
+        (r"obey\w+(?:me|us)\w+(?:always|evermore)", [{"always", "evermore"}, {"obey"}, {"me", "us"}]),
+        (r"(?:^|\n)(?:you|ye) are \w+ free", [{"you are ", "ye are "}, {" free"}]),
+        (r"\b(?:dis)?regard\b", [{"regard"}]),
+        ("(?:abc|d){2}", [{"abcabc", "abcd", "dabc", "dd"}]),
+        ("(?:abcd){3,}|wxyz", [{"abcd", "wxyz"}]),
+        ("CAPitals", [{"capitals"}]),
+        (r"\d{4}", []),
+        ("a?b?", []),
+        (r"one|\w+", []),
+        ("[[:alpha:]]two", []),
+        (r"\pLtwo", []),
+        ("(unclosed", []),
     ],
 )
-def test_words_are_read_from_a_pattern(source: str, words: set[str] | None) -> None:
-    found = required(source)
-    assert found == (None if words is None else frozenset(words))
+def test_words_are_read_from_a_pattern(source: str, words: list[set[str]]) -> None:
+    assert list(required(source)) == words

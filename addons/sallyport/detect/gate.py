@@ -45,14 +45,19 @@ class _Part:
 
     def __init__(self, rules: Sequence[Rule], members: Sequence[int]) -> None:
         owners: dict[str, list[int]] = {}
+        also: list[tuple[int, Sequence[str]]] = []
         for index in members:
             for expression in _expressions(rules[index]):
                 owners.setdefault(expression, []).append(index)
-        lacking = {index: beside for index in members if (beside := rules[index].beside) is not None}
-        for beside in lacking.values():
-            owners.setdefault(beside, [])
+            also += ((index, expressions) for expressions in _also(rules[index]))
+        for _, expressions in also:
+            for expression in expressions:
+                owners.setdefault(expression, [])
         numbers = {expression: number for number, expression in enumerate(owners)}
-        self._lacking = [(numbers[beside], index) for index, beside in lacking.items()]
+        self._also: dict[int, list[frozenset[int]]] = {}
+        """By rule: of each of these sets of expressions, one must occur as well."""
+        for index, expressions in also:
+            self._also.setdefault(index, []).append(frozenset(numbers[e] for e in expressions))
         self._owners = [*owners.values()]
         self._set = PatternSet([*owners])
         self._all = members
@@ -62,17 +67,23 @@ class _Part:
         if found is None:
             return {*self._all}
         hits = {index for expression in found for index in self._owners[expression]}
-        there = {*found}
-        hits.difference_update([index for beside, index in self._lacking if beside not in there])
-        return hits
+        there = frozenset(found)
+        return {index for index in hits if not any(map(there.isdisjoint, self._also.get(index, ())))}
 
 
 def _expressions(rule: Rule) -> Sequence[str]:
+    """Return what a rule is looked for by: any one of these."""
     if rule.keywords:
         return [_spelled(keyword) for keyword in rule.keywords]
     if rule.required:
-        return [literal(word) for word in sorted(rule.required)]
+        return [literal(word) for word in sorted(rule.required[0])]
     return [rule.source if rule.case_sensitive else f"(?i){rule.source}"]
+
+
+def _also(rule: Rule) -> list[Sequence[str]]:
+    """Return of what else there must be one as well, for each of these lists."""
+    words: list[Sequence[str]] = [[literal(word) for word in sorted(words)] for words in rule.required[1:]]
+    return words if rule.beside is None else [*words, [rule.beside]]
 
 
 def _spelled(keyword: str) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import orjson
 
 FILE = "words.json"
-"""What was read, by the name of a pattern: {name: [word, ...]}."""
+"""What was read, by the name of a pattern: {name: [[word, ...], ...]}."""
 
 type Spellings = frozenset[str]
 type _Items = Sequence[tuple[Any, Any]]
@@ -26,16 +26,19 @@ type _Items = Sequence[tuple[Any, Any]]
 _MOST = 96
 """Spellings of one part of a pattern that are told apart; a part with more is read in pieces."""
 
+_SETS = 3
+"""Sets of words by which one pattern is looked for."""
+
 _SMALL_CLASS = 6
 _FOREIGN = re.compile(r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U")
 """What RE2 reads in another way than Python does."""
 
 
-def known_words(folder: Path) -> Mapping[str, Spellings]:
+def known_words(folder: Path) -> Mapping[str, tuple[Spellings, ...]]:
     """Return what was read of the patterns in a folder of packs, by their names; nothing where there is no file."""
     path = folder / FILE
     raw = path.read_bytes() if path.is_file() else b"{}"
-    return {name: frozenset(words) for name, words in orjson.loads(raw).items()}
+    return {name: tuple(map(frozenset, sets)) for name, sets in orjson.loads(raw).items()}
 
 
 def name_of(source: str) -> str:
@@ -43,20 +46,21 @@ def name_of(source: str) -> str:
     return hashlib.blake2b(source.encode(), digest_size=12).hexdigest()
 
 
-def required(source: str) -> Spellings | None:
-    """Return words, in small letters, of which one stands in every text that a pattern matches in any case.
+def required(source: str) -> tuple[Spellings, ...]:
+    """Return sets of words, in small letters: of each, one stands in every text that a pattern matches in any case.
 
-    source: as RE2 takes it. None where no such words are known.
+    source: as RE2 takes it. The words of the first set are the rarest. Empty where no such words are known.
     """
     if _FOREIGN.search(source):
-        return None
+        return ()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             read = parser.parse(source, re.IGNORECASE | re.ASCII)
     except (re.error, OverflowError, RecursionError):
-        return None
-    return _rarest(_asked(read))
+        return ()
+    sets = _usable(_asked(read))
+    return tuple(words for number, words in enumerate(sets) if number < 1 or len(words) <= _MOST)[:_SETS]
 
 
 def _asked(items: Iterable[tuple[Any, Any]]) -> list[Spellings]:
@@ -87,9 +91,8 @@ def _inside(item: tuple[Any, Any]) -> list[Spellings]:
     if kind is op.SUBPATTERN:
         return _asked(value[3])
     if kind is op.BRANCH:
-        branches = [_rarest(_asked(branch)) for branch in value[1]]
-        known = [branch for branch in branches if branch is not None]
-        return [frozenset().union(*known)] if len(known) == len(branches) else []
+        branches = [_usable(_asked(branch)) for branch in value[1]]
+        return [frozenset().union(*(sets[0] for sets in branches))] if all(branches) else []
     if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] >= 1:
         return _asked(value[2])
     return []
@@ -137,10 +140,12 @@ def _sequence(items: _Items) -> Spellings | None:
     return run
 
 
-def _rarest(sets: Iterable[Spellings]) -> Spellings | None:
-    """Return the set whose words are met least often, as far as their lengths tell; without words that hold others."""
-    usable = [_shortest(words) for words in sets if all(word.strip() for word in words)]
-    return min(usable, key=_frequency, default=None)
+def _usable(sets: Iterable[Spellings]) -> list[Spellings]:
+    """Return the sets whose words say anything, without words that hold others; first whose words are met least often,
+    as far as their lengths tell.
+    """
+    words = {_shortest(words) for words in sets if all(word.strip() for word in words)}
+    return sorted(words, key=lambda words: (_frequency(words), sorted(words)))
 
 
 def _frequency(words: Spellings) -> float:

@@ -102,7 +102,7 @@ class Rule:
 
     score: what a match is worth; for injection the points divided by 10.
     keywords: one of them must be in the text, also where the pattern does not ask for it. required: read from the
-        pattern, which asks for one of them; empty where it asks for none that are known.
+        pattern, which asks for one of each set; empty where it asks for none that are known.
     beside: source of a pattern without which in the text no match is possible; cheaper to look for than the whole.
     across_messages: whether the end of one message and the beginning of the next can match together. By
         default values can and sentences cannot: a model reads who speaks between them.
@@ -120,7 +120,7 @@ class Rule:
     surfaces: frozenset[Surface]
     views: frozenset[str]
     keywords: tuple[str, ...]
-    required: frozenset[str]
+    required: tuple[frozenset[str], ...]
     beside: str | None
     source: str
     pattern: linear.Pattern = field(repr=False, compare=False)
@@ -192,7 +192,7 @@ def _build(
     where: str,
     define: dict[str, str],
     taxonomy: frozenset[str] | None,
-    words: Mapping[str, Spellings],
+    words: Mapping[str, tuple[Spellings, ...]],
 ) -> Rule:
     source = fold(expand(rule.pattern, define, where))
     sensitive = rule.case_sensitive if rule.case_sensitive is not None else kind is not Kind.INJECTION
@@ -246,7 +246,7 @@ def _build(
         surfaces=surfaces,
         views=frozenset(rule.views),
         keywords=tuple(fold(k).lower() for k in rule.keywords),
-        required=_words(source, words) if kind is Kind.INJECTION else frozenset(),
+        required=_words(source, words) if kind is Kind.INJECTION else (),
         beside=beside if beside is None or sensitive else f"(?i){beside}",
         source=source,
         pattern=pattern,
@@ -265,9 +265,9 @@ def _build(
     )
 
 
-def _words(source: str, known: Mapping[str, Spellings]) -> Spellings:
+def _words(source: str, known: Mapping[str, tuple[Spellings, ...]]) -> tuple[Spellings, ...]:
     words = known.get(name_of(source))
-    return words if words is not None else required(source) or frozenset()
+    return required(source) if words is None else words
 
 
 def _refuse_repeats(rules: Sequence[Rule]) -> None:
