@@ -31,7 +31,7 @@ PERSONAL = (
     "84.17.52.{1}. "
 )
 FALSE_ALARMS = 0.01
-"""Of the classifier, as the balanced preset has it; the time does not depend on it."""
+"""Of the classifier, which presets leave out; the time does not depend on the share."""
 
 type Call = Callable[[], object]
 

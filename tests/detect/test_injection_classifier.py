@@ -15,6 +15,7 @@ from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import Words, keys
 from sallyport.detect.classifier.weights import SHIPPED, read, shipped, write
 from sallyport.detect.engine import DetectionSettings, Detector, injection_score
+from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Packs
 from sallyport.errors import OperatorError
 from sallyport.exchange import Segment, Surface
@@ -278,14 +279,14 @@ def test_synonyms_of_all_languages_are_one_concept() -> None:
     concepts = shipped().network.concepts
 
     def concept(said: str) -> list[int]:
-        word, stem, pair = keys(said)
+        word, stem, pair = keys(normalise(said).text)
         return concepts.of(word, stem, pair, np.zeros(1, np.int64)).tolist()
 
     (cancel,) = concept("ignore")
     assert cancel
     assert [concept(w) for w in ("disregarding", "vergiss", "oubliez", "забудь")] == [[cancel]] * 4
     assert concept("set aside")[1] == concept("忽略")[1] == cancel
-    assert concept("harbour") == [0]
+    assert concept("harbour") == concept("out") == [0]
 
 
 def test_two_keys_that_meet_in_a_table_are_both_known() -> None:
@@ -298,8 +299,8 @@ def test_two_keys_that_meet_in_a_table_are_both_known() -> None:
 
 def test_a_pair_is_known_within_a_sentence_only() -> None:
     joined, apart = words("Bo set aside corn"), words("Bo set. Aside corn")
-    assert joined.concepts.shape[1] == joined.sentences.size + 2
-    assert apart.concepts.shape[1] == apart.sentences.size + 1
+    assert joined.concepts.shape[1] == joined.sentences.size + 1
+    assert apart.concepts.shape[1] == apart.sentences.size
 
 
 def test_features_do_not_cross_sentences() -> None:

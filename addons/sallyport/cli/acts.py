@@ -2,19 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from sqlalchemy import Connection
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import EventKind
 from sallyport.audit.store import add_within
 from sallyport.cli.directory.opening import opened_for_change
 from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.moments import moment
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act
 from sallyport.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -71,11 +71,8 @@ def note(
     credential: str = "",
 ) -> None:
     """Put the event of an act into the audit, in the transaction of the act."""
-    event = Event(
-        kind=kind,
-        gateway="cli",
-        principal=operator(),
-        source="operator",
+    event = act(
+        kind,
         stage="access",
         reason=reason,
         detail=detail,
@@ -97,8 +94,3 @@ def end_of(text: str, now: datetime) -> datetime:
         return now + (now - moment(text, now))
     except (OperatorError, OverflowError):
         raise OperatorError("--for", "it is no length of time", todo) from None
-
-
-def now() -> datetime:
-    """Return the present in UTC."""
-    return datetime.now(UTC)

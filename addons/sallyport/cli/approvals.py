@@ -20,10 +20,10 @@ from sallyport.cli.acts import (
     changing,
     end_of,
     note,
-    now,
 )
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
+from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError

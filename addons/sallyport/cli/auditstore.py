@@ -19,7 +19,7 @@ from sallyport.audit.signing import KEY_FILE, Signer
 from sallyport.audit.store import Store
 from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.moments import moment
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -155,7 +155,7 @@ def _until(before: str | None, home: Path) -> datetime:
 
 
 def _told() -> Event:
-    return Event(kind=EventKind.PRUNED, gateway="cli", principal=operator(), source="operator")
+    return act(EventKind.PRUNED, stage="", reason="", detail="")
 
 
 def _said(done: Pruned | None, until: datetime, dry_run: bool) -> str:

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
-from sallyport.audit.events import Event, EventKind
-from sallyport.audit.ids import new_id
+from sallyport.audit.events import EventKind
 from sallyport.audit.store import Store, StoreUnavailable
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -60,19 +59,8 @@ class Content:
 
         Raises OperatorError.
         """
-        event = Event(
-            kind=kind,
-            id=id or new_id(),
-            at=at or datetime.now(UTC),
-            gateway="cli",
-            exchange=exchange,
-            principal=operator(),
-            tenant=tenant,
-            source="operator",
-            stage="content",
-            reason=reason,
-            detail=detail,
-        )
+        done = act(kind, stage="content", reason=reason, detail=detail, tenant=tenant, exchange=exchange)
+        event = replace(done, id=id or done.id, at=at or done.at)
         opened = Store.open(self.log, create=False)
         try:
             opened.write([event])

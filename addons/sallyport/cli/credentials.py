@@ -17,7 +17,8 @@ from sallyport.audit.text import printable
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.gatewaykey import gateway_key
-from sallyport.cli.keys.opening import changing_keys, note, now
+from sallyport.cli.keys.opening import changing_keys, note
+from sallyport.cli.moments import now
 from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.exchange import KeyForm

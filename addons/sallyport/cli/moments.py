@@ -40,3 +40,8 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+
+
+def now() -> datetime:
+    """Return the present in UTC."""
+    return datetime.now(UTC)

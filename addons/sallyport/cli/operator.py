@@ -23,6 +23,40 @@ def operator() -> str:
         return f"uid-{account}"
 
 
+def act(
+    kind: EventKind,
+    *,
+    stage: str,
+    reason: str,
+    detail: str,
+    tenant: str = "",
+    exchange: str = "",
+    model: str = "",
+    provider: str = "",
+    credential: str = "",
+    policy_revision: str = "",
+) -> Event:
+    """Return the event of an operator's act, done now by who runs this command.
+
+    reason: what was acted upon, `limits.per_principal`. detail: the act as a short code, `reset`.
+    """
+    return Event(
+        kind=kind,
+        gateway="cli",
+        principal=operator(),
+        source="operator",
+        stage=stage,
+        reason=reason,
+        detail=detail,
+        tenant=tenant,
+        exchange=exchange,
+        model=model,
+        provider=provider,
+        credential=credential,
+        policy_revision=policy_revision,
+    )
+
+
 def record(
     store: str | None,
     confdir: Path | None,
@@ -33,25 +67,9 @@ def record(
     detail: str,
     tenant: str = "",
 ) -> None:
-    """Write one event of an operator's act, durable when this returns. Raises OperatorError.
-
-    reason: what was acted upon, `limits.per_principal`. detail: the act as a short code, `reset`.
-    """
+    """Write the event of an act, durable when this returns. Raises OperatorError."""
     opened = Store.open(store_address(store, confdir))
     try:
-        opened.write(
-            [
-                Event(
-                    kind=kind,
-                    gateway="cli",
-                    principal=operator(),
-                    tenant=tenant,
-                    source="operator",
-                    stage=stage,
-                    reason=reason,
-                    detail=detail,
-                )
-            ]
-        )
+        opened.write([act(kind, stage=stage, reason=reason, detail=detail, tenant=tenant)])
     finally:
         opened.close()

@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import EventKind
 from sallyport.audit.store import Store
 from sallyport.audit.text import printable
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import remember
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -129,20 +129,14 @@ def _accept(
     found = verified(file, public_key(policy_key))
     opened = Store.open(store_address(store, confdir), create=False)
     try:
-        opened.write(
-            [
-                Event(
-                    kind=EventKind.POLICY_PROMOTED,
-                    gateway="cli",
-                    principal=operator(),
-                    source="operator",
-                    stage="policy",
-                    reason="policy.bundle",
-                    policy_revision=found.revision,
-                    detail=f"serial:{found.serial}:{found.digest}",
-                )
-            ]
+        accepted = act(
+            EventKind.POLICY_PROMOTED,
+            stage="policy",
+            reason="policy.bundle",
+            policy_revision=found.revision,
+            detail=f"serial:{found.serial}:{found.digest}",
         )
+        opened.write([accepted])
     finally:
         opened.close()
     Serials((confdir or default_confdir()) / "policies").keep(found)

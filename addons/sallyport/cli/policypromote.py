@@ -16,7 +16,7 @@ from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.cli.audit import open_store
 from sallyport.cli.detection import read_policy
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act, operator
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.policyrunning import last_in_force, running
 from sallyport.cli.policyversions import policy_named, versions
@@ -306,20 +306,14 @@ def _record(promoted: Promoted, store: str | None, confdir: Path | None, home: P
     opened = Store.open(store_address(store, confdir), create=False)
     how = promoted.report_sha256 or "forced"
     try:
-        opened.write(
-            [
-                Event(
-                    kind=EventKind.POLICY_PROMOTED,
-                    gateway="cli",
-                    principal=promoted.by,
-                    source="operator",
-                    stage="policy",
-                    reason=promoted.what or "policy",
-                    policy_revision=promoted.revision,
-                    detail=f"{promoted.to}:{how}",
-                )
-            ]
+        told = act(
+            EventKind.POLICY_PROMOTED,
+            stage="policy",
+            reason=promoted.what or "policy",
+            policy_revision=promoted.revision,
+            detail=f"{promoted.to}:{how}",
         )
+        opened.write([told])
     finally:
         opened.close()
     try:

@@ -11,10 +11,11 @@ from sqlalchemy import Connection
 
 from sallyport.audit.events import EventKind
 from sallyport.audit.text import code, printable
-from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, now, policy_if_known
+from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, policy_if_known
 from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.eventnames import may_name
+from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
 from sallyport.cli.reading import names_here
 from sallyport.cli.seen import warning_of
@@ -46,7 +47,7 @@ def stop(
     at, whose = now(), tenant if kind is StopKind.PRINCIPAL else ""
     if kind is StopKind.PROVIDER:
         _check_provider(value)
-    named = kind is StopKind.PRINCIPAL and may_name(confdir)
+    named = kind is StopKind.PRINCIPAL and may_name(store, confdir)
     with changing(store, confdir) as connection:
         pulled = pull(connection, kind, value, whose, operator(), reason, at)
         _note(connection, pulled, "stopped", named=named)
@@ -73,7 +74,7 @@ def resume(
     """Let go what was stopped."""
     if bool(id) is every:
         raise OperatorError("ID", "give one id, or --all", "List them with: sallyport stops")
-    named = may_name(confdir)
+    named = may_name(store, confdir)
     with changing(store, confdir) as connection:
         gone = let_go(connection, None if every else id, operator(), now())
         for each in gone:

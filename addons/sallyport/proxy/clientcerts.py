@@ -5,9 +5,6 @@ that the leaf is no authority, says clientAuth, and is not revoked. All of it ru
 and no session is ever resumed, so that none of it is skipped. A proof is judged again at every request.
 """
 
-import asyncio
-import logging
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,17 +15,11 @@ from typing import Any
 from cryptography import x509
 from OpenSSL import SSL, crypto
 
-from sallyport.errors import OperatorError
 from sallyport.exchange import Certificate
 from sallyport.pki.clients import Fault, described, fault_at, leaf_fault, read_authorities
 from sallyport.pki.revocation import Link, Revocations, links_of
-from sallyport.pki.watched import WatchedFiles
 from sallyport.policy.connections import ClientCertificates
-
-logger = logging.getLogger("sallyport.proxy")
-
-LOOK_EVERY_S = 0.5
-"""How often, at most, files are looked at for changes."""
+from sallyport.proxy.rereading import Rereading
 
 _PURPOSE_SSL_CLIENT = 1
 
@@ -89,11 +80,10 @@ class ClientTrust:
         self.section = section
         self.now = now or (lambda: datetime.now(UTC))
         self.authorities = read_authorities(ca)
+        self._files = Rereading(crls, lambda: self.revocations.read(), "revocation lists")
         self.revocations = Revocations(
             crls, self.authorities, section.revoked, accept_expired=section.crl_expired == "accept"
         )
-        self._watched = WatchedFiles(crls)
-        self._looked_at = time.monotonic()
         self.contexts: dict[Any, SSL.Context] = {}
         self._store = self._make_store()
 
@@ -169,17 +159,7 @@ class ClientTrust:
 
     async def refresh(self) -> bool:
         """Read lists that have changed; False if they cannot be read, and the old ones stay in force."""
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
-            return True
-        self._looked_at = time.monotonic()
-        if not self._watched.changed():
-            return True
-        try:
-            await asyncio.to_thread(self.revocations.read)
-        except OperatorError as error:
-            logger.error("revocation lists not read, the old ones stay in force: %s", error)
-            return False
-        return True
+        return await self._files.refresh()
 
 
 class Handshake:

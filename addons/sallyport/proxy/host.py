@@ -149,7 +149,7 @@ def settle_heap() -> None:
 
 
 class GatewayMaster(master.Master):
-    """mitmproxy's master with five addons of its own and ours."""
+    """mitmproxy's master with six addons of its own and ours."""
 
     def __init__(self, gateway: Gateway, settings: HostSettings, stages: Sequence[Step] = STAGES) -> None:
         core.install()

@@ -11,7 +11,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import logging
 import secrets
 import time
 from collections import Counter, OrderedDict, deque
@@ -21,14 +20,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-from sallyport.errors import OperatorError
-from sallyport.pki.watched import WatchedFiles
 from sallyport.policy.connections import ProxyAuth
-from sallyport.proxy.clientcerts import LOOK_EVERY_S
+from sallyport.proxy.rereading import Rereading
 from sallyport.stages.limits import network_of
 from sallyport.state.proxyusers import Entry, ProxyUsers
-
-logger = logging.getLogger("sallyport.proxy")
 
 MAX_ADDRESSES = 50_000
 MAX_REMEMBERED = 10_000
@@ -85,26 +80,16 @@ class KnownUsers:
     def __init__(self, section: ProxyAuth, passwords: Path | None, tokens: Path | None) -> None:
         """Read the files. Raises OperatorError if a line is not sound."""
         self.section = section
+        paths = [path for path in (passwords, tokens) if path is not None]
+        self._files = Rereading(paths, lambda: self.users.read(), "proxy users")
         self.users = ProxyUsers(passwords, tokens)
-        self._watched = WatchedFiles(p for p in (passwords, tokens) if p is not None)
-        self._looked_at = time.monotonic()
 
     def holds(self, entry: Entry) -> bool:
         return self.users.holds(entry)
 
     async def refresh(self) -> bool:
         """Read files that have changed; False if they cannot be read, and the old users stay."""
-        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
-            return True
-        self._looked_at = time.monotonic()
-        if not self._watched.changed():
-            return True
-        try:
-            await asyncio.to_thread(self.users.read)
-        except OperatorError as error:
-            logger.error("proxy users not read, the old ones stay in force: %s", error)
-            return False
-        return True
+        return await self._files.refresh()
 
 
 class Authenticator:

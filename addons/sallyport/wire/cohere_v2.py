@@ -233,11 +233,20 @@ class CohereV2(JsonDialect):
         return b"event: message-end\ndata: " + dump({"type": "message-end", "delta": delta}) + b"\n\n"
 
 
+_TEXT = "content/text"
+
+
 class CohereEvents:
-    """Interprets events; channels are content/<index>/..., tool_calls/<index>/..., tool_plan."""
+    """Interprets events; channels are content/text, content/<index>/..., tool_calls/<index>/..., tool_plan.
+
+    The texts of all contents are one channel: clients show them joined, as those of a whole answer, in which calls lie
+    elsewhere. They put a text where its content stands, so that one which goes on behind a later content stands
+    elsewhere than it was read, perhaps in the middle of a link: event() raises WireError stream.order.
+    """
 
     def __init__(self) -> None:
         self._open = OpenChannels()
+        self._latest = 0
 
     def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
@@ -245,11 +254,17 @@ class CohereEvents:
 
         def channel(at: str) -> str:
             path = at.removeprefix("/delta/message/").split("/")
+            if path[0] == "content" and path[-1] == "text":
+                return _TEXT
             if path[0] in ("content", "tool_calls"):
                 return f"{path[0]}/{index}/{path[-1]}"
             return "/".join(path).lstrip("/")
 
         found = deltas(walk(payload, CHUNK), channel)
+        if any(delta.channel == _TEXT and delta.text and not delta.whole for delta in found):
+            if index < self._latest:
+                raise WireError("stream.order")
+            self._latest = index
         self._open.take(found)
         delta = payload.get("delta")
         reason = fields.string(delta, "finish_reason")

@@ -3,7 +3,7 @@
 Blank lines are kept and skipped. Every other line must be one JSON object.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from sallyport.decision import Change, Edit
@@ -54,43 +54,36 @@ def add_under(whole: Reading, part: Reading, prefix: str) -> None:
 def edit_lines(body: bytes, edits: Sequence[Edit]) -> bytes:
     """Return the body with edits spliced in. Raises WireError as jsonsplice.edit does."""
     by_line = grouped(edits)
-    spans = lines_of(body)
-    pieces: list[bytes] = []
-    position = 0
-    for number in sorted(by_line):
-        if number >= len(spans):
-            raise WireError("edit.pointer", f"/{number}")
-        start, end = spans[number]
-        pieces += (body[position:start], jsonsplice.edit(body[start:end], by_line[number]))
-        position = end
-    return b"".join((*pieces, body[position:]))
+    return _with_lines(body, by_line, lambda number, line: jsonsplice.edit(line, by_line[number]))
 
 
 def change_lines(body: bytes, changes: Sequence[Change]) -> bytes:
     """Return the body with settings of its lines changed. Raises WireError as jsonset.change does."""
-    by_line: dict[int, list[Change]] = {}
-    for one in changes:
-        number, at = _numbered(one.at)
-        by_line.setdefault(number, []).append(replace(one, at=at))
+    by_line = grouped(changes)
+    return _with_lines(body, by_line, lambda number, line: jsonset.change(line, by_line[number]))
+
+
+def _with_lines(body: bytes, numbers: Iterable[int], anew: Callable[[int, bytes], bytes]) -> bytes:
+    """Return the body with these lines as `anew` gives them. Raises WireError edit.pointer for one that it lacks."""
     spans = lines_of(body)
     pieces: list[bytes] = []
     position = 0
-    for number in sorted(by_line):
+    for number in sorted(numbers):
         if number >= len(spans):
             raise WireError("edit.pointer", f"/{number}")
         start, end = spans[number]
-        pieces += (body[position:start], jsonset.change(body[start:end], by_line[number]))
+        pieces += (body[position:start], anew(number, body[start:end]))
         position = end
     return b"".join((*pieces, body[position:]))
 
 
-def grouped(edits: Sequence[Edit]) -> dict[int, list[Edit]]:
-    """Return edits by the number their pointers start with, that number taken off.
+def grouped[T: (Edit, Change)](given: Sequence[T]) -> dict[int, list[T]]:
+    """Return edits or changes by the number their pointers start with, that number taken off.
 
     Raises WireError edit.pointer.
     """
-    found: dict[int, list[Edit]] = {}
-    for one in edits:
+    found: dict[int, list[T]] = {}
+    for one in given:
         number, at = _numbered(one.at)
         found.setdefault(number, []).append(replace(one, at=at))
     return found

@@ -15,15 +15,6 @@ from sallyport.wire.settings import Settings
 from sallyport.wire.shape import Reading, walk
 from sallyport.wire.streams import OpenChannels, SseReader, deltas
 
-_CLIENT_CALLS = {
-    "function_call",
-    "custom_tool_call",
-    "computer_call",
-    "local_shell_call",
-    "shell_call",
-    "apply_patch_call",
-    "mcp_approval_request",
-}
 _ENDS = {"response.completed", "response.incomplete", "response.failed", "error"}
 
 # What the text of an event belongs to, by the type without "response." and ".delta" or ".done".
@@ -271,7 +262,8 @@ def _finish(response: dict[str, Json]) -> str | None:
                 part.get("type") == "refusal" for item in output for part in fields.objects(item, "content")
             ):
                 return "filtered"
-            return "tool" if any(fields.string(item, "type") in _CLIENT_CALLS for item in output) else "stop"
+            calls = any(fields.string(item, "type") in responses.CLIENT_CALLS for item in output)
+            return "tool" if calls else "stop"
         case "incomplete":
             reason = fields.get(response, "incomplete_details", "reason")
             return {"content_filter": "filtered", "max_output_tokens": "length"}.get(str(reason), "stop")

@@ -15,13 +15,8 @@ EACH, EACH_OF_FEW = 3.0, 1.0
 """Every single source of a class stays below a rate times this; the second where a class has few sources."""
 
 ENOUGH = 30
-"""Texts a source needs to have a rate of its own."""
-
-MADE_ALIKE = ("families", "written")
-"""Sources of `content` whose honest texts were written to look like attacks; no documents that anybody has."""
-
-ALIKE, ALIKE_LEAST = 6.0, 0.06
-"""How far above a rate the mean of such sources may lie: by this factor, or up to this share, if that is more."""
+"""Texts with log-odds of their own that a source needs to have a rate of its own; the same document asked about in
+three ways is one."""
 
 MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.75
 """Bounds of what may be learnt of the rules' points, and of the length of a text."""
@@ -40,6 +35,26 @@ LENGTHS = (1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5)
 
 
 @dataclass(frozen=True, slots=True)
+class Alike:
+    """Sources whose honest texts were written to look like attacks: nobody's traffic, so they count by themselves.
+
+    names: how those of the sources begin. times, least: how far above a rate their mean may lie, by this factor
+    or up to this share, if that is more.
+    """
+
+    names: tuple[str, ...] = ("families", "written")
+    times: float = 3.0
+    least: float = 0.0
+
+    def most(self, rate: float) -> float:
+        return max(self.times * rate, self.least)
+
+
+ALIKE_USER, ALIKE_CONTENT, NONE_ALIKE = Alike(), Alike(times=6.0, least=0.06), Alike(names=())
+"""What users type, what tools and files bring, and a class in which look-alikes count like all others."""
+
+
+@dataclass(frozen=True, slots=True)
 class Seen:
     """What a left-out text got: log-odds, sentences, points of the rules."""
 
@@ -55,12 +70,9 @@ class Seen:
 
 
 def calibrate(
-    seen: Sequence[Seen], alike: Sequence[str] = (), each: float = EACH, least: float = LEAST
+    seen: Sequence[Seen], alike: Alike = NONE_ALIKE, each: float = EACH, least: float = LEAST
 ) -> Calibration:
-    """Fit the logistic map with every source of a label weighing the same, then measure the thresholds.
-
-    alike: how the names of sources begin that were written to look like attacks and count by themselves.
-    """
+    """Fit the logistic map with every source of a label weighing the same, then measure the thresholds."""
     length = _growth([s for s in seen if s.source.startswith(OF_ALL_LENGTHS)])
     rows = np.array(
         [
@@ -106,7 +118,7 @@ def _growth(clean: Sequence[Seen]) -> float:
 
 
 def thresholds(
-    draft: Calibration, seen: Sequence[Seen], alike: Sequence[str], each: float, least: float
+    draft: Calibration, seen: Sequence[Seen], alike: Alike, each: float, least: float
 ) -> tuple[tuple[float, float], ...]:
     """Return the least probability for each rate: held on the mean of the left-out sources, below each times it on all.
 
@@ -118,8 +130,8 @@ def thresholds(
         if not s.attack:
             p = 0.0 if s.points >= 1.0 else draft.probability(s.logit, s.sentences, s.points)
             sources[s.source].append(p)
-    large = {name: np.sort(np.array(v)) for name, v in sources.items() if len(v) >= ENOUGH}
-    made = np.array([name.startswith(tuple(alike)) for name in large])
+    large = {name: np.sort(np.array(v)) for name, v in sources.items() if np.unique(v).size >= ENOUGH}
+    made = np.array([name.startswith(alike.names) for name in large])
     known = np.concatenate([*large.values()])
     grid = np.unique(np.concatenate([known, known + STEP]))
     size = np.array([len(v) for v in large.values()])[:, None]
@@ -130,7 +142,7 @@ def thresholds(
         fits = shares[~made].mean(axis=0) <= rate
         fits &= ((alarms[~made] < each * rate * size[~made]) | (alarms[~made] == 0)).all(axis=0)
         if made.any():
-            fits &= shares[made].mean(axis=0) <= max(ALIKE * rate, ALIKE_LEAST)
+            fits &= shares[made].mean(axis=0) <= alike.most(rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
         out.append((rate, round(float(min(1.0 - STEP, max(least, grid[first] + STEP))), 4)))
     return tuple(out)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from training.injection.calibrate import EACH_OF_FEW, MADE_ALIKE, Seen, calibrate
+from training.injection.calibrate import ALIKE_CONTENT, ALIKE_USER, EACH_OF_FEW, Seen, calibrate
 from training.injection.families import families
 from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.lexicon import concepts
@@ -77,8 +77,8 @@ def main() -> None:
     one, other = seen[::2], seen[1::2]
     one = [s for s in one if not s.source.startswith(PLANTED)]
     calibrations = {
-        USER: calibrate([s for s in one if s.surface == USER]),
-        CONTENT: calibrate([s for s in one if s.surface == CONTENT], MADE_ALIKE),
+        USER: calibrate([s for s in one if s.surface == USER], ALIKE_USER),
+        CONTENT: calibrate([s for s in one if s.surface == CONTENT], ALIKE_CONTENT),
         TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),
     }
     about = {

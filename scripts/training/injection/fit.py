@@ -28,7 +28,7 @@ class Settings:
     epochs: int = 4
     batch: int = 256
     rate: float = 0.004
-    dropout: float = 0.35
+    dropout: float = 0.6
     decay: float = 2e-5
     smoothing: float = 0.05
     max_sentences: int = 60

@@ -41,7 +41,7 @@ def pair(folder: Path, lab: Lab | None, url: str, policy: str, **more: Any) -> I
 def sallyport(*words: str, by: str = "bob") -> str:
     """Run a command in this process as an account; raise what it raises."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("approvals", "stop", "acts", "telling"):
+        for module in ("approvals", "stop", "operator", "telling"):
             patch.setattr(f"sallyport.cli.{module}.operator", lambda: by)
         done = CliRunner().invoke(app, words)
     if done.exception is not None and not isinstance(done.exception, SystemExit):

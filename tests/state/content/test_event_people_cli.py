@@ -195,6 +195,37 @@ def test_a_policy_that_names_people_leaves_everything_as_it_was(tmp_path: Path) 
     assert place.keys().pseudonyms("bob") == []
 
 
+def test_from_a_folder_of_no_gateway_the_log_tells_whether_people_are_named(
+    told: Place, tmp_path: Path
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    store = ("--store", told.url, "--confdir", str(elsewhere))
+    for words in (
+        ("stop", "principal", "eve", "--reason", "case 7"),
+        ("directory", "people", "add", "eve"),
+    ):
+        ran = CliRunner().invoke(app, [*words, *store], catch_exceptions=False)
+        assert ran.exit_code == 0, ran.output
+    assert last(told, EventKind.KILL_SWITCH).detail.count(":") == 1
+    assert last(told, EventKind.DIRECTORY_CHANGED).detail == "add", (
+        "no key is here that a pseudonym is made with"
+    )
+    assert_nowhere(told, "eve")
+
+
+@pytest.mark.parametrize("is_there", [True, False], ids=["named", "new"])
+def test_from_a_folder_of_no_gateway_people_are_named_in_a_log_that_names_them(
+    tmp_path: Path, is_there: bool
+) -> None:
+    place = Place(tmp_path, str(tmp_path / "audit.db"), {})
+    if is_there:
+        Store.open(place.url).close()
+    words = ["directory", "people", "add", "eve", "--store", place.url, "--confdir", str(tmp_path / "other")]
+    assert CliRunner().invoke(app, words, catch_exceptions=False).exit_code == 0
+    assert last(place, EventKind.DIRECTORY_CHANGED).detail == "add:eve"
+
+
 def no_policy(folder: Path) -> None:
     (folder / "policy.yaml").unlink()
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import typer
 from sqlalchemy import Connection
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import EventKind
 from sallyport.audit.store import Store, add_within
 from sallyport.audit.text import coded
 from sallyport.cli.eventnames import stand_in
 from sallyport.cli.last_run import was_run
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -86,7 +86,11 @@ def changing(
 
     part: what is changed, `people`. detail: how, as a short code, `add`. id: whom or what, as the directory has it.
     """
-    whom = coded(id) if part != "people" else stand_in(confdir, Subject(tenant, id), new=detail != "remove")
+    whom = (
+        coded(id)
+        if part != "people"
+        else stand_in(store, confdir, Subject(tenant, id), new=detail != "remove")
+    )
     with opened_for_change(store, confdir) as opened, opened.change() as connection:
         yield connection
         note(connection, part=part, detail=f"{detail}:{whom}" if whom else detail, tenant=tenant)
@@ -94,15 +98,12 @@ def changing(
 
 def note(connection: Connection, *, part: str, detail: str, tenant: str = "") -> None:
     """Put the event of a change into the audit, in the transaction of the change."""
-    event = Event(
-        kind=EventKind.DIRECTORY_CHANGED,
-        gateway="cli",
-        principal=operator(),
-        tenant=tenant,
-        source="operator",
+    event = act(
+        EventKind.DIRECTORY_CHANGED,
         stage="directory",
         reason=f"directory.{part}",
         detail=detail,
+        tenant=tenant,
     )
     add_within(connection, [event])
 

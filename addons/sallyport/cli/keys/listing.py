@@ -16,8 +16,8 @@ from rich.text import Text
 from sallyport.audit.keys import KeyUse
 from sallyport.audit.text import printable
 from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
-from sallyport.cli.keys.opening import now
 from sallyport.cli.keys.owning import KeyArgument
+from sallyport.cli.moments import now
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import KeyKind

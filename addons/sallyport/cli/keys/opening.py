@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import EventKind
 from sallyport.audit.store import add_within
 from sallyport.cli.audit import moment
 from sallyport.cli.directory.opening import opened_for_change
-from sallyport.cli.operator import operator
+from sallyport.cli.operator import act
 from sallyport.errors import OperatorError
 from sallyport.state.directory.keys import KeyRecord, find_key
 
@@ -38,17 +38,14 @@ def note(
     provider: str = "",
 ) -> None:
     """Put the event of a change into the audit, in the transaction of the change. detail: the act, `issued`."""
-    event = Event(
-        kind=EventKind.DIRECTORY_CHANGED,
-        gateway="cli",
-        principal=operator(),
-        tenant=tenant,
-        source="operator",
-        credential=fingerprint,
-        provider=provider,
+    event = act(
+        EventKind.DIRECTORY_CHANGED,
         stage="directory",
         reason=reason,
         detail=detail,
+        tenant=tenant,
+        credential=fingerprint,
+        provider=provider,
     )
     add_within(connection, [event])
 
@@ -82,8 +79,3 @@ def time_to_come(option: str, text: str, now: datetime) -> datetime | None:
     if end <= now:
         raise OperatorError(option, "it is over already", todo)
     return end
-
-
-def now() -> datetime:
-    """Return the present in UTC."""
-    return datetime.now(UTC)
