@@ -187,7 +187,7 @@ def _sse(*events: dict[str, Any]) -> bytes:
     return b"".join(f"event: {e.get('type')}\ndata: {json.dumps(e)}\n\n".encode() for e in events)
 
 
-def _blocks(*contents: str | dict[str, Any]) -> bytes:
+def blocks(*contents: str | dict[str, Any]) -> bytes:
     """A stream of Messages with a block for each: of a text, or as it is given."""
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": {"id": "m", "content": [], "usage": {}}}
@@ -207,13 +207,16 @@ def _blocks(*contents: str | dict[str, Any]) -> bytes:
     return _sse(*events, {"type": "message_stop"})
 
 
-def _frames(*texts: str) -> bytes:
+def frames(*contents: str | dict[str, Any]) -> bytes:
+    """A stream of Converse with a block for each: of a text, or of a delta as it is given."""
+
     def frame(kind: str, payload: dict[str, Any]) -> bytes:
         return json_frame("event", kind, json.dumps(payload).encode())
 
     out = [frame("messageStart", {"role": "assistant"})]
-    for index, text in enumerate(texts):
-        out.append(frame("contentBlockDelta", {"contentBlockIndex": index, "delta": {"text": text}}))
+    for index, one in enumerate(contents):
+        delta = {"text": one} if isinstance(one, str) else one
+        out.append(frame("contentBlockDelta", {"contentBlockIndex": index, "delta": delta}))
         out.append(frame("contentBlockStop", {"contentBlockIndex": index}))
     return b"".join(
         [*out, frame("messageStop", {"stopReason": "end_turn"}), frame("metadata", {"usage": {}})]
@@ -230,7 +233,7 @@ def _chat(*texts: str) -> bytes:
     return f"data: {json.dumps({'choices': [{'index': 0, 'delta': {'content': content}}]})}\n\n".encode()
 
 
-def _responses(*contents: str | dict[str, Any], items: bool = False) -> bytes:
+def responses(*contents: str | dict[str, Any], items: bool = False) -> bytes:
     """A stream of Responses with a part for each text, in one item or in one each; an item as it is given."""
     events: list[dict[str, Any]] = [{"type": "response.created", "response": {"id": "r", "output": []}}]
     output: list[dict[str, Any]] = []
@@ -321,15 +324,15 @@ def _lines(*texts: str) -> bytes:
 
 
 STREAMS = {
-    "anthropic_messages": (_blocks, "text/event-stream"),
+    "anthropic_messages": (blocks, "text/event-stream"),
     "cohere_v2": (cohere, "text/event-stream"),
     "gemini_generate in chunks": (_chunks, "text/event-stream"),
     "ollama_chat": (_lines, "application/x-ndjson"),
     "openai_chat of Mistral": (_mistral, "text/event-stream"),
-    "bedrock_converse": (_frames, "application/vnd.amazon.eventstream"),
+    "bedrock_converse": (frames, "application/vnd.amazon.eventstream"),
     "gemini_generate": (_gemini, "text/event-stream"),
     "openai_chat": (_chat, "text/event-stream"),
-    "openai_responses": (_responses, "text/event-stream"),
+    "openai_responses": (responses, "text/event-stream"),
 }
 
 
@@ -431,7 +434,7 @@ def again(data: bytes) -> dict[str, list[str]]:
 @pytest.mark.parametrize("step", [1, 100, 10_000])
 def test_what_is_said_again_of_divided_parts_is_what_was_said(step: int, items: bool) -> None:
     texts = ("The card is 4111 1111", " 1111 1111", f", of {PLACEHOLDER[:7]}", f"{PLACEHOLDER[7:]} he")
-    out, tap = through("openai_responses", _responses(*texts, items=items), MASK, step, SCOPE.original)
+    out, tap = through("openai_responses", responses(*texts, items=items), MASK, step, SCOPE.original)
     assert tap.failed is None
     told = again(out)
     assert len(told) == 4
@@ -441,14 +444,14 @@ def test_what_is_said_again_of_divided_parts_is_what_was_said(step: int, items: 
 
 
 def test_what_ends_in_a_divided_value_says_it_nowhere() -> None:
-    out, tap = through("openai_responses", _responses(*CARD), "pii: truncate")
+    out, tap = through("openai_responses", responses(*CARD), "pii: truncate")
     assert tap.ended_early is not None
     assert b"4111" not in out
     assert "".join(each[0] for each in again(out).values()) == "The card is "
 
 
 def test_a_repetition_that_is_none_is_looked_at_by_itself() -> None:
-    data = _responses("All is well", " in the garden.")
+    data = responses("All is well", " in the garden.")
     lying = data.replace(b'"text": "All is well"', b'"text": "Mail b@example.org"')
     out, _ = through("openai_responses", lying, MASK)
     assert b"b@example.org" not in out
@@ -456,7 +459,7 @@ def test_a_repetition_that_is_none_is_looked_at_by_itself() -> None:
 
 
 def test_a_repetition_behind_the_end_says_no_more_than_was_said() -> None:
-    data = _responses(*CARD, "The card is 4111 1111 1111 1111, once more.")
+    data = responses(*CARD, "The card is 4111 1111 1111 1111, once more.")
     done = {
         "type": "response.output_text.done",
         "output_index": 0,
@@ -470,7 +473,7 @@ def test_a_repetition_behind_the_end_says_no_more_than_was_said() -> None:
 
 
 def test_late_pieces_of_a_part_end_the_stream() -> None:
-    data = _responses("Some", " more")
+    data = responses("Some", " more")
     late = {
         "type": "response.output_text.delta",
         "output_index": 0,
@@ -495,7 +498,7 @@ def test_only_recorded_a_divided_value_is_found_once() -> None:
         looking=Looking(output, None, refused),
         lenient=True,
     )
-    data = _responses(*CARD, " Mail b@example.org.")
+    data = responses(*CARD, " Mail b@example.org.")
     assert b"".join([*tap.feed(data).out, *tap.end().out]) == data
     found = [finding.entity for finding, _ in output.found if finding.entity != "URL"]
     assert sorted(found) == ["CREDIT_CARD", "EMAIL_ADDRESS"]
@@ -504,7 +507,7 @@ def test_only_recorded_a_divided_value_is_found_once() -> None:
 @pytest.mark.parametrize("kind", ["function_call", "web_search_call"])
 def test_a_text_of_responses_does_not_wait_for_what_follows_it(kind: str) -> None:
     call = {"type": kind, "id": "t", "name": "f", "arguments": "{}", "call_id": "c"}
-    data = _responses("The card is 4111 1111", call, " 1111 1111, a test.")
+    data = responses("The card is 4111 1111", call, " 1111 1111, a test.")
     out, tap = through("openai_responses", data, MASK)
     assert tap.failed is None
     assert said("openai_responses", out) == "The card is 4111 1111 1111 1111, a test."
@@ -523,7 +526,7 @@ def test_a_text_of_responses_does_not_wait_for_what_follows_it(kind: str) -> Non
 
 def test_a_text_does_not_wait_for_a_call_that_follows_it() -> None:
     call = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
-    data = _blocks("The card is 4111 1111", call, " 1111 1111, a test.")
+    data = blocks("The card is 4111 1111", call, " 1111 1111, a test.")
     begun = data.index(b'"tool_use"')
     spoken = DIALECTS["anthropic_messages"]
     tap = AnswerTap(

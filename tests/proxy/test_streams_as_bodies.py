@@ -13,8 +13,11 @@ from proxy.test_divided_values import (
     PLACEHOLDER,
     SCOPE,
     STREAMS,
+    blocks,
     cohere,
     edited,
+    frames,
+    responses,
     said,
     texts_of,
     through,
@@ -80,3 +83,24 @@ def test_contents_of_cohere_are_one_text_whatever_comes_between(between: dict[st
     for told in (body, out):
         assert b"[CREDIT_CARD]" in told
         assert b"1111" not in told
+
+
+THINKING = {"type": "thinking", "thinking": "Hm.", "signature": "s"}
+REASONED = {"type": "reasoning", "id": "rs", "summary": [{"type": "summary_text", "text": "Hm."}]}
+BETWEEN = [
+    pytest.param("anthropic_messages", blocks(CARD[0], THINKING, CARD[1]), id="messages"),
+    pytest.param(
+        "bedrock_converse", frames(CARD[0], {"reasoningContent": {"text": "Hm."}}, CARD[1]), id="converse"
+    ),
+    pytest.param("openai_responses", responses(CARD[0], REASONED, CARD[1]), id="responses"),
+]
+
+
+@pytest.mark.parametrize("step", [1, 10_000])
+@pytest.mark.parametrize(("kind", "stream"), BETWEEN)
+def test_a_value_divided_by_a_thought_is_masked_in_a_stream_too(kind: str, stream: bytes, step: int) -> None:
+    out, tap = through(kind, stream, MASK, step)
+    assert tap.failed is None
+    assert "[CREDIT_CARD]" in said(kind, out)
+    assert b"1111 1111" not in out
+    assert b"Hm." in out

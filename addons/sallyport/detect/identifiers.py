@@ -112,14 +112,23 @@ def _printed(text: str, groups: Sequence[tuple[int, int]]) -> bool:
 
 
 def _alone(text: str, groups: Sequence[tuple[int, int]], first: int, last: int) -> bool:
-    """Say whether a card's fours are not a piece of a row of fours; when it expires may follow."""
+    """Say whether a card's fours are not a piece of a row of fours, unless of cards alone; when it expires may follow."""
     if any(high - low != 4 for low, high in groups[first : last + 1]):
         return True
     before = groups[max(first - 1, 0) : first]
     after = groups[last + 1 : last + 3]
     if after and _EXPIRY.fullmatch(text, *after[0]):
         after = after[1:]
-    return all(high - low != 4 for low, high in [*before, *after[:1]])
+    return all(high - low != 4 for low, high in [*before, *after[:1]]) or _are_cards(text, groups)
+
+
+def _are_cards(text: str, groups: Sequence[tuple[int, int]]) -> bool:
+    """Say whether numbers are cards, one after the other, and nothing else."""
+    if len(groups) % 4 or any(high - low != 4 for low, high in groups):
+        return False
+    rows = (groups[at : at + 4] for at in range(0, len(groups), 4))
+    numbers = ["".join(text[low:high] for low, high in row) for row in rows]
+    return all(_issuer(number) == 1.0 and _is_luhn(number) for number in numbers)
 
 
 def _issuer(number: str) -> float:

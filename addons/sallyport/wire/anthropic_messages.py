@@ -129,11 +129,14 @@ class AnthropicMessages(JsonDialect):
         return b"event: error\ndata: " + dump(self.error(refusal)) + b"\n\n"
 
 
+_THOUGHTS = ("thinking", "redacted_thinking")
+
+
 class AnthropicEvents:
     """Interprets events; the channel of a block is content/<index>. Counts are totals so far.
 
-    Blocks of text that follow one another are one channel, named by the first: a text with citations comes in many,
-    and clients show them joined.
+    Blocks of text that follow one another are one channel, named by the first, whatever is thought between them: a text
+    with citations comes in many, and clients show them joined.
     """
 
     def __init__(self) -> None:
@@ -145,10 +148,9 @@ class AnthropicEvents:
         kind = fields.string(payload, "type") or ""
         index = fields.count(payload, "index") or 0
         before: tuple[str, ...] = ()
-        if kind == "content_block_start":
-            before = self._joined.begin(
-                index, is_text=fields.string(payload, "content_block", "type") == "text"
-            )
+        begun = fields.string(payload, "content_block", "type")
+        if kind == "content_block_start" and begun not in _THOUGHTS:
+            before = self._joined.begin(index, is_text=begun == "text")
         elif kind == "message_delta":
             before = self._joined.over()
         if fields.string(payload, "delta", "text") or fields.string(payload, "content_block", "text"):

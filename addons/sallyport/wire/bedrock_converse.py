@@ -319,7 +319,9 @@ class BedrockConverse(JsonDialect):
 
 
 class ConverseEvents:
-    """Interprets frames by what is in them; metadata is the last one. Blocks of text in a row are one channel."""
+    """Interprets frames by what is in them; metadata is the last one. Blocks of text between two calls are one
+    channel.
+    """
 
     def __init__(self) -> None:
         self._open = OpenChannels()
@@ -329,7 +331,7 @@ class ConverseEvents:
         index = fields.count(payload, "contentBlockIndex") or 0
         before: tuple[str, ...] = ()
         delta = payload.get("delta")
-        if type(delta) is dict and "citation" not in delta:
+        if type(delta) is dict and not delta.keys() & {"citation", "reasoningContent"}:
             if delta.get("text"):
                 self._joined.text(index)
             before = self._joined.begin(index, is_text="text" in delta)

@@ -125,6 +125,10 @@ class OpenAIResponses(JsonDialect):
         return b"event: error\ndata: " + dump({"type": "error", **self.error(refusal)}) + b"\n\n"
 
 
+_SHOWN_ON = ("message", "reasoning")
+"""Items behind which a text goes on for whoever is shown it."""
+
+
 class ResponsesEvents:
     """Interprets events; channels are named like pointers into the finished response (output/0/...).
 
@@ -165,7 +169,7 @@ class ResponsesEvents:
                 d if d.whole else Delta(name, d.surface, d.at, d.text, part=here, behind=self._joined.behind)
                 for d in found
             )
-        elif kind == "response.output_item.added" and fields.string(payload, "item", "type") != "message":
+        elif kind == "response.output_item.added" and fields.string(payload, "item", "type") not in _SHOWN_ON:
             run = self._joined.over()
             before = self._open.close(run) if run else ()
         elif kind.endswith(".done"):
