@@ -112,7 +112,7 @@ def _printed(text: str, groups: Sequence[tuple[int, int]]) -> bool:
 
 
 def _alone(text: str, groups: Sequence[tuple[int, int]], first: int, last: int) -> bool:
-    """Say whether a card's fours are not a piece of a row of fours, unless of cards alone; when it expires may follow."""
+    """Say whether a card's fours are no piece of a row of fours, unless of cards; when it expires may follow."""
     if any(high - low != 4 for low, high in groups[first : last + 1]):
         return True
     before = groups[max(first - 1, 0) : first]

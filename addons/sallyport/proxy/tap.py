@@ -17,6 +17,7 @@ from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source
 from sallyport.proxy.repeats import Repeats
 from sallyport.proxy.saidwhole import SaidWhole
 from sallyport.proxy.stream import Step
+from sallyport.proxy.thoughts import Thoughts
 from sallyport.stages.channel import Stop
 from sallyport.stages.output import OutputFilter
 from sallyport.wire.dialect import (
@@ -118,7 +119,6 @@ class AnswerTap:
         self._reader = reader
         self._refusal = refusal
         self._lookup = lookup
-        self._remember = remember
         self._lenient = lenient
         self._drops_usage = drops_usage
         self._heard = heard
@@ -131,7 +131,7 @@ class AnswerTap:
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
-        self._reasoning: dict[str, list[str]] = {}
+        self._thoughts = Thoughts(remember, max_event_bytes)
         self._blind = False
         self._dead = False
         self._stopped = ""
@@ -279,7 +279,7 @@ class AnswerTap:
         if self._passes_all:
             for event in events:
                 self._account(event)
-                self._note_reasoning(event)
+                self._thoughts.note(event)
                 self._look(event)
             # An unfinished event waits for its end: after half of one, no client could read an error.
             if self._lenient and not self._drops_usage:
@@ -317,9 +317,9 @@ class AnswerTap:
         if self._passes_all:
             for event in events:
                 self._account(event)
-                self._note_reasoning(event)
+                self._thoughts.note(event)
                 self._look(event)
-            self._finish_reasoning()
+            self._thoughts.finish()
             for flowing in self._flowing.values():
                 flowing.end()
             if self._lenient and not self._drops_usage:
@@ -328,7 +328,7 @@ class AnswerTap:
         self._take_all(events)
         if self.ended_early is None:
             self._close(("*",))
-        self._finish_reasoning()
+        self._thoughts.finish()
         return self._ready()
 
     def _is_dropped(self, event: StreamEvent) -> bool:
@@ -351,24 +351,6 @@ class AnswerTap:
         self.model = event.model or self.model
         self.id = event.id or self.id
         self.error = event.error or self.error
-
-    def _note_reasoning(self, event: StreamEvent) -> None:
-        for delta in event.deltas:
-            if delta.surface is Surface.REASONING:
-                if delta.whole:
-                    self._remember(delta.text)
-                else:
-                    self._reasoning.setdefault(delta.channel, []).append(delta.text)
-        for channel in event.closes:
-            if channel == "*":
-                self._finish_reasoning()
-            elif pieces := self._reasoning.pop(channel, None):
-                self._remember("".join(pieces))
-
-    def _finish_reasoning(self) -> None:
-        for pieces in self._reasoning.values():
-            self._remember("".join(pieces))
-        self._reasoning.clear()
 
     def _look(self, event: StreamEvent) -> None:
         """Show an event's texts to those who only record."""
@@ -403,7 +385,7 @@ class AnswerTap:
 
     def _take(self, event: StreamEvent) -> None:
         self._account(event)
-        self._note_reasoning(event)
+        self._thoughts.note(event)
         waiting = _Waiting(event, self._clock())
         touched = {d.channel for d in event.deltas if not d.whole} if event.closes else frozenset[str]()
         if event.closes:

@@ -372,8 +372,13 @@ class Session:
         full = refuse("too_many", "Too many answers are under way in this session.", 429)
         refused = full if self._answers.is_full else None
         if refused is None:
-            verdict, scanner = await judge(self._gateway, passage, self._stages, counted=True)
-            self._keeping.begin(passage, b"", scanner.everything)
+            try:
+                verdict, scanner = await judge(self._gateway, passage, self._stages, counted=True)
+                self._keeping.begin(passage, b"", scanner.everything)
+            except BaseException:
+                passage.give_back()  # as in _decided
+                self._keeping.end(passage)
+                raise
             if verdict.action is not Action.DENY:
                 refused = await admit(self._gateway, passage, f"unasked:{self.passage.id}")
                 if refused is None:
