@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from sallyport.detect import linear
 from sallyport.detect.gate import Gate
 from sallyport.detect.literals import FILE, known_words, name_of, required
 from sallyport.detect.packs import Rule, load
+from sallyport.errors import OperatorError
 
 RULES = load(rules_dir()).rules
 READ = [rule for rule in RULES if rule.required]
@@ -76,6 +78,46 @@ def test_a_pattern_that_the_file_does_not_know_is_read(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda raw: raw[: len(raw) // 2],
+        lambda raw: b"",
+        lambda raw: b"[]",
+        lambda raw: b'{"digest": 1, "words": null}',
+        lambda raw: b"{}",
+        lambda raw: re.sub(rb'\[\n"[^\]]*\]', b"[]", raw, count=1),
+        lambda raw: raw.replace(b'"digest": "', b'"digest": "0'),
+        lambda raw: raw.replace(b"ignore", b"ignored"),
+        lambda raw: raw + b"\xff",
+    ],
+)
+def test_a_file_of_words_that_is_not_as_it_was_written_is_refused(
+    tmp_path: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    shutil.copytree(rules_dir(), tmp_path / "rules")
+    path = tmp_path / "rules" / "injection" / FILE
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert path.read_bytes() != whole
+    with pytest.raises(OperatorError, match=r"^rules/injection/words\.json: is not as it was written"):
+        load(tmp_path / "rules")
+
+
+def test_a_pattern_nested_deeper_than_can_be_read_is_looked_for_itself() -> None:
+    for depth in (100, 300, 450, 900):
+        nested = "(?:[a-z]|" * depth + "ab" + ")+" * depth
+        assert required(nested) == ()
+
+
+def test_words_ask_for_nothing_that_a_text_in_another_case_lacks() -> None:
+    everything = (chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000)
+    for char in everything:
+        if char.lower() != char:
+            ((word,),) = required(f"a{re.escape(char)}b")
+            assert linear.pattern(linear.literal(word)).search(f"a{char}b") is not None
+
+
 def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
     bare = [rule.id for rule in RULES if rule.kind is Kind.INJECTION and not rule.required]
     assert len(bare) <= 5, bare
@@ -97,6 +139,9 @@ def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
         (r"one|\w+", []),
         ("[[:alpha:]]two", []),
         (r"\pLtwo", []),
+        ("three{,2}", []),
+        ("four{02}", []),
+        ("five{1,02}", []),
         ("(unclosed", []),
     ],
 )

@@ -7,6 +7,7 @@ writes it. A pattern that it does not know is read.
 """
 
 import hashlib
+import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,8 +18,10 @@ from typing import Any
 
 import orjson
 
+from sallyport.errors import OperatorError
+
 FILE = "words.json"
-"""What was read, by the name of a pattern: {name: [[word, ...], ...]}."""
+"""What was read, by the name of a pattern, with a digest: {"words": {name: [[word, ...], ...]}, "digest": hex}."""
 
 type Spellings = frozenset[str]
 type _Items = Sequence[tuple[Any, Any]]
@@ -30,15 +33,42 @@ _SETS = 3
 """Sets of words by which one pattern is looked for."""
 
 _SMALL_CLASS = 6
-_FOREIGN = re.compile(r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U")
-"""What RE2 reads in another way than Python does."""
+_FOREIGN = re.compile(r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U|\{(?:,\d*|0\d+(?:,\d*)?|\d+,0\d+)\}")
+"""What RE2 reads in another way than Python does: {,2} and {02} are no repetitions there, but letters."""
 
 
 def known_words(folder: Path) -> Mapping[str, tuple[Spellings, ...]]:
-    """Return what was read of the patterns in a folder of packs, by their names; nothing where there is no file."""
+    """Return what was read of the patterns in a folder of packs, by their names; nothing where there is no file.
+
+    Raises OperatorError for a file that is not as it was written: with other words, rules would silently find less.
+    """
     path = folder / FILE
-    raw = path.read_bytes() if path.is_file() else b"{}"
-    return {name: tuple(map(frozenset, sets)) for name, sets in orjson.loads(raw).items()}
+    where = f"{folder.parent.name}/{folder.name}/{FILE}"
+    todo = "Take it from where the rules come from, or delete it: the patterns are read then, at every start"
+    try:
+        held = orjson.loads(path.read_bytes())
+        words = held["words"]
+        sound = held["digest"] == _digest(words)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise OperatorError(where, f"cannot be read: {type(error).__name__}", todo, exit_code=3) from None
+    except (ValueError, TypeError, KeyError):
+        sound = False
+    if not sound:
+        raise OperatorError(where, "is not as it was written, and rules may not be looked for", todo)
+    return {name: tuple(map(frozenset, sets)) for name, sets in words.items()}
+
+
+def file_of_words(words: Mapping[str, Iterable[Spellings]]) -> str:
+    """Return what to write into the file. words: by the names of patterns."""
+    listed = {name: [sorted(spellings) for spellings in sets] for name, sets in words.items()}
+    held = {"digest": _digest(listed), "words": listed}
+    return json.dumps(held, sort_keys=True, indent=0, ensure_ascii=False) + "\n"
+
+
+def _digest(words: object) -> str:
+    return hashlib.blake2b(orjson.dumps(words, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def name_of(source: str) -> str:
@@ -56,10 +86,9 @@ def required(source: str) -> tuple[Spellings, ...]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            read = parser.parse(source, re.IGNORECASE | re.ASCII)
+            sets = _usable(_asked(parser.parse(source, re.IGNORECASE | re.ASCII)))
     except (re.error, OverflowError, RecursionError):
         return ()
-    sets = _usable(_asked(read))
     return tuple(words for number, words in enumerate(sets) if number < 1 or len(words) <= _MOST)[:_SETS]
 
 
@@ -102,14 +131,14 @@ def _spelled(item: tuple[Any, Any]) -> Spellings | None:
     """Return everything that an item matches, in small letters; None where that is much, or nobody knows."""
     kind, value = item
     if kind is op.LITERAL:
-        return frozenset((chr(value).lower(),))
+        return frozenset((_small(value),))
     if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
         return frozenset(("",))
     if kind is op.SUBPATTERN:
         return _sequence(value[3])
     if kind is op.IN:
         small = len(value) <= _SMALL_CLASS and all(one is op.LITERAL for one, _ in value)
-        return frozenset(chr(code).lower() for _, code in value) if small else None
+        return frozenset(_small(code) for _, code in value) if small else None
     if kind is op.BRANCH:
         branches = [_sequence(branch) for branch in value[1]]
         known = [branch for branch in branches if branch is not None]
@@ -128,6 +157,12 @@ def _spelled(item: tuple[Any, Any]) -> Spellings | None:
                 out |= times
         return frozenset(out) if len(out) <= _MOST else None
     return None
+
+
+def _small(code: int) -> str:
+    """Return a letter in small; the one that would become two, which RE2 takes for no case of them, as it is."""
+    small = chr(code).lower()
+    return small if len(small) == 1 else chr(code)
 
 
 def _sequence(items: _Items) -> Spellings | None:

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Attachment, Surface, Usage
@@ -42,6 +43,9 @@ MAX_QUEUED_BYTES = 32 * 1024
 Behind the arguments of a call, of which half cannot be judged, as many may wait as one event may have.
 """
 
+HOLD_S = 2.0
+"""Longest that a text waits, where the policy does not say."""
+
 MAX_MEDIA_TYPES = 16
 """Kinds of content that are told of one answer."""
 
@@ -60,7 +64,7 @@ class Looking:
     output: OutputFilter
     ending: Ending | None
     refuse: Callable[[Stop], Refusal]
-    hold_s: float = 2.0
+    hold_s: float = HOLD_S
 
 
 class _Waiting:
@@ -110,6 +114,7 @@ class AnswerTap:
     ) -> None:
         self._looking = looking
         self._output = looking.output if looking is not None else None
+        self._hold_s = looking.hold_s if looking is not None else HOLD_S
         self._acts = self._output is not None and self._output.acts
         self._clock = clock
         self._max_event_bytes = max_event_bytes
@@ -182,8 +187,10 @@ class AnswerTap:
         return self._fail(self._stopped or "upstream.broken")
 
     def wake(self) -> Step:
-        """Let go what has waited longer than the policy wants, unless it is a match as it stands."""
-        return self._guarded(self._let_go) if self._looking is not None else Step([])
+        """Let go what has waited longer than the policy wants. What is a match as it stands waits on, where nothing of
+        another kind waits behind it.
+        """
+        return self._guarded(self._let_go)
 
     # -- inside --------------------------------------------------------------------------------------
 
@@ -244,14 +251,11 @@ class AnswerTap:
 
     def _wake_s(self) -> float | None:
         """Return in how many seconds something will have waited too long, None where nothing waits."""
-        if not self._queue or self._looking is None or not self._acts:
-            return None
-        return max(0.001, self._queue[0].since + self._looking.hold_s - self._clock())
+        return max(0.001, self._queue[0].since + self._hold_s - self._clock()) if self._queue else None
 
     def _let_go(self) -> list[bytes]:
-        assert self._looking is not None
-        overdue = self._clock() - self._looking.hold_s
-        for waiting in self._queue:
+        overdue = self._clock() - self._hold_s
+        for number, waiting in enumerate(self._queue):
             if waiting.since > overdue:
                 break
             for channel, at in [*waiting.open_channels.items()]:
@@ -260,8 +264,16 @@ class AnswerTap:
                 waiting.held[at] = flowing.held_chars
                 if not flowing.held:
                     del waiting.open_channels[channel], self._latest[channel]
+                elif not flowing.waits_for_end and self._keeps_others(number, at):
+                    self._close((channel,))
             waiting.since = self._clock()  # what is a match as it stands is asked again
         return self._ready()
+
+    def _keeps_others(self, number: int, at: str) -> bool:
+        """Say whether something else than its like waits behind a text, such as what is thought after it."""
+        own = next(d.surface for d in self._queue[number].event.deltas if d.at == at)
+        behind = islice(self._queue, number + 1, None)
+        return any(delta.surface is not own for waiting in behind for delta in waiting.event.deltas)
 
     def _feed(self, data: bytes) -> list[bytes]:
         self.bytes_in += len(data)
@@ -481,7 +493,15 @@ class AnswerTap:
                 at = waiting.open_channels.pop(channel)
                 self._write(waiting, at, rest)
                 waiting.held[at] = 0
+                if flow.stop is not None:
+                    self._drop_behind(waiting)
             self._stop_at(flow.stop)
+
+    def _drop_behind(self, last: _Waiting) -> None:
+        """Have nothing go out behind an event in which the answer ends: not what was thought or called after it."""
+        if any(waiting is last for waiting in self._queue):
+            while self._queue[-1] is not last:
+                self._queued_bytes -= len(self._queue.pop().event.raw)
 
     def _ready(self) -> list[bytes]:
         if self._queued_bytes > MAX_QUEUED_BYTES:
