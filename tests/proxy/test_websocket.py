@@ -17,6 +17,8 @@ from sallyport.audit.events import EventKind
 from sallyport.cli.assembly import make_detector
 from sallyport.pipeline import STAGES
 from sallyport.policy.load import parse_policy
+from sallyport.proxy import websocket_session
+from sallyport.proxy.passage import Passage
 from socketclient import CREATE, REALTIME, RESPONSES, Closed, SocketClient, item, text_of, told
 
 POLICY = OPEN_POLICY + "websocket: {max_message_bytes: 65536, max_messages_per_s: 200}\n"
@@ -202,6 +204,26 @@ def test_an_answer_that_the_provider_begins_by_itself_is_counted_too(gateway: In
     )
     (admitted,) = [e for e in gateway.audit.of(EventKind.ADMITTED) if e.detail.startswith("unasked:")]
     assert admitted.operation == "chat"
+
+
+def test_an_answer_that_nobody_could_judge_keeps_nothing_reserved(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = ready(gateway)
+    given_back: list[str] = []
+    give_back = Passage.give_back
+
+    async def fails(*_: object, **__: object) -> None:
+        raise RuntimeError
+
+    def noted(passage: Passage) -> None:
+        given_back.append(passage.id)
+        give_back(passage)
+
+    monkeypatch.setattr(websocket_session, "judge", fails)
+    monkeypatch.setattr(Passage, "give_back", noted)
+    client.say({"type": "input_audio_buffer.commit"})
+    eventually(lambda: given_back, "what it had reserved is free")
 
 
 def test_lanes_of_responses_are_held_back_apart(gateway: InnerGateway) -> None:
