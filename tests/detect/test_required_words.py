@@ -128,7 +128,9 @@ def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
     [
         ("ignore (?:all|every) rules?", [{"ignore all rule", "ignore every rule"}]),
         ("drop[^.]{0,9}(?:rules|prompt)s?", [{"rules", "prompt"}, {"drop"}]),
-        (r"obey\w+(?:me|us)\w+(?:always|evermore)", [{"always", "evermore"}, {"obey"}, {"me", "us"}]),
+        (r"obey\w+(?:him|her)\w+(?:always|evermore)", [{"always", "evermore"}, {"obey"}, {"him", "her"}]),
+        (r"obey\w+(?:me|them)\w+(?:always|evermore)", [{"always", "evermore"}, {"obey"}]),
+        (r"\w+ (?:me|us)\b", [{" me", " us"}]),
         (r"(?:^|\n)(?:you|ye) are \w+ free", [{"you are ", "ye are "}, {" free"}]),
         (r"\b(?:dis)?regard\b", [{"regard"}]),
         ("(?:abc|d){2}", [{"abcabc", "abcd", "dabc", "dd"}]),
@@ -147,3 +149,14 @@ def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
 )
 def test_words_are_read_from_a_pattern(source: str, words: list[set[str]]) -> None:
     assert list(required(source)) == words
+
+
+def test_a_pattern_that_takes_too_long_to_read_is_looked_for_itself() -> None:
+    words = [
+        f"{first}{second}{third}" for first in "bcdfghjk" for second in "aeiou" for third in "lmnprstvwx"
+    ]
+    nested = rf"(?:{'|'.join(words)})\d+"
+    assert len(required(nested)[0]) == len(words)
+    for word in words[:200]:
+        nested = rf"(?:{nested}|{word}zz\d+)\d+"
+    assert required(nested) == ()

@@ -16,19 +16,21 @@ class Gate:
     """Compiled from rules once; what it answers are indexes into those rules."""
 
     def __init__(self, rules: Sequence[Rule]) -> None:
-        self._views = [rule.views for rule in rules]
-        self._words = _Part(
-            rules, [index for index, rule in enumerate(rules) if rule.keywords or rule.required]
-        )
-        bare = [index for index, rule in enumerate(rules) if not (rule.keywords or rule.required)]
-        kinds = sorted({kind for index in bare for kind in rules[index].views})
+        self._words = _Part(rules, [i for i, rule in enumerate(rules) if rule.keywords or rule.required])
+        bare = [i for i, rule in enumerate(rules) if not (rule.keywords or rule.required)]
+        self._for: dict[str, int] = {}
+        """By kind of view: its rules, a bit each."""
+        for index, rule in enumerate(rules):
+            for kind in rule.views:
+                self._for[kind] = self._for.get(kind, 0) | 1 << index
         parts: dict[tuple[int, ...], _Part] = {}
         self._patterns: dict[str, _Part] = {}
-        for kind in kinds:
-            members = tuple(index for index in bare if kind in rules[index].views)
-            if members not in parts:
+        for kind, wanted in self._for.items():
+            members = tuple(index for index in bare if wanted >> index & 1)
+            if members and members not in parts:
                 parts[members] = _Part(rules, members)
-            self._patterns[kind] = parts[members]
+            if members:
+                self._patterns[kind] = parts[members]
 
     def hits(self, text: str | bytes, kind: str) -> Sequence[int]:
         """Return the rules for a kind of view of which a keyword or, lacking keywords, the pattern occurs in a folded
@@ -37,38 +39,55 @@ class Gate:
         found = self._words.hits(text)
         if (patterns := self._patterns.get(kind)) is not None:
             found |= patterns.hits(text)
-        return sorted(index for index in found if kind in self._views[index])
+        return _numbers(found & self._for.get(kind, 0))
 
 
 class _Part:
-    """Some of the rules in one automaton."""
+    """Some of the rules in one automaton.
+
+    What is asked of a rule stands in sets of expressions, of each of which one must occur. An expression is a number
+    with a bit for every set that it is in: the bits of the first sets of all rules, then of the second ones, and on.
+    """
 
     def __init__(self, rules: Sequence[Rule], members: Sequence[int]) -> None:
-        owners: dict[str, list[int]] = {}
-        also: list[tuple[int, Sequence[str]]] = []
-        for index in members:
-            for expression in _expressions(rules[index]):
-                owners.setdefault(expression, []).append(index)
-            also += ((index, expressions) for expressions in _also(rules[index]))
-        for _, expressions in also:
-            for expression in expressions:
-                owners.setdefault(expression, [])
-        numbers = {expression: number for number, expression in enumerate(owners)}
-        self._also: dict[int, list[frozenset[int]]] = {}
-        """By rule: of each of these sets of expressions, one must occur as well."""
-        for index, expressions in also:
-            self._also.setdefault(index, []).append(frozenset(numbers[e] for e in expressions))
-        self._owners = [*owners.values()]
-        self._set = PatternSet([*owners])
-        self._all = members
+        self._all = sum(1 << index for index in members)
+        sets = {index: (_expressions(rules[index]), *_also(rules[index])) for index in members}
+        places = max(map(len, sets.values()), default=0)
+        self._shifts = [place * len(rules) for place in range(places)]
+        asked: dict[str, int] = {}
+        for index, alternatives in sets.items():
+            for shift, expressions in zip(self._shifts, alternatives, strict=False):
+                for expression in expressions:
+                    asked[expression] = asked.get(expression, 0) | 1 << shift + index
+        self._unasked = sum(
+            1 << shift + index for index in members for shift in self._shifts[len(sets[index]) :]
+        )
+        """The sets that rules do not have."""
+        self._bits = [*asked.values()]
+        self._set = PatternSet([*asked])
 
-    def hits(self, text: str | bytes) -> set[int]:
+    def hits(self, text: str | bytes) -> int:
+        """Return the rules to be tried, a bit each."""
         found = self._set.matches(text)
         if found is None:
-            return {*self._all}
-        hits = {index for expression in found for index in self._owners[expression]}
-        there = frozenset(found)
-        return {index for index in hits if not any(map(there.isdisjoint, self._also.get(index, ())))}
+            return self._all
+        bits, met = self._bits, self._unasked
+        for expression in found:
+            met |= bits[expression]
+        whole = self._all
+        for shift in self._shifts:
+            whole &= met >> shift
+        return whole
+
+
+def _numbers(bits: int) -> list[int]:
+    """Return the places of the bits that are set, in order."""
+    found = []
+    while bits:
+        lowest = bits & -bits
+        found.append(lowest.bit_length() - 1)
+        bits ^= lowest
+    return found
 
 
 def _expressions(rule: Rule) -> Sequence[str]:

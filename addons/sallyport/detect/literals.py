@@ -21,7 +21,10 @@ import orjson
 from sallyport.errors import OperatorError
 
 FILE = "words.json"
-"""What was read, by the name of a pattern, with a digest: {"words": {name: [[word, ...], ...]}, "digest": hex}."""
+"""What was read, by the name of a pattern, with a digest: {"words": {name: [[word, ...], ...]}, "digest": hex}.
+
+Under packs.beside_name without words: a pattern that was found to hold what stands beside it.
+"""
 
 type Spellings = frozenset[str]
 type _Items = Sequence[tuple[Any, Any]]
@@ -32,8 +35,18 @@ _MOST = 96
 _SETS = 3
 """Sets of words by which one pattern is looked for."""
 
+_TELLING = 3
+"""Letters of the shortest word of a set that is worth a look beside another: shorter ones stand in every text."""
+
+_MOST_STEPS = 1_000_000
+"""Comparisons that reading one pattern may take, well under a second; larger ones are looked for themselves."""
+
+_CHARS_A_STEP = 100
+
 _SMALL_CLASS = 6
-_FOREIGN = re.compile(r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U|\{(?:,\d*|0\d+(?:,\d*)?|\d+,0\d+)\}")
+READ_OTHERWISE = re.compile(
+    r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U|\{(?:,\d*|0\d+(?:,\d*)?|\d+,0\d+)\}"
+)
 """What RE2 reads in another way than Python does: {,2} and {02} are no repetitions there, but letters."""
 
 
@@ -79,84 +92,133 @@ def name_of(source: str) -> str:
 def required(source: str) -> tuple[Spellings, ...]:
     """Return sets of words, in small letters: of each, one stands in every text that a pattern matches in any case.
 
-    source: as RE2 takes it. The words of the first set are the rarest. Empty where no such words are known.
+    source: as RE2 takes it. The words of the first set are the rarest. Empty where no such words are known, and where
+    the pattern is too large to be read.
     """
-    if _FOREIGN.search(source):
+    if READ_OTHERWISE.search(source):
         return ()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            sets = _usable(_asked(parser.parse(source, re.IGNORECASE | re.ASCII)))
-    except (re.error, OverflowError, RecursionError):
+            sets = _Reading().sets_of(parser.parse(source, re.IGNORECASE | re.ASCII))
+    except (_TooLarge, re.error, OverflowError, RecursionError):
         return ()
-    return tuple(words for number, words in enumerate(sets) if number < 1 or len(words) <= _MOST)[:_SETS]
+    rarest, others = sets[:1], [words for words in sets[1:] if len(words) <= _MOST and _tell(words)]
+    return (*rarest, *others[: _SETS - 1])
 
 
-def _asked(items: Iterable[tuple[Any, Any]]) -> list[Spellings]:
-    """Return sets of words, of each of which one must stand in what a sequence matches."""
-    found: list[Spellings] = []
-    run: Spellings = frozenset(("",))
+class _TooLarge(Exception):
+    """A pattern would take too long to read."""
 
-    def end_run() -> None:
-        if "" not in run:
-            found.append(run)
 
-    for item in items:
-        spelled = _spelled(item)
-        if spelled is not None and len(run) * len(spelled) <= _MOST:
-            run = frozenset(before + behind for before in run for behind in spelled)
-            continue
+class _Reading:
+    """Reads one pattern. Methods raise _TooLarge where it has taken too many steps."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+
+    def _step(self, number: int) -> None:
+        self._steps += number
+        if self._steps > _MOST_STEPS:
+            raise _TooLarge
+
+    def sets_of(self, items: Iterable[tuple[Any, Any]]) -> list[Spellings]:
+        """Return sets of words, of each of which one must stand in what a sequence matches; the rarest words first."""
+        return self._usable(self._asked(items))
+
+    def _usable(self, sets: Iterable[Spellings]) -> list[Spellings]:
+        """Return the sets whose words say anything, without words that hold others; the first has the rarest words, as
+        far as their lengths tell.
+        """
+        words = {self._shortest(words) for words in sets if all(word.strip() for word in words)}
+        return sorted(words, key=lambda words: (_frequency(words), sorted(words)))
+
+    def _asked(self, items: Iterable[tuple[Any, Any]]) -> list[Spellings]:
+        """Return sets of words, of each of which one must stand in what a sequence matches."""
+        found: list[Spellings] = []
+        run: Spellings = frozenset(("",))
+
+        def end_run() -> None:
+            if "" not in run:
+                found.append(run)
+
+        for item in items:
+            spelled = self._spelled(item)
+            if spelled is not None and len(run) * len(spelled) <= _MOST:
+                run = self._joined(run, spelled)
+                continue
+            end_run()
+            run = frozenset(("",)) if spelled is None else spelled
+            if spelled is None:
+                found += self._inside(item)
         end_run()
-        run = frozenset(("",)) if spelled is None else spelled
-        if spelled is None:
-            found += _inside(item)
-    end_run()
-    return found
+        return found
 
+    def _inside(self, item: tuple[Any, Any]) -> list[Spellings]:
+        """Return the same of one item whose spellings are too many to tell apart."""
+        kind, value = item
+        if kind is op.SUBPATTERN:
+            return self._asked(value[3])
+        if kind is op.BRANCH:
+            branches = [self.sets_of(branch) for branch in value[1]]
+            return [frozenset().union(*(sets[0] for sets in branches))] if all(branches) else []
+        if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] >= 1:
+            return self._asked(value[2])
+        return []
 
-def _inside(item: tuple[Any, Any]) -> list[Spellings]:
-    """Return the same of one item whose spellings are too many to tell apart."""
-    kind, value = item
-    if kind is op.SUBPATTERN:
-        return _asked(value[3])
-    if kind is op.BRANCH:
-        branches = [_usable(_asked(branch)) for branch in value[1]]
-        return [frozenset().union(*(sets[0] for sets in branches))] if all(branches) else []
-    if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] >= 1:
-        return _asked(value[2])
-    return []
+    def _spelled(self, item: tuple[Any, Any]) -> Spellings | None:
+        """Return everything that an item matches, in small letters; None where that is much, or nobody knows."""
+        self._step(5)
+        kind, value = item
+        if kind is op.LITERAL:
+            return frozenset((_small(value),))
+        if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
+            return frozenset(("",))
+        if kind is op.SUBPATTERN:
+            return self._sequence(value[3])
+        if kind is op.IN:
+            small = len(value) <= _SMALL_CLASS and all(one is op.LITERAL for one, _ in value)
+            return frozenset(_small(code) for _, code in value) if small else None
+        if kind is op.BRANCH:
+            branches = [self._sequence(branch) for branch in value[1]]
+            known = [branch for branch in branches if branch is not None]
+            together: Spellings = frozenset().union(*known)
+            return together if len(known) == len(branches) and len(together) <= _MOST else None
+        if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
+            low, high, repeated = value
+            once = self._sequence(repeated) if high in (1, 2) else None
+            if once is None:
+                return None
+            out: set[str] = {""} if low == 0 else set()
+            times: Spellings = frozenset(("",))
+            for number in range(1, high + 1):
+                times = self._joined(times, once)
+                if number >= low:
+                    out |= times
+            return frozenset(out) if len(out) <= _MOST else None
+        return None
 
+    def _sequence(self, items: _Items) -> Spellings | None:
+        run: Spellings = frozenset(("",))
+        for item in items:
+            spelled = self._spelled(item)
+            if spelled is None or len(run) * len(spelled) > _MOST:
+                return None
+            run = self._joined(run, spelled)
+        return run
 
-def _spelled(item: tuple[Any, Any]) -> Spellings | None:
-    """Return everything that an item matches, in small letters; None where that is much, or nobody knows."""
-    kind, value = item
-    if kind is op.LITERAL:
-        return frozenset((_small(value),))
-    if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
-        return frozenset(("",))
-    if kind is op.SUBPATTERN:
-        return _sequence(value[3])
-    if kind is op.IN:
-        small = len(value) <= _SMALL_CLASS and all(one is op.LITERAL for one, _ in value)
-        return frozenset(_small(code) for _, code in value) if small else None
-    if kind is op.BRANCH:
-        branches = [_sequence(branch) for branch in value[1]]
-        known = [branch for branch in branches if branch is not None]
-        together: Spellings = frozenset().union(*known)
-        return together if len(known) == len(branches) and len(together) <= _MOST else None
-    if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
-        low, high, repeated = value
-        once = _sequence(repeated) if high in (1, 2) else None
-        if once is None:
-            return None
-        out: set[str] = {""} if low == 0 else set()
-        times: Spellings = frozenset(("",))
-        for number in range(1, high + 1):
-            times = frozenset(before + behind for before in times for behind in once)
-            if number >= low:
-                out |= times
-        return frozenset(out) if len(out) <= _MOST else None
-    return None
+    def _joined(self, before: Spellings, behind: Spellings) -> Spellings:
+        out = frozenset(first + second for first in before for second in behind)
+        self._step(len(out) + sum(map(len, out)) // _CHARS_A_STEP)
+        return out
+
+    def _shortest(self, words: Spellings) -> Spellings:
+        kept: list[str] = []
+        for word in sorted(words, key=lambda word: (len(word), word)):
+            self._step(len(kept))
+            if not any(short in word for short in kept):
+                kept.append(word)
+        return frozenset(kept)
 
 
 def _small(code: int) -> str:
@@ -165,31 +227,9 @@ def _small(code: int) -> str:
     return small if len(small) == 1 else chr(code)
 
 
-def _sequence(items: _Items) -> Spellings | None:
-    run: Spellings = frozenset(("",))
-    for item in items:
-        spelled = _spelled(item)
-        if spelled is None or len(run) * len(spelled) > _MOST:
-            return None
-        run = frozenset(before + behind for before in run for behind in spelled)
-    return run
-
-
-def _usable(sets: Iterable[Spellings]) -> list[Spellings]:
-    """Return the sets whose words say anything, without words that hold others; first whose words are met least often,
-    as far as their lengths tell.
-    """
-    words = {_shortest(words) for words in sets if all(word.strip() for word in words)}
-    return sorted(words, key=lambda words: (_frequency(words), sorted(words)))
+def _tell(words: Spellings) -> bool:
+    return min(len(word.strip()) for word in words) >= _TELLING
 
 
 def _frequency(words: Spellings) -> float:
     return sum(3.0 ** -len(word.strip()) for word in words)
-
-
-def _shortest(words: Spellings) -> Spellings:
-    kept: list[str] = []
-    for word in sorted(words, key=lambda word: (len(word), word)):
-        if not any(short in word for short in kept):
-            kept.append(word)
-    return frozenset(kept)

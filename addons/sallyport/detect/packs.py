@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, ValidationError
 from sallyport.decision import Kind, Severity
 from sallyport.detect import linear
 from sallyport.detect.fold import fold
+from sallyport.detect.implied import implies
 from sallyport.detect.literals import FILE, Spellings, known_words, name_of, required
 from sallyport.detect.packfile import (
     Example,
@@ -177,7 +178,7 @@ def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) ->
     except ValidationError as error:
         raise invalid(name, prefix, tree, error) from None
     kind = KINDS[relative.parts[0]]
-    words = known_words(root / relative.parts[0]) if kind is Kind.INJECTION else {}
+    words = known_words(root / relative.parts[0])
     made = []
     for index, rule in enumerate(pack.rules):
         where = f"{name}:{tree['rules'][index].lc.line + 1} {prefix}.{rule.id}"
@@ -202,11 +203,11 @@ def _build(
     if rule.keywords and kind is Kind.INJECTION:
         todo = "Leave them out: what the pattern asks for is read from it"
         raise OperatorError(where, "keywords stand at an injection rule", todo)
-    beside = None if rule.beside is None else fold(expand(rule.beside, define, where))
-    if beside is not None:
-        compile_pattern(beside, sensitive, where, "beside")
+    beside = None
+    if rule.beside is not None:
         if not rule.keywords:
             raise OperatorError(where, "beside stands without keywords", "Give keywords, or leave it out")
+        beside = _beside(fold(expand(rule.beside, define, where)), source, sensitive, where, words)
     if rule.group > pattern.groups:
         raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
     if rule.validator is not None and rule.validator not in VALIDATORS:
@@ -247,7 +248,7 @@ def _build(
         views=frozenset(rule.views),
         keywords=tuple(fold(k).lower() for k in rule.keywords),
         required=_words(source, words) if kind is Kind.INJECTION else (),
-        beside=beside if beside is None or sensitive else f"(?i){beside}",
+        beside=beside,
         source=source,
         pattern=pattern,
         case_sensitive=sensitive,
@@ -263,6 +264,21 @@ def _build(
         match=tuple(examples(rule.examples.match, id_, home, where)),
         clean=tuple(examples(rule.examples.pass_, id_, home, where)),
     )
+
+
+def beside_name(beside: str, source: str) -> str:
+    """Return what the file of words calls a pattern that is known to hold what stands beside it, as rules have both."""
+    return name_of(f"{beside}\n{source}")
+
+
+def _beside(beside: str, source: str, sensitive: bool, where: str, known: Collection[str]) -> str:
+    """Return what must stand beside a pattern as the gate looks for it. Raises OperatorError."""
+    compile_pattern(beside, sensitive, where, "beside")
+    sought = beside if sensitive else f"(?i){beside}"
+    if beside_name(sought, source) not in known and not implies(source, beside, case_sensitive=sensitive):
+        what = "the pattern may match where nothing that beside asks for stands, which would not be found"
+        raise OperatorError(where, what, "Leave beside out: it only saves time")
+    return sought
 
 
 def _words(source: str, known: Mapping[str, tuple[Spellings, ...]]) -> tuple[Spellings, ...]:
