@@ -60,6 +60,12 @@ def test_nor_where_each_is_said_in_an_event_of_its_own(begun: tuple[str, ...]) -
     assert JOAN not in out
 
 
+def test_what_is_said_again_behind_a_new_link_is_not_what_was_sent() -> None:
+    out = passed(pieces("", HIDDEN)[1], completed(LINK, HIDDEN))
+    assert out.count(f"{JOAN} now") == 1
+    assert json.dumps(HIDDEN)[1:-1] in out
+
+
 def test_a_text_that_is_only_said_whole_gets_its_originals() -> None:
     out = passed(completed(f"Look: {PLACEHOLDER}.", f" And {PLACEHOLDER}."))
     assert out.count(JOAN) == 2

@@ -10,7 +10,8 @@ from proxy.outflows import answer_rules, exchange_of, output_filter, section, ta
 from sallyport.exchange import Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.editing import edited_answer
-from sallyport.proxy.tap import MAX_CHANNELS, AnswerTap
+from sallyport.proxy.flows import MAX_CHANNELS
+from sallyport.proxy.tap import AnswerTap
 from sallyport.stages.calling import MAX_CHARS
 from sallyport.stages.judge import Judge
 from sallyport.stages.output import OutputFilter

@@ -8,6 +8,7 @@ import pytest
 from proxy.outflows import exchange_of, output_filter
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface
+from sallyport.proxy import websocket_answers
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.stream import Step
 from sallyport.proxy.tap import AnswerTap
@@ -101,6 +102,29 @@ def test_as_many_lanes_as_a_client_likes_are_no_more_memory() -> None:
     assert len(known._bases) <= MAX_TURNS
     assert len(known._loose) <= MAX_TURNS
     assert len(known.left()) + len(known.rest()) == 3 * MAX_TURNS
+
+
+def test_what_tells_an_item_again_goes_where_the_item_was_spoken_while_that_is_under_way() -> None:
+    known = answers()
+    speaking, other = begun(known, response="r1"), begun(known, response="r2")
+    piece, again = Told(response="r1", item="i"), Told(alone=True, item="i", retold=True)
+    assert known.tap_for(piece, known.turn_of(piece)) is speaking.tap
+    assert known.tap_for(again, known.turn_of(again)) is speaking.tap
+    unknown = Told(alone=True, item="j", retold=True)
+    assert known.turn_of(unknown) is None
+    assert known.tap_for(unknown, None) not in (speaking.tap, other.tap)
+    del known._open["", "r1"]
+    assert known.turn_of(again) is None
+
+
+def test_no_more_items_than_are_kept_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(websocket_answers, "MAX_ITEMS", 3)
+    known = answers()
+    begun(known)
+    for item in "abcda":
+        told = Told(response="r", item=item)
+        known.tap_for(told, known.turn_of(told))
+    assert [*known._spoken] == ["c", "d", "a"]
 
 
 def test_a_tap_that_looks_at_nothing_is_not_ended_by_being_asked_what_waits_too_long() -> None:

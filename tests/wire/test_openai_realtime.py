@@ -109,6 +109,65 @@ def test_a_servers_event_is_read_by_its_type(kind: str, member: str, surface: Su
     assert [(d.surface, d.whole, d.text) for d in event.deltas] == [(surface, whole, "m")]
 
 
+def parts(*places: tuple[str, int, str]):
+    """The pieces of these parts: of an item, with its number and the number of the part in it, and a type of event."""
+    for item, number, stem in places:
+        index, part = divmod(number, 10)
+        place = {"response_id": "r", "item_id": item, "output_index": index, "content_index": part}
+        yield json.dumps({"type": f"response.{stem}.delta", **place, "delta": "x"}).encode()
+
+
+def channels(frames) -> list[str]:
+    reader = realtime.open_stream()
+    return [delta.channel for frame in frames for event in reader.feed(frame) for delta in event.deltas]
+
+
+def test_parts_and_messages_of_an_answer_are_one_channel() -> None:
+    found = channels(parts(("a", 0, "output_text"), ("a", 1, "audio_transcript"), ("b", 10, "text")))
+    assert len(set(found)) == 1
+    assert len(set(channels(parts(("a", 0, "text"), ("b", 10, "function_call_arguments"))))) == 2
+
+
+@pytest.mark.parametrize(
+    "last", [("a", 0, "text"), ("a", 11, "text"), ("a", 1, "text"), ("b", 9, "text")], ids=str
+)
+def test_a_part_that_goes_on_before_the_latest_is_refused(last: tuple[str, int, str]) -> None:
+    frames = list(parts(("a", 0, "text"), ("b", 10, "text"), last))
+    channels(frames[:2])
+    with pytest.raises(WireError, match=r"stream\.order"):
+        channels(frames)
+
+
+def test_names_that_a_provider_gives_are_kept_short_and_apart() -> None:
+    names = ["i" * 1_000_000 + name for name in "ab"]
+    (first,), (second,) = (set(channels(parts((name, 0, "text")))) for name in names)
+    assert first != second
+    assert max(len(first), len(second)) < 200
+
+
+def test_what_is_remembered_of_the_order_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai_realtime, "MAX_KNOWN", 6)
+    reader = realtime.open_stream()
+    for frame in parts(*((f"i{number}", 10 * number, "text") for number in range(50))):
+        reader.feed(frame)
+    assert len(reader._order._known) == 6
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"output": ["x", {"id": "a", "content": [{"text": "y"}]}]},
+        {"output": {"a": {"content": [{"text": "y"}]}}},
+        {"output": [[{"content": [{"text": "y"}]}]]},
+    ],
+    ids=["list", "object", "nested"],
+)
+def test_an_odd_end_of_an_answer_is_read(response: dict[str, object]) -> None:
+    frame = json.dumps({"type": "response.done", "response": {"id": "r", **response}}).encode()
+    (event,) = realtime.open_stream().feed(frame)
+    assert "y" in {delta.text for delta in event.deltas}
+
+
 def test_sound_is_not_text() -> None:
     frame = b'{"type":"response.output_audio.delta","delta":"AAAA"}'
     (event,) = realtime.open_stream().feed(frame)

@@ -82,6 +82,27 @@ def test_what_a_provider_of_responses_tells(event: dict[str, object], told: Told
     assert MANNERS["openai_responses_socket"].told(event) == told  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"type": "response.text.delta", "item_id": "i", "delta": "x"}, Told(item="i")),
+        (
+            {"type": "response.output_item.done", "response_id": "r", "item": {"id": "i"}},
+            Told(response="r", item="i"),
+        ),
+        ({"type": "conversation.item.done", "item": {"id": "i"}}, Told(alone=True, item="i", retold=True)),
+        (
+            {"type": "conversation.item.input_audio_transcription.delta", "item_id": "i", "delta": "x"},
+            Told(alone=True, retold=True),
+        ),
+        ({"type": "session.updated"}, Told(alone=True, retold=True)),
+    ],
+    ids=["piece", "item", "again", "heard", "none"],
+)
+def test_what_a_realtime_provider_tells(event: dict[str, object], told: Told) -> None:
+    assert MANNERS["openai_realtime"].told(event) == told  # type: ignore[arg-type]
+
+
 def test_a_refusal_names_the_event_it_answers() -> None:
     realtime = json.loads(
         MANNERS["openai_realtime"].refusal(NO, Asked(Purpose.TURN, "response.create", id="e1"))

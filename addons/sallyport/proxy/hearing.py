@@ -25,8 +25,13 @@ def heard_in(dialect: Dialect, events: Iterable[bytes]) -> list[Segment]:
 
 def _by_channel(events: Iterable[StreamEvent]) -> list[Segment]:
     found: dict[str, tuple[Surface, list[str]]] = {}
+    parts: set[str] = set()
     for event in events:
         for delta in event.deltas:
+            if delta.part:
+                parts.add(delta.part)
+            elif delta.whole and delta.channel in parts:
+                continue
             before = found.get(delta.channel)
             if before is None:
                 found[delta.channel] = delta.surface, [delta.text]

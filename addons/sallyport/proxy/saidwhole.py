@@ -16,6 +16,9 @@ from sallyport.wire.dialect import Delta, StreamEvent
 _TAIL_CHARS = 1024
 """Characters of what the answer has said before in which a match may begin."""
 
+_TEXTS = ("/text", "/transcript")
+"""Ends of pointers to the texts of parts; other members tell about them."""
+
 
 class SaidWhole:
     """The whole texts of one stream, event by event. repeats: knows which of them say a second time what pieces said.
@@ -38,10 +41,17 @@ class SaidWhole:
         texts = [delta for delta in event.deltas if delta.whole]
         if not texts and not self._again:
             return
-        self._again = {delta.at for delta in texts if self._repeats.take(event, delta)}
-        self._given, self._ends = {}, {}
-        new = [d for d in texts if d.surface is Surface.ASSISTANT and d.at not in self._again]
-        if not new:
+        self._again, self._given, self._ends = set(), {}, {}
+        is_new = otherwise = False
+        for delta in texts:
+            is_shown = delta.surface is Surface.ASSISTANT
+            if not (is_shown and otherwise) and self._repeats.take(event, delta):
+                self._again.add(delta.at)
+            elif is_shown:
+                is_new = True
+                # What is repeated behind it would stand behind something else than what it was sent behind.
+                otherwise = otherwise or delta.at.endswith(_TEXTS)
+        if not is_new:
             return
         if self._behind is None:
             self._behind = Context()

@@ -14,7 +14,8 @@ from itertools import islice
 from sallyport.decision import Refusal
 from sallyport.exchange import Attachment, Surface, Usage
 from sallyport.policy.output import OutputAction
-from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source
+from sallyport.proxy.flowing import Lookup
+from sallyport.proxy.flows import Flows, Onlooker
 from sallyport.proxy.repeats import Repeats
 from sallyport.proxy.saidwhole import SaidWhole
 from sallyport.proxy.stream import Step
@@ -48,9 +49,6 @@ HOLD_S = 2.0
 
 MAX_MEDIA_TYPES = 16
 """Kinds of content that are told of one answer."""
-
-MAX_CHANNELS = 4096
-"""Texts of one answer that are followed at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +126,11 @@ class AnswerTap:
         self._drops_usage = drops_usage
         self._heard = heard
         self._reported = reported
-        self._flowing: dict[str, FlowingText] = {}
         self._repeats = Repeats(max_event_bytes)
         self._wholes = SaidWhole(self._output, lookup, self._repeats)
+        self._flows = Flows(self._output, lookup, self._wholes)
+        self._onlooker = Onlooker(self._output, self._flows, self._repeats)
         self._echoes = EchoFlow()
-        self._over: dict[str, None] = {}  # channels whose text has ended, kept while there is room
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
@@ -259,7 +257,7 @@ class AnswerTap:
             if waiting.since > overdue:
                 break
             for channel, at in [*waiting.open_channels.items()]:
-                flowing = self._flowing[channel]
+                flowing = self._flows[channel]
                 self._write(waiting, at, flowing.let_go())
                 waiting.held[at] = flowing.held_chars
                 if not flowing.held:
@@ -270,10 +268,10 @@ class AnswerTap:
         return self._ready()
 
     def _keeps_others(self, number: int, at: str) -> bool:
-        """Say whether something else than its like waits behind a text, such as what is thought after it."""
+        """Say whether something else than its like waits behind a text, such as sound or what is thought after it."""
         own = next(d.surface for d in self._queue[number].event.deltas if d.at == at)
-        behind = islice(self._queue, number + 1, None)
-        return any(delta.surface is not own for waiting in behind for delta in waiting.event.deltas)
+        behind = [waiting.event for waiting in islice(self._queue, number + 1, None)]
+        return any(event.attachments or any(d.surface is not own for d in event.deltas) for event in behind)
 
     def _feed(self, data: bytes) -> list[bytes]:
         self.bytes_in += len(data)
@@ -289,10 +287,7 @@ class AnswerTap:
                 return [self._taken_unsent()] if self._drops_usage else [data]
             raise
         if self._passes_all:
-            for event in events:
-                self._account(event)
-                self._thoughts.note(event)
-                self._look(event)
+            self._only_read(events)
             # An unfinished event waits for its end: after half of one, no client could read an error.
             if self._lenient and not self._drops_usage:
                 return [data]
@@ -327,13 +322,9 @@ class AnswerTap:
                 return [self._taken_unsent()]
             raise
         if self._passes_all:
-            for event in events:
-                self._account(event)
-                self._thoughts.note(event)
-                self._look(event)
+            self._only_read(events)
             self._thoughts.finish()
-            for flowing in self._flowing.values():
-                flowing.end()
+            self._onlooker.end()
             if self._lenient and not self._drops_usage:
                 return []
             return [event.raw for event in events if not self._is_dropped(event)]
@@ -364,31 +355,12 @@ class AnswerTap:
         self.id = event.id or self.id
         self.error = event.error or self.error
 
-    def _look(self, event: StreamEvent) -> None:
-        """Show an event's texts to those who only record."""
-        if self._output is None:
-            return
-        goes_on = {delta.channel for delta in event.deltas if not delta.whole}
-        self._look_over(event, goes_on)
-        for delta in event.deltas:
-            if self._repeats.take(event, delta):
-                continue
-            if delta.whole:
-                json = delta.json or is_json_source(delta.surface, delta.text)
-                payload, channel = event.payload, delta.channel
-                self._output.whole(
-                    delta.at, delta.surface, delta.text, json=json, payload=payload, channel=channel
-                )
-            elif delta.channel in self._flowing or len(self._flowing) < MAX_CHANNELS:
-                self._flow(delta).feed(delta.text)
-        self._repeats.write(event, {})
-        self._look_over(event)
-
-    def _look_over(self, event: StreamEvent, keep: set[str] | frozenset[str] = frozenset()) -> None:
-        """Tell those who only record that texts are over: before an event repeats them whole."""
-        for channel in [*self._flowing] if "*" in event.closes else event.closes:
-            if channel not in keep and (flowing := self._flowing.pop(channel, None)) is not None:
-                flowing.end()
+    def _only_read(self, events: list[StreamEvent]) -> None:
+        """Read events of which no byte changes."""
+        for event in events:
+            self._account(event)
+            self._thoughts.note(event)
+            self._onlooker.look(event)
 
     def _take_all(self, events: list[StreamEvent]) -> None:
         for event in events:
@@ -420,28 +392,7 @@ class AnswerTap:
             elif event.closes:
                 self._close(tuple(c for c in event.closes if c in touched))
         if event.closes:
-            self._over.update(dict.fromkeys(self._flowing if "*" in event.closes else event.closes))
-
-    def _flow(self, delta: Delta) -> FlowingText:
-        known = self._flowing.get(delta.channel)
-        if known is None:
-            if len(self._flowing) >= MAX_CHANNELS:
-                self._forget_finished()
-            if len(self._flowing) >= MAX_CHANNELS:
-                raise WireError("too_many_texts")
-            known = flowing(delta.channel, delta.surface, self._output, self._lookup, json=delta.json)
-            self._flowing[delta.channel] = known
-            if delta.behind and (before := self._flowing.get(delta.behind)) is not None:
-                known.follow(before)
-        self._wholes.precede(known, delta.surface)
-        self._over.pop(delta.channel, None)
-        return known
-
-    def _forget_finished(self) -> None:
-        """Make room: a session of hours has more texts than are kept."""
-        for channel in self._over:
-            self._flowing.pop(channel, None)
-        self._over.clear()
+            self._flows.over(event.closes)
 
     def _delta(self, waiting: _Waiting, delta: Delta) -> None:
         if self.ended_early is not None:
@@ -457,7 +408,7 @@ class AnswerTap:
             text, stop = edited
             self._stop_at(stop)
         else:
-            flow = self._flow(delta)
+            flow = self._flows.of(delta)
             text = flow.feed(delta.text)
             earlier = self._latest.pop(delta.channel, None)
             if earlier is not None:
@@ -483,10 +434,9 @@ class AnswerTap:
 
     def _close(self, channels: tuple[str, ...], keep: set[str] | frozenset[str] = frozenset()) -> None:
         """Write what is held for these channels into the last event that carried them."""
-        names = [c for c in self._flowing if c not in keep] if "*" in channels else channels
-        for channel in names:
-            flow = self._flowing.get(channel)
-            if flow is None:
+        for channel in self._flows.named(channels):
+            flow = self._flows.get(channel)
+            if flow is None or channel in keep:
                 continue
             rest = flow.end()
             if (waiting := self._latest.pop(channel, None)) is not None:
@@ -506,7 +456,7 @@ class AnswerTap:
     def _ready(self) -> list[bytes]:
         if self._queued_bytes > MAX_QUEUED_BYTES:
             all_of_them = self._queued_bytes > self._max_event_bytes
-            self._close(tuple(c for c in self._latest if all_of_them or not self._flowing[c].waits_for_end))
+            self._close(tuple(c for c in self._latest if all_of_them or not self._flows[c].waits_for_end))
         out: list[bytes] = []
         while self._queue and not self._queue[0].open_channels:
             waiting = self._queue.popleft()

@@ -18,6 +18,9 @@ from sallyport.wire.sockets import Told
 MAX_TURNS = 64
 """Answers of one session that may be awaited or under way at a time."""
 
+MAX_ITEMS = 4096
+"""Items of one conversation of which is known which answer spoke them, the latest."""
+
 type MakeTap = Callable[[Passage], AnswerTap]
 
 
@@ -61,6 +64,7 @@ class Answers:
     _bases: dict[str, Passage] = field(default_factory=dict)
     _loose: dict[str, _Loose] = field(default_factory=dict)
     _left: list[bytes] = field(default_factory=list)
+    _spoken: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def is_idle(self) -> bool:
@@ -94,7 +98,13 @@ class Answers:
         self._open[(told.lane, told.response)] = turn
 
     def turn_of(self, told: Told) -> Turn | None:
-        """Return the answer an event belongs to; where it names none, the one under way in its lane."""
+        """Return the answer an event belongs to; where it names none, the one under way in its lane.
+
+        What tells an item again belongs to the answer that speaks it, so that it says what was sent of that.
+        """
+        if told.retold and told.item:
+            by = self._spoken.get(told.item)
+            return self._open.get(by) if by is not None else None
         if told.alone:
             return None
         if told.response:
@@ -102,8 +112,10 @@ class Answers:
         return next((turn for (lane, _), turn in reversed(self._open.items()) if lane == told.lane), None)
 
     def tap_for(self, told: Told, turn: Turn | None) -> AnswerTap:
-        """Return what an event goes through."""
+        """Return what an event goes through; note which answer speaks the item it is of."""
         if turn is not None and turn.passage.tap is not None:
+            if told.item and not told.retold:
+                self._spoke(told.item, turn)
             return turn.passage.tap
         base = self._bases.get(told.lane, self.session)
         loose = self._loose.get(told.lane)
@@ -117,6 +129,12 @@ class Answers:
             apart = replace(base, tap=None, meter=None, output=None, kept=None, noted=noted)
             loose = self._loose[told.lane] = _Loose(base, apart, self.make_tap(apart), not masked)
         return loose.tap
+
+    def _spoke(self, item: str, turn: Turn) -> None:
+        self._spoken.pop(item, None)
+        self._spoken[item] = (turn.lane, turn.response)
+        if len(self._spoken) > MAX_ITEMS:
+            del self._spoken[next(iter(self._spoken))]
 
     def left(self) -> list[bytes]:
         """Return what was held by taps that others took the place of; it goes out before what comes next."""

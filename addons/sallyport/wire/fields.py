@@ -1,5 +1,6 @@
 """Single values are taken out of a parsed body here: typed, or refused, or None where it may be absent."""
 
+import hashlib
 import re
 
 from sallyport.wire.dialect import Call, WireError
@@ -7,6 +8,8 @@ from sallyport.wire.jsontext import Json
 
 _CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
 _MAX_TOKENS = 2**53
+
+MAX_NAME_CHARS = 128
 
 
 def get(value: Json, *path: str) -> Json:
@@ -30,6 +33,13 @@ def string(value: Json, *path: str) -> str | None:
     """Return a string at a path; None if there is none or it is empty."""
     found = get(value, *path)
     return found if type(found) is str and found else None
+
+
+def name(value: Json) -> str:
+    """Return a name that the other side chose, "" for none. Long ones become as long as is kept, and stay different."""
+    if type(value) is not str or len(value) <= MAX_NAME_CHARS:
+        return value if type(value) is str else ""
+    return f"{value[:32]}~{hashlib.blake2b(value.encode(), digest_size=16).hexdigest()}"
 
 
 def objects(value: Json, *path: str) -> list[dict[str, Json]]:

@@ -7,12 +7,14 @@ Source: OpenAI Realtime API reference, client and server events; event names of 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Surface, Tool, Usage
 from sallyport.wire import declared, fields, jsonsplice, leaves, openai_common, openai_items
-from sallyport.wire.dialect import StreamEvent, StreamReader, Texts, WireError
+from sallyport.wire.dialect import Delta, StreamEvent, StreamReader, Texts, WireError
+from sallyport.wire.joinedparts import SHOWN_ON, JoinedParts
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.settings import Settings
@@ -21,6 +23,9 @@ from sallyport.wire.shapes import BASE64, MODEL, PLAIN, WORD, made, plain, said,
 from sallyport.wire.streams import OpenChannels, deltas
 
 MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+MAX_KNOWN = 4096
+"""Items and parts of one stream of answers of which the order is followed."""
 
 _A = Surface.ASSISTANT
 _C = Surface.TOOL_CALL
@@ -174,6 +179,13 @@ def _server(members: Mapping[str, Json]) -> Shape:
 
 
 EVENT = Shape(_A, choose=_server, names=False)
+_MEMBERS = {
+    "output_text": "text",
+    "text": "text",
+    "output_audio_transcript": "transcript",
+    "audio_transcript": "transcript",
+}
+"""What a part says of a text that comes in events of these types."""
 
 
 class OpenAIRealtime(JsonDialect):
@@ -216,14 +228,47 @@ class OpenAIRealtime(JsonDialect):
         return dump({"type": "error", "event_id": refusal.decision_id, **self.error(refusal)})
 
 
+class _Order:
+    """Items and parts that have had text, the latest that are remembered."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, None] = {}
+        self._latest: tuple[str, ...] = ()
+
+    def take(self, *names: str) -> None:
+        """Note what a piece belongs to. Raises WireError stream.order where something else came since it began."""
+        for name in names:
+            if name in self._known and name not in self._latest:
+                raise WireError("stream.order")
+            self._known[name] = None
+        self._latest = names
+        while len(self._known) > MAX_KNOWN:
+            del self._known[next(iter(self._known))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an event belongs: names of its answer and its item, numbers of the item and its part."""
+
+    answer: str
+    item: str
+    index: int
+    part: int
+
+
 class FrameByFrame:
     """Reads the server's frames: what is fed is one whole frame, since frames have borders of their own.
 
-    Channels are output/<response>/<item>/<part>/<event>/; heard/<item>/... is what the user said.
+    Channels are output/<response>/<item>/<part>/text or transcript for what is shown, where parts that clients show
+    joined are that of the first; output/<response>/<number of the item>/<part>/<event>/ for all else; heard/<item>/...
+    for what the user said. What goes on behind what has come later is refused, since clients put it elsewhere.
     """
 
     def __init__(self) -> None:
         self._open = OpenChannels()
+        self._joined = JoinedParts()
+        self._order = _Order()
+        self._answer = ""
         self._used: Usage | None = None
 
     def feed(self, data: bytes) -> list[StreamEvent]:
@@ -239,28 +284,50 @@ class FrameByFrame:
 
     def _event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
-        here = _channel(kind, payload)
+        named = fields.name(payload.get("response_id")) or fields.name(fields.get(payload, "response", "id"))
+        if named and named != self._answer:
+            self._answer, self._joined = named, JoinedParts()
+        place = _place(payload, self._answer)
+        here = _here(kind, payload, place)
         reading = walk(payload, EVENT)
-        found = deltas(reading, lambda at: here if at.count("/") == 1 else f"{here}{at}")
+        found = deltas(reading, lambda at: _channel(at, here, payload, place))
+        closes: tuple[str, ...] = ()
+        if any(_is_shown(delta) for delta in found) and here.startswith("output/"):
+            found = self._in_run(found, here, place, said_again=kind.startswith("response."))
+        elif kind == "response.output_item.added" and fields.string(payload, "item", "type") not in SHOWN_ON:
+            run = self._joined.over()
+            closes = self._open.close(run) if run else ()
         self._open.take(found)
         error = _error(payload)
-        closes: tuple[str, ...] = ()
-        if kind == "response.done":
+        ends = kind == "response.done"
+        if ends:
             closes = self._open.close("output/")
+            self._joined = JoinedParts()
         elif kind.endswith((".done", ".completed", ".failed")):
-            closes = self._open.close(here)
+            self._joined.done(here.rstrip("/"))
+            closes = self._open.close(here, keep=self._joined.run)
         return StreamEvent(
             raw,
             found,
             closes,
-            finish_reason=_finish(payload) if kind == "response.done" else None,
-            usage=self._total(payload) if kind == "response.done" else None,
+            finish_reason=_finish(payload) if ends else None,
+            usage=self._total(payload) if ends else None,
             model=fields.string(payload, "session", "model"),
             id=fields.string(payload, "response", "id"),
             error=error,
+            terminal=ends,
             payload=payload,
             attachments=tuple(reading.attachments),
         )
+
+    def _in_run(
+        self, found: tuple[Delta, ...], own: str, place: _Place, *, said_again: bool
+    ) -> tuple[Delta, ...]:
+        """Return the texts of an event, a piece in the channel of its run. Raises WireError stream.order."""
+        self._order.take(place.item, own)
+        name = self._joined.channel(own, place.index, place.part)
+        part, behind = own if said_again else "", self._joined.behind
+        return tuple(replace(d, channel=name, part=part, behind=behind) if _is_shown(d) else d for d in found)
 
     def _total(self, payload: dict[str, Json]) -> Usage | None:
         """Return what the session used so far: every response reports for itself alone."""
@@ -275,14 +342,46 @@ class FrameByFrame:
 _SUMMED = ("input", "cache_read", "output", "audio_input", "audio_output")
 
 
-def _channel(kind: str, payload: dict[str, Json]) -> str:
-    """Return the channel of an event's own texts. A session goes on after every response."""
-    content = fields.count(payload, "content_index") or 0
-    if kind.startswith("conversation."):
-        return f"heard/{fields.string(payload, 'item_id') or 0}/{content}/"
+def _is_shown(delta: Delta) -> bool:
+    return delta.surface is _A and not delta.whole
+
+
+def _place(payload: dict[str, Json], answer: str) -> _Place:
+    """Return where an event of an answer belongs."""
+    index = fields.count(payload, "output_index") or 0
+    item = fields.name(payload.get("item_id")) or fields.name(fields.get(payload, "item", "id")) or str(index)
+    holder = f"output/{answer}"
+    return _Place(holder, f"{holder}/{item}", index, fields.count(payload, "content_index") or 0)
+
+
+def _here(kind: str, payload: dict[str, Json], place: _Place) -> str:
+    """Return the channel of an event's own text, or what those of its texts have in common."""
+    if kind.startswith("conversation.") and type(payload.get("item")) is not dict:
+        return f"heard/{fields.name(payload.get('item_id')) or 0}/{place.part}/"
     stem, _, _ = kind.removeprefix("response.").rpartition(".")
-    response = fields.string(payload, "response_id") or fields.string(payload, "response", "id") or ""
-    return f"output/{response}/{fields.count(payload, 'output_index') or 0}/{content}/{stem}/"
+    if stem in ("output_item", "conversation.item"):
+        return place.item
+    if stem == "content_part":
+        return f"{place.item}/{place.part}"
+    if stem in _MEMBERS:
+        return f"{place.item}/{place.part}/{_MEMBERS[stem]}"
+    return f"{place.answer}/{place.index}/{place.part}/{stem}/"
+
+
+def _channel(at: str, here: str, payload: dict[str, Json], place: _Place) -> str:
+    """Return the channel of a text by its pointer: what says a part again bears the part's name."""
+    match at.split("/")[1:]:
+        case [_]:
+            return here
+        case ["part", "text" | "transcript" as member]:
+            return f"{here}/{member}"
+        case ["item", "content", part, "text" | "transcript" as member]:
+            return f"{here}/{part}/{member}"
+        case ["response", "output", number, "content", part, "text" | "transcript" as member]:
+            items = fields.get(payload, "response", "output")
+            named = fields.get(items[int(number)], "id") if type(items) is list else None
+            return f"{place.answer}/{fields.name(named) or number}/{part}/{member}"
+    return f"{here}{at}"
 
 
 def _finish(payload: dict[str, Json]) -> str:

@@ -8,6 +8,7 @@ from sallyport.exchange import Operation, Request, Response, Tool, Usage
 from sallyport.wire import answerschema, declared, fields, openai_common
 from sallyport.wire.dialect import Answer, Call, Delta, Ending, Stamp, StreamEvent, StreamReader, WireError
 from sallyport.wire.endings import responses
+from sallyport.wire.joinedparts import SHOWN_ON, JoinedParts
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_items import ANSWER, EVENT, REQUEST
@@ -125,21 +126,15 @@ class OpenAIResponses(JsonDialect):
         return b"event: error\ndata: " + dump({"type": "error", **self.error(refusal)}) + b"\n\n"
 
 
-_SHOWN_ON = ("message", "reasoning")
-"""Items behind which a text goes on for whoever is shown it."""
-
-
 class ResponsesEvents:
     """Interprets events; channels are named like pointers into the finished response (output/0/...).
 
-    Parts of text that follow one another are one channel, named by the first, until an item of another kind begins:
-    clients show them joined. They put a text where its part stands, so that one which goes on behind a later part
-    stands elsewhere than it was read, perhaps in the middle of a link: event() raises WireError stream.order.
+    Parts of text that clients show joined are one channel; event() raises WireError stream.order, as JoinedParts does.
     """
 
     def __init__(self) -> None:
         self._open = OpenChannels()
-        self._joined = _JoinedParts()
+        self._joined = JoinedParts()
 
     def event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
@@ -162,14 +157,14 @@ class ResponsesEvents:
         found = deltas(reading, channel)
         before: tuple[str, ...] = ()
         if kind == "response.created":
-            self._joined = _JoinedParts()
+            self._joined = JoinedParts()
         elif kind == "response.output_text.delta":
-            name = self._joined.channel(here, payload)
+            name = self._run(here, payload)
             found = tuple(
                 d if d.whole else Delta(name, d.surface, d.at, d.text, part=here, behind=self._joined.behind)
                 for d in found
             )
-        elif kind == "response.output_item.added" and fields.string(payload, "item", "type") not in _SHOWN_ON:
+        elif kind == "response.output_item.added" and fields.string(payload, "item", "type") not in SHOWN_ON:
             run = self._joined.over()
             before = self._open.close(run) if run else ()
         elif kind.endswith(".done"):
@@ -181,7 +176,7 @@ class ResponsesEvents:
         error = _error(payload if kind == "error" else whole, 200) if ends or payload.get("error") else None
         if ends or payload.get("error"):
             closes: tuple[str, ...] = ("*",)
-            self._joined = _JoinedParts()
+            self._joined = JoinedParts()
         elif kind == "response.output_item.done":
             closes = self._open.close(f"{item}/", keep=self._joined.run)
         elif kind.endswith(".done") and place:
@@ -202,42 +197,12 @@ class ResponsesEvents:
             attachments=tuple(reading.attachments),
         )
 
-
-class _JoinedParts:
-    """The parts of text that are one channel. run: its name, "" where none is open; behind: that of the one before."""
-
-    def __init__(self) -> None:
-        self.run = self.behind = ""
-        self._last = (-1, 0)
-        self._last_run = ""
-        self._unfinished = ""
-
-    def channel(self, own: str, payload: dict[str, Json]) -> str:
-        """Return the channel of a piece of a part. own: the part's name. Raises WireError stream.order."""
-        index, part = fields.count(payload, "output_index"), fields.count(payload, "content_index") or 0
+    def _run(self, own: str, payload: dict[str, Json]) -> str:
+        """Return the channel of a piece of text; its own where it does not say of which item it is."""
+        index = fields.count(payload, "output_index")
         if index is None:
             return own
-        if (index, part) < self._last:
-            raise WireError("stream.order")
-        if (index, part) == self._last:
-            self.run = self._last_run  # it goes on, though something else may have begun behind it
-        elif not self.run:
-            self.behind = self._last_run
-        self.run, self._last, self._unfinished = self.run or own, (index, part), own
-        self._last_run = self.run
-        return self.run
-
-    def done(self, place: str) -> None:
-        """Note that a part, or what it is in, is finished."""
-        if f"{self._unfinished}/".startswith(f"{place}/"):
-            self._unfinished = ""
-
-    def over(self) -> str:
-        """Something else than text begins: return the channel that ends, "" for none."""
-        if self._unfinished:
-            return ""  # what is written at the same time does not end it
-        run, self.run = self.run, ""
-        return run
+        return self._joined.channel(own, index, fields.count(payload, "content_index") or 0)
 
 
 def _item(payload: dict[str, Json]) -> str:

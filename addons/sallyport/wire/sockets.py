@@ -4,7 +4,6 @@ A dialect reads the texts of an event; this says what the event does, so that ea
 its own tap and its own usage. Nothing here raises for a payload that is a JSON object.
 """
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +17,7 @@ from sallyport.wire.jsondialect import dump
 from sallyport.wire.jsontext import Json, token
 from sallyport.wire.socket_answers import realtime_answer, responses_answer
 
-MAX_ID_CHARS = 128
+MAX_ID_CHARS = fields.MAX_NAME_CHARS
 
 
 class Purpose(StrEnum):
@@ -54,6 +53,8 @@ class Told:
 
     begins, ends: of an answer. failed: the provider refused a client's event; cause: the client's name for that.
     sound: a piece of audio. alone: it belongs to no answer; else one that names none belongs to its lane's.
+    item: of the conversation, that it is of or that it tells, "" for none. retold: it tells it for whichever answer
+    spoke it.
     """
 
     lane: str = ""
@@ -64,6 +65,8 @@ class Told:
     cause: str = ""
     sound: bool = False
     alone: bool = False
+    item: str = ""
+    retold: bool = False
 
 
 class Manners(Protocol):
@@ -112,6 +115,7 @@ class RealtimeManners:
     def told(self, payload: dict[str, Json]) -> Told:
         kind = fields.string(payload, "type") or ""
         found = fields.string(payload, "response_id") or fields.string(payload, "response", "id")
+        of_answer = kind.startswith("response.")
         return Told(
             response=_id(found),
             begins=kind == "response.created",
@@ -119,7 +123,11 @@ class RealtimeManners:
             failed=kind == "error",
             cause=_id(fields.get(payload, "error", "event_id")),
             sound=kind in _REALTIME_SOUND,
-            alone=not found,
+            alone=not found and not of_answer,
+            item=fields.name(
+                (payload.get("item_id") if of_answer else None) or fields.get(payload, "item", "id")
+            ),
+            retold=not of_answer,
         )
 
     def refusal(self, refusal: Refusal, asked: Asked | None) -> bytes:
@@ -147,13 +155,13 @@ class ResponsesManners:
     def asked(self, payload: dict[str, Json]) -> Asked:
         kind = fields.string(payload, "type") or ""
         purpose = _RESPONSES.get(kind)
-        lane = _lane(payload.get("stream_id"))
+        lane = fields.name(payload.get("stream_id"))
         return Asked(purpose or Purpose.UNKNOWN, kind if purpose else "unknown", lane)
 
     def told(self, payload: dict[str, Json]) -> Told:
         kind = fields.string(payload, "type") or ""
         return Told(
-            lane=_lane(payload.get("stream_id")),
+            lane=fields.name(payload.get("stream_id")),
             response=_id(fields.get(payload, "response", "id")),
             begins=kind == "response.created",
             ends=kind in _RESPONSES_ENDS,
@@ -204,10 +212,3 @@ def _sounds(value: Json, at: str) -> Iterator[str]:
 def _id(value: Json) -> str:
     """Return a name that client or provider gave; a longer one than any of theirs tells nothing apart."""
     return value if type(value) is str and len(value) <= MAX_ID_CHARS else ""
-
-
-def _lane(value: Json) -> str:
-    """Return the name of a lane. A client chooses it: long ones must stay as different as short ones are."""
-    if type(value) is str and len(value) > MAX_ID_CHARS:
-        return f"{value[:32]}~{hashlib.blake2b(value.encode(), digest_size=16).hexdigest()}"
-    return _id(value)
