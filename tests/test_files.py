@@ -1,8 +1,12 @@
 """Files are whole or absent, whoever looks, whatever fails, and whichever of the house's files it is."""
 
+import fcntl
 import json
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +22,7 @@ from sallyport.audit.signing import Signer
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.last_run import remember
 from sallyport.errors import OperatorError
-from sallyport.files import PRIVATE, PUBLIC, write_file, write_new
+from sallyport.files import PRIVATE, PUBLIC, clear_drafts, write_file, write_new
 from sallyport.stages.directory import Person
 from sallyport.state.directory.lastgood import LastGood
 from sallyport.state.directory.snapshot import People, Snapshot
@@ -186,3 +190,93 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name_and_then_its_name
     assert len(made) == 1
     assert synced == [("file", set()), ("folder", made)]
     assert mode(tmp_path / made.pop()) == asked
+
+
+# -- writers that are killed -----------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from sallyport import files
+if sys.argv[3] == "named":
+    files._born = lambda *_: False
+os.fsync = lambda handle: os.kill(os.getpid(), signal.SIGKILL)
+getattr(files, sys.argv[1])(Path(sys.argv[2]), b"secret", files.PRIVATE)
+"""
+
+
+def kill_a_writer(path: Path, writer: str, system: str) -> None:
+    ran = subprocess.run([sys.executable, "-c", KILLED, writer, path, system], check=False)
+    assert ran.returncode == -signal.SIGKILL
+
+
+def test_of_a_new_file_nothing_is_left_by_a_writer_that_was_killed(tmp_path: Path) -> None:
+    kill_a_writer(tmp_path / "gateway.key", "write_new", "unnamed")
+    assert names(tmp_path) == set()
+
+
+@pytest.mark.parametrize("writer", ["write_file", "write_new"])
+def test_what_a_writer_that_was_killed_left_is_cleared_away_and_nothing_else(
+    tmp_path: Path, writer: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    others = {".gateway.key.0123456789abcdef", ".a.draft", "gateway.key.0123456789abcdef.draft", "in"}
+    for name in others - {"in"}:
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / ".folder.0123456789abcdef.draft").mkdir()
+    (tmp_path / ".link.0123456789abcdef.draft").symlink_to(tmp_path / ".a.draft")
+    others |= {".folder.0123456789abcdef.draft", ".link.0123456789abcdef.draft"}
+    kill_a_writer(tmp_path / "gateway.key", writer, "named")
+    kill_a_writer(tmp_path / "in" / "a.json", writer, "named")
+    assert (len(names(tmp_path) - others), len(names(tmp_path / "in"))) == (1, 1)
+    clear_drafts(tmp_path)
+    assert (names(tmp_path), names(tmp_path / "in")) == (others, set())
+
+
+@WRITERS
+def test_who_clears_while_others_write_takes_nothing_from_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Write
+) -> None:
+    monkeypatch.setattr("sallyport.files._born", lambda *_: False)
+    ended = threading.Event()
+
+    def clear() -> None:
+        while not ended.is_set():
+            clear_drafts(tmp_path)
+
+    clearing = threading.Thread(target=clear)
+    clearing.start()
+    try:
+        for n in range(300):
+            write(tmp_path / str(n), b"x", PRIVATE)
+    finally:
+        ended.set()
+        clearing.join()
+    assert names(tmp_path) == {str(n) for n in range(300)}
+
+
+def test_a_draft_that_was_cleared_away_before_its_writer_locked_it_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock, began = fcntl.flock, list[int]()
+
+    def lock(handle: int, operation: int) -> None:
+        if not began:
+            began.append(handle)
+            clear_drafts(tmp_path)  # another process comes first
+            assert names(tmp_path) == set()
+        stock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    write_file(tmp_path / "a", b"x", PRIVATE)
+    assert names(tmp_path) == {"a"}
+
+
+def test_a_system_without_nameless_files_has_whole_ones_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "O_TMPFILE")
+    write_new(tmp_path / "a", b"x", PRIVATE)
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "a", b"y", PRIVATE)
+    assert ((tmp_path / "a").read_bytes(), names(tmp_path)) == (b"x", {"a"})

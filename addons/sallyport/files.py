@@ -1,13 +1,23 @@
-"""Files that are whole or absent, with the mode they were asked for from their first byte on."""
+"""Files that are whole or absent, with the mode they were asked for from their first byte on.
 
+What is written lies in a draft until it is whole, and who writes a draft holds its lock. So a draft without one is
+that of a process that died, and clear_drafts may take it away while others write.
+"""
+
+import fcntl
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PRIVATE = 0o600
 PUBLIC = 0o644
+
+_DRAFT = re.compile(r"\..+\.[0-9a-f]{16}\.draft")
+_NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def write_file(path: Path, content: bytes, mode: int) -> None:
@@ -26,9 +36,25 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
 
     Of two who come at once, the second gets FileExistsError, and then the first one's file is whole.
     """
-    with _draft(path, content, mode) as draft:
-        os.link(draft, path)
+    if not _born(path, content, mode):
+        with _draft(path, content, mode) as draft:
+            os.link(draft, path)
     sync_folder(path.parent)
+
+
+def clear_drafts(folder: Path) -> None:
+    """Remove what writers that were killed left in a folder and the folders in it, and nothing else.
+
+    Any number may clear and write at once: a draft that is being written is locked, and is left. So is one that
+    cannot be removed.
+    """
+    with suppress(OSError):
+        within = [entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False)]
+        for place in (os.fspath(folder), *within):
+            with suppress(OSError):
+                for name in os.listdir(place):
+                    if _DRAFT.fullmatch(name):
+                        _remove_if_left(Path(place, name))
 
 
 def sync_folder(folder: Path) -> None:
@@ -40,20 +66,68 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def _born(path: Path, content: bytes, mode: int) -> bool:
+    """Make a file that has no name before it is whole. False where the system cannot, and then nothing was made.
+
+    Raises OSError, FileExistsError among them.
+    """
+    try:
+        handle = os.open(path.parent, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, PRIVATE)
+    except (OSError, AttributeError):
+        return False
+    try:
+        _fill(handle, content, mode)
+        try:
+            # With a folder named, os.link follows the link of /proc to the file: open(2), O_TMPFILE.
+            os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle)
+        except FileExistsError:
+            raise
+        except OSError:
+            return False
+    finally:
+        os.close(handle)
+    return True
+
+
 @contextmanager
 def _draft(path: Path, content: bytes, mode: int) -> Iterator[Path]:
-    """Write a file beside the one it is to become, to the disk; it is removed unless it was moved away.
-
-    O_EXCL: no link that someone laid out is followed.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, PRIVATE)
+    """Write a file beside the one it is to become, to the disk; it is removed unless it was moved away."""
+    draft, handle = _begun(path)
     try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _fill(handle, content, mode)
         yield draft
     finally:
         draft.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _begun(path: Path) -> tuple[Path, int]:
+    """Return a new draft, locked, and its handle. O_EXCL: no link that someone laid out is followed."""
+    while True:
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
+        with suppress(OSError):  # a file system without locks: nobody can clear this draft either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return draft, handle
+        os.close(handle)  # it was cleared away before it was locked
+
+
+def _fill(handle: int, content: bytes, mode: int) -> None:
+    os.fchmod(handle, mode)
+    with os.fdopen(handle, "wb", closefd=False) as file:
+        file.write(content)
+    os.fsync(handle)
+
+
+def _remove_if_left(draft: Path) -> None:
+    """Remove a draft of this user that nobody is writing, if that can be done."""
+    with suppress(OSError):
+        handle = os.open(draft, os.O_RDWR | os.O_NONBLOCK | _NO_LINK)
+        try:
+            found = os.fstat(handle)
+            if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                draft.unlink()
+        finally:
+            os.close(handle)

@@ -8,7 +8,7 @@ import typer
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.log import Health
-from sallyport.audit.store import Outcome
+from sallyport.audit.stored import Outcome
 from sallyport.cli.audit import app
 
 PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text()

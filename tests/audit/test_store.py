@@ -19,7 +19,8 @@ from audit.samples import event, exchanges, hostile_texts, verdicts
 from sallyport.audit.events import END_KINDS, EventKind, about, interrupted
 from sallyport.audit.ids import SHORT_CHARS, new_id
 from sallyport.audit.schema import events, to_row
-from sallyport.audit.store import Outcome, Store, StoreUnavailable
+from sallyport.audit.store import Store, StoreUnavailable
+from sallyport.audit.stored import Outcome
 from sallyport.decision import Action
 from sallyport.errors import OperatorError
 from servers import Postgres

@@ -1,5 +1,6 @@
 """The authority on disk: what it may vouch for, who may read it, and that nothing overwrites it."""
 
+import errno
 import os
 import stat
 import threading
@@ -209,3 +210,17 @@ def test_confdir_is_what_the_environment_says_or_a_hidden_folder_at_home(
     monkeypatch.setenv("HOME", str(tmp_path))
     assert confdir() == tmp_path / ".sallyport"
     assert ca_paths(confdir()).authority.name == "mitmproxy-ca.pem"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EACCES])
+def test_a_folder_that_takes_no_files_is_told_and_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(handle: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    with pytest.raises(OperatorError, match=os.strerror(number)) as told:
+        create_ca(tmp_path / "home", HOSTS)
+    assert told.value.exit_code == 3
+    assert list((tmp_path / "home").iterdir()) == []

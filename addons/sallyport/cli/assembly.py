@@ -4,7 +4,6 @@ import fcntl
 import hmac
 import os
 import re
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sallyport.audit.upkeep import Upkeep
 from sallyport.cli.detection import make_answer_rules, make_detector, ner_settings, places_of, read_policy
 from sallyport.cli.driftwatch import watch_drift
 from sallyport.cli.gatewaykey import gateway_key
+from sallyport.cli.gatewayname import gateway_name
 from sallyport.cli.late import Latecomer
 from sallyport.cli.ledger import open_ledger
 from sallyport.cli.parts import make_parts
@@ -35,7 +35,7 @@ from sallyport.decision import Mode
 from sallyport.detect.ner.service import Pools
 from sallyport.detect.packs import load
 from sallyport.errors import OperatorError
-from sallyport.files import PUBLIC, write_file
+from sallyport.files import clear_drafts
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
@@ -229,12 +229,13 @@ def assemble(
         # Before the policy is read: to read a bundle replaces what a gateway that runs here has unpacked.
         lock = _only_one(confdir)
         undo.callback(os.close, lock)
+        clear_drafts(confdir)
         live = read()
         key = gateway_key(confdir)
         url = store_url or f"sqlite:///{confdir / 'audit.db'}"
         store, keeper = _open_stores(url, confdir, key, required=live.policy.directory.required)
         undo.pop_all()
-    name = os.environ.get("SALLYPORT_GATEWAY_ID") or _instance_id(confdir)
+    name = gateway_name(confdir)
 
     def audit_policy() -> Audit:
         return in_force[-1].audit
@@ -372,11 +373,3 @@ def _only_one(confdir: Path) -> int:
             exit_code=3,
         ) from None
     return lock
-
-
-def _instance_id(confdir: Path) -> str:
-    """Return a name for this instance that stays the same over restarts."""
-    path = confdir / "gateway.id"
-    if not path.exists():
-        write_file(path, f"gw-{secrets.token_hex(4)}\n".encode(), PUBLIC)
-    return path.read_text(encoding="ascii").strip()[:64] or "gw"

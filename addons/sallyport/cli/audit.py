@@ -19,7 +19,8 @@ from rich.text import Text
 from sallyport.audit.events import DecisionRecord, Event, EventKind, FindingRecord
 from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
-from sallyport.audit.store import Outcome, Store
+from sallyport.audit.store import Store
+from sallyport.audit.stored import Outcome
 from sallyport.audit.text import printable
 from sallyport.cli import (
     auditcoverage,

@@ -10,12 +10,20 @@ _FILE = "policy.in-use"
 
 
 def remember(confdir: Path, policy: str) -> None:
-    """Note a policy file, or the name of a preset, beside the gateway's key."""
+    """Note a policy file, or the name of a preset, beside the gateway's key. Raises OperatorError."""
     from sallyport.policy.load import PRESETS  # loads the rule engine, which other commands do without
 
     preset = policy in PRESETS and not Path(policy).exists()
     named = policy if preset else str(Path(policy).resolve())
-    write_file(confdir / _FILE, named.encode(), PUBLIC)
+    try:
+        write_file(confdir / _FILE, named.encode(), PUBLIC)
+    except OSError as error:
+        raise OperatorError(
+            str(confdir / _FILE),
+            f"it cannot be written ({error.strerror})",
+            "See who owns it, and whether there is room",
+            exit_code=3,
+        ) from None
 
 
 def policy_in_use(given: str | None, confdir: Path | None) -> str:

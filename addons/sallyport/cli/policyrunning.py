@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
+from sallyport.cli.gatewayname import known_name
 
 _KINDS = (EventKind.STARTED, EventKind.POLICY_CHANGED, EventKind.STOPPED)
 
@@ -36,10 +37,12 @@ def last_in_force(opened: Store) -> Event | None:
 
 def _gone(home: Path) -> str:
     """Return the name of the gateway of a folder if it does not run, "" if it does or nobody knows."""
+    name = known_name(home)
+    if name is None:
+        return ""
     try:
-        name = os.environ.get("SALLYPORT_GATEWAY_ID") or (home / "gateway.id").read_text("ascii").strip()
         lock = os.open(home / "gateway.lock", os.O_RDONLY)
-    except (OSError, UnicodeDecodeError):
+    except OSError:
         return ""
     try:
         fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.files import clear_drafts
 
 _WRITABLE_BY_OTHERS = 0o022
 
@@ -35,12 +36,13 @@ def locked_folder(folder: Path) -> Iterator[None]:
                 f"Run: chmod 700 {folder}",
             )
         fcntl.flock(fd, fcntl.LOCK_EX)
+        clear_drafts(folder)
         yield
-    except PermissionError as error:
+    except OSError as error:
         raise OperatorError(
-            str(error.filename or folder),
-            "permission denied",
-            "Run this as the user that owns the folder.",
+            str(error.filename2 or error.filename or folder),
+            f"it cannot be read or written ({error.strerror or type(error).__name__})",
+            "Run this as the user that owns the folder, where there is room to write.",
             exit_code=3,
         ) from error
     finally:

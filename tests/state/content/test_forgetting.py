@@ -1,12 +1,10 @@
 """Who is forgotten is in no file any more: not in clear, and not under any key that is left, backups included."""
 
 import base64
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner, Result
 
+from e2e.zygote import command
 from sallyport.audit.events import EventKind
 from sallyport.audit.store import Store
 from sallyport.cli.main import app
@@ -107,10 +106,10 @@ def opened_by(key: SubjectKey, row: dict[str, Any]) -> bool:
     return False
 
 
-def killed_at(place: Place, dying: str, *words: str) -> subprocess.CompletedProcess[bytes]:
+def killed_at(place: Place, dying: str, *words: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a process. dying: where it is killed, `MODULE CLASS METHOD before|after`."""
     module, owner, method, when = dying.split()
-    code = (
+    trap = (
         "import os\n"
         f"import {module} as m\n"
         f"real = getattr(m.{owner}, {method!r})\n"
@@ -119,17 +118,9 @@ def killed_at(place: Place, dying: str, *words: str) -> subprocess.CompletedProc
         "    real(*args, **kwargs)\n"
         "    os.kill(os.getpid(), 9)\n"
         f"setattr(m.{owner}, {method!r}, dies)\n"
-        "from sallyport.cli.main import main\n"
-        "main()\n"
     )
     more = ["--store", place.url, "--confdir", str(place.folder)]
-    root = Path(__file__).parents[3] / "addons"
-    return subprocess.run(
-        [sys.executable, "-c", code, "audit", *words, *more],
-        env={**os.environ, **place.variables, "PYTHONPATH": str(root)},
-        capture_output=True,
-        timeout=120,
-    )
+    return command("audit", *words, *more, first=trap, **place.variables)
 
 
 def done(place: Place, *words: str) -> Result:

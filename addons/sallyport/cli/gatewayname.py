@@ -1,0 +1,50 @@
+"""The name by which a gateway finds again what it left open: SALLYPORT_GATEWAY_ID, or that in its folder."""
+
+import os
+import re
+import secrets
+from pathlib import Path
+
+from sallyport.errors import OperatorError
+from sallyport.files import PUBLIC, write_file
+
+VARIABLE = "SALLYPORT_GATEWAY_ID"
+FILE = "gateway.id"
+MAX_CHARS = 64
+
+_NAME = re.compile(rf"[!-~]{{1,{MAX_CHARS}}}")
+_TODO = "Restore it from a backup; removed, it is made anew, and exchanges that were left open stay so"
+
+
+def gateway_name(confdir: Path) -> str:
+    """Return the name of the gateway of a folder, made at first use. Raises OperatorError."""
+    if named := os.environ.get(VARIABLE):
+        return named
+    path = confdir / FILE
+    try:
+        if not path.exists():
+            write_file(path, f"gw-{secrets.token_hex(4)}\n".encode(), PUBLIC)
+        with path.open("rb") as file:
+            name = file.read(4 * MAX_CHARS).decode("ascii", "replace").strip()
+    except OSError as error:
+        raise OperatorError(
+            str(path),
+            f"it cannot be read or made ({error.strerror})",
+            "Use --confdir with a folder you own",
+            exit_code=3,
+        ) from None
+    if _NAME.fullmatch(name) is None:
+        what = f"it holds no name of 1 to {MAX_CHARS} ASCII characters without spaces"
+        raise OperatorError(str(path), what, _TODO, exit_code=3)
+    return name
+
+
+def known_name(confdir: Path) -> str | None:
+    """Return the name of the gateway of a folder, None where none can be read. Makes nothing."""
+    if named := os.environ.get(VARIABLE):
+        return named
+    try:
+        name = (confdir / FILE).read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
+    return name or None
