@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from e2e.zygote import command
 from ledger_law import assert_counted
 from sallyport.audit.events import Event, EventKind
 from sallyport.cli.assembly import make_catalogue
@@ -83,11 +84,8 @@ class GatewayProcess:
 
     def events(self) -> list[dict[str, Any]]:
         """Return the audit events as `sallyport audit list --json` gives them, oldest first."""
-        shown = subprocess.run(
-            [sys.executable, "-m", "sallyport", "audit", "list", "--json", "--limit", "100000",
-             "--confdir", str(self.confdir)],
-            capture_output=True, check=True, env=python_env(),
-        )  # fmt: skip
+        shown = command("audit", "list", "--json", "--limit", "100000", "--confdir", str(self.confdir))
+        assert shown.returncode == 0, shown.stderr
         return [json.loads(line) for line in reversed(shown.stdout.splitlines())]
 
 
@@ -156,6 +154,7 @@ def gateway_process(
         if process.poll() is None:
             process.kill()
             process.wait()
+    assert process.returncode in (0, -signal.SIGKILL), f"it ended with {process.returncode}"
 
 
 @dataclass

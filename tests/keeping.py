@@ -1,23 +1,27 @@
-"""What is made of files that ship, kept for the life of a process: rules, tags, providers.
+"""What is made of files that ship, kept for the life of a process: rules, tags, providers, compiled patterns.
 
 Parsing them takes a second or two, and every command and every gateway does it once. Immutable values come back
 as long as the files have not changed by a byte; what raises is not kept.
 """
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 
 def keep_what_is_read() -> None:
-    """Put remembering functions in the place of those that read rules, tags and providers. Idempotent."""
+    """Put remembering functions in the place of those that read and compile what ships. Idempotent."""
+    import sallyport.detect.linear as linear
     import sallyport.detect.packs as packs
     import sallyport.policy.catalogue as catalogue
 
     keep(catalogue, "read_providers", lambda folders: [p for f in folders for p in sorted(f.glob("*.yaml"))])
     keep(packs, "read_taxonomy", lambda root: sorted((root / "taxonomy").glob("*.yaml")))
     keep(packs, "read_pack", lambda root, path, taxonomy=None: [path, *path.parent.glob("words.json")])
+    if not hasattr(linear.pattern, "cache_info"):
+        linear.pattern = lru_cache(maxsize=4096)(linear.pattern)
 
 
 def keep(module: ModuleType, name: str, files: Callable[..., Iterable[Path]]) -> None:

@@ -46,7 +46,7 @@ def read_answer(sock: socket.socket, *, timeout: float = 5) -> Talk:
     data = b""
     error = ""
     try:
-        while not _whole(data):
+        while not whole(data):
             piece = sock.recv(65536)
             if not piece:
                 break
@@ -59,16 +59,18 @@ def read_answer(sock: socket.socket, *, timeout: float = 5) -> Talk:
     return Talk(status, head, body, error)
 
 
-def _whole(data: bytes) -> bool:
-    head, found, body = data.partition(b"\r\n\r\n")
-    if not found:
+def whole(data: bytes | bytearray) -> bool:
+    """Say whether an answer is there to its last byte; asked after every piece of it, so nothing is copied."""
+    end = data.find(b"\r\n\r\n")
+    if end < 0:
         return False
-    low = head.lower()
-    if b"transfer-encoding: chunked" in low:
-        return body.endswith(b"0\r\n\r\n")
-    for line in low.split(b"\r\n"):
+    body = end + 4
+    head = data[:end].lower()
+    if b"transfer-encoding: chunked" in head:
+        return data.endswith(b"0\r\n\r\n", body)
+    for line in head.split(b"\r\n"):
         if line.startswith(b"content-length:"):
-            return len(body) >= int(line.partition(b":")[2])
+            return len(data) - body >= int(line.partition(b":")[2])
     return False
 
 

@@ -207,7 +207,7 @@ class Wire:
 
     def read_all(self) -> None:
         """Read until the peer closes, or a chunked or counted answer is whole."""
-        while not rawclient._whole(bytes(self.data)):
+        while not self.whole:
             try:
                 piece = self.sock.recv(65536)
             except OSError:
@@ -229,7 +229,7 @@ class Wire:
 
     @property
     def whole(self) -> bool:
-        return rawclient._whole(bytes(self.data))
+        return rawclient.whole(self.data)
 
     @property
     def said(self) -> str:

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from keeping import keep, keep_what_is_read
 
@@ -26,17 +28,22 @@ from keeping import keep, keep_what_is_read
 def serve() -> None:
     """Answer lines of JSON: {"reap": pid} with the code it ended with, null while it runs, and all others with a pid.
 
-    Those are {"run": [words], "log": file of stdout, "errors": file of stderr, "env": {}, "netns": name}.
+    Those are {"run": [words], "log": file of stdout, "errors": file of stderr, "env": {}, "netns": name,
+    "first": Python that runs in the new process before the command}.
     """
     import presidio_analyzer  # noqa: F401
 
     import sallyport.cli.assembly
+    import sallyport.cli.main
     import sallyport.cli.run
     import sallyport.pki.authority
     import sallyport.pki.create
-    import sallyport.proxy.host  # noqa: F401
+    import sallyport.proxy.host
 
+    for module, _ in sallyport.cli.main._GROUPS.values():
+        importlib.import_module(module)
     _read_what_is_shipped()
+    gc.collect()
     gc.freeze()
     for line in sys.stdin:
         asked = json.loads(line)
@@ -46,7 +53,8 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                _become(asked["run"], (asked["log"], asked["errors"]), asked["env"], asked["netns"])
+                files = asked["log"], asked["errors"]
+                _become(asked["run"], files, asked["env"], asked["netns"], asked["first"])
         print(json.dumps(answer), flush=True)
 
 
@@ -54,16 +62,19 @@ def _read_what_is_shipped() -> None:
     import sallyport.metering.tokens as tokens
     from sallyport.cli.assembly import make_catalogue
     from sallyport.cli.detection import make_detector
+    from sallyport.cli.rulesinforce import rules_there
     from sallyport.policy.load import parse_policy
 
     keep_what_is_read()
     keep(tokens, "_encoding", lambda name, folder: [folder / tokens.RANKS[name].file])
+    policy = parse_policy("version: 1\n")
     make_catalogue()
-    make_detector(parse_policy("version: 1\n"))
+    make_detector(policy)
+    rules_there(policy)  # keeps the digests of files
     tokens.TokenCounter().load()
 
 
-def _become(words: list[str], files: tuple[str, str], env: dict[str, str], netns: str) -> None:
+def _become(words: list[str], files: tuple[str, str], env: dict[str, str], netns: str, first: str) -> None:
     from sallyport.cli.main import main
 
     if netns:
@@ -75,8 +86,24 @@ def _become(words: list[str], files: tuple[str, str], env: dict[str, str], netns
     os.dup2(1 if errors == out else os.open(errors, flags, 0o600), 2)
     os.environ.update(env)
     sys.argv = ["sallyport", *words]
-    main()
-    sys.exit(0)
+    exec(first, {})
+    try:
+        main()
+    except SystemExit as ended:
+        _end(ended.code)
+
+
+def _end(code: object) -> NoReturn:
+    """End as the interpreter does, but for taking itself apart: a sixth of a second for all that was imported.
+
+    That too goes well, which `gateways.gateway_process` sees to with processes that were not forked.
+    """
+    assert code is None or isinstance(code, int), code
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code or 0)
 
 
 def _enter(netns: str) -> None:
@@ -104,6 +131,7 @@ class Forked:
     """A process as subprocess.Popen shows it, as far as tests ask.
 
     log: where it writes. errors: where stderr goes, if elsewhere. netns: a network namespace it runs in.
+    first: Python that it runs before, to break something.
     """
 
     def __init__(
@@ -114,6 +142,7 @@ class Forked:
         *,
         errors: Path | None = None,
         netns: str = "",
+        first: str = "",
     ) -> None:
         self.returncode: int | None = None
         asked = {
@@ -122,6 +151,7 @@ class Forked:
             "errors": str(errors or log),
             "env": env or {},
             "netns": netns,
+            "first": first,
         }
         self.pid: int = _ask(asked)
 
@@ -157,11 +187,11 @@ class Forked:
         self.kill()
 
 
-def command(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run a command of `sallyport` to its end, in a process of its own with the environment of this one."""
+def command(*words: str, first: str = "", **env: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of `sallyport` to its end, in a process of its own with the environment of this one, and more."""
     with tempfile.TemporaryDirectory() as folder:
         out, errors = Path(folder, "out"), Path(folder, "errors")
-        process = Forked([*words], out, {**os.environ}, errors=errors)
+        process = Forked([*words], out, {**os.environ, **env}, errors=errors, first=first)
         try:
             code = process.wait()
         finally:

@@ -1,5 +1,6 @@
 """What must not leave. Values are made here from shapes, so that none is stored."""
 
+import re
 from dataclasses import dataclass
 
 from sallyport.detect.shapes import fill
@@ -26,7 +27,8 @@ class Payload:
 
 
 def compact(text: str) -> str:
-    return "".join(c for c in text.lower() if c.isascii() and c.isalnum())
+    """Return the ASCII letters and digits of a text, in one case."""
+    return re.sub(r"[^0-9a-z]+", "", text.lower())
 
 
 def _grouped(digits: str) -> str:

@@ -79,18 +79,28 @@ def _strings(value: Any, name: str = "-") -> Iterator[tuple[str, str]]:
 
 def _plain(text: str) -> str:
     text = re.sub(r"\x1b\[[0-9;]*m", "", text)
-    text = unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES)
-    kept = (
-        c
-        for c in text
-        if unicodedata.category(c) not in ("Cf", "Mn", "Me", "Cc") and not "\ufe00" <= c <= "\ufe0f"
-    )
-    return "".join(str(unicodedata.decimal(c)) if unicodedata.category(c) == "Nd" else c for c in kept)
+    return unicodedata.normalize("NFKD", text).translate(_LOOK_ALIKES).translate(_SEEN)
+
+
+class _Seen(dict[int, str]):
+    """By code point: nothing for what is not seen, its digit for a decimal of any script, else itself."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        kind = unicodedata.category(char)
+        if kind in ("Cf", "Mn", "Me", "Cc") or "\ufe00" <= char <= "\ufe0f":
+            char = ""
+        elif kind == "Nd":
+            char = str(unicodedata.decimal(char))
+        return self.setdefault(code, char)
+
+
+_SEEN = _Seen()
 
 
 def _hidden(text: str) -> str:
     out = bytearray()
-    for c in text:
+    for c in "" if text.isascii() else text:
         code = ord(c)
         if 0xE0020 <= code <= 0xE007E:
             out.append(code - 0xE0000)

@@ -143,7 +143,6 @@ def settle_heap() -> None:
 
     A collection over all of it stops the traffic for a tenth of a second, every few hundred requests.
     """
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
 
@@ -308,6 +307,7 @@ class GatewayMaster(master.Master):
         self.options.update(tcp_timeout=int(live.policy.transport.idle_timeout_s))
         self.gateway.live = live
         self.addon.sockets.close_forbidden()
+        gc.unfreeze()  # the rules of the policy before are garbage now
         settle_heap()
         self._record(EventKind.POLICY_CHANGED)
         logger.warning("policy %s in force", live.policy.revision)

@@ -49,7 +49,7 @@ def call(
         with context(gateway, badge, version).wrap_socket(raw, server_hostname=OPENAI) as sock:
             sock.sendall(post(CHAT, chat(model), OPENAI))
             data = sock.recv(65536)
-            rest = b"" if rawclient._whole(data) else rawclient.read_answer(sock).body
+            rest = b"" if rawclient.whole(data) else rawclient.read_answer(sock).body
             head, _, body = data.partition(b"\r\n\r\n")
             return Talk(int(head.split(b" ")[1]), head, body + rest)
     except ssl.SSLError as error:
