@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sallyport.stages.ledger import Calendar, Claim, Reserved, RollingWindow, TokenBucket, Unit
+from sallyport.stages.ledger import Calendar, Claim, Concurrent, Reserved, RollingWindow, TokenBucket, Unit
 from state.stores import MemoryStore
 
 MINUTE_MS = 60_000
@@ -168,6 +168,17 @@ async def test_a_refund_goes_to_the_window_it_was_taken_from() -> None:
     before, today = await store.ledger.levels(ended=True)
     assert (before.used, before.reserved) == (5, 0)
     assert (today.used, today.reserved) == (0, 30)
+
+
+async def test_who_renews_to_the_same_instant_gives_back_once() -> None:
+    store = MemoryStore()
+    streams = [Claim("key", 2, 1, Concurrent())]
+    await store.ledger.reserve("gone", streams, 500)
+    assert await store.ledger.renew("gone", 500)
+    await store.ledger.reserve("open", streams, MINUTE_MS)
+    await store.pass_ms(999)
+    (level,) = await store.ledger.levels()
+    assert level.reserved == 1
 
 
 @pytest.mark.parametrize(

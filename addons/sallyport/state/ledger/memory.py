@@ -98,14 +98,14 @@ class MemoryShelf:
         self._expired.pop(reservation_id, None)
 
     def due(self, now: int, at_most: int) -> Sequence[Reservation]:
-        found: list[Reservation] = []
+        found: dict[str, Reservation] = {}  # who renews within a millisecond is in the heap twice
         heap = self._reservations_due
         while heap and heap[0][0] <= now and len(found) < at_most:
             due_ms, reservation_id = heapq.heappop(heap)
             reservation = self._reservations.get(reservation_id)
             if reservation is not None and reservation.due_ms == due_ms:
-                found.append(reservation)
-        return found
+                found[reservation_id] = reservation
+        return [*found.values()]
 
     def expired(self, at_most: int) -> Sequence[Reservation]:
         return heapq.nsmallest(at_most, self._expired.values(), key=lambda r: (r.due_ms, r.reservation_id))
