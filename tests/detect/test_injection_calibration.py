@@ -102,3 +102,25 @@ def test_one_document_asked_about_in_many_ways_is_no_source_of_its_own(calibrati
         calibrating.thresholds(PLAIN, ordinary + apart, calibrating.NONE_ALIKE, calibrating.EACH, 0.0)
     )
     assert loud[0.01] > dict(alone)[0.01]
+
+
+def test_length_counts_by_what_is_found_among_long_and_short_attacks(calibrating: ModuleType) -> None:
+    def some(source: str, attack: bool, mean: float, sentences: int, count: int = 400) -> list[object]:
+        rng = random.Random(source)
+        return [
+            calibrating.Seen(source, "content", attack, rng.gauss(mean, 0.5), sentences, 0.0)
+            for _ in range(count)
+        ]
+
+    seen = [*rows(calibrating, "mails", -2.0), *some("attacks", True, 1.0, 1)]
+    assert calibrating.calibrate(seen).length == 0
+    seen += some(calibrating.JOINED, False, 2.5, 400)
+    short = calibrating.calibrate(seen, least=0.0)
+    planted = [s for name in ("mails", "pages") for s in some(f"planted in {name}", True, 4.0, 400)]
+    both = calibrating.calibrate(seen, least=0.0, planted=planted)
+    assert short.length < both.length <= 0
+    for calibration in (short, both):
+        least = calibration.threshold(calibrating.RATE)
+        long = [s for s in seen if s.source == calibrating.JOINED]
+        flagged = sum(calibration.probability(s.logit, s.sentences, 0.0) >= least for s in long)
+        assert flagged <= calibrating.RATE * len(long)

@@ -13,7 +13,7 @@ from sallyport.detect.classifier import features, model
 from sallyport.detect.classifier.classifier import Calibration
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import Words, keys
-from sallyport.detect.classifier.weights import SHIPPED, read, shipped, write
+from sallyport.detect.classifier.weights import SHIPPED, read, shipped, stepped, write
 from sallyport.detect.engine import DetectionSettings, Detector, injection_score
 from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Packs
@@ -104,9 +104,30 @@ def test_written_weights_are_read_back(tmp_path: Path) -> None:
     write(tmp_path / "w.npz", shipped(), {"seed": 1})
     again = read(tmp_path / "w.npz")
     assert again.calibrations == shipped().calibrations
-    np.testing.assert_allclose(again.network.table, shipped().network.table, atol=1e-6)
+    np.testing.assert_array_equal(again.network.table, shipped().network.table)
+    np.testing.assert_array_equal(again.network.places, shipped().network.places)
+    assert again.network.scale == pytest.approx(shipped().network.scale)
     np.testing.assert_array_equal(again.network.concepts.keys, shipped().network.concepts.keys)
     np.testing.assert_array_equal(again.network.concepts.numbers, shipped().network.concepts.numbers)
+
+
+def test_a_table_is_kept_within_an_eighth_of_the_greatest_of_each_row() -> None:
+    table = np.random.default_rng(3).normal(0, 0.1, (500, 24)).astype(np.float32)
+    table[::2] *= 0.2
+    table[0] = 0
+    steps, scale = stepped(table)
+    kept = steps * np.float32(scale)
+    assert (np.abs(kept - table).max(axis=1) <= 0.125 * np.abs(table).max(axis=1)).all()
+    assert np.abs(steps).max() <= model.MOST
+    assert not kept[0].any()
+
+
+def test_a_feature_without_a_row_means_nothing() -> None:
+    network = shipped().network
+    assert network.places.size == features.BUCKETS
+    assert 0 < (network.places == 0).mean() < 1
+    assert network.places.max() == len(network.table) - 1
+    assert not network.table[0].any()
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 broken", b"text"])

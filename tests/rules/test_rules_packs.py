@@ -20,6 +20,9 @@ rules:
       pass: [abc]
 """
 
+HEAD = PACK[: PACK.index("    score")]
+MANY = f"define: {{a: '{'%{b}' * 500}', b: '{'%{c}' * 500}', c: x}}\n"
+
 WRONG = [
     pytest.param(
         "pattern: 'abc\\d{3}'", "pattern: 'a(?=b)'", ":3 secrets.x.one: pattern uses look-around", id="look"
@@ -39,6 +42,9 @@ WRONG = [
     ),
     pytest.param("pattern: 'abc\\d{3}'", "pattern: 'a?'", "matches the empty text", id="empty"),
     pytest.param("pattern: 'abc\\d{3}'", "pattern: '%{x}'", "%{x} is not defined", id="undefined"),
+    pytest.param(
+        HEAD, MANY + HEAD.replace("abc\\d{3}", "%{a}"), "more than 200000 characters", id="definitions"
+    ),
     pytest.param(
         "pattern: 'abc\\d{3}'",
         "patern: abc",

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,8 +18,14 @@ ENOUGH = 30
 """Texts with log-odds of their own that a source needs to have a rate of its own; the same document asked about in
 three ways is one."""
 
-MOST_FOR_POINTS, MOST_GROWTH = 0.0, 0.75
-"""Bounds of what may be learnt of the rules' points, and of the length of a text."""
+MOST_FOR_POINTS = 0.0
+"""Bound of what may be learnt of the rules' points."""
+
+GROWTHS = tuple(number / 10 for number in range(11))
+"""By how much log-odds may be lowered for ln(1 + sentences / MANY)."""
+
+RATE = 0.01
+"""At the threshold of this rate it is counted which growth finds most."""
 
 STEP = 1e-4
 """Probabilities are told apart by this."""
@@ -27,11 +33,9 @@ STEP = 1e-4
 LEAST = 0.6
 """No threshold is below this probability, however well the clean texts at hand behave."""
 
-OF_ALL_LENGTHS = "uner_en_ewt"
-"""The clean source that has texts of all lengths, joined from the same sentences: shows what length alone does."""
-
-LENGTHS = (1.5, 3.5, 7.5, 15.5, 40.5, 150.5, 400.5)
-"""Borders between texts of like length, in sentences."""
+JOINED = "uner_en_ewt joined"
+"""The clean source of texts of 1 to 50 KB, joined from sentences of another: shows what length alone does. It stays
+below the rate itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +74,27 @@ class Seen:
 
 
 def calibrate(
-    seen: Sequence[Seen], alike: Alike = NONE_ALIKE, each: float = EACH, least: float = LEAST
+    seen: Sequence[Seen],
+    alike: Alike = NONE_ALIKE,
+    each: float = EACH,
+    least: float = LEAST,
+    planted: Sequence[Seen] = (),
 ) -> Calibration:
-    """Fit the logistic map with every source of a label weighing the same, then measure the thresholds."""
-    length = _growth([s for s in seen if s.source.startswith(OF_ALL_LENGTHS)])
+    """Fit the logistic map with every source of a label weighing the same, then measure the thresholds.
+
+    planted: attacks in long texts; together with those seen they decide how much log-odds are lowered for length,
+    and nothing else. It is the growth that finds most within the bounds of the thresholds; 0 without long clean texts.
+    """
+    growths = GROWTHS if any(s.source == JOINED for s in seen) else GROWTHS[:1]
+    drafts = [_fitted(seen, growth) for growth in growths]
+    every = [replace(d, thresholds=thresholds(d, seen, alike, each, least)) for d in drafts]
+    return max(every, key=lambda calibration: _found(calibration, [*seen, *planted]))
+
+
+def _fitted(seen: Sequence[Seen], growth: float) -> Calibration:
     rows = np.array(
         [
-            [s.logit - length * np.log1p(s.sentences / MANY), min(s.points, 1.0), 1.0]
+            [s.logit - growth * np.log1p(s.sentences / MANY), min(s.points, 1.0), 1.0]
             for s in seen
             if s.points < 1.0
         ]
@@ -89,32 +107,17 @@ def calibrate(
         beta -= np.array([0.1, 0.5, 0.5]) * (rows.T @ (weight * (guess - label)))
         beta[0], beta[1] = max(beta[0], 0.1), min(max(beta[1], 0.0), MOST_FOR_POINTS)
     slope, points, offset = (round(float(b), 4) for b in beta)
-    draft = Calibration(slope, round(-slope * length, 4), points, offset, thresholds=())
-    return Calibration(
-        draft.slope, draft.length, draft.points, draft.offset, thresholds(draft, seen, alike, each, least)
-    )
+    return Calibration(slope, round(-slope * growth, 4), points, offset, thresholds=())
 
 
-def _growth(clean: Sequence[Seen]) -> float:
-    """Return by how much the highest log-odds of a clean text grow with ln(1 + sentences / MANY).
-
-    The 97th percentile over texts of like length, fitted by a line; between 0 and MOST_GROWTH.
-    """
-    if not clean:
-        return 0.0
-    sentences = np.array([s.sentences for s in clean])
-    length = np.log1p(sentences / MANY)
-    logit = np.array([s.logit for s in clean])
-    place = np.digitize(sentences, LENGTHS)
-    points = [
-        (length[place == i].mean(), np.quantile(logit[place == i], 0.97), np.sqrt((place == i).sum()))
-        for i in np.unique(place)
-        if (place == i).sum() >= 30
-    ]
-    if len(points) < 2:
-        return 0.0
-    x, y, weight = (np.array(column) for column in zip(*points, strict=True))
-    return float(np.clip(np.polyfit(x, y, 1, w=weight)[0], 0.0, MOST_GROWTH))
+def _found(calibration: Calibration, seen: Sequence[Seen]) -> float:
+    """Return the share of attacks that reach the threshold of RATE, as a mean of their sources."""
+    least = calibration.threshold(RATE)
+    sources = defaultdict(list)
+    for s in seen:
+        if s.attack:
+            sources[s.source].append(calibration.probability(s.logit, s.sentences, s.points) >= least)
+    return float(np.mean([np.mean(found) for found in sources.values()])) if sources else 0.0
 
 
 def thresholds(
@@ -133,6 +136,7 @@ def thresholds(
     large = {name: np.sort(np.array(v)) for name, v in sources.items() if np.unique(v).size >= ENOUGH}
     made = np.array([name.startswith(alike.names) for name in large])
     known = np.concatenate([*large.values()])
+    most = np.array([[1.0 if name == JOINED else each] for name in large])[~made]
     grid = np.unique(np.concatenate([known, known + STEP]))
     size = np.array([len(v) for v in large.values()])[:, None]
     alarms = size - np.array([np.searchsorted(v, grid, side="left") for v in large.values()])
@@ -140,7 +144,7 @@ def thresholds(
     out = []
     for rate in RATES:
         fits = shares[~made].mean(axis=0) <= rate
-        fits &= ((alarms[~made] < each * rate * size[~made]) | (alarms[~made] == 0)).all(axis=0)
+        fits &= ((alarms[~made] < most * rate * size[~made]) | (alarms[~made] == 0)).all(axis=0)
         if made.any():
             fits &= shares[made].mean(axis=0) <= alike.most(rate)
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1

@@ -43,7 +43,7 @@ FOLDS = (
 """What is left out together; no fold takes all that people ask a model in earnest."""
 
 PLANTED = "planted"
-"""How the sources of attacks begin that were planted in mails for measuring; no calibration is fitted to them."""
+"""How the sources of attacks begin that were planted in mails; of a calibration they decide what length is worth."""
 
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 
@@ -75,10 +75,11 @@ def main() -> None:
     bags += bags_of([*augmented(known, SEED)], settings, meant)
     network = fit(bags, replace(settings, seed=SEED), meant, lambda line: print(line, flush=True))
     one, other = seen[::2], seen[1::2]
+    planted = [s for s in one if s.source.startswith(PLANTED)]
     one = [s for s in one if not s.source.startswith(PLANTED)]
     calibrations = {
         USER: calibrate([s for s in one if s.surface == USER], ALIKE_USER),
-        CONTENT: calibrate([s for s in one if s.surface == CONTENT], ALIKE_CONTENT),
+        CONTENT: calibrate([s for s in one if s.surface == CONTENT], ALIKE_CONTENT, planted=planted),
         TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),
     }
     about = {

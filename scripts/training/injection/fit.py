@@ -12,9 +12,13 @@ from training.injection.texts import Text
 
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import BUCKETS, words
-from sallyport.detect.classifier.model import REACH, Head, Network, root, windows
+from sallyport.detect.classifier.model import REACH, Head, Network, Places, root, windows
+from sallyport.detect.classifier.weights import stepped
 
 SURFACES = ("user", "content", "tools")
+
+FEW = 4
+"""Sentences of an attack up to which all of its windows should be high; in a longer one most are ordinary."""
 
 PIECE = 1 << 15
 """Numbers of an array that are updated at once: few enough for a processor's cache."""
@@ -23,6 +27,7 @@ PIECE = 1 << 15
 @dataclass(frozen=True, slots=True)
 class Settings:
     seed: int = 7
+    rows: int = 1 << 18
     width: int = 24
     hidden: int = 32
     epochs: int = 4
@@ -105,6 +110,7 @@ def bags_of(texts: Sequence[Text], settings: Settings, concepts: Concepts) -> li
 
 def fit(bags: Sequence[Bag], settings: Settings, concepts: Concepts, say=lambda line: None) -> Network:
     rng = np.random.default_rng(settings.seed)
+    places = known(bags, settings.rows)
     values = _fresh(rng, settings)
     adam = Adam(values, settings.rate)
     steps = settings.epochs * -(-len(bags) // settings.batch)
@@ -113,15 +119,33 @@ def fit(bags: Sequence[Bag], settings: Settings, concepts: Concepts, say=lambda 
         losses = []
         for place in range(0, len(bags), settings.batch):
             chosen = [bags[i] for i in order[place : place + settings.batch]]
-            loss, slopes = _step(values, chosen, rng, settings)
+            loss, slopes = _step(values, places, chosen, rng, settings)
             losses.append(loss)
             done = adam.step / steps
             adam.update(values, slopes, max(0.02, 1.0 - done))
         say(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}")
-    return network(values, concepts)
+    return network(values, places, concepts)
 
 
-def network(values: dict[str, np.ndarray], concepts: Concepts) -> Network:
+def known(bags: Sequence[Bag], rows: int) -> Places:
+    """Return the row of every feature, from 1; 0 for all but those that most texts have.
+
+    What a rare feature is taken to mean holds of the texts it was learnt from and of no others; and if all had
+    a row, each would share it with twenty.
+    """
+    texts, last = np.zeros(BUCKETS, np.int32), np.zeros(BUCKETS, np.int32)
+    for item in bags:
+        number = np.arange(item.indices.size, dtype=np.int32)
+        last[item.indices] = number
+        texts[item.indices[last[item.indices] == number]] += 1
+    places = np.zeros(BUCKETS, np.int32)
+    common = np.sort(np.argsort(-texts, kind="stable")[: rows - 1])
+    common = common[texts[common] > 0]
+    places[common] = np.arange(1, common.size + 1)
+    return places
+
+
+def network(values: dict[str, np.ndarray], places: Places, concepts: Concepts) -> Network:
     heads = {
         name: Head(
             values["inner"][i].astype(np.float32),
@@ -131,15 +155,17 @@ def network(values: dict[str, np.ndarray], concepts: Concepts) -> Network:
         )
         for i, name in enumerate(SURFACES)
     }
-    return Network(values["table"].astype(np.float32), heads, concepts)
+    return Network(places, *stepped(values["table"][: places.max() + 1]), heads, concepts)
 
 
 def _fresh(rng: np.random.Generator, settings: Settings) -> dict[str, np.ndarray]:
     k, h = settings.width, settings.hidden
+    table = rng.normal(0, 0.05, (settings.rows, k)).astype(np.float32)
+    table[0] = 0.0
     inner = np.concatenate([rng.normal(0, 1 / np.sqrt(k), (k, h)), rng.normal(0, 0.3 / np.sqrt(k), (k, h))])
     outer = rng.normal(0, 1 / np.sqrt(h), h)
     return {
-        "table": rng.normal(0, 0.05, (BUCKETS, k)).astype(np.float32),
+        "table": table,
         "inner": np.stack([inner] * len(SURFACES)).astype(np.float32),
         "inner_bias": np.zeros((len(SURFACES), h), np.float32),
         "outer": np.stack([outer] * len(SURFACES)).astype(np.float32),
@@ -147,15 +173,17 @@ def _fresh(rng: np.random.Generator, settings: Settings) -> dict[str, np.ndarray
     }
 
 
-def _step(values, bags, rng, settings):
-    indices = np.concatenate([b.indices for b in bags])
+def _step(values, places, bags, rng, settings):
+    indices = places.take(np.concatenate([b.indices for b in bags]))
+    some = indices.nonzero()[0]
+    indices = indices.take(some)
     lengths = np.concatenate([b.lengths for b in bags])
     counts = np.array([b.lengths.size for b in bags])
-    indptr = np.concatenate([[0], np.cumsum(np.concatenate([b.counts for b in bags]))])
+    indptr = some.searchsorted(np.concatenate([[0], np.cumsum(np.concatenate([b.counts for b in bags]))]))
     keep = (rng.random(indices.size, np.float32) >= settings.dropout).astype(np.float32) / (
         1 - settings.dropout
     )
-    sentences = sparse.csr_matrix((keep, indices, indptr), shape=(lengths.size, BUCKETS))
+    sentences = sparse.csr_matrix((keep, indices, indptr), shape=(lengths.size, settings.rows))
     sums = sentences @ values["table"]
     base = np.cumsum(counts) - counts
     pieces = [windows(int(n)) for n in counts]
@@ -230,7 +258,7 @@ def _loss(bags, counts, base, low, high, owner, logits, smoothing):
             loss += _pull(where, logits, sigmoid, slope, weight, smoothing)
             continue
         if item.planted is None:
-            loss += _pull(where, logits, sigmoid, slope, weight, 1.0 - smoothing, spread=counts[i] <= 4)
+            loss += _pull(where, logits, sigmoid, slope, weight, 1.0 - smoothing, spread=counts[i] <= FEW)
             continue
         inside = np.concatenate([[0], np.cumsum(item.planted)])
         a, b = low[where] - base[i], high[where] - base[i]
@@ -238,7 +266,8 @@ def _loss(bags, counts, base, low, high, owner, logits, smoothing):
         full = where[held >= 0.6]
         clear = where[held == 0]
         if full.size:
-            loss += _pull(full, logits, sigmoid, slope, weight, 1.0 - smoothing)
+            few = item.planted.sum() <= FEW
+            loss += _pull(full, logits, sigmoid, slope, weight, 1.0 - smoothing, spread=few)
         if clear.size:
             loss += _pull(clear, logits, sigmoid, slope, weight * 0.5, smoothing)
     return loss, slope

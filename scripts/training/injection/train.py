@@ -3,7 +3,7 @@
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +18,28 @@ from sallyport.detect.normalise import normalise
 LEFT_OUT = ("uner_en_ewt",)
 """Share-alike, so never trained on; measures false alarms on mails, reviews and blogs."""
 
-WEIGHTS = {"deepset_prompt_injections": 0.6, "hh_rlhf_redteam_questions": 0.5, "promptinject": 0.6}
+WEIGHTS = {
+    "deepset_prompt_injections": 0.6,
+    "hh_rlhf_redteam_questions": 0.5,
+    "promptinject": 0.6,
+    "prose": 0.7,
+}
 
 
 MADE = 0.4
 """Share of a generated text in the loss."""
+
+PROSE = {
+    "broad_twitter_corpus": 0.55,
+    "wikigold": 0.3,
+    "europeana_de_lft": 0.04,
+    "europeana_fr_bnf": 0.06,
+    "europeana_nl_kb": 0.05,
+}
+"""Shares of the sources of clean pages without any order: as documents go, code and manuals are the exception."""
+
+PAGES_OF_PROSE, LINES = 3000, (1, 2, 3, 5, 8, 14, 25)
+"""How many such pages there are, and how many lines one has."""
 
 MOST_PAGES = 3000
 """Descriptions of the standard library that count as documents; the others do as tools."""
@@ -46,10 +63,12 @@ def texts(folder: Path, seed: int, scale: float = 1.0) -> list[Text]:
     rng = random.Random(seed)
     rows = list(honestly(shared(folder / "injection")))
     real: dict[str, list[str]] = {}
+    lines: dict[str, list[tuple[str, str]]] = {}
     for source, lang, text in carriers(folder / "pii"):
         if source in LEFT_OUT or source == "presidio_recognizer_tests" or len(text) < 20:
             continue
         real.setdefault(lang, []).append(text)
+        lines.setdefault(source, []).append((lang, text))
     found = list(installed(rng))
     docs = [t.text for t in found if t.surface == CONTENT and t.source != "python_code"]
     code = [t.text for t in found if t.source == "python_code"]
@@ -62,8 +81,22 @@ def texts(folder: Path, seed: int, scale: float = 1.0) -> list[Text]:
         *found,
         *written(),
         *families(seed),
+        *prose(lines, random.Random(seed)),
         *(replace(_normal(t), weight=MADE) for t in made),
     ]
+
+
+def prose(lines: Mapping[str, Sequence[tuple[str, str]]], rng: random.Random) -> Iterator[Text]:
+    """Yield clean pages of what people write to each other and of articles; lines: (language, text) by source.
+
+    Half of the pages are lines as they stood one after the other, half are drawn from all of a source.
+    """
+    for source in rng.choices(list(PROSE), list(PROSE.values()), k=PAGES_OF_PROSE):
+        every, count = lines[source], rng.choice(LINES)
+        first = rng.randrange(len(every))
+        page = rng.choices(every, k=count) if rng.random() < 0.5 else every[first : first + count]
+        text = normalise(rng.choice([" ", " ", "\n", "\n\n"]).join(line for _, line in page)).text
+        yield Text(text, False, CONTENT, "prose", "prose", page[0][0], weight=WEIGHTS["prose"])
 
 
 def installed(rng: random.Random) -> Iterator[Text]:

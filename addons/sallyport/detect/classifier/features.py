@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sallyport.detect.classifier.concepts import Concepts
 
-BUCKETS = 1 << 17
+BUCKETS = 1 << 20
 """Size of the feature space; indexes are below it."""
 
 ORDERS = 7

@@ -11,7 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sallyport.detect.classifier.concepts import Concepts
-from sallyport.detect.classifier.features import MAX_WORDS, Indexes, Words, blocks
+from sallyport.detect.classifier.features import (
+    CONCEPT_ORDERS,
+    MAX_WORDS,
+    ORDERS,
+    RUNS,
+    Indexes,
+    Words,
+    blocks,
+)
 
 SCALES = (1, 2, 4)
 """Sentences in a window."""
@@ -25,10 +33,15 @@ SHORT = 8
 FEW = 64
 """Sentences of a text up to which its windows are kept."""
 
+MOST = 32767 // max(ORDERS, RUNS, CONCEPT_ORDERS)
+"""Steps that a number of the table may have, so that the features of a word can be added in sixteen bits."""
+
 ROWS = 240
 """Windows judged at once: few enough that BLAS does not wake its threads."""
 
 type Floats = NDArray[np.float32]
+type Places = NDArray[np.int32]
+type Steps = NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +70,15 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Trained weights. table: (features.BUCKETS, width). concepts: those it was trained with."""
+    """Trained weights.
 
-    table: Floats
+    places: (features.BUCKETS,), the row of the table that a feature has; 0 for those too rare to be known.
+    table: (rows, width), steps of its scale, at most MOST; the first row is zeros. concepts: those it was trained with.
+    """
+
+    places: Places
+    table: Steps
+    scale: float
     heads: dict[str, Head]
     concepts: Concepts
 
@@ -85,6 +104,7 @@ class Network:
         sums = self._added(read.buckets, firsts)
         sums += self._added(read.runs, read.first_runs)
         sums += self._added(read.concepts, read.first_concepts)
+        sums *= np.float32(self.scale)
         lengths = np.empty_like(firsts)
         np.subtract(firsts[1:], firsts[:-1], out=lengths[:-1])
         lengths[-1] = read.starts.size - firsts[-1]
@@ -92,10 +112,11 @@ class Network:
 
     def _added(self, buckets: Indexes, firsts: Indexes) -> Floats:
         """Return the sums over sentences of the vectors of features, (orders, items) to (sentences, width)."""
-        rows = self.table.take(buckets[0], axis=0)
-        for order in buckets[1:]:
-            rows += self.table.take(order, axis=0)
-        return np.add.reduceat(rows, firsts, axis=0)
+        places = self.places.take(buckets, mode="clip")
+        rows = self.table.take(places[0], axis=0, mode="clip")
+        for order in places[1:]:
+            rows += self.table.take(order, axis=0, mode="clip")
+        return np.add.reduceat(rows.astype(np.float32), firsts, axis=0)
 
     def _logits(self, head: str, pool: Floats) -> Floats:
         """Return the log-odds of pooled windows: (windows, 2 * width) to (windows,)."""

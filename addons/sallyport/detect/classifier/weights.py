@@ -1,4 +1,8 @@
-"""The weights file: a NumPy archive of plain arrays, the table in eight bits with a scale per column."""
+"""The weights file: a NumPy archive of plain arrays.
+
+Of the table every row has a scale, by quarters of an octave, and numbers from -LEVELS to LEVELS, two to a byte.
+Which features have a row is kept as one bit for each.
+"""
 
 import hashlib
 import io
@@ -8,12 +12,22 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sallyport.detect.classifier.classifier import Calibration, Classifier
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import BUCKETS
-from sallyport.detect.classifier.model import Head, Network
+from sallyport.detect.classifier.model import MOST, Floats, Head, Network, Places, Steps
 from sallyport.errors import OperatorError
+
+LEVELS = 5
+"""Numbers of a row are told apart by this share of its greatest."""
+
+QUARTER = 4
+"""Scales of rows in an octave."""
+
+FAINTEST = -10
+"""Least scale, in octaves: rows that are weaker still are zeros."""
 
 SHIPPED = Path(__file__).parent / "injection.npz"
 
@@ -29,7 +43,8 @@ def read(path: Path) -> Classifier:
     try:
         raw = path.read_bytes()
         with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-            table = arrays["table"].astype(np.float32) * arrays["scale"]
+            table = _table(arrays["table"], arrays["octaves"])
+            places = _places(np.unpackbits(arrays["known"]))
             known = dict(zip(arrays["concept_keys"].tolist(), arrays["concepts"].tolist(), strict=True))
             meta = json.loads(bytes(arrays["meta"]).decode())
             heads = {
@@ -44,7 +59,7 @@ def read(path: Path) -> Classifier:
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         what = f"cannot be read: {type(error).__name__}"
         raise OperatorError(str(path), what, "Install Sallyport again") from None
-    if len(table) != BUCKETS:
+    if places.size != BUCKETS or len(table) != places.max() + 1:
         raise OperatorError(str(path), "is of another version", "Install Sallyport again")
     calibrations = {
         name: Calibration(
@@ -53,20 +68,63 @@ def read(path: Path) -> Classifier:
         for name, c in meta["calibrations"].items()
     }
     revision = hashlib.blake2b(raw, digest_size=16).hexdigest()
-    return Classifier(Network(table, heads, Concepts.known(known)), calibrations, revision)
+    return Classifier(Network(places, *stepped(table), heads, Concepts.known(known)), calibrations, revision)
+
+
+def stepped(table: Floats) -> tuple[Steps, float]:
+    """Return a table as the network keeps it: in whole steps, and their size; rounded as a file rounds it."""
+    rounded, octaves = _rounded(table)
+    table = _scaled(rounded, octaves)
+    scale = float(np.abs(table).max(initial=1e-6)) / MOST
+    return np.rint(table / np.float32(scale)).astype(np.int16), scale
+
+
+def _rounded(table: Floats) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """Return the numbers of a table in levels of the greatest of their row, and the scale of each row."""
+    greatest = np.maximum(np.abs(table).max(axis=1), 2.0**FAINTEST)
+    octaves = np.rint(np.log2(greatest) * QUARTER).astype(np.int8)
+    return np.rint(table * (LEVELS / _scales(octaves))[:, None]).astype(np.int8), octaves
+
+
+def _scaled(rounded: NDArray[np.int8], octaves: NDArray[np.int8]) -> Floats:
+    table: Floats = rounded.astype(np.float32)
+    table *= (_scales(octaves) / LEVELS)[:, None]
+    return table
+
+
+def _scales(octaves: NDArray[np.int8]) -> Floats:
+    return np.exp2(octaves / np.float32(QUARTER), dtype=np.float32)
+
+
+def _table(pairs: NDArray[np.uint8], octaves: NDArray[np.int8]) -> Floats:
+    """Return the table of a file, with the row of zeros that features without a row of their own have."""
+    rounded = np.zeros((octaves.size + 1, 2 * len(pairs)), np.int8)
+    rounded[1:, 0::2] = (pairs & 15).T
+    rounded[1:, 1::2] = (pairs >> 4).T
+    rounded[1:] -= LEVELS
+    return _scaled(rounded, np.append(np.int8(0), octaves))
+
+
+def _places(known: NDArray[np.uint8]) -> Places:
+    """Return the row of each feature: those that are known have one each, in order, from 1."""
+    rows: Places = np.cumsum(known, dtype=np.int32)
+    rows *= known
+    return rows
 
 
 def write(path: Path, classifier: Classifier, about: dict[str, object]) -> None:
     """Write a weights file, the same bytes for the same weights. about: seeds and versions, for people."""
-    table = classifier.network.table
-    scale = np.maximum(np.abs(table).max(axis=0), 1e-6) / 127.0
+    network = classifier.network
+    table, octaves = _rounded(network.table * np.float32(network.scale))
+    counted = (table[1:].T + LEVELS).astype(np.uint8)
     arrays: dict[str, np.ndarray] = {
-        "table": np.rint(table / scale).astype(np.int8),
-        "scale": scale.astype(np.float32),
-        "concept_keys": classifier.network.concepts.keys[1:],
-        "concepts": classifier.network.concepts.numbers[1:],
+        "table": counted[1::2] << 4 | counted[0::2],
+        "octaves": octaves[1:],
+        "known": np.packbits(network.places != 0),
+        "concept_keys": network.concepts.keys[1:],
+        "concepts": network.concepts.numbers[1:],
     }
-    for name, head in classifier.network.heads.items():
+    for name, head in network.heads.items():
         arrays[f"{name}_inner"] = head.inner
         arrays[f"{name}_inner_bias"] = head.inner_bias
         arrays[f"{name}_outer"] = head.outer
