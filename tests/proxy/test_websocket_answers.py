@@ -1,11 +1,13 @@
 """The provider's side of a session: what is held comes out once, what is found is told, and memory has a bound."""
 
+import json
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from proxy.outflows import exchange_of, output_filter
+from proxy.test_divided_values import JOAN, PLACEHOLDER, SCOPE
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface
 from sallyport.proxy import websocket_answers
@@ -14,7 +16,10 @@ from sallyport.proxy.stream import Step
 from sallyport.proxy.tap import AnswerTap
 from sallyport.proxy.websocket_answers import MAX_TURNS, Answers, Turn
 from sallyport.wire.dialects import DIALECTS
-from sallyport.wire.sockets import Told
+from sallyport.wire.jsontext import parse_object
+from sallyport.wire.sockets import MANNERS, Told
+
+type Event = dict[str, Any]
 
 DIALECT = DIALECTS["openai_realtime"]
 FINDING = "Write to marta.quill@example.com today."
@@ -115,6 +120,109 @@ def test_what_tells_an_item_again_goes_where_the_item_was_spoken_while_that_is_u
     assert known.tap_for(unknown, None) not in (speaking.tap, other.tap)
     del known._open["", "r1"]
     assert known.turn_of(again) is None
+
+
+LINK = "See https://evil.example/?q="
+HIDDEN = f"{PLACEHOLDER} now"
+ITEM = {"id": "m", "type": "message", "role": "user", "content": [{"type": "text", "text": LINK}]}
+
+
+def created(response: str = "r") -> Event:
+    return {"type": "response.created", "response": {"id": response, "output": []}}
+
+
+def done(response: str = "r") -> Event:
+    return {"type": "response.done", "response": {"id": response, "output": []}}
+
+
+def piece(text: str, response: str = "r", item: str = "m") -> Event:
+    at = {"response_id": response, "item_id": item, "output_index": 0, "content_index": 0}
+    return {"type": "response.output_text.delta", **at, "delta": text}
+
+
+def item_told(verb: str, item: Event) -> Event:
+    return {"type": f"conversation.item.{verb}", "item": item}
+
+
+def followed(events: list[Event]) -> tuple[str, list[str | None]]:
+    """Return what a session says, and why its taps ended, where they did."""
+    made: list[AnswerTap] = []
+
+    def make_tap(of: Passage) -> AnswerTap:
+        made.append(
+            AnswerTap(
+                DIALECT,
+                DIALECT.open_stream(),
+                Refusal("upstream.unreadable", "Ended.", "id-1", 502),
+                lookup=SCOPE.original,
+                remember=lambda text: None,
+            )
+        )
+        return made[-1]
+
+    gateway: Any = SimpleNamespace(scope=lambda _: SimpleNamespace(empty=False))
+    known = Answers(gateway, passage(), make_tap)
+    out: list[bytes] = []
+    for event in events:
+        raw = json.dumps(event).encode()
+        told = MANNERS[DIALECT.name].told(parse_object(raw))
+        if told.begins:
+            known.expect(Turn(passage(), told.lane))
+            known.begin(told)
+        turn = known.turn_of(told)
+        tap = known.tap_for(told, turn)
+        step = tap.feed(raw)
+        out += [*step.out, *(tap.end().out if told.ends else ())]
+        if told.ends and turn is not None:
+            del known._open[turn.lane, turn.response]
+    return b"\n".join(out).decode(), [tap.failed for tap in made if tap.failed]
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [created(), piece(LINK), piece(HIDDEN, "another"), done()],
+        [created(), piece(LINK), piece(HIDDEN, "long" * 50), done()],
+        [created(), created("q"), piece(LINK), piece(HIDDEN, "q"), done(), done("q")],
+        [created(), piece(LINK), done(), piece(HIDDEN)],
+        [created(), piece(LINK), done(), created("q"), piece(HIDDEN, "q"), done("q")],
+        [created(), piece(LINK), created("q"), piece("", "q"), piece(HIDDEN, "q"), done("q"), done()],
+        [created(), item_told("created", ITEM), piece(HIDDEN), done()],
+        [item_told("created", ITEM), created(), piece(HIDDEN), done()],
+        [piece(LINK, "x"), piece(HIDDEN, "y")],
+        [piece(LINK, "x"), created(), piece(HIDDEN, "x"), done()],
+    ],
+    ids=[
+        *(
+            "no answer",
+            "a long name",
+            "another answer",
+            "an end between",
+            "the next answer",
+            "nothing said between",
+        ),
+        *("told in it", "told before it", "two of no answer", "an answer between"),
+    ],
+)
+def test_nobody_goes_on_with_an_item_whose_beginning_went_elsewhere(events: list[Event]) -> None:
+    out, failed = followed(events)
+    assert LINK in out
+    assert failed == ["wire.stream.order"]
+    assert JOAN not in out
+
+
+def test_what_is_said_of_an_item_in_its_own_answer_goes_on() -> None:
+    empty = {**ITEM, "role": "assistant", "content": []}
+    added = {"type": "response.output_item.added", "response_id": "r", "output_index": 0, "item": empty}
+    spoken = [added, item_told("added", empty), piece("Ask "), piece(HIDDEN)]
+    said = {**ITEM, "role": "assistant", "content": [{"type": "text", "text": f"Ask {HIDDEN}"}]}
+    again = [item_told("done", said), done(), item_told("retrieved", said)]
+    mine = item_told("added", {**ITEM, "id": "u"})
+    events = [mine, created(), *spoken, *again, created("q"), mine, piece(HIDDEN, "q", "n"), done("q")]
+    out, failed = followed(events)
+    assert failed == []
+    assert out.count(JOAN) == 4
+    assert PLACEHOLDER not in out
 
 
 def test_no_more_items_than_are_kept_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,8 @@ def test_what_a_provider_of_responses_tells(event: dict[str, object], told: Told
 @pytest.mark.parametrize(
     ("event", "told"),
     [
-        ({"type": "response.text.delta", "item_id": "i", "delta": "x"}, Told(item="i")),
+        ({"type": "response.text.delta", "item_id": "i", "delta": "x"}, Told(item="i", says=True)),
+        ({"type": "response.audio.delta", "item_id": "i", "delta": "AAAA"}, Told(item="i", sound=True)),
         (
             {"type": "response.output_item.done", "response_id": "r", "item": {"id": "i"}},
             Told(response="r", item="i"),
@@ -93,11 +94,15 @@ def test_what_a_provider_of_responses_tells(event: dict[str, object], told: Told
         ({"type": "conversation.item.done", "item": {"id": "i"}}, Told(alone=True, item="i", retold=True)),
         (
             {"type": "conversation.item.input_audio_transcription.delta", "item_id": "i", "delta": "x"},
-            Told(alone=True, retold=True),
+            Told(alone=True, item="i", says=True, retold=True),
+        ),
+        (
+            {"type": "conversation.item.created", "item": {"id": "i", "content": [{"text": "x"}]}},
+            Told(alone=True, item="i", says=True, retold=True),
         ),
         ({"type": "session.updated"}, Told(alone=True, retold=True)),
     ],
-    ids=["piece", "item", "again", "heard", "none"],
+    ids=["piece", "sound", "item", "again", "heard", "written", "none"],
 )
 def test_what_a_realtime_provider_tells(event: dict[str, object], told: Told) -> None:
     assert MANNERS["openai_realtime"].told(event) == told  # type: ignore[arg-type]

@@ -28,11 +28,18 @@ _MOST_TIMES = 32
 _MOST_PIECES = 8000
 """Characters of all runs of one sequence; what comes before more of them is a gap."""
 
+_MOST_STEPS = 200_000
+"""Comparisons that one pair of patterns may take, well under a second; of larger ones nothing is known."""
+
+_CHARS_A_STEP = 1000
+
 _MOST_LETTERS = 1000
 """Characters of a set that are asked whether they are letters; a set with more has some."""
 
 _ALL: Chars = ((0, 0x10FFFF),)
 _SPACES = (9, 10, 12, 13, 32)
+_LAST_ASCII = 0x7F
+_FOLDED = (("k", "\u212a"), ("s", "\u017f"))
 _DIGITS: Chars = ((48, 57),)
 _WORD: Chars = ((48, 57), (65, 90), (95, 95), (97, 122))
 
@@ -47,7 +54,7 @@ def implies(pattern: str, beside: str, *, case_sensitive: bool) -> bool:
     Both as RE2 takes them, and both with or both without regard to case.
     """
     try:
-        sought = _least(_parsed(beside))
+        sought = _least(_parsed(beside), caseless=not case_sensitive)
         return _Reading(sought, case_sensitive).holds(_parsed(pattern))
     except (_Unread, re.error, OverflowError, RecursionError):
         return False
@@ -70,6 +77,12 @@ class _Reading:
     def __init__(self, sought: Sequence[Run], case_sensitive: bool) -> None:
         self._sought = sought
         self._case_sensitive = case_sensitive
+        self._steps = 0
+
+    def _step(self, number: int) -> None:
+        self._steps += number
+        if self._steps > _MOST_STEPS:
+            raise _Unread
 
     def holds(self, items: Any) -> bool:
         """Say whether each match of a parsed pattern holds one of the runs. Raises _Unread."""
@@ -86,7 +99,9 @@ class _Reading:
             if len(runs) * len(behind) > _MOST:
                 behind = [(None,)]
             runs = [run + more for run in runs for more in behind]
-            if sum(map(len, runs)) > _MOST_PIECES:
+            size = sum(map(len, runs))
+            self._step(1 + size // _CHARS_A_STEP)
+            if size > _MOST_PIECES:
                 if all(map(self._is_in, runs)):
                     return None
                 runs = [(None,)]
@@ -129,40 +144,43 @@ class _Reading:
         return [times if low == high <= _MOST_TIMES else (*times, None, *times)]
 
     def _is_in(self, run: Run) -> bool:
-        return any(_fits(sought, run) for sought in self._sought)
+        return any(self._fits(sought, run) for sought in self._sought)
 
+    def _fits(self, sought: Run, run: Run) -> bool:
+        return any(self._stands_at(at, sought, run) for at in range(len(run) - len(sought) + 1))
 
-def _fits(sought: Run, run: Run) -> bool:
-    return any(
-        all(
-            there is not None and wanted is not None and _within(there, wanted)
-            for there, wanted in zip(run[at:], sought, strict=False)
-        )
-        for at in range(len(run) - len(sought) + 1)
-    )
+    def _stands_at(self, at: int, sought: Run, run: Run) -> bool:
+        for number, wanted in enumerate(sought, at):
+            there = run[number]
+            if there is None or wanted is None:
+                return False
+            self._step(len(there))
+            if not _within(there, wanted):
+                return False
+        return True
 
 
 # -- what is enough: each of these runs is a match ---------------------------------------------------------
 
 
-def _least(items: Any) -> list[Run]:
+def _least(items: Any, *, caseless: bool) -> list[Run]:
     """Return runs without gaps, of which each text is matched. Raises _Unread."""
     if items.state.flags & re.IGNORECASE:
         raise _Unread
-    return _enough(items)
+    return _enough(items, caseless)
 
 
-def _enough(items: Iterable[tuple[Any, Any]]) -> list[Run]:
+def _enough(items: Iterable[tuple[Any, Any]], caseless: bool) -> list[Run]:
     runs: list[Run] = [()]
     for kind, value in items:
         if kind is op.SUBPATTERN and not value[1] and not value[2]:
-            behind = _enough(value[3])
+            behind = _enough(value[3], caseless)
         elif kind is op.BRANCH:
-            behind = [run for branch in value[1] for run in _enough(branch)]
+            behind = [run for branch in value[1] for run in _enough(branch, caseless)]
         elif kind in (op.MAX_REPEAT, op.MIN_REPEAT):
-            behind = _enough(list(value[2]) * value[0])
+            behind = _enough(list(value[2]) * value[0], caseless)
         else:
-            behind = [(_chars((kind, value), widest=False),)]
+            behind = [(_chars((kind, value), widest=False, caseless=caseless),)]
         runs = [run + more for run in runs for more in behind]
         if len(runs) > _MOST or sum(map(len, runs)) > _MOST_PIECES:
             raise _Unread
@@ -172,13 +190,16 @@ def _enough(items: Iterable[tuple[Any, Any]]) -> list[Run]:
 # -- sets of characters ------------------------------------------------------------------------------------
 
 
-def _chars(item: tuple[Any, Any], *, widest: bool) -> Chars:
-    """Return what one item matches, at most or at least: RE2's \\s has no \\v, Python's has. Raises _Unread."""
+def _chars(item: tuple[Any, Any], *, widest: bool, caseless: bool = False) -> Chars:
+    """Return what one item matches, at most or at least: RE2's \\s has no \\v, Python's has. Raises _Unread.
+
+    caseless: what is left out is left out in either case. What is named is not widened, where at least is asked for.
+    """
     kind, value = item
     if kind is op.LITERAL:
         return ((value, value),)
     if kind is op.NOT_LITERAL:
-        return _others(((value, value),))
+        return _others(_either_case(((value, value),)) if caseless else ((value, value),))
     if kind is op.ANY:
         return _ALL if widest else _others(((10, 10),))
     if kind is not op.IN:
@@ -186,7 +207,21 @@ def _chars(item: tuple[Any, Any], *, widest: bool) -> Chars:
     negated = value[0][0] is op.NEGATE
     ranges = [_ranges(member, widest is not negated) for member in value[negated:]]
     chars = _joined(one for some in ranges for one in some)
-    return _others(chars) if negated else chars
+    if caseless and not negated and (op.CATEGORY, op.CATEGORY_NOT_WORD) in value:
+        raise _Unread  # RE2 leaves out what differs from letters in case only
+    if not negated:
+        return chars
+    return _others(_either_case(chars) if caseless else chars)
+
+
+def _either_case(chars: Chars) -> Chars:
+    """Return ASCII characters with all that differs from them in case only. Raises _Unread."""
+    if chars and chars[-1][1] > _LAST_ASCII:
+        raise _Unread
+    named = {chr(code) for first, last in chars for code in range(first, last + 1)}
+    both = {other for char in named for other in (char.lower(), char.upper())}
+    folded = {spelled for letter, spelled in _FOLDED if letter in both}
+    return _joined((ord(char), ord(char)) for char in named | both | folded)
 
 
 def _ranges(member: tuple[Any, Any], widest: bool) -> Chars:

@@ -24,6 +24,9 @@ from sallyport.exchange import Surface
 MAX_REPEATS = 4000
 """Sum of the upper bounds of counted repetitions in one rule."""
 
+MAX_SOURCE_CHARS = 200_000
+"""Characters of one pattern with its definitions."""
+
 MAX_PROGRAM = 12_000
 """RE2 instructions of one rule, a measure of its memory (about 16 bytes each, and as much again as DFA)."""
 
@@ -89,12 +92,23 @@ def invalid(name: str, prefix: str, tree: Any, error: ValidationError) -> Operat
 
 
 def expand(pattern: str, define: dict[str, str], where: str) -> str:
-    """Replace %{name} by the pack's own definitions, which may use one another."""
+    """Replace %{name} by the pack's own definitions, which may use one another. Raises OperatorError."""
+    left = MAX_SOURCE_CHARS
+
+    def defined(found: re.Match[str]) -> str:
+        nonlocal left
+        text = define[found.group(1)]
+        left -= len(text)
+        if left < 0:
+            what = f"with its definitions, a pattern has more than {MAX_SOURCE_CHARS} characters"
+            raise OperatorError(where, what, "Make it smaller")
+        return text
+
     for _ in range(4):
         if "%{" not in pattern:
             break
         try:
-            pattern = re.sub(r"%\{(\w+)\}", lambda m: define[m.group(1)], pattern)
+            pattern = re.sub(r"%\{(\w+)\}", defined, pattern)
         except KeyError as error:
             raise OperatorError(where, f"%{{{error.args[0]}}} is not defined", "Add it to define:") from None
     return pattern.replace("\n", "")

@@ -16,6 +16,8 @@ from sallyport.wire.dialect import Delta, StreamEvent
 _TAIL_CHARS = 1024
 """Characters of what the answer has said before in which a match may begin."""
 
+_QUOTED = (Surface.USER, Surface.SYSTEM)
+
 _TEXTS = ("/text", "/transcript")
 """Ends of pointers to the texts of parts; other members tell about them."""
 
@@ -31,6 +33,7 @@ class SaidWhole:
         self._lookup = lookup
         self._repeats = repeats
         self._behind: Context | None = None
+        self._quoted = Context()  # parts of what others wrote, which one event tells
         self._tail = ""
         self._again: set[str] = set()
         self._given: dict[str, str] = {}
@@ -42,6 +45,7 @@ class SaidWhole:
         if not texts and not self._again:
             return
         self._again, self._given, self._ends = set(), {}, {}
+        self._quoted = Context()
         is_new = otherwise = False
         for delta in texts:
             is_shown = delta.surface is Surface.ASSISTANT
@@ -65,6 +69,8 @@ class SaidWhole:
         behind = self._behind if delta.surface is Surface.ASSISTANT else None
         if behind is not None:
             self._tail = (self._tail + delta.text)[-_TAIL_CHARS:]
+        elif delta.surface in _QUOTED and delta.at.endswith(_TEXTS):
+            behind = self._quoted
         if delta.at in self._again:
             if behind is not None:
                 behind.feed(delta.text)

@@ -170,6 +170,11 @@ class AnswerTap:
         """End the stream with this refusal, in the dialect's own error event, at whatever comes next."""
         self._refusal, self._stopped = refusal, refusal.reason
 
+    def misplaced(self) -> None:
+        """End the stream at what comes next: it goes on with a text of which this tap has not read the beginning."""
+        if not self.only_reads:
+            self._stopped = "wire.stream.order"
+
     # -- what the stream calls -----------------------------------------------------------------------
 
     def feed(self, data: bytes) -> Step:

@@ -21,17 +21,26 @@ MAX_TURNS = 64
 MAX_ITEMS = 4096
 """Items of one conversation of which is known which answer spoke them, the latest."""
 
+type _Speaker = tuple[int, str]
+"""The number of the tap that an item's texts go through, and the answer they were said to be of."""
+
+_NOBODY: _Speaker = (0, "")
+"""Speaks what was told whole before any answer spoke it."""
+
 type MakeTap = Callable[[Passage], AnswerTap]
 
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """One answer, from the event that asks for it to its end. lane, asked: as wire.sockets names them."""
+    """One answer, from the event that asks for it to its end. lane, asked: as wire.sockets names them. number: of its
+    tap in the session, from 1.
+    """
 
     passage: Passage
     lane: str
     asked: str = ""
     response: str = ""
+    number: int = 0
 
 
 @dataclass(slots=True)
@@ -39,13 +48,14 @@ class _Loose:
     """The tap for what belongs to no answer. blind: it was made when nothing was masked yet.
 
     base: of the latest answer in its lane. apart: a copy of it, so that what is found here is not written over what
-    is found in that answer.
+    is found in that answer. number: as a Turn's.
     """
 
     base: Passage
     apart: Passage
     tap: AnswerTap
     blind: bool
+    number: int
 
 
 @dataclass(slots=True)
@@ -64,7 +74,8 @@ class Answers:
     _bases: dict[str, Passage] = field(default_factory=dict)
     _loose: dict[str, _Loose] = field(default_factory=dict)
     _left: list[bytes] = field(default_factory=list)
-    _spoken: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _spoken: dict[str, _Speaker] = field(default_factory=dict)
+    _taps_made: int = 0
 
     @property
     def is_idle(self) -> bool:
@@ -87,7 +98,7 @@ class Answers:
         turn = next(turn for turn in self._waiting if turn.lane == told.lane)
         self._waiting.remove(turn)
         turn.response = told.response
-        turn.passage.tap = self.make_tap(turn.passage)
+        turn.passage.tap, turn.number = self.make_tap(turn.passage), self._next_number()
         self._bases.pop(told.lane, None)
         self._bases[told.lane] = turn.passage
         if len(self._bases) > MAX_TURNS:
@@ -103,8 +114,8 @@ class Answers:
         What tells an item again belongs to the answer that speaks it, so that it says what was sent of that.
         """
         if told.retold and told.item:
-            by = self._spoken.get(told.item)
-            return self._open.get(by) if by is not None else None
+            number, _ = self._spoken.get(told.item, _NOBODY)
+            return next((turn for turn in self._open.values() if turn.number == number), None)
         if told.alone:
             return None
         if told.response:
@@ -112,10 +123,13 @@ class Answers:
         return next((turn for (lane, _), turn in reversed(self._open.items()) if lane == told.lane), None)
 
     def tap_for(self, told: Told, turn: Turn | None) -> AnswerTap:
-        """Return what an event goes through; note which answer speaks the item it is of."""
+        """Return what an event goes through; note which answer speaks the item it is of.
+
+        Clients put what is said of an item behind what was said of it. So nobody else may go on with it, who has not
+        read that: a tap that is to do so ends there.
+        """
         if turn is not None and turn.passage.tap is not None:
-            if told.item and not told.retold:
-                self._spoke(told.item, turn)
+            self._note(told, turn.passage.tap, (turn.number, turn.response))
             return turn.passage.tap
         base = self._bases.get(told.lane, self.session)
         loose = self._loose.get(told.lane)
@@ -127,12 +141,24 @@ class Answers:
                 self._dismiss(next(iter(self._loose)))
             noted = self.session.noted  # with whose content it is kept
             apart = replace(base, tap=None, meter=None, output=None, kept=None, noted=noted)
-            loose = self._loose[told.lane] = _Loose(base, apart, self.make_tap(apart), not masked)
+            number = self._next_number()
+            loose = self._loose[told.lane] = _Loose(base, apart, self.make_tap(apart), not masked, number)
+        self._note(told, loose.tap, (loose.number, told.response))
         return loose.tap
 
-    def _spoke(self, item: str, turn: Turn) -> None:
-        self._spoken.pop(item, None)
-        self._spoken[item] = (turn.lane, turn.response)
+    def _next_number(self) -> int:
+        self._taps_made += 1
+        return self._taps_made
+
+    def _note(self, told: Told, tap: AnswerTap, speaker: _Speaker) -> None:
+        """Note who speaks an item, and have the tap end where somebody else did before."""
+        known = self._spoken.get(told.item)
+        if not told.item or (told.retold and (known is not None or not told.says)):
+            return
+        if told.says and known is not None and known != speaker:
+            tap.misplaced()
+        self._spoken.pop(told.item, None)
+        self._spoken[told.item] = known or (_NOBODY if told.retold else speaker)
         if len(self._spoken) > MAX_ITEMS:
             del self._spoken[next(iter(self._spoken))]
 

@@ -32,6 +32,19 @@ class JoinedParts:
         self._last_run = self.run
         return self.run
 
+    def goes_on(self, own: str) -> str:
+        """Return the channel of a piece that does not say where it stands: where the one before did."""
+        return self.channel(own, *self._last)
+
+    def anew(self) -> "JoinedParts":
+        """Return what follows another answer, behind this one: who is only shown pieces sees no border.
+
+        The channel that is open has to end before.
+        """
+        following = JoinedParts()
+        following._last_run = self._last_run
+        return following
+
     def done(self, place: str) -> None:
         """Note that a part, or what it is in, is finished."""
         if f"{self._unfinished}/".startswith(f"{place}/"):

@@ -164,6 +164,7 @@ _TEXT = _event(_A, leaves.flow)
 _HEARD = _event(Surface.USER, leaves.flow)
 _ARGUMENTS = _event(_C, leaves.source_flow, leaves.source)
 _SOUND = _event(_A, leaves.base64)
+_CALLS = ("function_call_arguments", "mcp_call_arguments")
 _STEMS = {
     "response.function_call_arguments": _ARGUMENTS,
     "response.mcp_call_arguments": _ARGUMENTS,
@@ -260,8 +261,9 @@ class FrameByFrame:
     """Reads the server's frames: what is fed is one whole frame, since frames have borders of their own.
 
     Channels are output/<response>/<item>/<part>/text or transcript for what is shown, where parts that clients show
-    joined are that of the first; output/<response>/<number of the item>/<part>/<event>/ for all else; heard/<item>/...
-    for what the user said. What goes on behind what has come later is refused, since clients put it elsewhere.
+    joined are that of the first; output/<response>/<item>/<event>/ for arguments, .../<item>/<part>/<event>/ for all
+    else; heard/<item>/... for what the user said. What goes on behind what has come later is refused, since clients put
+    it elsewhere.
     """
 
     def __init__(self) -> None:
@@ -285,27 +287,28 @@ class FrameByFrame:
     def _event(self, payload: dict[str, Json], raw: bytes) -> StreamEvent:
         kind = fields.string(payload, "type") or ""
         named = fields.name(payload.get("response_id")) or fields.name(fields.get(payload, "response", "id"))
+        closes: tuple[str, ...] = ()
         if named and named != self._answer:
-            self._answer, self._joined = named, JoinedParts()
+            closes = self._open.close(self._joined.run) if self._joined.run else ()
+            self._answer, self._joined = named, self._joined.anew()
         place = _place(payload, self._answer)
         here = _here(kind, payload, place)
         reading = walk(payload, EVENT)
         found = deltas(reading, lambda at: _channel(at, here, payload, place))
-        closes: tuple[str, ...] = ()
         if any(_is_shown(delta) for delta in found) and here.startswith("output/"):
             found = self._in_run(found, here, place, said_again=kind.startswith("response."))
         elif kind == "response.output_item.added" and fields.string(payload, "item", "type") not in SHOWN_ON:
             run = self._joined.over()
-            closes = self._open.close(run) if run else ()
+            closes += self._open.close(run) if run else ()
         self._open.take(found)
         error = _error(payload)
         ends = kind == "response.done"
         if ends:
-            closes = self._open.close("output/")
+            closes += self._open.close("output/")
             self._joined = JoinedParts()
         elif kind.endswith((".done", ".completed", ".failed")):
             self._joined.done(here.rstrip("/"))
-            closes = self._open.close(here, keep=self._joined.run)
+            closes += self._open.close(here, keep=self._joined.run)
         return StreamEvent(
             raw,
             found,
@@ -365,7 +368,9 @@ def _here(kind: str, payload: dict[str, Json], place: _Place) -> str:
         return f"{place.item}/{place.part}"
     if stem in _MEMBERS:
         return f"{place.item}/{place.part}/{_MEMBERS[stem]}"
-    return f"{place.answer}/{place.index}/{place.part}/{stem}/"
+    if stem in _CALLS:
+        return f"{place.item}/{stem}/"  # whichever part it says that they are of
+    return f"{place.item}/{place.part}/{stem}/"
 
 
 def _channel(at: str, here: str, payload: dict[str, Json], place: _Place) -> str:

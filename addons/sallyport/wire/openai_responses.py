@@ -157,7 +157,8 @@ class ResponsesEvents:
         found = deltas(reading, channel)
         before: tuple[str, ...] = ()
         if kind == "response.created":
-            self._joined = JoinedParts()
+            before = self._open.close(self._joined.run) if self._joined.run else ()
+            self._joined = self._joined.anew()
         elif kind == "response.output_text.delta":
             name = self._run(here, payload)
             found = tuple(
@@ -176,7 +177,7 @@ class ResponsesEvents:
         error = _error(payload if kind == "error" else whole, 200) if ends or payload.get("error") else None
         if ends or payload.get("error"):
             closes: tuple[str, ...] = ("*",)
-            self._joined = JoinedParts()
+            self._joined = self._joined.anew()
         elif kind == "response.output_item.done":
             closes = self._open.close(f"{item}/", keep=self._joined.run)
         elif kind.endswith(".done") and place:
@@ -198,10 +199,10 @@ class ResponsesEvents:
         )
 
     def _run(self, own: str, payload: dict[str, Json]) -> str:
-        """Return the channel of a piece of text; its own where it does not say of which item it is."""
+        """Return the channel of a piece of text."""
         index = fields.count(payload, "output_index")
         if index is None:
-            return own
+            return self._joined.goes_on(own)
         return self._joined.channel(own, index, fields.count(payload, "content_index") or 0)
 
 

@@ -53,8 +53,8 @@ class Told:
 
     begins, ends: of an answer. failed: the provider refused a client's event; cause: the client's name for that.
     sound: a piece of audio. alone: it belongs to no answer; else one that names none belongs to its lane's.
-    item: of the conversation, that it is of or that it tells, "" for none. retold: it tells it for whichever answer
-    spoke it.
+    item: of the conversation, that it is of or that it tells, "" for none. says: some of what the item says. retold:
+    it tells it for whichever answer spoke it.
     """
 
     lane: str = ""
@@ -66,6 +66,7 @@ class Told:
     sound: bool = False
     alone: bool = False
     item: str = ""
+    says: bool = False
     retold: bool = False
 
 
@@ -100,6 +101,8 @@ _REALTIME = {
     "output_audio_buffer.clear": Purpose.CONTROL,
 }
 _REALTIME_SOUND = frozenset({"response.output_audio.delta", "response.audio.delta"})
+_HEARD = "conversation.item.input_audio_transcription."
+_REALTIME_TEXTS = ("delta", "text", "transcript", "arguments")
 
 
 class RealtimeManners:
@@ -116,8 +119,9 @@ class RealtimeManners:
         kind = fields.string(payload, "type") or ""
         found = fields.string(payload, "response_id") or fields.string(payload, "response", "id")
         of_answer = kind.startswith("response.")
+        of_item = of_answer or kind.startswith(_HEARD)
         return Told(
-            response=_id(found),
+            response=fields.name(found),
             begins=kind == "response.created",
             ends=kind == "response.done",
             failed=kind == "error",
@@ -125,8 +129,9 @@ class RealtimeManners:
             sound=kind in _REALTIME_SOUND,
             alone=not found and not of_answer,
             item=fields.name(
-                (payload.get("item_id") if of_answer else None) or fields.get(payload, "item", "id")
+                (payload.get("item_id") if of_item else None) or fields.get(payload, "item", "id")
             ),
+            says=kind not in _REALTIME_SOUND and _says(payload),
             retold=not of_answer,
         )
 
@@ -207,6 +212,13 @@ def _sounds(value: Json, at: str) -> Iterator[str]:
                 yield f"{at}/{token(name)}"
             elif type(one) is dict or type(one) is list:
                 yield from _sounds(one, f"{at}/{token(name)}")
+
+
+def _says(payload: dict[str, Json]) -> bool:
+    """Say whether an event of Realtime holds a text of an item, whole or a piece."""
+    item = payload.get("item")
+    holders = (payload, payload.get("part"), item, *fields.objects(item, "content"))
+    return any(fields.string(holder, name) for holder in holders for name in _REALTIME_TEXTS)
 
 
 def _id(value: Json) -> str:
