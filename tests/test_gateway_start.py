@@ -1,6 +1,7 @@
 """What a start finds in the gateway's folder: its name, and what a writer that was killed has left."""
 
 import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,25 @@ def test_a_file_that_holds_no_name_is_told_with_its_place_and_what_to_do(
         gateway_name(tmp_path)
     assert (told.value.where, told.value.exit_code) == (str(tmp_path / "gateway.id"), 3)
     assert "Restore it" in told.value.todo
+
+
+@pytest.mark.parametrize("named", ["a b", "g" * 65, "gw-m\u00fcnchen", "gw\n", "\udcff"])
+def test_a_name_from_the_environment_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    monkeypatch.setenv("SALLYPORT_GATEWAY_ID", named)
+    with pytest.raises(OperatorError, match="SALLYPORT_GATEWAY_ID: it holds no name") as told:
+        gateway_name(tmp_path)
+    assert told.value.exit_code == 3
+
+
+def test_a_pipe_in_the_place_of_the_name_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SALLYPORT_GATEWAY_ID", raising=False)
+    os.mkfifo(tmp_path / "gateway.id")
+    with pytest.raises(OperatorError, match="it holds no name"):
+        gateway_name(tmp_path)
 
 
 def test_a_name_that_cannot_be_read_or_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,13 +19,12 @@ _TODO = "Restore it from a backup; removed, it is made anew, and exchanges that 
 def gateway_name(confdir: Path) -> str:
     """Return the name of the gateway of a folder, made at first use. Raises OperatorError."""
     if named := os.environ.get(VARIABLE):
-        return named
+        return _checked(named, VARIABLE, "Give another, or unset it: a name is made then")
     path = confdir / FILE
     try:
         if not path.exists():
             write_file(path, f"gw-{secrets.token_hex(4)}\n".encode(), PUBLIC)
-        with path.open("rb") as file:
-            name = file.read(4 * MAX_CHARS).decode("ascii", "replace").strip()
+        name = _read(path)
     except OSError as error:
         raise OperatorError(
             str(path),
@@ -33,9 +32,23 @@ def gateway_name(confdir: Path) -> str:
             "Use --confdir with a folder you own",
             exit_code=3,
         ) from None
+    return _checked(name, str(path), _TODO)
+
+
+def _read(path: Path) -> str:
+    with open(path, "rb", opener=_unhurried) as file:
+        return file.read(4 * MAX_CHARS).decode("ascii", "replace").strip()
+
+
+def _unhurried(path: str, flags: int) -> int:
+    """Open a file; what is none, such as a pipe that nobody writes to, is not waited for. It then reads as empty."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _checked(name: str, where: str, todo: str) -> str:
     if _NAME.fullmatch(name) is None:
         what = f"it holds no name of 1 to {MAX_CHARS} ASCII characters without spaces"
-        raise OperatorError(str(path), what, _TODO, exit_code=3)
+        raise OperatorError(where, what, todo, exit_code=3)
     return name
 
 
@@ -44,7 +57,7 @@ def known_name(confdir: Path) -> str | None:
     if named := os.environ.get(VARIABLE):
         return named
     try:
-        name = (confdir / FILE).read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        name = _read(confdir / FILE)
+    except OSError:
         return None
-    return name or None
+    return name if _NAME.fullmatch(name) else None
