@@ -99,6 +99,10 @@ class Answers:
         self._waiting.remove(turn)
         turn.response = told.response
         turn.passage.tap, turn.number = self.make_tap(turn.passage), self._next_number()
+        # Some servers number the items of each answer anew: those of answers that are over are forgotten.
+        speaking = {_NOBODY[0], *(t.number for t in self._open.values())}
+        speaking.update(loose.number for loose in self._loose.values())
+        self._spoken = {item: by for item, by in self._spoken.items() if by[0] in speaking}
         self._bases.pop(told.lane, None)
         self._bases[told.lane] = turn.passage
         if len(self._bases) > MAX_TURNS:
@@ -126,7 +130,7 @@ class Answers:
         """Return what an event goes through; note which answer speaks the item it is of.
 
         Clients put what is said of an item behind what was said of it. So nobody else may go on with it, who has not
-        read that: a tap that is to do so ends there.
+        read that, until that answer is over and another begins: a tap that is to do so ends there.
         """
         if turn is not None and turn.passage.tap is not None:
             self._note(told, turn.passage.tap, (turn.number, turn.response))
