@@ -74,7 +74,13 @@ def said(talk_body: bytes) -> str:
 
 
 def decided(gateway: GatewayProcess, model: str) -> Event:
-    return next(e for e in settled(gateway.confdir) if e.model == model and e.decisions)
+    """Return the event that tells what was decided; where nobody waits for it, it is stored a moment later."""
+
+    def found() -> list[Event]:
+        return [e for e in settled(gateway.confdir) if e.model == model and e.decisions]
+
+    eventually(found, 5, "the decision is stored")
+    return found()[0]
 
 
 def test_a_name_leaves_masked_and_comes_back_whole(gateway: GatewayProcess, lab: Lab) -> None:

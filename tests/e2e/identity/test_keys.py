@@ -231,6 +231,10 @@ def test_a_credential_whose_hosts_were_changed_in_the_store_goes_to_nobody(bank:
         )
         assert changed.rowcount == 1
     store.close()
+    after = ("credentials", "add", "added-after", "--provider", "azure_openai", "--sealed")
+    bank.office.run(
+        *after, "--host", "acme.openai.azure.com", typed=invented("", 84)
+    )  # so that all are read again
     known_everywhere(bank)
     path = "/openai/v1/chat/completions"
     said = until(
@@ -241,6 +245,7 @@ def test_a_credential_whose_hosts_were_changed_in_the_store_goes_to_nobody(bank:
         within_s=20,
     )
     bank.office.run("credentials", "remove", name, "--force")
+    bank.office.run("credentials", "remove", "added-after")
     assert (said.status, said.code) == (503, "credentials.not_opened")
     assert arrived(lab, "keyx-moved") == []
 
