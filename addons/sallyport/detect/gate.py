@@ -8,6 +8,7 @@ share a gate.
 
 from collections.abc import Sequence
 
+from sallyport.bits import places
 from sallyport.detect.linear import PatternSet, literal
 from sallyport.detect.packs import Rule
 
@@ -39,7 +40,7 @@ class Gate:
         found = self._words.hits(text)
         if (patterns := self._patterns.get(kind)) is not None:
             found |= patterns.hits(text)
-        return _numbers(found & self._for.get(kind, 0))
+        return places(found & self._for.get(kind, 0))
 
 
 class _Part:
@@ -78,16 +79,6 @@ class _Part:
         for shift in self._shifts:
             whole &= met >> shift
         return whole
-
-
-def _numbers(bits: int) -> list[int]:
-    """Return the places of the bits that are set, in order."""
-    found = []
-    while bits:
-        lowest = bits & -bits
-        found.append(lowest.bit_length() - 1)
-        bits ^= lowest
-    return found
 
 
 def _expressions(rule: Rule) -> Sequence[str]:

@@ -12,6 +12,7 @@ from datetime import datetime
 from itertools import count
 from typing import TYPE_CHECKING
 
+from sallyport.bits import places
 from sallyport.decision import Mode
 from sallyport.policy.condition import MAX_JOINED, ConditionError, Joined
 from sallyport.policy.globs import GlobLists
@@ -315,13 +316,3 @@ class _Parts:
     names: frozenset[str]
     parts: list[_Part]
     times: int = 0
-
-
-def places(bits: int) -> list[int]:
-    """Return the places of the bits that are set, lowest first."""
-    found = []
-    while bits:
-        low = bits & -bits
-        found.append(low.bit_length() - 1)
-        bits ^= low
-    return found
