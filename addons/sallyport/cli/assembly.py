@@ -232,10 +232,10 @@ def assemble(
         clear_drafts(confdir)
         live = read()
         key = gateway_key(confdir)
+        name = gateway_name(confdir)
         url = store_url or f"sqlite:///{confdir / 'audit.db'}"
         store, keeper = _open_stores(url, confdir, key, required=live.policy.directory.required)
         undo.pop_all()
-    name = gateway_name(confdir)
 
     def audit_policy() -> Audit:
         return in_force[-1].audit

@@ -8,6 +8,16 @@ from sallyport.errors import OperatorError
 from sallyport.files import PRIVATE, write_new
 
 
+def unusable(path: Path, error: OSError) -> OperatorError:
+    """Return what to tell of a file of the gateway's folder that cannot be read or made."""
+    return OperatorError(
+        str(path),
+        f"it cannot be read or made ({error.strerror})",
+        "Use --confdir with a folder you own",
+        exit_code=3,
+    )
+
+
 def key_of(confdir: Path) -> bytes | None:
     """Return the secret of a gateway that has one which this user can read, else None. Makes nothing."""
     try:
@@ -30,12 +40,7 @@ def gateway_key(confdir: Path) -> bytes:
                 write_new(path, secrets.token_bytes(32), PRIVATE)
         key, mode = path.read_bytes(), path.stat().st_mode
     except OSError as error:
-        raise OperatorError(
-            str(path),
-            f"it cannot be read or made ({error.strerror})",
-            "Use --confdir with a folder you own",
-            exit_code=3,
-        ) from None
+        raise unusable(path, error) from None
     if len(key) != 32:
         raise OperatorError(
             str(path),

@@ -5,6 +5,7 @@ import re
 import secrets
 from pathlib import Path
 
+from sallyport.cli.gatewaykey import unusable
 from sallyport.errors import OperatorError
 from sallyport.files import PUBLIC, write_file
 
@@ -26,12 +27,7 @@ def gateway_name(confdir: Path) -> str:
             write_file(path, f"gw-{secrets.token_hex(4)}\n".encode(), PUBLIC)
         name = _read(path)
     except OSError as error:
-        raise OperatorError(
-            str(path),
-            f"it cannot be read or made ({error.strerror})",
-            "Use --confdir with a folder you own",
-            exit_code=3,
-        ) from None
+        raise unusable(path, error) from None
     return _checked(name, str(path), _TODO)
 
 
