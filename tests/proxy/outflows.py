@@ -67,6 +67,21 @@ def output_filter(policy: str, dialect: Dialect, *, enforced: bool = True) -> Ou
     return OutputFilter(section(policy), judge, answer_rules().of(section(policy), 4096), calls)
 
 
+def only_recording(dialect: Dialect, policy: str) -> tuple[AnswerTap, OutputFilter]:
+    """Return a tap that looks at answers and changes no byte of them, and what is found there."""
+    output = output_filter(policy, dialect, enforced=False)
+    tap = AnswerTap(
+        dialect,
+        dialect.open_stream(),
+        Refusal("upstream.unreadable", "Ended.", "id-1", 502),
+        lookup=None,
+        remember=lambda text: None,
+        looking=Looking(output, None, refused),
+        lenient=True,
+    )
+    return tap, output
+
+
 def refused(stop: Stop) -> Refusal:
     return Refusal("output.refused", f"Withheld ({stop.rule}).", "id-1", 403)
 

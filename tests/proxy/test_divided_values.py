@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.outflows import answer_rules, exchange_of, output_filter, refused
+from proxy.outflows import answer_rules, exchange_of, only_recording, output_filter, refused
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation
 from sallyport.policy.output import OutputAction
@@ -487,17 +487,7 @@ def test_late_pieces_of_a_part_end_the_stream() -> None:
 
 
 def test_only_recorded_a_divided_value_is_found_once() -> None:
-    spoken = DIALECTS["openai_responses"]
-    output = output_filter(MASK, spoken, enforced=False)
-    tap = AnswerTap(
-        spoken,
-        spoken.open_stream(),
-        Refusal("upstream.unreadable", "Ended.", "id-1", 502),
-        lookup=None,
-        remember=lambda text: None,
-        looking=Looking(output, None, refused),
-        lenient=True,
-    )
+    tap, output = only_recording(DIALECTS["openai_responses"], MASK)
     data = responses(*CARD, " Mail b@example.org.")
     assert b"".join([*tap.feed(data).out, *tap.end().out]) == data
     found = [finding.entity for finding, _ in output.found if finding.entity != "URL"]

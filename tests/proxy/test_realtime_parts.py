@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from proxy.outflows import output_filter, refused
+from proxy.outflows import only_recording, output_filter, refused
 from proxy.test_divided_values import CARD, JOAN, MASK, PLACEHOLDER, SCOPE, edited, texts_of, whole_body
 from proxy.test_streams_as_bodies import divided
 from sallyport.decision import Refusal
@@ -312,16 +312,7 @@ def test_what_is_kept_of_an_answer_is_each_text_once() -> None:
 
 
 def test_only_recorded_a_divided_value_is_found_once() -> None:
-    output = output_filter(MASK, REALTIME, enforced=False)
-    tap = AnswerTap(
-        REALTIME,
-        REALTIME.open_stream(),
-        Refusal("upstream.unreadable", "Ended.", "id-1", 502),
-        lookup=None,
-        remember=lambda text: None,
-        looking=Looking(output, None, refused),
-        lenient=True,
-    )
+    tap, output = only_recording(REALTIME, MASK)
     for event in answer(CARD, ("Mail b@example.org.",)):
         data = json.dumps(event).encode()
         assert tap.feed(data).out == [data]

@@ -8,7 +8,7 @@ import pytest
 
 from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Surface
-from sallyport.wire import openai_realtime
+from sallyport.wire import realtime_events
 from sallyport.wire.dialect import WireError
 from sallyport.wire.dialects import DIALECTS
 from wire.samples import CASSETTES, call, manifest
@@ -146,7 +146,7 @@ def test_names_that_a_provider_gives_are_kept_short_and_apart() -> None:
 
 
 def test_what_is_remembered_of_the_order_has_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_realtime, "MAX_KNOWN", 6)
+    monkeypatch.setattr(realtime_events, "MAX_KNOWN", 6)
     reader = realtime.open_stream()
     for frame in parts(*((f"i{number}", 10 * number, "text") for number in range(50))):
         reader.feed(frame)
@@ -183,7 +183,7 @@ def test_an_odd_frame_is_refused(frame: bytes) -> None:
 
 
 def test_a_frame_above_the_bound_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_realtime, "MAX_FRAME_BYTES", 10)
+    monkeypatch.setattr(realtime_events, "MAX_FRAME_BYTES", 10)
     with pytest.raises(WireError, match="too_long"):
         realtime.open_stream().feed(SERVER[0])
 
