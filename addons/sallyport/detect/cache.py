@@ -19,6 +19,8 @@ class Hit:
 
 _ENTRY_BYTES = 200
 _HIT_BYTES = 120
+_HEADS = 64
+"""Beginnings of keys that are kept hashed; there are as many as kinds of results."""
 
 
 class Cache:
@@ -29,6 +31,7 @@ class Cache:
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self._keyed = hashlib.blake2b(key=secrets.token_bytes(32), digest_size=16)
+        self._heads: dict[tuple[str, ...], hashlib.blake2b] = {}
         self._max_entries = max_entries
         self._max_bytes = max_bytes
         self._bytes = 0
@@ -37,11 +40,18 @@ class Cache:
 
     def digest(self, *parts: str) -> bytes:
         """Return the key under which a result for these parts is kept; the last may be long."""
-        *head, text = parts
-        digest = self._keyed.copy()
-        digest.update(b"".join([_sized(part) for part in head]))
+        head, text = parts[:-1], parts[-1]
+        begun = self._heads.get(head)
+        digest = (self._begun(head) if begun is None else begun).copy()
         digest.update(text.encode("utf-8", "surrogatepass"))
         return digest.digest()
+
+    def _begun(self, head: tuple[str, ...]) -> hashlib.blake2b:
+        digest = self._keyed.copy()
+        digest.update(b"".join([_sized(part) for part in head]))
+        if len(self._heads) < _HEADS:
+            self._heads[head] = digest
+        return digest
 
     def get(self, digest: bytes) -> tuple[Hit, ...] | None:
         with self._lock:
