@@ -73,7 +73,7 @@ def main() -> None:
         if given.seen:
             given.seen.write_text(json.dumps([_plain(s) for s in seen]))
     bags += bags_of([*augmented(known, SEED)], settings, meant)
-    network = fit(bags, replace(settings, seed=SEED), meant, lambda line: print(line, flush=True))
+    network = fit(bags, replace(settings, seed=SEED), meant, _say)
     one, other = seen[::2], seen[1::2]
     planted = [s for s in one if s.source.startswith(PLANTED)]
     one = [s for s in one if not s.source.startswith(PLANTED)]
@@ -98,15 +98,16 @@ def _left_out(
     """Yield the predictions on every shared and written text by a network that knows nothing of its source."""
     every = [*shared(data / "injection"), *installed(random.Random(SEED)), *written(), *families(SEED)]
     never = list(_never_trained(data))
+    lines = [t.text for t in never if t.source == LEFT_OUT[0]]
     for number, fold in enumerate(FOLDS):
         known = [b for b in bags if b.text.group not in fold]
         known += bags_of([*augmented([b.text for b in known], SEED + number)], settings, meant)
-        network = fit(known, replace(settings, seed=SEED + number), meant)
+        network = fit(known, replace(settings, seed=SEED + number), meant, _say)
         print(f"fold {number + 1} of {len(FOLDS)}: {', '.join(fold)}", flush=True)
         apart, mails = [t for t in every if t.group in fold], never[number :: len(FOLDS)]
         yield from see(network, apart, rules)
         yield from see(network, mails, rules)
-        yield from see(network, [*_planted(apart, mails, random.Random(SEED + number))], rules)
+        yield from see(network, [*_planted(apart, lines, random.Random(SEED + number))], rules)
 
 
 def _never_trained(data: Path) -> Iterator[Text]:
@@ -117,9 +118,7 @@ def _never_trained(data: Path) -> Iterator[Text]:
     rng = random.Random(SEED)
     for chars in (1000, 5000, 20000, 50000):
         for _ in range(120):
-            joined = ""
-            while len(joined) < chars:
-                joined += rng.choice(lines) + rng.choice([" ", "\n"])
+            joined = "".join(line + rng.choice([" ", "\n"]) for line in _passage(lines, chars, rng))
             yield Text(normalise(joined).text, False, CONTENT, f"{LEFT_OUT[0]} joined", LEFT_OUT[0], "en")
     from training.injection.generate import Writer
 
@@ -127,9 +126,18 @@ def _never_trained(data: Path) -> Iterator[Text]:
         yield replace(text, source="generated anew")
 
 
-def _planted(attacks: Sequence[Text], mails: Sequence[Text], rng: random.Random) -> Iterator[Text]:
-    """Yield every second short attack of documents in 1 KB and in 4 KB of lines from mails, reviews and blogs."""
-    lines = [t.text for t in mails if t.source == LEFT_OUT[0]]
+def _passage(lines: Sequence[str], chars: int, rng: random.Random) -> list[str]:
+    """Return so many characters of lines, as they stand one after the other."""
+    at, size, found = rng.randrange(len(lines)), 0, []
+    while size < chars:
+        found.append(lines[at % len(lines)])
+        size += len(found[-1])
+        at += 1
+    return found
+
+
+def _planted(attacks: Sequence[Text], lines: Sequence[str], rng: random.Random) -> Iterator[Text]:
+    """Yield every second short attack of documents in 1 KB and in 4 KB of mails, reviews and blogs."""
     for text in attacks:
         own = text.source.split(",")[0]
         if not text.attack or text.surface != CONTENT or own not in ("families", "written"):
@@ -137,9 +145,7 @@ def _planted(attacks: Sequence[Text], mails: Sequence[Text], rng: random.Random)
         for chars in (1000, 4000):
             if rng.random() < 0.5 or len(text.text) > 600:
                 continue
-            around: list[str] = []
-            while sum(map(len, around)) < chars:
-                around.append(rng.choice(lines))
+            around = _passage(lines, chars, rng)
             at = rng.choice([0, len(around), rng.randrange(len(around) + 1)])
             whole = rng.choice([" ", "\n"]).join([*around[:at], text.text, *around[at:]])
             yield replace(text, text=whole, source=f"{PLANTED} in {chars // 1000} KB: {own}", family="")
@@ -154,6 +160,10 @@ def see(network: Network, rows: Sequence[Text], rules: Detector) -> Iterator[See
             row.source, row.surface, row.attack, round(window.logit, 4) if window else -20.0,
             window.sentences if window else 1, round(points, 2), row.lang, len(row.text), row.family,
         )  # fmt: skip
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
 
 
 def _plain(seen: Seen) -> dict[str, object]:

@@ -1,18 +1,33 @@
 """Fits the network: every text is a bag of windows, judged by its most suspicious one.
 
-Plain NumPy and SciPy, one thread, the same result for the same seed.
+Several networks, from other beginnings, err in other places: what judges is their mean. Plain NumPy and SciPy, a
+process and a thread each, the same result for the same seed.
 """
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import block_diag
 from training.injection.texts import Text
 
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import BUCKETS, words
-from sallyport.detect.classifier.model import REACH, Head, Network, Places, root, windows
+from sallyport.detect.classifier.model import (
+    BELONGING,
+    REACH,
+    Head,
+    Network,
+    Places,
+    belonging,
+    root,
+    windows,
+)
 from sallyport.detect.classifier.weights import stepped
 
 SURFACES = ("user", "content", "tools")
@@ -20,13 +35,21 @@ SURFACES = ("user", "content", "tools")
 FEW = 4
 """Sentences of an attack up to which all of its windows should be high; in a longer one most are ordinary."""
 
+APART = 100
+"""Seeds of the networks of one fit lie this far from each other."""
+
 PIECE = 1 << 15
 """Numbers of an array that are updated at once: few enough for a processor's cache."""
+
+
+type Values = dict[str, np.ndarray]
+"""What is learnt, by name; layers of all surfaces are stacked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     seed: int = 7
+    networks: int = 2
     rows: int = 1 << 18
     width: int = 24
     hidden: int = 32
@@ -41,12 +64,16 @@ class Settings:
 
 @dataclass(slots=True)
 class Bag:
-    """One text: features of its sentences, how many in each, words in each, which hold the planted part."""
+    """One text: features of its sentences, how many in each, words in each, which hold the planted part.
+
+    belonging: of its windows.
+    """
 
     indices: np.ndarray
     counts: np.ndarray
     lengths: np.ndarray
     planted: np.ndarray | None
+    belonging: np.ndarray
     text: Text
 
 
@@ -73,22 +100,25 @@ def bag(text: Text, limit: int, concepts: Concepts) -> Bag | None:
         np.split(b, np.append(firsts, b.shape[1])[low : high + 1], axis=1)[1:-1] for b, firsts in blocks
     ]
     flat = [np.concatenate([p.ravel() for p in parts]) for parts in zip(*pieces, strict=True)]
+    lengths = np.diff(np.append(read.sentences, read.starts.size))[low:high]
+    first = int(read.sentences[low])
     return Bag(
         np.concatenate(flat).astype(np.int32),
         np.array([f.size for f in flat]),
-        np.diff(np.append(read.sentences, read.starts.size))[low:high],
+        lengths,
         None if planted is None else planted[low:high],
+        belonging(read.topics[first : first + int(lengths.sum())], lengths),
         text,
     )
 
 
 class Adam:
-    def __init__(self, shapes: dict[str, np.ndarray], rate: float) -> None:
+    def __init__(self, shapes: Values, rate: float) -> None:
         self.first = {k: np.zeros_like(v) for k, v in shapes.items()}
         self.second = {k: np.zeros_like(v) for k, v in shapes.items()}
         self.rate, self.step = rate, 0
 
-    def update(self, values: dict[str, np.ndarray], slopes: dict[str, np.ndarray], scale: float) -> None:
+    def update(self, values: Values, slopes: Values, scale: float) -> None:
         self.step += 1
         rate = self.rate * scale * np.sqrt(1 - 0.999**self.step) / (1 - 0.9**self.step)
         for key, whole in slopes.items():
@@ -108,9 +138,36 @@ def bags_of(texts: Sequence[Text], settings: Settings, concepts: Concepts) -> li
     return [b for b in (bag(t, settings.max_sentences, concepts) for t in texts) if b is not None]
 
 
-def fit(bags: Sequence[Bag], settings: Settings, concepts: Concepts, say=lambda line: None) -> Network:
-    rng = np.random.default_rng(settings.seed)
+def fit(
+    bags: Sequence[Bag],
+    settings: Settings,
+    concepts: Concepts,
+    say: Callable[[str], None] = lambda line: None,
+) -> Network:
+    """Fit the networks, each in a process of its own, and return what judges as all of them on average."""
     places = known(bags, settings.rows)
+    seeds = [settings.seed + number * APART for number in range(settings.networks)]
+    with ProcessPoolExecutor(
+        min(len(seeds), os.cpu_count() or 1),
+        mp_context=get_context("fork"),  # so that the bags are there and need not be sent
+        initializer=_begin,
+        initargs=(bags, places, settings, say),
+    ) as pool:
+        return network([*pool.map(_one, seeds)], places, concepts)
+
+
+_given: tuple[Sequence[Bag], Places, Settings, Callable[[str], None]]
+
+
+def _begin(*given: Any) -> None:
+    global _given
+    _given = given
+
+
+def _one(seed: int) -> Values:
+    """Fit one network, in a process that has begun."""
+    bags, places, settings, say = _given
+    rng = np.random.default_rng(seed)
     values = _fresh(rng, settings)
     adam = Adam(values, settings.rate)
     steps = settings.epochs * -(-len(bags) // settings.batch)
@@ -123,8 +180,8 @@ def fit(bags: Sequence[Bag], settings: Settings, concepts: Concepts, say=lambda 
             losses.append(loss)
             done = adam.step / steps
             adam.update(values, slopes, max(0.02, 1.0 - done))
-        say(f"epoch {epoch + 1}: loss {np.mean(losses):.4f}")
-    return network(values, places, concepts)
+        say(f"seed {seed}, epoch {epoch + 1}: loss {np.mean(losses):.4f}")
+    return values
 
 
 def known(bags: Sequence[Bag], rows: int) -> Places:
@@ -145,24 +202,34 @@ def known(bags: Sequence[Bag], rows: int) -> Places:
     return places
 
 
-def network(values: dict[str, np.ndarray], places: Places, concepts: Concepts) -> Network:
+def network(fitted: Sequence[Values], places: Places, concepts: Concepts) -> Network:
+    """Return one network of several: their tables side by side, and heads that add what each would say."""
+    table = np.hstack([values["table"][: places.max() + 1] for values in fitted])
     heads = {
         name: Head(
-            values["inner"][i].astype(np.float32),
-            values["inner_bias"][i].astype(np.float32),
-            values["outer"][i].astype(np.float32),
-            float(values["outer_bias"][i]),
+            _inner([values["inner"][i] for values in fitted]),
+            np.concatenate([values["inner_bias"][i] for values in fitted]).astype(np.float32),
+            (np.concatenate([values["outer"][i] for values in fitted]) / len(fitted)).astype(np.float32),
+            float(np.mean([values["outer_bias"][i] for values in fitted])),
         )
         for i, name in enumerate(SURFACES)
     }
-    return Network(places, *stepped(values["table"][: places.max() + 1]), heads, concepts)
+    return Network(places, *stepped(table), heads, concepts)
 
 
-def _fresh(rng: np.random.Generator, settings: Settings) -> dict[str, np.ndarray]:
+def _inner(inners: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the first layers of networks as one: of windows, of their surroundings, of what all have in common."""
+    width = (len(inners[0]) - BELONGING) // 2
+    near, around = (block_diag(*(i[at : at + width] for i in inners)).astype(np.float32) for at in (0, width))
+    return np.vstack([near, around, np.hstack([i[2 * width :] for i in inners])]).astype(np.float32)
+
+
+def _fresh(rng: np.random.Generator, settings: Settings) -> Values:
     k, h = settings.width, settings.hidden
     table = rng.normal(0, 0.05, (settings.rows, k)).astype(np.float32)
     table[0] = 0.0
-    inner = np.concatenate([rng.normal(0, 1 / np.sqrt(k), (k, h)), rng.normal(0, 0.3 / np.sqrt(k), (k, h))])
+    spreads = ((k, 1 / np.sqrt(k)), (k, 0.3 / np.sqrt(k)), (BELONGING, 0.3))
+    inner = np.concatenate([rng.normal(0, spread, (rows, h)) for rows, spread in spreads])
     outer = rng.normal(0, 1 / np.sqrt(h), h)
     return {
         "table": table,
@@ -202,7 +269,9 @@ def _step(values, places, bags, rng, settings):
         ((last, 1), (first, -1), (high, -1), (low, 1)),
         root(counted[last] - counted[first] - size),
     )
-    pool = np.hstack([near @ total, around @ total]).astype(np.float32)
+    pool = np.hstack([near @ total, around @ total, np.concatenate([b.belonging for b in bags])]).astype(
+        np.float32
+    )
 
     surface = np.array([SURFACES.index(b.text.surface) for b in bags])[owner]
     logits = np.zeros(owner.size, np.float32)
@@ -226,7 +295,7 @@ def _step(values, places, bags, rng, settings):
         slopes["inner_bias"][i] = dh.sum(0)
         dpool[rows] = dh @ values["inner"][i].T
     width = sums.shape[1]
-    dtotal = near.T @ dpool[:, :width] + around.T @ dpool[:, width:]
+    dtotal = near.T @ dpool[:, :width] + around.T @ dpool[:, width : 2 * width]
     dsums = np.cumsum(dtotal[:0:-1], axis=0)[::-1].astype(np.float32)
     slopes["table"] = (sentences.T @ dsums) + settings.decay * values["table"]
     return loss, slopes

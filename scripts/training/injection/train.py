@@ -89,12 +89,13 @@ def texts(folder: Path, seed: int, scale: float = 1.0) -> list[Text]:
 def prose(lines: Mapping[str, Sequence[tuple[str, str]]], rng: random.Random) -> Iterator[Text]:
     """Yield clean pages of what people write to each other and of articles; lines: (language, text) by source.
 
-    Half of the pages are lines as they stood one after the other, half are drawn from all of a source.
+    The lines of a page are those that stood one after the other: what a window shares with the rest of its text tells
+    only where texts are whole.
     """
     for source in rng.choices(list(PROSE), list(PROSE.values()), k=PAGES_OF_PROSE):
         every, count = lines[source], rng.choice(LINES)
         first = rng.randrange(len(every))
-        page = rng.choices(every, k=count) if rng.random() < 0.5 else every[first : first + count]
+        page = every[first : first + count]
         text = normalise(rng.choice([" ", " ", "\n", "\n\n"]).join(line for _, line in page)).text
         yield Text(text, False, CONTENT, "prose", "prose", page[0][0], weight=WEIGHTS["prose"])
 

@@ -25,6 +25,12 @@ PAGES = 3500
 LENGTHS = (0, 0, 1500, 4000, 8000)
 """Least characters of a document that holds an attack, or none."""
 
+_REST = 150
+"""Characters from which what is left of a document without its attack is a document."""
+
+_ASKED = range(16, 300)
+"""Characters of an honest prompt that is planted."""
+
 PLAIN = "plain"
 """How the families of orders begin that are suspicious in a document and ordinary in the description of a tool."""
 
@@ -50,30 +56,42 @@ def written() -> Iterator[Text]:
     """Yield the texts; their group says in which fold they are left out.
 
     Files are left out whole. Those of languages are translations of each other here and there, so of them
-    the same part of every file is left out.
+    the same part of every file is left out. "planted" of a row is the part of its text that is the attack.
     """
     for path in sorted(FOLDER.glob("*.jsonl")):
         kind, _, number = path.stem.partition("_")
         rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         for place, row in enumerate(rows):
             fold = int(number) if number.isdigit() else place * 3 * FOLDS // len(rows)
+            text = normalise(row["text"]).text
             yield Text(
-                normalise(row["text"]).text,
+                text,
                 row["label"] == "attack",
                 _CLASSES[row["surface"]],
                 f"written, {kind}",
                 f"written {fold % FOLDS}",
                 row["lang"],
+                planted=_place(text, row.get("planted")),
                 weight=WEIGHT,
                 family=row["family"],
             )
+
+
+def _place(text: str, planted: str | None) -> tuple[int, int] | None:
+    """Return where a part stands in a normalised text. Raises ValueError where it does not."""
+    if planted is None:
+        return None
+    part = normalise(planted).text
+    start = text.index(part)
+    return start, start + len(part)
 
 
 def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
     """Yield texts made of the ones at hand: attacks planted and carried over, clean texts joined and repeated.
 
     What a person types against the rules is an attack in a document too; an order in a document is none from
-    a person. So attacks go from user to content, never back.
+    a person. So attacks go from user to content, never back. So do the honest prompts that fit a line: whoever
+    plants "What is the capital of Peru?" in a mail wants it answered.
     """
     rng = random.Random(seed)
     attacks = [
@@ -87,6 +105,10 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
     clean = [t for t in clean if len(t.text) > 200 or t.source.startswith("written")]
     tools = [t for t in texts if not t.attack and t.surface == TOOLS and t.source != "generated"]
     for text in attacks:
+        if text.planted is not None:
+            without, text = _apart(text, text.planted)
+            if len(without.text) > _REST:
+                yield without
         whole = (0, len(text.text))
         if text.surface == USER and rng.random() < 0.7:
             yield replace(text, surface=CONTENT, planted=whole, weight=1.0)
@@ -101,6 +123,10 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
             yield _planted(rng, text, _page(rng, clean), CONTENT, 1.0)
         if rng.random() < 0.3 and not text.family.startswith(PLAIN):
             yield _planted(rng, text, rng.choice(tools), TOOLS, 1.0)
+    for text in honest:
+        if text.source.startswith("written") and "\n" not in text.text and len(text.text) in _ASKED:
+            asked = replace(text, attack=True, surface=CONTENT, family=PLAIN)
+            yield _planted(rng, asked, _page(rng, clean), CONTENT, 0.7)
     for _ in range(PAGES):
         yield replace(_page(rng, clean), weight=1.0)
     for text in rng.choices([t for t in clean if not t.source.startswith("written")], k=1500):
@@ -117,6 +143,16 @@ def augmented(texts: Sequence[Text], seed: int) -> Iterator[Text]:
         yield replace(
             honest[0], text=again, surface=(USER, CONTENT)[number % 2], source="repeated", weight=0.5
         )
+
+
+def _apart(text: Text, planted: tuple[int, int]) -> tuple[Text, Text]:
+    """Return a document without the attack in it, which is clean then, and the attack by itself."""
+    start, end = planted
+    rest = text.text[:start].rstrip(" ") + text.text[end:]
+    return (
+        replace(text, text=rest, attack=False, planted=None, weight=1.0),
+        replace(text, text=text.text[start:end], planted=None),
+    )
 
 
 def _page(rng: random.Random, clean: Sequence[Text]) -> Text:

@@ -4,7 +4,8 @@ Vectorised over the whole text and linear in its length. Words are known by thei
 order and with digits read as the letters they resemble, so that "1gnroe" is "ignore"; ideographs and
 telling marks are words of their own, a run of one mark is one. Besides words there are runs of four and
 five letters, which know a word's relatives, and concepts (concepts.py), which know its synonyms.
-No feature of words or concepts crosses the end of a sentence.
+No feature of words or concepts crosses the end of a sentence. Topics are no features: they tell which sentences
+of a text speak of the same things.
 """
 
 from collections.abc import Iterator, Sequence
@@ -69,9 +70,11 @@ _PLACES = np.arange(_STEM)
 _STEM_ODD = np.array(_ODD[1 : 1 + _STEM], np.uint64)
 _SHIFT = np.uint64(64 - BUCKETS.bit_length() + 1)
 _FOLD = np.uint64(31)
+_TOPIC = np.uint64(48)
 
 type Indexes = NDArray[np.int64]
 type Hashes = NDArray[np.uint64]
+type Topics = NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Words:
     buckets: (ORDERS, words), the features of each. starts: (words,), code points of their first letters.
     sentences: (sentences,), the index of each sentence's first word; empty for a text without words.
     runs: (RUNS, letters), concepts: (CONCEPT_ORDERS, concepts); first_runs, first_concepts: (sentences,), where
-    each sentence begins in them. Every sentence has at least one of each.
+    each sentence begins in them. Every sentence has at least one of each. topics: (words,), by what the stem of a
+    long word is known in its text; 0 for a short one.
     """
 
     buckets: Indexes
@@ -91,6 +95,7 @@ class Words:
     first_runs: Indexes
     concepts: Indexes
     first_concepts: Indexes
+    topics: Topics
 
     def until(self, sentence: int) -> "Words":
         """Return the sentences before one, which is not the first."""
@@ -107,6 +112,7 @@ class Words:
             self.first_runs[:sentence],
             self.concepts[:, :concept],
             self.first_concepts[:sentence],
+            self.topics[:word],
         )
 
 
@@ -119,6 +125,7 @@ _NOTHING = Words(
     _NONE,
     np.zeros((CONCEPT_ORDERS, 0), np.int64),
     _NONE,
+    np.zeros(0, np.uint16),
 )
 
 
@@ -146,6 +153,7 @@ def words(text: str, concepts: Concepts) -> Words:
         _stacked([(p.first_runs, p.runs.shape[1]) for p in pieces]),
         np.concatenate([p.concepts for p in pieces], axis=1),
         _stacked([(p.first_concepts, p.concepts.shape[1]) for p in pieces]),
+        np.concatenate([p.topics for p in pieces]),
     )
 
 
@@ -191,9 +199,11 @@ def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int, concepts: Conc
     runs, first_runs = _runs(value, starts.take(sentences))
     meant, first_concepts = _meant(word, concepts.of(word, stem, paired(word), sentences), sentences)
     buckets = _buckets(word, stem, sentences)
+    topics = (stem >> _TOPIC).astype(np.uint16)
+    topics[stem == word] = 0
     if at:
         starts += at
-    return Words(buckets, starts, sentences, runs, first_runs, meant, first_concepts)
+    return Words(buckets, starts, sentences, runs, first_runs, meant, first_concepts, topics)
 
 
 def keys(text: str) -> tuple[Hashes, Hashes, Hashes]:

@@ -1,7 +1,8 @@
 """The network that judges windows of sentences: embed, sum, one hidden layer per kind of surface.
 
 A text is as suspicious as its most suspicious window of one to four sentences, so that what surrounds a
-planted sentence cannot hide it. What stands around a window is read as its surroundings, apart from it.
+planted sentence cannot hide it. What stands around a window is read as its surroundings, apart from it; and how far
+a window speaks of what the rest of its text speaks of.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from sallyport.detect.classifier.features import (
     ORDERS,
     RUNS,
     Indexes,
+    Topics,
     Words,
     blocks,
 )
@@ -30,13 +32,16 @@ REACH = 5
 SHORT = 8
 """Words below which a window counts as this long, so that two words alone convince nobody."""
 
+BELONGING = 4
+"""Numbers that tell how far a window belongs to its text."""
+
 FEW = 64
 """Sentences of a text up to which its windows are kept."""
 
 MOST = 32767 // max(ORDERS, RUNS, CONCEPT_ORDERS)
 """Steps that a number of the table may have, so that the features of a word can be added in sixteen bits."""
 
-ROWS = 240
+ROWS = 96
 """Windows judged at once: few enough that BLAS does not wake its threads."""
 
 type Floats = NDArray[np.float32]
@@ -46,7 +51,7 @@ type Steps = NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The layers of one surface class: (2 * width, hidden), (hidden,), (hidden,), scalar."""
+    """The layers of one surface class: (2 * width + BELONGING, hidden), (hidden,), (hidden,), scalar."""
 
     inner: Floats
     inner_bias: Floats
@@ -88,18 +93,20 @@ class Network:
         if not parts:
             return None
         if len(parts) == 1:
-            sums, starts, lengths = parts[0]
+            sums, starts, lengths, topics = parts[0]
         else:
-            sums, starts, lengths = (np.concatenate(part) for part in zip(*parts, strict=True))
+            sums, starts, lengths, topics = (np.concatenate(part) for part in zip(*parts, strict=True))
         low, high, first, last = windows(len(sums))
-        logits = self._logits(head, pooled(sums, lengths, low, high, first, last))
+        logits = self._logits(head, pooled(sums, lengths, topics, low, high, first, last))
         best = int(logits.argmax())
         until = int(high[best])
         end = int(starts[until]) if until < starts.size else len(text)
         return Window(float(logits[best]), int(starts[low[best]]), end, starts.size)
 
-    def _sums(self, read: Words) -> tuple[Floats, Indexes, Indexes]:
-        """Return the sum of the vectors of every sentence's features, (sentences, width); first letters; words."""
+    def _sums(self, read: Words) -> tuple[Floats, Indexes, Indexes, Topics]:
+        """Return of every sentence the sum of its features' vectors, (sentences, width), its first letter and how many
+        words it has; and the topics of all words.
+        """
         firsts = read.sentences
         sums = self._added(read.buckets, firsts)
         sums += self._added(read.runs, read.first_runs)
@@ -108,7 +115,7 @@ class Network:
         lengths = np.empty_like(firsts)
         np.subtract(firsts[1:], firsts[:-1], out=lengths[:-1])
         lengths[-1] = read.starts.size - firsts[-1]
-        return sums, read.starts.take(firsts), lengths
+        return sums, read.starts.take(firsts), lengths, read.topics
 
     def _added(self, buckets: Indexes, firsts: Indexes) -> Floats:
         """Return the sums over sentences of the vectors of features, (orders, items) to (sentences, width)."""
@@ -119,7 +126,7 @@ class Network:
         return np.add.reduceat(rows.astype(np.float32), firsts, axis=0)
 
     def _logits(self, head: str, pool: Floats) -> Floats:
-        """Return the log-odds of pooled windows: (windows, 2 * width) to (windows,)."""
+        """Return the log-odds of pooled windows: (windows, 2 * width + BELONGING) to (windows,)."""
         layers = self.heads[head]
         out = np.empty(len(pool), np.float32)
         for first in range(0, len(pool), ROWS):
@@ -150,28 +157,76 @@ _few = cache(_windows)
 
 
 def pooled(
-    sums: Floats, lengths: Indexes, low: Indexes, high: Indexes, first: Indexes, last: Indexes
+    sums: Floats, lengths: Indexes, topics: Topics, low: Indexes, high: Indexes, first: Indexes, last: Indexes
 ) -> Floats:
-    """Return the sums of sentences over windows and over what is around them, (windows, 2 * width).
+    """Return what is known of windows, (windows, 2 * width + BELONGING).
 
-    Both divided by the root of their length in words.
+    The sums of sentences over windows and over what is around them, both divided by the root of their length in
+    words; and how far windows belong to the text.
     """
     count, width = sums.shape
     total = np.empty((count + 1, width), np.float32)
     total[0] = 0.0
     sums.cumsum(axis=0, out=total[1:])
-    counted = np.empty(count + 1, np.int64)
-    counted[0] = 0
-    lengths.cumsum(out=counted[1:])
+    counted = _running(lengths)
     size = counted.take(high) - counted.take(low)
-    out = np.empty((low.size, 2 * width), np.float32)
-    near, around = out[:, :width], out[:, width:]
+    out = np.empty((low.size, 2 * width + BELONGING), np.float32)
+    near, around = out[:, :width], out[:, width : 2 * width]
     np.subtract(total.take(high, axis=0), total.take(low, axis=0), out=near)
     np.subtract(total.take(last, axis=0), total.take(first, axis=0), out=around)
     around -= near
     near *= root(size)[:, None]
     around *= root(counted.take(last) - counted.take(first) - size)[:, None]
+    out[:, 2 * width :] = belonging(topics, lengths)
     return out
+
+
+def belonging(topics: Topics, lengths: Indexes) -> Floats:
+    """Return how far each window of a text speaks of what the rest speaks of, (windows, BELONGING).
+
+    Of its long words, the share that no sentence outside of it has, the more the longer the rest; the length of the
+    rest; how many there are; how many of them the rest has. topics, lengths: of the words and sentences of the text.
+    """
+    low, high, _, _ = windows(lengths.size)
+    telling = topics.nonzero()[0]
+    sentence = np.repeat(np.arange(lengths.size), lengths).take(telling)
+    words_in, told_in = _running(lengths), _running(np.bincount(sentence, minlength=lengths.size))
+    told = told_in.take(high) - told_in.take(low)
+    own = _alone(topics.take(telling), sentence, lengths.size)
+    rest = words_in[-1] - (words_in.take(high) - words_in.take(low))
+    out = np.empty((low.size, BELONGING), np.float32)
+    out[:, 1] = np.minimum(np.log1p(rest) / 5, 1.4)
+    out[:, 0] = own / np.maximum(told, 1) * out[:, 1]
+    out[:, 2] = np.log1p(told) / 3
+    out[:, 3] = np.log1p(told - own) / 2
+    return out
+
+
+def _alone(topic: Topics, sentence: Indexes, count: int) -> Indexes:
+    """Return how many words of each window no sentence outside of it has; topic, sentence: of each word.
+
+    A word is alone in every window that holds the first and the last sentence it stands in.
+    """
+    order = topic.argsort(kind="stable")
+    topic, sentence = topic.take(order), sentence.take(order)
+    begins = np.ones(topic.size + 1, bool)
+    np.not_equal(topic[1:], topic[:-1], out=begins[1:-1])
+    places = begins.nonzero()[0]
+    since, until, times = sentence.take(places[:-1]), sentence.take(places[1:] - 1), np.diff(places)
+    scales = np.array([s for s in SCALES if s <= count])
+    kind, word = (until - since < scales[:, None]).nonzero()
+    scale, begin, weight = scales.take(kind), kind * (count + 1), times.take(word)
+    size = scales.size * (count + 1)
+    steps = np.bincount(begin + np.maximum(until.take(word) - scale + 1, 0), weight, size)
+    steps -= np.bincount(begin + np.minimum(since.take(word), count - scale) + 1, weight, size)
+    rows = steps.reshape(scales.size, count + 1).cumsum(axis=1).astype(np.int64)
+    return np.concatenate([row[: count - scale + 1] for row, scale in zip(rows, SCALES, strict=False)])
+
+
+def _running(counts: Indexes) -> Indexes:
+    total = np.zeros(counts.size + 1, np.int64)
+    counts.cumsum(out=total[1:])
+    return total
 
 
 def root(words_in: Indexes) -> Floats:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sallyport.detect.classifier.classifier import Calibration, Classifier
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import BUCKETS
-from sallyport.detect.classifier.model import MOST, Floats, Head, Network, Places, Steps
+from sallyport.detect.classifier.model import BELONGING, MOST, Floats, Head, Network, Places, Steps
 from sallyport.errors import OperatorError
 
 LEVELS = 5
@@ -59,7 +59,12 @@ def read(path: Path) -> Classifier:
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         what = f"cannot be read: {type(error).__name__}"
         raise OperatorError(str(path), what, "Install Sallyport again") from None
-    if places.size != BUCKETS or len(table) != places.max() + 1:
+    known_of = 2 * table.shape[1] + BELONGING
+    if (
+        places.size != BUCKETS
+        or len(table) != places.max() + 1
+        or any(len(head.inner) != known_of for head in heads.values())
+    ):
         raise OperatorError(str(path), "is of another version", "Install Sallyport again")
     calibrations = {
         name: Calibration(
