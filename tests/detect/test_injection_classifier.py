@@ -99,7 +99,7 @@ def test_the_shipped_weights_give_the_recorded_logits(case: dict[str, object]) -
 
 
 def test_the_weights_are_small_and_hold_no_pickles() -> None:
-    assert SHIPPED.stat().st_size <= 6 << 20
+    assert SHIPPED.stat().st_size <= 4 << 20
     with np.load(SHIPPED, allow_pickle=False) as arrays:
         assert all(arrays[name].dtype.kind in "fiu" for name in arrays.files)
 

@@ -263,7 +263,8 @@ def _escaped(view: View, out: Builder, escape: linear.Pattern) -> None:
         done = end
     if done >= 0:
         out.copy(view, done, _word_end(text, done))
-        out.block(*view.span(done - 1, done), "\n")
+        # Two breaks: behind a value that ends in "=", one would be a soft break to the next layer.
+        out.block(*view.span(done - 1, done), "\n\n")
 
 
 def _is_assignment(text: str, start: int, raw: bytes) -> bool:

@@ -45,6 +45,9 @@ FOLDS = (
 PLANTED = "planted"
 """How the sources of attacks begin that were planted in mails; of a calibration they decide what length is worth."""
 
+MAILS = {1000: 450, 2000: 300, 4000: 300, 20000: 90, 50000: 60}
+"""How many clean texts of so many characters are made of mails, reviews and blogs."""
+
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 
 
@@ -116,8 +119,8 @@ def _never_trained(data: Path) -> Iterator[Text]:
     for line in lines:
         yield Text(normalise(line).text, False, CONTENT, LEFT_OUT[0], LEFT_OUT[0], "en")
     rng = random.Random(SEED)
-    for chars in (1000, 5000, 20000, 50000):
-        for _ in range(120):
+    for chars, count in MAILS.items():
+        for _ in range(count):
             joined = "".join(line + rng.choice([" ", "\n"]) for line in _passage(lines, chars, rng))
             yield Text(normalise(joined).text, False, CONTENT, f"{LEFT_OUT[0]} joined", LEFT_OUT[0], "en")
     from training.injection.generate import Writer

@@ -42,6 +42,9 @@ PIECE = 1 << 15
 """Numbers of an array that are updated at once: few enough for a processor's cache."""
 
 
+_SAMPLE = 10
+"""Every which text is looked at for the directions that are kept."""
+
 type Values = dict[str, np.ndarray]
 """What is learnt, by name; layers of all surfaces are stacked."""
 
@@ -153,7 +156,7 @@ def fit(
         initializer=_begin,
         initargs=(bags, places, settings, say),
     ) as pool:
-        return network([*pool.map(_one, seeds)], places, concepts)
+        return network([*pool.map(_one, seeds)], places, concepts, bags, settings.width)
 
 
 _given: tuple[Sequence[Bag], Places, Settings, Callable[[str], None]]
@@ -202,25 +205,44 @@ def known(bags: Sequence[Bag], rows: int) -> Places:
     return places
 
 
-def network(fitted: Sequence[Values], places: Places, concepts: Concepts) -> Network:
-    """Return one network of several: their tables side by side, and heads that add what each would say."""
+def network(
+    fitted: Sequence[Values], places: Places, concepts: Concepts, bags: Sequence[Bag], width: int
+) -> Network:
+    """Return one network of several: heads that add what each would say, over a table that all of them share.
+
+    Their tables side by side would cost each lookup as many times the memory; what sentences say in them lies in
+    few directions, which are kept.
+    """
     table = np.hstack([values["table"][: places.max() + 1] for values in fitted])
+    kept = _directions(table, places, bags[::_SAMPLE], width)
     heads = {
         name: Head(
-            _inner([values["inner"][i] for values in fitted]),
+            _inner([values["inner"][i] for values in fitted], kept),
             np.concatenate([values["inner_bias"][i] for values in fitted]).astype(np.float32),
             (np.concatenate([values["outer"][i] for values in fitted]) / len(fitted)).astype(np.float32),
             float(np.mean([values["outer_bias"][i] for values in fitted])),
         )
         for i, name in enumerate(SURFACES)
     }
-    return Network(places, *stepped(table), heads, concepts)
+    return Network(places, *stepped(table @ kept), heads, concepts)
 
 
-def _inner(inners: Sequence[np.ndarray]) -> np.ndarray:
+def _directions(table: np.ndarray, places: Places, bags: Sequence[Bag], width: int) -> np.ndarray:
+    """Return the directions in which the sentences of texts differ most, (columns of the table, width)."""
+    spread = np.zeros((table.shape[1], table.shape[1]))
+    for item in bags:
+        firsts = np.cumsum(item.counts) - item.counts
+        sums = np.add.reduceat(table.take(places.take(item.indices), axis=0), firsts, axis=0)
+        sums *= root(item.lengths)[:, None]
+        spread += sums.T @ sums
+    _, directions = np.linalg.eigh(spread)
+    return np.ascontiguousarray(directions[:, : -width - 1 : -1]).astype(np.float32)
+
+
+def _inner(inners: Sequence[np.ndarray], kept: np.ndarray) -> np.ndarray:
     """Return the first layers of networks as one: of windows, of their surroundings, of what all have in common."""
     width = (len(inners[0]) - BELONGING) // 2
-    near, around = (block_diag(*(i[at : at + width] for i in inners)).astype(np.float32) for at in (0, width))
+    near, around = (kept.T @ block_diag(*(i[at : at + width] for i in inners)) for at in (0, width))
     return np.vstack([near, around, np.hstack([i[2 * width :] for i in inners])]).astype(np.float32)
 
 
