@@ -30,10 +30,8 @@ DIFFERENT = frozenset(
         "pii.places.street_fr",
         "pii.places.street_it",
         "pii.places.street_nl",
-        "pii.identity.birth_date",
         "pii.identity.birth_date_named",
         "pii.identity.uk_driving_licence",
-        "secrets.generic.broker_login",
         "secrets.services.facebook_app",
     }
 )
