@@ -123,4 +123,4 @@ def test_length_counts_by_what_is_found_among_long_and_short_attacks(calibrating
         least = calibration.threshold(calibrating.RATE)
         long = [s for s in seen if s.source == calibrating.JOINED]
         flagged = sum(calibration.probability(s.logit, s.sentences, 0.0) >= least for s in long)
-        assert flagged <= calibrating.EACH_JOINED * calibrating.RATE * len(long)
+        assert flagged <= calibrating.RATE * len(long)

@@ -16,7 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import scipy
-from training.injection.calibrate import ALIKE_CONTENT, ALIKE_USER, EACH_OF_FEW, JOINED, Seen, calibrate
+from training.injection.calibrate import (
+    ALIKE_CONTENT,
+    ALIKE_USER,
+    EACH_OF_FEW,
+    JOINED,
+    SHIPPED_JOINED,
+    Seen,
+    calibrate,
+)
 from training.injection.families import families
 from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.lexicon import concepts
@@ -77,9 +85,8 @@ def main() -> None:
             given.seen.write_text(json.dumps([_plain(s) for s in seen]))
     bags += bags_of([*augmented(known, SEED)], settings, meant)
     network = fit(bags, replace(settings, seed=SEED), meant, _say)
-    # No network has seen these: what ships is measured itself, and it says of long texts more than the others do.
-    seen = [s for s in seen if s.source != JOINED]
-    seen += see(network, [t for t in _never_trained(given.data) if t.source == JOINED], rules)
+    joined = [replace(t, source=SHIPPED_JOINED) for t in _never_trained(given.data) if t.source == JOINED]
+    seen += see(network, joined, rules)
     one, other = seen[::2], seen[1::2]
     planted = [s for s in one if s.source.startswith(PLANTED)]
     one = [s for s in one if not s.source.startswith(PLANTED)]
