@@ -4,8 +4,12 @@ import gc
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from keeping import keep_what_is_read
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")  # a slow machine is no fault of the code
 
 
 def pytest_configure() -> None:

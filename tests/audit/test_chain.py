@@ -50,7 +50,7 @@ def test_the_form_of_the_hash_is_what_the_page_says() -> None:
     assert row["seq"] == 1
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_writer_and_verifier_make_the_same_bytes(data: st.DataObject) -> None:
     exchange = data.draw(exchanges())
@@ -59,7 +59,7 @@ def test_writer_and_verifier_make_the_same_bytes(data: st.DataObject) -> None:
     assert canonical(row) == verifier.canonical(json.loads(orjson.dumps(row)))
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(confidence=st.floats(allow_nan=False, allow_infinity=False), name=st.text(max_size=30))
 def test_what_a_database_gives_back_has_the_hash_it_was_given(
     store: Store, confidence: float, name: str

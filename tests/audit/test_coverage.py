@@ -62,7 +62,7 @@ def traffic() -> list[Event]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(CLASSES | st.none(), st.sampled_from(HOSTS), st.integers(0, 3)), max_size=40))
 def test_the_classes_sum_to_the_requests_however_they_are_broken_down(
     tmp_path_factory: pytest.TempPathFactory, drawn: list[tuple[Coverage | None, str, int]]

@@ -72,7 +72,7 @@ def test_every_kind_of_event_is_what_ocsf_publishes(kind: EventKind) -> None:
 
 
 @given(events())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_event_can_be_spelled_and_read_back(event: Event) -> None:
     ocsf = shapes.ocsf(event)
     CLASSES[ocsf["class_uid"]].model_validate(ocsf)
@@ -83,7 +83,7 @@ def test_any_event_can_be_spelled_and_read_back(event: Event) -> None:
 
 
 @given(st.lists(events(), min_size=1, max_size=4))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_opentelemetry_s_own_messages_take_them(given_: list[Event]) -> None:
     said = json_format.Parse(json.dumps(shapes.otlp(given_)), ExportLogsServiceRequest())
     records = [

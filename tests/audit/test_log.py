@@ -365,7 +365,7 @@ ACTIONS = st.lists(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(ACTIONS)
 def test_every_exchange_ends_once_whatever_fails_when(actions: list[tuple[str, int]]) -> None:
     sink = Memory()

@@ -35,7 +35,7 @@ def test_events_come_back_newest_first(store: Store) -> None:
     assert store.events(2) == told[:2:-1]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_poison_is_stored_and_read_back(store: Store, data: st.DataObject) -> None:
     exchange = replace(data.draw(exchanges()), id=data.draw(hostile_texts) + new_id())

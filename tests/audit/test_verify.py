@@ -27,7 +27,7 @@ from sallyport.audit.verifier import Report, SqliteSource, Unusable, check_file,
 FEW, MANY = 250, 5_000
 """Acts on each store: in every run, and in the slow one."""
 
-BESIDE = settings(deadline=None, suppress_health_check=list(HealthCheck), database=None)
+BESIDE = settings(suppress_health_check=list(HealthCheck), database=None)
 
 
 class OpenSource(SqliteSource):

@@ -170,7 +170,7 @@ PATTERNS = st.recursive(
 
 
 @pytest.mark.filterwarnings("ignore:Possible")
-@settings(max_examples=400, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=400, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), pattern=PATTERNS, beside=PATTERNS, case_sensitive=st.booleans())
 def test_no_text_that_a_pattern_matches_lacks_what_was_seen_in_it(
     data: st.DataObject, pattern: str, beside: str, case_sensitive: bool

@@ -24,7 +24,7 @@ def test_findings_are_exact_and_in_order(scan: Scan) -> None:
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_a_mail_address_between_any_texts_is_found_where_it_stands(
     detector: Detector, before: str, after: str
 ) -> None:
@@ -35,7 +35,7 @@ def test_a_mail_address_between_any_texts_is_found_where_it_stands(
 
 
 @given(st.text(max_size=200))
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_spans_lie_inside_the_text_and_do_not_overlap_within_a_kind(detector: Detector, text: str) -> None:
     ends: dict[Kind, int] = {}
     for finding in findings(detector, text):

@@ -39,7 +39,7 @@ def is_sought(rule: Rule, text: str) -> bool:
 
 @pytest.mark.parametrize("rule", READ, ids=[rule.id for rule in READ])
 @pytest.mark.filterwarnings("ignore:Possible")
-@settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_an_injection_pattern_matches_holds_a_word_it_is_looked_for_by(
     rule: Rule, data: st.DataObject
@@ -51,7 +51,7 @@ def test_whatever_an_injection_pattern_matches_holds_a_word_it_is_looked_for_by(
 
 @pytest.mark.parametrize("rule", BESIDE, ids=[rule.id for rule in BESIDE])
 @pytest.mark.filterwarnings("ignore:Possible")
-@settings(max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_must_stand_beside_stands_in_whatever_the_pattern_matches(
     rule: Rule, data: st.DataObject

@@ -149,7 +149,7 @@ def exchange_of(call: Subjects) -> Exchange:
     return Exchange("x", "c", call.arrived, "h", Client("10.0.0.1", "explicit"), request, who)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(rules, max_size=12), st.lists(calls, min_size=1, max_size=4))
 @example(
     [{"effect": "forbid", "models": ("gpt-5",)}],

@@ -249,7 +249,6 @@ def test_every_history_is_answered_as_the_model_answers_it(name: str, request: p
         settings=settings(
             max_examples=EXAMPLES[name],
             stateful_step_count=40,
-            deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
     )

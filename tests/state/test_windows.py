@@ -93,7 +93,7 @@ async def passed(claim_of, history) -> list[tuple[int, int]]:
     return sorted(events)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps)
 async def test_a_rolling_window_never_passes_more_than_its_limit_in_any_interval(history) -> None:
     events = await passed(lambda amount: Claim("key", 50, amount, RollingWindow(30_000, 2)), history)
@@ -101,7 +101,7 @@ async def test_a_rolling_window_never_passes_more_than_its_limit_in_any_interval
         assert sum(amount for when, amount in events if begin <= when < begin + 30_000) <= 50
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(steps)
 async def test_a_token_bucket_never_passes_more_than_its_size_and_inflow_in_any_interval(history) -> None:
     events = await passed(lambda amount: Claim("key", 50, amount, TokenBucket(7, 3000)), history)

@@ -60,7 +60,7 @@ def reason(body: bytes, coding: str | None, **bounds: int) -> str:
 
 @pytest.mark.parametrize(("coding", "encode"), ENCODERS, ids=IDS)
 @given(data=st.binary(max_size=5000), repeat=st.integers(1, 100))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_was_encoded_comes_back(coding: str, encode, data: bytes, repeat: int) -> None:
     whole = b"t" + data * repeat
     assert decode(encode(whole), coding) == whole
@@ -176,7 +176,7 @@ def test_every_truncation_is_refused(coding: str, encode) -> None:
 
 @pytest.mark.parametrize(("coding", "encode"), ENCODERS, ids=IDS)
 @given(at=st.integers(0, 10_000), flip=st.integers(1, 255))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_damaged_body_is_refused_or_read_but_never_crashes(coding: str, encode, at: int, flip: int) -> None:
     body = bytearray(encode(TEXT * 5))
     body[at % len(body)] ^= flip
@@ -185,7 +185,7 @@ def test_a_damaged_body_is_refused_or_read_but_never_crashes(coding: str, encode
 
 
 @given(body=st.binary(max_size=300), coding=st.sampled_from(["gzip", "deflate", "br", "zstd", None]))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_noise_raises_nothing_but_wire_errors(body: bytes, coding: str | None) -> None:
     prefixes = {"gzip": b"\x1f\x8b\x08\0\0\0\0\0\0\x03", "deflate": b"\x78\x9c", "zstd": b"\x28\xb5\x2f\xfd"}
     for candidate in (body, prefixes.get(str(coding), b"") + body):

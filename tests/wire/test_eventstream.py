@@ -74,7 +74,6 @@ def test_the_vectors_are_read_and_written() -> None:
     st.lists(st.tuples(headers, st.binary(max_size=200)), max_size=4),
     st.lists(st.integers(0, 500), max_size=5),
 )
-@settings(deadline=None)
 def test_what_is_written_is_read_in_every_cutting(messages, cuts: list[int]) -> None:
     data = b"".join(encode(*message) for message in messages)
     frames = frames_of(data, [min(cut, len(data)) for cut in cuts])
@@ -83,7 +82,6 @@ def test_what_is_written_is_read_in_every_cutting(messages, cuts: list[int]) -> 
 
 
 @given(headers, st.binary(max_size=50), st.binary(max_size=50))
-@settings(deadline=None)
 def test_another_payload_keeps_the_headers(given_headers, old: bytes, new: bytes) -> None:
     (frame,) = frames_of(encode(given_headers, old))
     assert frame.with_payload(old) == frame.raw
@@ -165,7 +163,7 @@ def test_a_header_that_does_not_fit_is_not_written(header: Header) -> None:
 
 
 @given(st.binary(max_size=80), st.binary(max_size=40))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_noise_raises_nothing_but_wire_errors(header_bytes: bytes, noise: bytes) -> None:
     for data in (framed(header_bytes), framed(b"") + noise, noise):
         with contextlib.suppress(WireError):
@@ -173,7 +171,6 @@ def test_noise_raises_nothing_but_wire_errors(header_bytes: bytes, noise: bytes)
 
 
 @given(st.lists(st.tuples(headers, st.binary(max_size=100)), max_size=3))
-@settings(deadline=None)
 def test_botocore_reads_what_is_written(messages) -> None:
     oracle = pytest.importorskip("botocore.eventstream").EventStreamBuffer()
     messages = [

@@ -207,7 +207,7 @@ def test_a_rewritten_stream_differs_in_the_named_strings_only(cassette: Cassette
 
 @pytest.mark.parametrize("cassette", REQUESTS + ANSWERS, ids=str)
 @given(data=st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_an_edit_changes_the_named_strings_only(cassette: Cassette, data: st.DataObject) -> None:
     def read(body: bytes):
         if cassette in REQUESTS:

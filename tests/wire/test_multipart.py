@@ -4,7 +4,7 @@ import contextlib
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sallyport.wire.dialect import WireError
@@ -45,7 +45,6 @@ def test_the_sample_is_read() -> None:
 
 
 @given(st.lists(st.binary(max_size=60), min_size=1, max_size=5))
-@settings(deadline=None)
 def test_any_content_without_the_boundary_comes_back(contents: list[bytes]) -> None:
     boundary = b"0123456789abcdef"
     body = form(

@@ -163,7 +163,7 @@ def test_a_form_with_two_readings_is_refused(body: bytes, expected: str) -> None
 
 
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_edit_of_a_form_changes_the_named_strings_only(data: st.DataObject) -> None:
     texts = {s.at: s.text for s in read_form(FORM).segments}
     edits = []

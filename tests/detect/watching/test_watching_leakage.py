@@ -162,7 +162,7 @@ SCRAPS = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(SCRAPS), max_size=30), st.data())
 def test_every_cutting_tells_the_same_leaks(scraps: list[str], data: st.DataObject) -> None:
     text = " ".join(scraps)

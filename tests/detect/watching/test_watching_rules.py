@@ -60,7 +60,7 @@ def test_a_rule_for_answers_fires_on_its_match_examples_and_on_no_other(rule: Ou
     assert [str(failure) for failure in prove_output(rule)] == []
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(SCRAPS), max_size=12), st.data())
 def test_every_cutting_gives_what_the_whole_text_gives(scraps: list[str], data: st.DataObject) -> None:
     text = "".join(scraps)

@@ -90,7 +90,7 @@ SCRAPS = [
 ]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(st.sampled_from(SCRAPS), max_size=14), st.data())
 def test_every_cutting_gives_the_same_sentences(scraps: list[str], data: st.DataObject) -> None:
     text = "".join(scraps)
