@@ -54,6 +54,12 @@ def test_the_gateways_own_placeholders_are_left_alone(scan: Scan, placeholder: s
     assert scan(f"{placeholder} and ada@example.com") == [("EMAIL_ADDRESS", "ada@example.com")]
 
 
+def test_a_value_with_an_escape_inside_is_covered_whole(scan: Scan) -> None:
+    """Decoded, the first half of this password looks like all of it."""
+    password = "gHt5%40kk2"
+    assert ("URL_PASSWORD", password) in scan(f"postgres://app:{password}@db.acme.net:5432/x")
+
+
 def test_digits_in_angle_brackets_are_no_placeholder(scan: Scan) -> None:
     assert scan("call <A_4155550132> or +1 415 555 0132") != []
 

@@ -171,11 +171,16 @@ class Detector:
     ) -> tuple[Hit, ...]:
         found: list[tuple[Hit, float]] = []
         views = list(_views(text))
+        as_it_stands: dict[int, list[tuple[int, int]]] = {}
         for view, kind in views:
             deadline.look()
-            # What was decoded stands in a run that means nothing else: the longest there is taken out.
             for hit in self._search(view, kind, surface, deadline):
-                found.append((hit, hit.score if kind == "text" else 1.0))
+                if kind == "text":
+                    as_it_stands.setdefault(hit.rule, []).append((hit.start, hit.end))
+                    found.append((hit, hit.score))
+                # What was decoded stands in a run that means nothing else: the longest there is taken out.
+                elif not _within(as_it_stands.get(hit.rule, ()), hit.start, hit.end):
+                    found.append((hit, 1.0))
         kept = self._resolve(found, once=not joined) if found else ()
         return kept if joined else self._judged(kept, views, surface)
 
