@@ -21,7 +21,7 @@ three ways is one."""
 MOST_FOR_POINTS = 0.0
 """Bound of what may be learnt of the rules' points."""
 
-GROWTHS = tuple(number / 10 for number in range(11))
+GROWTHS = tuple(number / 10 for number in range(16))
 """By how much log-odds may be lowered for ln(1 + sentences / MANY)."""
 
 RATE = 0.01
