@@ -12,6 +12,7 @@ import re
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.detect.ner import engines
@@ -90,7 +91,14 @@ def _texts() -> Iterator[tuple[str, str]]:
     yield "2 KB, 5 values", (_personal(1) + _prose(2_000))[:2_000]
     yield "dense 20 KB, 500 values", "".join(map(_personal, range(200)))[:20_000]
     yield "clean 200 KB", _prose(200_000)
+    yield "200 KB of our pages", _pages(200_000)
     yield "200 KB, 100 values", _ordinary(200_000)
+
+
+def _pages(size: int) -> str:
+    """Return what this project says of itself: prose, tables and code that do not repeat themselves."""
+    pages = sorted((Path(__file__).parents[2] / "docs").glob("*.md"))
+    return "".join(page.read_text("utf-8") for page in pages)[:size]
 
 
 def _prose(size: int) -> str:

@@ -19,6 +19,7 @@ from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import Label, Labels
+from sallyport.detect.linear import Subject
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import Packs, Rule, load
 from sallyport.detect.presidio import Recognisers, search
@@ -128,12 +129,12 @@ class Detector:
             if len(views) > 1 or self._recognisers.custom:
                 return None
             view = views[0][0]
-            subject = view.text.encode() if view.text.isascii() else view.text
+            subject = Subject(view.text)
             labels, deadline = Labels(view.text), self._deadline(len(text))
-            for index in self._gate.hits(subject, "text"):
+            for index in self._gate.hits(subject.raw, "text"):
                 rule = self._rules[index]
                 if not rule.surfaces or surface in rule.surfaces:
-                    for _, start, end in self._matches(index, view.text, subject, labels, deadline):
+                    for _, start, end in self._matches(index, subject, labels, deadline):
                         if self._is_confirmed(rule, view.text, start, end, deadline):
                             found.append(view.span(start, end))
         except ScanIncomplete:
@@ -141,17 +142,18 @@ class Detector:
         return found
 
     def _matches(
-        self, index: int, text: str, subject: str | bytes, labels: Labels, deadline: Deadline
+        self, index: int, subject: Subject, labels: Labels, deadline: Deadline
     ) -> Iterator[tuple[tuple[int, int], int, int]]:
         """Yield each match of a rule that has the words near it without which it is nothing, and its value's span."""
         rule, hint = self._rules[index], self._hints[index]
+        text = subject.text if subject.wide else subject.raw
         for match in rule.pattern.finditer(subject):
             deadline.check()
             start, end = match.span(rule.group)
             if start < 0 or start == end:
                 continue
             low, high = max(0, start - BEFORE - 4), min(len(text), end + AFTER + 4)
-            if hint is None or hint.occurs(subject, low, high) or labels.column(start) is not None:
+            if hint is None or hint.occurs(text, low, high) or labels.column(start) is not None:
                 yield match.span(), start, end
 
     def _cached(
@@ -241,14 +243,14 @@ class Detector:
 
     def _search(self, view: View, kind: str, surface: Surface, deadline: Deadline) -> Iterator[Hit]:
         text = view.text
-        subject = text.encode() if text.isascii() else text
+        subject = Subject(text)
         shields = [m.span() for m in PLACEHOLDER.finditer(text)] if "<" in text else []
         labels = Labels(text)
-        for index in self._gate.hits(subject, kind):
+        for index in self._gate.hits(subject.raw, kind):
             rule = self._rules[index]
             if rule.surfaces and surface not in rule.surfaces:
                 continue
-            for whole, start, end in self._matches(index, text, subject, labels, deadline):
+            for whole, start, end in self._matches(index, subject, labels, deadline):
                 if excused(self._unless[index], surface, text, whole, (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):

@@ -1,6 +1,7 @@
 """google-re2 behind types: linear time whatever the text, safe to call from several threads.
 
-Texts may be str or, where they are ASCII, bytes; offsets are code points in both cases.
+Texts may be str or, where they are ASCII, bytes; offsets are code points in both cases. A text that many patterns look
+through is a Subject, whose bytes are made once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,7 +13,9 @@ _MAX_PATTERN_MEM = 8 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _HERE = re2._re2.RE2.Anchor.ANCHOR_START
 _MAX_SET_MEM = 256 << 20
-_NOWHERE = (-1, -1)
+_STEP = 256
+"""Bytes from which on characters are counted anew."""
+
 _chars = re2._re2.BytesToCharLen
 
 
@@ -36,7 +39,7 @@ class Pattern(Protocol):
     @property
     def programsize(self) -> int: ...
     def search(self, text: str | bytes) -> Match | None: ...
-    def finditer(self, text: str | bytes) -> Iterator[Match]: ...
+    def finditer(self, text: "str | bytes | Subject") -> Iterator[Match]: ...
     def occurs(self, text: str | bytes, low: int, high: int) -> bool:
         """Say whether it matches within text[low:high], bounds that lie in the text; bytes are not copied."""
         ...
@@ -61,6 +64,41 @@ def pattern(source: str, *, case_sensitive: bool = True) -> Pattern:
         raise SyntaxUnknown(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
 
 
+class Subject:
+    """A text as patterns look through it. raw: its bytes. wide: whether it has more of them than characters."""
+
+    __slots__ = ("_chars", "_marks", "raw", "text", "wide")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.raw = text.encode()
+        self.wide = len(self.raw) != len(text)
+        self._marks: list[int] = []
+        """The first beginning of a character at or behind each step, and how many characters stand before it."""
+        self._chars: list[int] = []
+
+    def place(self, at: int) -> int:
+        """Return how many characters stand before a byte that begins one."""
+        if not self.wide or at < 0:
+            return at
+        if not self._marks:
+            self._count()
+        step = at // _STEP
+        more: int = _chars(self.raw, self._marks[step], at)
+        return self._chars[step] + more
+
+    def _count(self) -> None:
+        raw, mark, chars = self.raw, 0, 0
+        for first in range(0, len(raw) + 1, _STEP):
+            begin = first
+            while begin < len(raw) and raw[begin] & 0xC0 == 0x80:
+                begin += 1
+            chars += _chars(raw, mark, begin)
+            mark = begin
+            self._marks.append(mark)
+            self._chars.append(chars)
+
+
 class _Compiled:
     """A compiled pattern. It asks the engine itself: the library's own wrapper costs twice the matching."""
 
@@ -74,7 +112,7 @@ class _Compiled:
 
     def search(self, text: str | bytes) -> Match | None:
         if type(text) is str and not text.isascii():
-            return next(self._wide(text), None)
+            return next(self._wide(Subject(text)), None)
         raw = text.encode() if isinstance(text, str) else text
         spans = self._engine.Match(_ANYWHERE, raw, 0, len(raw))
         return None if spans[0][0] < 0 else _Found(spans)
@@ -101,10 +139,11 @@ class _Compiled:
         found: bool = self._engine.Match(_HERE, raw, at, len(raw))[0][0] >= 0
         return found
 
-    def finditer(self, text: str | bytes) -> Iterator[Match]:
-        if type(text) is str and not text.isascii():
-            return self._wide(text)
-        return map(_Found, self._spans(text.encode() if isinstance(text, str) else text))
+    def finditer(self, text: str | bytes | Subject) -> Iterator[Match]:
+        if isinstance(text, bytes):
+            return map(_Found, self._spans(text))
+        subject = text if isinstance(text, Subject) else Subject(text)
+        return self._wide(subject) if subject.wide else map(_Found, self._spans(subject.raw))
 
     def _spans(self, raw: bytes) -> Iterator[Sequence[tuple[int, int]]]:
         """Yield the spans of each match and of its groups, in bytes."""
@@ -119,21 +158,11 @@ class _Compiled:
             while at == end + 1 and at < size and raw[at] & 0xC0 == 0x80:
                 at += 1
 
-    def _wide(self, text: str) -> Iterator[Match]:
-        """The same with offsets in code points, counted on from match to match."""
-        raw, seen, chars = text.encode(), 0, 0
-        for spans in self._spans(raw):
-            start = spans[0][0]
-            chars += _chars(raw, seen, start)
-            seen = start
-            yield _Found(
-                [
-                    (chars + _chars(raw, start, low), chars + _chars(raw, start, high))
-                    if low >= 0
-                    else _NOWHERE
-                    for low, high in spans
-                ]
-            )
+    def _wide(self, subject: Subject) -> Iterator[Match]:
+        """The same with offsets in code points."""
+        place = subject.place
+        for spans in self._spans(subject.raw):
+            yield _Found([(place(low), place(high)) for low, high in spans])
 
 
 class _Found:
