@@ -3,6 +3,7 @@
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from detect.scanning import Scan, findings
 from sallyport.decision import Kind
 from sallyport.detect import engine
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
-from sallyport.detect.packs import Packs
+from sallyport.detect.packs import Packs, load
 from sallyport.detect.shapes import fill
 from sallyport.exchange import Segment, Surface
 
@@ -58,6 +59,26 @@ def test_a_value_with_an_escape_inside_is_covered_whole(scan: Scan) -> None:
     """Decoded, the first half of this password looks like all of it."""
     password = "gHt5%40kk2"
     assert ("URL_PASSWORD", password) in scan(f"postgres://app:{password}@db.acme.net:5432/x")
+
+
+def test_what_a_rule_saw_before_decoding_is_not_lost_to_another_rule(tmp_path: Path) -> None:
+    """Decoded, "run" sees two halves of its value, and "token" the middle: none of the three may uncover the rest."""
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "made.yaml").write_text(
+        "title: Made\ndescription: Made.\nrules:\n"
+        + "".join(
+            f"  - {{id: {name}, title: Made, severity: high, tags: [], pattern: '{pattern}', score: 0.8, "
+            f"examples: {{match: ['{match}'], pass: ['nothing']}}}}\n"
+            for name, pattern, match in (
+                ("run", r"k[\w%]{4,60}", "k12345"),
+                ("token", r"zz\d{4}=k", "zz1234=k"),
+            )
+        )
+    )
+    value = "k12zz3456%3Dkk7890"
+    assert [(f.start, f.end) for f in findings(Detector(packs=load(tmp_path)), f"it is {value} here")] == [
+        (6, 6 + len(value))
+    ]
 
 
 def test_digits_in_angle_brackets_are_no_placeholder(scan: Scan) -> None:

@@ -180,9 +180,11 @@ class Detector:
                 if kind == "text":
                     as_it_stands.setdefault(hit.rule, []).append((hit.start, hit.end))
                     found.append((hit, hit.score))
-                # What was decoded stands in a run that means nothing else: the longest there is taken out.
-                elif not _within(as_it_stands.get(hit.rule, ()), hit.start, hit.end):
-                    found.append((hit, 1.0))
+                else:
+                    # What was decoded stands in a run that means nothing else: the longest there is taken out, which
+                    # is what the rule saw before decoding where it saw more.
+                    around = _around(as_it_stands.get(hit.rule, ()), hit.start, hit.end)
+                    found.append((hit if around is None else Hit(hit.rule, *around, hit.score), 1.0))
         kept = self._resolve(found, once=not joined) if found else ()
         return kept if joined else self._judged(kept, views, surface)
 
@@ -257,7 +259,7 @@ class Detector:
                     score = self._score(index, labels, text, low, high, weight)
                     if rule.kind is not Kind.INJECTION and score < self.settings.min_score:
                         continue
-                    if not _within(shields, low, high):
+                    if _around(shields, low, high) is None:
                         deadline.count()
                         yield Hit(index, *view.span(low, high), round(score, 3))
         for number, custom in enumerate(self._recognisers.custom):
@@ -424,10 +426,10 @@ def _near(hits: Sequence[Hit], start: int, end: int) -> Sequence[Hit]:
     return hits[max(0, first - 2 * len(Kind)) : last]
 
 
-def _within(spans: Sequence[tuple[int, int]], start: int, end: int) -> bool:
-    """Say whether one of the spans, which are in order and apart, holds all of this one."""
+def _around(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
+    """Return the one of the spans, which are in order and apart, that holds all of this one."""
     place = bisect_left(spans, (start + 1, 0)) - 1
-    return place >= 0 and end <= spans[place][1]
+    return spans[place] if place >= 0 and end <= spans[place][1] else None
 
 
 _WARM = (
