@@ -3,6 +3,7 @@
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from sallyport.data import rules_dir
 from sallyport.decision import Kind
 from sallyport.detect import linear
 from sallyport.detect.gate import Gate
-from sallyport.detect.literals import FILE, known_words, name_of, required
-from sallyport.detect.packs import Rule, load
+from sallyport.detect.linear import Subject
+from sallyport.detect.literals import expression, required
+from sallyport.detect.normalise import normalise
+from sallyport.detect.packs import KINDS, Rule, beside_name, load
+from sallyport.detect.wordfile import FILE, known_words, name_of, read
 from sallyport.errors import OperatorError
 
 RULES = load(rules_dir()).rules
@@ -29,24 +33,27 @@ def matched(rule: Rule) -> st.SearchStrategy[str]:
     return st.from_regex(re.compile(rule.source, flags))
 
 
-gate = cache(lambda rule: Gate([rule]))
+gate = cache(lambda rule: Gate([replace(rule, keywords=())]))
 
 
 def is_sought(rule: Rule, text: str) -> bool:
-    subject = text.encode() if text.isascii() else text
-    return 0 in gate(rule).hits(subject, max(rule.views))
+    return any(True for _ in gate(rule).sought(Subject(text), max(rule.views)))
 
 
 @pytest.mark.parametrize("rule", READ, ids=[rule.id for rule in READ])
 @pytest.mark.filterwarnings("ignore:Possible")
 @settings(max_examples=8, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_an_injection_pattern_matches_holds_a_word_it_is_looked_for_by(
+def test_whatever_a_pattern_matches_holds_a_word_it_is_looked_for_by_and_is_no_longer_than_told(
     rule: Rule, data: st.DataObject
 ) -> None:
-    text = data.draw(matched(rule))
-    if not any("\ud800" <= char <= "\udfff" for char in text) and rule.pattern.search(text) is not None:
+    text = normalise(data.draw(matched(rule))).text
+    subject = Subject(text)
+    for match in rule.pattern.finditer(subject):
         assert is_sought(rule, text)
+        if rule.longest is not None:
+            start, end = match.span()
+            assert end - start <= rule.longest.chars + rule.longest.runs * subject.longest_run()
 
 
 @pytest.mark.parametrize("rule", BESIDE, ids=[rule.id for rule in BESIDE])
@@ -62,12 +69,15 @@ def test_what_must_stand_beside_stands_in_whatever_the_pattern_matches(
         assert linear.pattern(rule.beside).search(text) is not None
 
 
-def test_the_file_of_words_is_what_the_patterns_say() -> None:
-    known = known_words(rules_dir() / "injection")
-    sources = {name_of(rule.source): rule.source for rule in RULES if rule.kind is Kind.INJECTION}
-    assert sources.keys() == known.keys(), "run scripts/derive_words"
+@pytest.mark.parametrize("folder", KINDS)
+def test_the_file_of_words_is_what_the_patterns_say(folder: str) -> None:
+    known = known_words(rules_dir() / folder)
+    rules = [rule for rule in RULES if rule.kind is KINDS[folder]]
+    sources = {name_of(rule.source): rule.source for rule in rules if rule.keywords or folder == "injection"}
+    besides = {beside_name(rule.beside, rule.source) for rule in rules if rule.beside is not None}
+    assert sources.keys() | besides == known.keys(), "run scripts/derive_words"
     for name, source in sources.items():
-        assert known[name] == required(source), "run scripts/derive_words"
+        assert known[name] == read(source), "run scripts/derive_words"
 
 
 def test_a_pattern_that_the_file_does_not_know_is_read(tmp_path: Path) -> None:
@@ -115,7 +125,7 @@ def test_words_ask_for_nothing_that_a_text_in_another_case_lacks() -> None:
     for char in everything:
         if char.lower() != char:
             ((word,),) = required(f"a{re.escape(char)}b")
-            assert linear.pattern(linear.literal(word)).search(f"a{char}b") is not None
+            assert linear.pattern(expression(word)).search(f"a{char}b") is not None
 
 
 def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
@@ -127,12 +137,18 @@ def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:
     ("source", "words"),
     [
         ("ignore (?:all|every) rules?", [{"ignore all rule", "ignore every rule"}]),
-        ("drop[^.]{0,9}(?:rules|prompt)s?", [{"rules", "prompt"}, {"drop"}]),
+        ("drop[^.]{0,9}(?:rules|prompt)s?", [{"drop"}, {"rules", "prompt"}]),
         (r"obey\w+(?:him|her)\w+(?:always|evermore)", [{"always", "evermore"}, {"obey"}, {"him", "her"}]),
         (r"obey\w+(?:me|them)\w+(?:always|evermore)", [{"always", "evermore"}, {"obey"}]),
-        (r"\w+ (?:me|us)\b", [{" me", " us"}]),
+        (r"\w+ (?:me|us)\b", [{" me\b", " us\b"}]),
         (r"(?:^|\n)(?:you|ye) are \w+ free", [{"you are ", "ye are "}, {" free"}]),
-        (r"\b(?:dis)?regard\b", [{"regard"}]),
+        (r"\b(?:dis)?regard\b", [{"\bregard\b", "\bdisregard\b"}]),
+        (r"\d*, ?(?:\w{1,9} )?owl(?: now|[.!])", [{"\bowl now", "\bowl.", "\bowl!"}]),
+        (r"\d{0,2}, (?:\w{1,9} )?owl(?:\s|$)", [{"\bowl\b"}]),
+        (r"[^.]owl\w?", [{"owl"}]),
+        (r"(?:x|[,.]\d?)owl[^a-z]", [{"owl"}]),
+        (r"(?:^|[.!?:;,\n] ?)owl\W", [{"\bowl\b"}]),
+        (r"i?o+wl+s", [{"owl"}]),
         ("(?:abc|d){2}", [{"abcabc", "abcd", "dabc", "dd"}]),
         ("(?:abcd){3,}|wxyz", [{"abcd", "wxyz"}]),
         ("CAPitals", [{"capitals"}]),

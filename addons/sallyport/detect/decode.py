@@ -50,6 +50,9 @@ _ANY = linear.pattern(
 )
 _TAGS = re.compile("[\U000e0020-\U000e007f]{4,}")
 _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
+_INVISIBLE = (b"\xf3\xa0", b"\xef\xb8")
+"""How these characters begin in UTF-8, and few others."""
+
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _LETTERS = re.compile(r"[A-Za-z]")
 _DIGITS = re.compile(r"[0-9]")
@@ -62,30 +65,35 @@ _ROTATED_WITH = 2_000
 _NAME_BEFORE = re.compile(r"[A-Za-z_]")
 _SHORT_GAP = 80
 """Characters between two escapes that are read with them: a line of quoted-printable."""
-_URL_SAFE = str.maketrans("-_", "+/")
+_PLAIN = str.maketrans("-_", "+/", " \t\r\n\v\f=")
+"""Of base64 as it may be written: for URLs, in lines, padded."""
+
+_LINE = re.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}")
+_PART = re.compile(r"[A-Za-z0-9+]{14,}={0,2}")
+_PARTED = re.compile(r"[/_-]")
 
 
 def derived(view: View) -> View | None:
     """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing."""
     text = view.text
-    subject = text.encode("ascii") if text.isascii() else text
-    rotated = _ROTATED.occurs(subject, 0, len(subject))
+    subject = linear.Subject(text)
+    rotated = _ROTATED.occurs(subject.raw, 0, len(subject.raw))
     escaped = normalise(text) if "&" in text or "\\" in text else view
-    if not rotated and escaped.text == text and not _ANY.occurs(subject, 0, len(subject)):
+    if not rotated and escaped.text == text and not _ANY.occurs(subject.raw, 0, len(subject.raw)):
         return None
     out = Builder()
-    for start, end, decoded in _runs(text):
+    for start, end, decoded in _runs(subject):
         low, high = view.span(start, end)
         out.block(low, high, normalise(decoded).text + "\n")
     if "%" in text:
-        _escaped(view, out, _PERCENT)
+        _escaped(view, subject, out, _PERCENT)
     if "=" in text:
-        _escaped(view, out, _QUOTED)
+        _escaped(view, subject, out, _QUOTED)
     if "+" in text:
-        _plussed(view, out)
-    _spaced(view, out)
+        _plussed(view, subject, out)
+    _spaced(view, subject, out)
     if rotated:
-        _rotate(view, out)
+        _rotate(view, subject, out)
     if escaped.text != text:
         _again(view, escaped, out)
     result = out.view()
@@ -97,7 +105,8 @@ def hidden(text: str) -> View | None:
 
     A run counts from four ASCII letters or six digits on; the flags of England, Scotland and Wales do not.
     """
-    if text.isascii():
+    raw = text.encode("utf-8", "surrogatepass")
+    if not any(lead in raw for lead in _INVISIBLE):
         return None
     out = Builder()
     for match in _TAGS.finditer(text):
@@ -122,20 +131,21 @@ def _is_written(decoded: str) -> bool:
     return len(_LETTERS.findall(decoded)) >= 4 or len(_DIGITS.findall(decoded)) >= 6
 
 
-def _runs(text: str) -> Iterator[tuple[int, int, str]]:
-    for match in _HEX.finditer(text):
+def _runs(subject: linear.Subject) -> Iterator[tuple[int, int, str]]:
+    text = subject.text
+    for match in _HEX.finditer(subject):
         start, end = match.span()
         decoded = _printable(_unhex(text[start:end]))
         if decoded is not None:
             yield start, end, decoded
-    for match in _BASE64.finditer(text):
+    for match in _BASE64.finditer(subject):
         start, end = match.span()
         decoded = _unbase64(text[start:end])
         if decoded is not None:
             yield start, end, decoded
         else:
             yield from _pieces(text[start:end], start)
-    for match in _BASE32.finditer(text):
+    for match in _BASE32.finditer(subject):
         start, end = match.span()
         decoded = _printable(_unbase32(text[start:end]))
         if decoded is not None:
@@ -149,13 +159,16 @@ def _pieces(run: str, offset: int) -> Iterator[tuple[int, int, str]]:
     if decoded is not None:
         yield offset, offset + len(shorter), decoded
         return
-    for line in re.finditer(r"[A-Za-z0-9+/_-]{14,}={0,2}", run):
-        decoded = _unbase64(line.group()) if line.group() != run else None
+    for line in _LINE.finditer(run):
+        written = line.group()
+        decoded = _unbase64(written) if written != run else None
         if decoded is not None:
             yield offset + line.start(), offset + line.end(), decoded
             continue
-        for part in re.finditer(r"[A-Za-z0-9+]{14,}={0,2}", line.group()):
-            decoded = _unbase64(part.group()) if part.group() != line.group() else None
+        if not _PARTED.search(written):
+            continue
+        for part in _PART.finditer(written):
+            decoded = _unbase64(part.group())
             if decoded is not None:
                 start = offset + line.start() + part.start()
                 yield start, start + len(part.group()), decoded
@@ -174,34 +187,43 @@ def _unbase32(run: str) -> bytes:
 
 
 def _unbase64(run: str) -> str | None:
-    body = re.sub(r"[\s=]", "", run).translate(_URL_SAFE)
+    body = run.translate(_PLAIN)
     if len(body) % 4 == 1:
         return None
-    head = body[:24]
     try:
-        raw = base64.b64decode(head + "=" * (-len(head) % 4))
+        raw = _bytes(body[:24])
         packed = raw.startswith((b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"))
         if not packed and _printable(raw[:12], cut=True) is None:
-            return _deflated(body)
-        raw = base64.b64decode(body + "=" * (-len(body) % 4))
+            return _deflated(body) if _may_be_deflated(raw) else None
+        raw = _bytes(body)
     except (binascii.Error, ValueError):
         return None
     return _printable(_inflate(raw)) if packed else _printable(raw) or _deflated(body)
+
+
+def _bytes(body: str) -> bytes:
+    return binascii.a2b_base64(body + "=" * (-len(body) % 4))
+
+
+def _may_be_deflated(head: bytes) -> bool:
+    """Say whether a deflate stream can begin so (RFC 1951, 3.2.3): most other bytes need not be tried."""
+    kind = head[0] >> 1 & 3
+    if kind == 0:
+        return head[1] ^ head[3] == head[2] ^ head[4] == 0xFF
+    return kind == 1 or (kind == 2 and head[0] >> 3 <= 29 and head[1] & 31 <= 29)
 
 
 def _deflated(body: str) -> str | None:
     """Return what a deflate stream without any header holds, if it is whole and is text."""
     engine = zlib.decompressobj(wbits=-15)
     try:
-        first = engine.decompress(
-            base64.b64decode(body[:_FIRST_DIGITS] + "=" * (-len(body[:_FIRST_DIGITS]) % 4)), 512
-        )
+        first = engine.decompress(_bytes(body[:_FIRST_DIGITS]), 512)
         if not first and len(body) > _FIRST_DIGITS:
             return None
         if first and _printable(first, cut=True) is None:
             return None
         engine = zlib.decompressobj(wbits=-15)
-        raw = engine.decompress(base64.b64decode(body + "=" * (-len(body) % 4)), _MAX_INFLATED)
+        raw = engine.decompress(_bytes(body), _MAX_INFLATED)
     except (zlib.error, binascii.Error, ValueError):
         return None
     if engine.unconsumed_tail:
@@ -238,11 +260,11 @@ def _printable(raw: bytes, *, cut: bool = False) -> str | None:
     return text if 8 * len(_UNPRINTABLE.findall(text)) <= len(text) else None
 
 
-def _escaped(view: View, out: Builder, escape: linear.Pattern) -> None:
+def _escaped(view: View, subject: linear.Subject, out: Builder, escape: linear.Pattern) -> None:
     """Decode the words that hold escapes of two hex digits; every other character keeps its exact place."""
     text = view.text
     done = -1
-    for match in escape.finditer(text):
+    for match in escape.finditer(subject):
         start, end = match.span()
         raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
         if escape is _QUOTED and len(raw) == 1 and _is_assignment(text, start, raw):
@@ -281,11 +303,11 @@ def _is_assignment(text: str, start: int, raw: bytes) -> bool:
     )
 
 
-def _rotate(view: View, out: Builder) -> None:
+def _rotate(view: View, subject: linear.Subject, out: Builder) -> None:
     """Read what stands around words in rot13, up to the ends of lines or words, with every letter moved back."""
     text = view.text
     low = high = 0
-    for match in _ROTATED.finditer(text):
+    for match in _ROTATED.finditer(subject):
         start, end = match.span()
         if start - _ROTATED_WITH > high:
             _rotate_part(view, low, high, out)
@@ -300,9 +322,9 @@ def _rotate_part(view: View, low: int, high: int, out: Builder) -> None:
         out.block(*view.span(high - 1, high), "\n")
 
 
-def _plussed(view: View, out: Builder) -> None:
+def _plussed(view: View, subject: linear.Subject, out: Builder) -> None:
     """Read words joined by plus signs as a form would: apart."""
-    for match in _PLUSSED.finditer(view.text):
+    for match in _PLUSSED.finditer(subject):
         start, end = match.span()
         words = view.text[start:end].replace("+", " ")
         _again(view, View(words, (0,), (start,), (-1,)), out)
@@ -346,9 +368,9 @@ def _word_end(text: str, index: int) -> int:
     return found.start() if found else min(len(text), index + _SHORT_GAP)
 
 
-def _spaced(view: View, out: Builder) -> None:
+def _spaced(view: View, subject: linear.Subject, out: Builder) -> None:
     """Join l e t t e r s written apart; a wider gap ends a word."""
-    for match in _SPACED.finditer(view.text):
+    for match in _SPACED.finditer(subject):
         start, end = match.span()
         joined = re.sub(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)", r"\1", view.text[start:end])
         out.block(*view.span(*match.span()), re.sub(r" {2,}", " ", joined) + "\n")

@@ -19,7 +19,7 @@ from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import Label, Labels
-from sallyport.detect.linear import Subject
+from sallyport.detect.linear import Subject, Windows
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import Packs, Rule, load
 from sallyport.detect.presidio import Recognisers, search
@@ -131,10 +131,10 @@ class Detector:
             view = views[0][0]
             subject = Subject(view.text)
             labels, deadline = Labels(view.text), self._deadline(len(text))
-            for index in self._gate.hits(subject.raw, "text"):
+            for index, within in self._gate.sought(subject, "text"):
                 rule = self._rules[index]
                 if not rule.surfaces or surface in rule.surfaces:
-                    for _, start, end in self._matches(index, subject, labels, deadline):
+                    for _, start, end in self._matches(index, within, subject, labels, deadline):
                         if self._is_confirmed(rule, view.text, start, end, deadline):
                             found.append(view.span(start, end))
         except ScanIncomplete:
@@ -142,12 +142,12 @@ class Detector:
         return found
 
     def _matches(
-        self, index: int, subject: Subject, labels: Labels, deadline: Deadline
+        self, index: int, within: Windows | None, subject: Subject, labels: Labels, deadline: Deadline
     ) -> Iterator[tuple[tuple[int, int], int, int]]:
         """Yield each match of a rule that has the words near it without which it is nothing, and its value's span."""
         rule, hint = self._rules[index], self._hints[index]
         text = subject.text if subject.wide else subject.raw
-        for match in rule.pattern.finditer(subject):
+        for match in rule.pattern.finditer(subject, within):
             deadline.check()
             start, end = match.span(rule.group)
             if start < 0 or start == end:
@@ -248,11 +248,11 @@ class Detector:
         subject = Subject(text)
         shields = [m.span() for m in PLACEHOLDER.finditer(text)] if "<" in text else []
         labels = Labels(text)
-        for index in self._gate.hits(subject.raw, kind):
+        for index, within in self._gate.sought(subject, kind):
             rule = self._rules[index]
             if rule.surfaces and surface not in rule.surfaces:
                 continue
-            for whole, start, end in self._matches(index, subject, labels, deadline):
+            for whole, start, end in self._matches(index, within, subject, labels, deadline):
                 if excused(self._unless[index], surface, text, whole, (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, text, start, end, deadline):

@@ -267,6 +267,7 @@ def address(text: str, start: int, end: int) -> Candidates:
     comma = text.rfind(",", start, end)
     tail = text[comma + 1 : end] if comma > start else ""
     goes_on = re.match(r"['\w]| [a-z]", text[end : end + 2]) is not None
-    if tail.strip() and not any(c.isdigit() for c in tail) and goes_on:
+    has_street = any(c.isalpha() for c in text[start:comma])
+    if tail.strip() and has_street and not any(c.isdigit() for c in tail) and goes_on:
         end = comma
     yield start, end, 1.0

@@ -20,8 +20,12 @@ _SET = linear.pattern(
 )
 """What stands between a name and its value: an assignment, the end of a tag, a verb."""
 
-_CELL = re.compile(r">([^<>]{1,40})</\w{1,12}>\s{0,8}<\w{1,12}[^<>]{0,20}>\s{0,2}$")
-"""An element whose text names the next element's: <dt>name</dt><dd>."""
+_CELL = re.compile(
+    r">([^<>]{1,40})</\w{1,12}>\s{0,8}"
+    r"<(?:t[dh]|dd|li|p|div|span|b|i|em|strong|a|string|integer|real|date|value|val|data|cell|text|v|t)\b[^<>]{0,20}>\s{0,2}$",
+    re.IGNORECASE,
+)
+"""An element whose text names the next element's, whose own name says nothing: <dt>name</dt><dd>."""
 
 _KEY = re.compile(r"(?:[a-z_$@][\w$-]*\.)*[a-zA-Z_$@][\w$-]*")
 _VAGUE = frozenset(

@@ -4,6 +4,7 @@ Texts may be str or, where they are ASCII, bytes; offsets are code points in bot
 through is a Subject, whose bytes are made once.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
@@ -13,10 +14,17 @@ _MAX_PATTERN_MEM = 8 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _HERE = re2._re2.RE2.Anchor.ANCHOR_START
 _MAX_SET_MEM = 256 << 20
+_BEGINNING = r"\A"
 _STEP = 256
 """Bytes from which on characters are counted anew."""
 
+_LONGEST_CHAR = 4
+
 _chars = re2._re2.BytesToCharLen
+
+
+type Windows = Sequence[tuple[int, int]]
+"""Parts of a text that are looked through, as offsets of bytes, in order and apart."""
 
 
 class SyntaxUnknown(ValueError):
@@ -39,7 +47,10 @@ class Pattern(Protocol):
     @property
     def programsize(self) -> int: ...
     def search(self, text: str | bytes) -> Match | None: ...
-    def finditer(self, text: "str | bytes | Subject") -> Iterator[Match]: ...
+    def finditer(self, text: "str | bytes | Subject", within: "Windows | None" = None) -> Iterator[Match]:
+        """Yield its matches. within: bytes of a subject; what stands around a window is seen by \\b and ^."""
+        ...
+
     def occurs(self, text: str | bytes, low: int, high: int) -> bool:
         """Say whether it matches within text[low:high], bounds that lie in the text; bytes are not copied."""
         ...
@@ -87,6 +98,22 @@ class Subject:
         more: int = _chars(self.raw, self._marks[step], at)
         return self._chars[step] + more
 
+    def longest_run(self) -> int:
+        """Return the bytes of its longest run without white space of ASCII."""
+        return max(map(len, self.raw.split()), default=0)
+
+    def widened(self, low: int, high: int, chars: int) -> tuple[int, int]:
+        """Return a part of the bytes with at least so many characters more on either side."""
+        size = len(self.raw)
+        if not self.wide:
+            return max(0, low - chars), min(size, high + chars)
+        if not self._marks:
+            self._count()
+        before, behind = max(0, low - _LONGEST_CHAR) // _STEP, -(-high // _STEP)
+        first = bisect_right(self._chars, self._chars[before] - chars) - 1
+        last = behind < len(self._chars) and bisect_left(self._chars, self._chars[behind] + chars)
+        return self._marks[max(0, first)], self._marks[last] if 0 < last < len(self._marks) else size
+
     def _count(self) -> None:
         raw, mark, chars = self.raw, 0, 0
         for first in range(0, len(raw) + 1, _STEP):
@@ -112,7 +139,7 @@ class _Compiled:
 
     def search(self, text: str | bytes) -> Match | None:
         if type(text) is str and not text.isascii():
-            return next(self._wide(Subject(text)), None)
+            return next(self._wide(Subject(text), None), None)
         raw = text.encode() if isinstance(text, str) else text
         spans = self._engine.Match(_ANYWHERE, raw, 0, len(raw))
         return None if spans[0][0] < 0 else _Found(spans)
@@ -139,29 +166,30 @@ class _Compiled:
         found: bool = self._engine.Match(_HERE, raw, at, len(raw))[0][0] >= 0
         return found
 
-    def finditer(self, text: str | bytes | Subject) -> Iterator[Match]:
+    def finditer(self, text: str | bytes | Subject, within: Windows | None = None) -> Iterator[Match]:
         if isinstance(text, bytes):
-            return map(_Found, self._spans(text))
+            return map(_Found, self._spans(text, within))
         subject = text if isinstance(text, Subject) else Subject(text)
-        return self._wide(subject) if subject.wide else map(_Found, self._spans(subject.raw))
+        return self._wide(subject, within) if subject.wide else map(_Found, self._spans(subject.raw, within))
 
-    def _spans(self, raw: bytes) -> Iterator[Sequence[tuple[int, int]]]:
+    def _spans(self, raw: bytes, within: Windows | None) -> Iterator[Sequence[tuple[int, int]]]:
         """Yield the spans of each match and of its groups, in bytes."""
-        match, at, size = self._engine.Match, 0, len(raw)
-        while at <= size:
-            spans = match(_ANYWHERE, raw, at, size)
-            start, end = spans[0]
-            if start < 0:
-                return
-            yield spans
-            at = end if end > at else at + 1
-            while at == end + 1 and at < size and raw[at] & 0xC0 == 0x80:
-                at += 1
+        match = self._engine.Match
+        for at, size in ((0, len(raw)),) if within is None else within:
+            while at <= size:
+                spans = match(_ANYWHERE, raw, at, size)
+                start, end = spans[0]
+                if start < 0:
+                    break
+                yield spans
+                at = end if end > at else at + 1
+                while at == end + 1 and at < size and raw[at] & 0xC0 == 0x80:
+                    at += 1
 
-    def _wide(self, subject: Subject) -> Iterator[Match]:
+    def _wide(self, subject: Subject, within: Windows | None) -> Iterator[Match]:
         """The same with offsets in code points."""
         place = subject.place
-        for spans in self._spans(subject.raw):
+        for spans in self._spans(subject.raw, within):
             yield _Found([(place(low), place(high)) for low, high in spans])
 
 
@@ -178,13 +206,13 @@ class _Found:
 class PatternSet:
     """Many patterns in one automaton, which says only which of them occur.
 
-    A DFA that runs out of memory reports nothing instead of failing; a pattern that matches everything
-    stands guard, and without it in the answer the answer is None.
+    A DFA that runs out of memory reports nothing instead of failing; the beginning of the text, which every text
+    has, stands guard, and without it in the answer the answer is None.
     """
 
     def __init__(self, sources: Sequence[str]) -> None:
         self._set = re2.Set.SearchSet(_options(_MAX_SET_MEM))
-        self._set.Add("")
+        self._set.Add(_BEGINNING)
         for source in sources:
             self._set.Add(source)
         self._set.Compile()

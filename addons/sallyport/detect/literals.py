@@ -1,36 +1,27 @@
 """Words without which a pattern cannot match, read from the pattern: what a rule is looked for by, before it is tried.
 
 Nobody has to keep a list of words beside a pattern, and no list can lack a word that the pattern knows. Where the
-pattern cannot be read, or asks for no word, there is none, and the pattern itself is looked for. Reading takes some
-milliseconds for each, so what was read of the rules that ship is kept in a file beside them; scripts/derive_words
-writes it. A pattern that it does not know is read.
+pattern cannot be read, or asks for no word, there is none, and the pattern itself is looked for.
 """
 
-import hashlib
-import json
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-import orjson
-
-from sallyport.errors import OperatorError
-
-FILE = "words.json"
-"""What was read, by the name of a pattern, with a digest: {"words": {name: [[word, ...], ...]}, "digest": hex}.
-
-Under packs.beside_name without words: a pattern that was found to hold what stands beside it.
-"""
+from sallyport.detect.classes import Items, holds_letters
+from sallyport.detect.extent import READ_OTHERWISE
+from sallyport.detect.linear import literal
 
 type Spellings = frozenset[str]
-type _Items = Sequence[tuple[Any, Any]]
 
 _MOST = 96
 """Spellings of one part of a pattern that are told apart; a part with more is read in pieces."""
+
+_FEW = 6
+"""Spellings of what stands beside a part that is read in pieces, which are read with it."""
 
 _SETS = 3
 """Sets of words by which one pattern is looked for."""
@@ -44,49 +35,28 @@ _MOST_STEPS = 1_000_000
 _CHARS_A_STEP = 100
 
 _SMALL_CLASS = 6
-READ_OTHERWISE = re.compile(
-    r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U|\{(?:,\d*|0\d+(?:,\d*)?|\d+,0\d+)\}"
-)
-"""What RE2 reads in another way than Python does: {,2} and {02} are no repetitions there, but letters."""
 
+EDGE = "\b"
+"""Stands in a word where the pattern asks for the beginning or the end of one, as \\b does in the pattern."""
 
-def known_words(folder: Path) -> Mapping[str, tuple[Spellings, ...]]:
-    """Return what was read of the patterns in a folder of packs, by their names; nothing where there is no file.
-
-    Raises OperatorError for a file that is not as it was written: with other words, rules would silently find less.
-    """
-    path = folder / FILE
-    where = f"{folder.parent.name}/{folder.name}/{FILE}"
-    todo = "Take it from where the rules come from, or delete it: the patterns are read then, at every start"
-    try:
-        held = orjson.loads(path.read_bytes())
-        words = held["words"]
-        sound = held["digest"] == _digest(words)
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise OperatorError(where, f"cannot be read: {type(error).__name__}", todo, exit_code=3) from None
-    except (ValueError, TypeError, KeyError):
-        sound = False
-    if not sound:
-        raise OperatorError(where, "is not as it was written, and rules may not be looked for", todo)
-    return {name: tuple(map(frozenset, sets)) for name, sets in words.items()}
-
-
-def file_of_words(words: Mapping[str, Iterable[Spellings]]) -> str:
-    """Return what to write into the file. words: by the names of patterns."""
-    listed = {name: [sorted(spellings) for spellings in sets] for name, sets in words.items()}
-    held = {"digest": _digest(listed), "words": listed}
-    return json.dumps(held, sort_keys=True, indent=0, ensure_ascii=False) + "\n"
-
-
-def _digest(words: object) -> str:
-    return hashlib.blake2b(orjson.dumps(words, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
-
-
-def name_of(source: str) -> str:
-    """Return what a pattern is called in the file; another pattern has another name."""
-    return hashlib.blake2b(source.encode(), digest_size=12).hexdigest()
+_IN_MOST_PARAGRAPHS = (
+    "a", "all", "an", "and", "any", "are", "as", "at", "be", "by", "can", "do", "for", "from", "has", "have",
+    "he", "how", "i", "if", "in", "is", "it", "its", "me", "my", "no", "not", "of", "on", "one", "or", "our",
+    "so", "than", "that", "the", "their", "them", "then", "there", "they", "this", "to", "up", "us", "was",
+    "we", "were", "what", "when", "which", "who", "will", "with", "you", "your",
+)  # fmt: skip
+_IN_MANY_PARAGRAPHS = (
+    "about", "above", "access", "add", "after", "also", "answer", "back", "because", "before", "but", "call",
+    "change", "check", "code", "copy", "data", "done", "email", "end", "file", "find", "first", "get", "give",
+    "go", "good", "help", "here", "his", "her", "into", "just", "keep", "key", "know", "last", "like", "line",
+    "list", "log", "look", "made", "make", "may", "more", "must", "name", "need", "new", "next", "note", "now",
+    "number", "only", "open", "other", "out", "over", "own", "part", "read", "right", "role", "rule", "rules",
+    "run", "said", "same", "say", "see", "send", "set", "she", "show", "some", "stop", "system", "take", "tell",
+    "test", "text", "these", "those", "time", "type", "use", "user", "value", "want", "way", "where", "why",
+    "without", "word", "work", "would", "write",
+)  # fmt: skip
+_COMMON = {**dict.fromkeys(_IN_MOST_PARAGRAPHS, 0.5), **dict.fromkeys(_IN_MANY_PARAGRAPHS, 0.1)}
+"""In how many paragraphs a word stands, as far as it matters."""
 
 
 def required(source: str) -> tuple[Spellings, ...]:
@@ -103,8 +73,11 @@ def required(source: str) -> tuple[Spellings, ...]:
             sets = _Reading().sets_of(parser.parse(source, re.IGNORECASE | re.ASCII))
     except (_TooLarge, re.error, OverflowError, RecursionError):
         return ()
-    rarest, others = sets[:1], [words for words in sets[1:] if len(words) <= _MOST and _tell(words)]
-    return (*rarest, *others[: _SETS - 1])
+    chosen = sets[:1]
+    for words in sets[1:]:
+        if len(words) <= _MOST and _tell(words) and not any(_holds(other, words) for other in chosen):
+            chosen.append(words)
+    return tuple(chosen[:_SETS])
 
 
 class _TooLarge(Exception):
@@ -130,37 +103,89 @@ class _Reading:
         """Return the sets whose words say anything, without words that hold others; the first has the rarest words, as
         far as their lengths tell.
         """
-        words = {self._shortest(words) for words in sets if all(word.strip() for word in words)}
+        words = {self._shortest(frozenset(map(_plain, words))) for words in sets if all(map(_letters, words))}
         return sorted(words, key=lambda words: (_frequency(words), sorted(words)))
 
     def _asked(self, items: Iterable[tuple[Any, Any]]) -> list[Spellings]:
         """Return sets of words, of each of which one must stand in what a sequence matches."""
         found: list[Spellings] = []
-        run: Spellings = frozenset(("",))
-
-        def end_run() -> None:
-            if "" not in run:
-                found.append(run)
-
-        for item in items:
+        listed = [*items]
+        run, beside = _NOTHING, 0
+        for place, item in enumerate(listed):
             spelled = self._spelled(item)
             if spelled is not None and len(run) * len(spelled) <= _MOST:
                 run = self._joined(run, spelled)
                 continue
-            end_run()
-            run = frozenset(("",)) if spelled is None else spelled
+            once = self._once(item) if spelled is None else None
+            if once is not None and len(run) * len(once) <= _MOST:
+                run = self._joined(run, once)
+            elif self._ends_word(listed[place:], 1):
+                run = self._joined(run, _SOFT)
+            found.append(run)
             if spelled is None:
-                found += self._inside(item)
-        end_run()
-        return found
+                before = listed[beside:place] if len(run) <= _FEW else []
+                found += self._inside(item, before, self._few(listed[place + 1 :]))
+                run, beside = once or _NOTHING, place + 1
+            else:
+                run, beside = spelled, place
+            if once is None and self._ends_word(listed[:beside], -1):
+                run = self._joined(_SOFT, run)
+        return [*found, run]
 
-    def _inside(self, item: tuple[Any, Any]) -> list[Spellings]:
-        """Return the same of one item whose spellings are too many to tell apart."""
+    def _once(self, item: tuple[Any, Any]) -> Spellings | None:
+        """Return what stands at both ends of something repeated; None where that is much, or may be nothing."""
+        kind, value = item
+        return self._sequence(value[2]) if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] > 0 else None
+
+    def _ends_word(self, items: Items, way: int) -> bool:
+        """Say whether no letter, digit or _ can be what a sequence matches first (way 1) or last (-1)."""
+        return self._parts(items, way) is True
+
+    def _parts(self, items: Items, way: int) -> bool | None:
+        """The same; None where the sequence may match nothing, so that what stands beyond it decides."""
+        for item in items[::way]:
+            self._step(1)
+            parts = self._parts_one(item, way)
+            if parts is not None:
+                return parts
+        return None
+
+    def _parts_one(self, item: tuple[Any, Any], way: int) -> bool | None:
+        kind, value = item
+        if kind is op.LITERAL:
+            return not holds_letters([item])
+        if kind is op.IN:
+            self._step(len(value))
+            return not holds_letters(value)
+        if kind is op.AT:
+            return True if value in _EDGES[way] else None
+        if kind is op.SUBPATTERN:
+            return self._parts(value[3], way)
+        if kind is op.BRANCH:
+            each = {self._parts(branch, way) for branch in value[1]}
+            return False if False in each else None if None in each else True
+        if kind in (op.MAX_REPEAT, op.MIN_REPEAT):
+            parts = self._parts(value[2], way)
+            return None if parts and value[0] == 0 else parts
+        return False
+
+    def _few(self, items: Items) -> Items:
+        """Return the items at the beginning that have few spellings together."""
+        run: Spellings = frozenset(("",))
+        for place, item in enumerate(items):
+            spelled = self._spelled(item)
+            if spelled is None or len(run) * len(spelled) > _FEW:
+                return items[:place]
+            run = self._joined(run, spelled)
+        return items
+
+    def _inside(self, item: tuple[Any, Any], before: Items, behind: Items) -> list[Spellings]:
+        """Return the same of one item whose spellings are too many to tell apart, with what stands beside it."""
         kind, value = item
         if kind is op.SUBPATTERN:
-            return self._asked(value[3])
+            return self._asked([*before, *value[3], *behind])
         if kind is op.BRANCH:
-            branches = [self.sets_of(branch) for branch in value[1]]
+            branches = [self.sets_of([*before, *branch, *behind]) for branch in value[1]]
             return [frozenset().union(*(sets[0] for sets in branches))] if all(branches) else []
         if kind in (op.MAX_REPEAT, op.MIN_REPEAT) and value[0] >= 1:
             return self._asked(value[2])
@@ -171,13 +196,17 @@ class _Reading:
         self._step(5)
         kind, value = item
         if kind is op.LITERAL:
-            return frozenset((_small(value),))
+            return frozenset((_small(value),)) if value not in _MARKS else None
+        if kind is op.AT and value is op.AT_BOUNDARY:
+            return frozenset((EDGE,))
         if kind in (op.AT, op.ASSERT, op.ASSERT_NOT):
             return frozenset(("",))
         if kind is op.SUBPATTERN:
             return self._sequence(value[3])
         if kind is op.IN:
-            small = len(value) <= _SMALL_CLASS and all(one is op.LITERAL for one, _ in value)
+            small = len(value) <= _SMALL_CLASS and all(
+                one is op.LITERAL and code not in _MARKS for one, code in value
+            )
             return frozenset(_small(code) for _, code in value) if small else None
         if kind is op.BRANCH:
             branches = [self._sequence(branch) for branch in value[1]]
@@ -198,7 +227,7 @@ class _Reading:
             return frozenset(out) if len(out) <= _MOST else None
         return None
 
-    def _sequence(self, items: _Items) -> Spellings | None:
+    def _sequence(self, items: Items) -> Spellings | None:
         run: Spellings = frozenset(("",))
         for item in items:
             spelled = self._spelled(item)
@@ -221,16 +250,62 @@ class _Reading:
         return frozenset(kept)
 
 
+_EDGES = {
+    1: {op.AT_BOUNDARY, op.AT_END, op.AT_END_STRING},
+    -1: {op.AT_BOUNDARY, op.AT_BEGINNING, op.AT_BEGINNING_STRING},
+}
+
+
 def _small(code: int) -> str:
     """Return a letter in small; the one that would become two, which RE2 takes for no case of them, as it is."""
     small = chr(code).lower()
     return small if len(small) == 1 else chr(code)
 
 
+def expression(word: str) -> str:
+    """Return a pattern of a word as it stands in a set, whatever its case."""
+    return "(?i)" + r"\b".join(literal(part).removeprefix("(?i)") for part in word.split(EDGE))
+
+
+def most_bytes(word: str) -> int:
+    """Return how many bytes a word has at most, in whatever case: ASCII's k and s have others of three bytes."""
+    return sum(1 if char.isascii() and char not in "ks" else 4 for char in word.lower())
+
+
+_SOFT_EDGE = "\a"
+"""Stands in a run where a word ends if a letter stands there, since none can stand beyond."""
+
+_MARKS = frozenset(map(ord, (EDGE, _SOFT_EDGE)))
+_NOTHING: Spellings = frozenset(("",))
+_SOFT: Spellings = frozenset((_SOFT_EDGE,))
+_NEEDLESS = re.compile(r"(?<=\w)[\b\a]+(?=[^\w\b\a])|(?<=[^\w\b\a])[\b\a]+(?=\w)", re.ASCII)
+_MEANT = re.compile(r"(?<=\w)\a|\a(?=\w)", re.ASCII)
+
+
+def _plain(word: str) -> str:
+    """Return a word with one EDGE where the letters do not tell it."""
+    word = _MEANT.sub(EDGE, _NEEDLESS.sub("", word)).replace(_SOFT_EDGE, "")
+    return re.sub(f"{EDGE}+", EDGE, word)
+
+
+def _letters(word: str) -> str:
+    return word.replace(EDGE, "").replace(_SOFT_EDGE, "").strip()
+
+
 def _tell(words: Spellings) -> bool:
-    return min(len(word.strip()) for word in words) >= _TELLING
+    return min(len(_letters(word)) + word.count(EDGE) for word in words) >= _TELLING
+
+
+def _holds(words: Spellings, others: Spellings) -> bool:
+    """Say whether one of the others stands in each of the words."""
+    return all(any(other in word for other in others) for word in words)
 
 
 def _frequency(words: Spellings) -> float:
     """Return how often words stand in texts, as far as their length in UTF-8 tells: two Chinese letters are a word."""
-    return sum(3.0 ** -len(word.strip().encode()) for word in words)
+    return sum(_seen(word) for word in words)
+
+
+def _seen(word: str) -> float:
+    letters = _letters(word)
+    return _COMMON.get(letters) or 3.0 ** -(len(letters.encode()) + word.count(EDGE))

@@ -13,11 +13,12 @@ from sallyport.detect.fold import FOLD
 
 _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 _SPECIAL = re.compile(
-    r"(?P<entity>&(?:amp;){0,3}(?:#[0-9]{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};))"
-    r"|(?P<escape>\\{1,8}(?:u[dD][89abAB][0-9a-fA-F]{2}\\{1,8}u[dD][c-fC-F][0-9a-fA-F]{2}"
+    r"[^\t\n\r -%'-\[\]-~]"  # skipped over quickly, since all begin with one of these
+    r"(?:(?<=&)(?P<entity>(?:amp;){0,3}(?:#[0-9]{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};))"
+    r"|(?<=\\)(?P<escape>\\{0,7}(?:u[dD][89abAB][0-9a-fA-F]{2}\\{1,8}u[dD][c-fC-F][0-9a-fA-F]{2}"
     r"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\}|U00[0-9a-fA-F]{6}|[01][0-7]{2}|[nrt\"/]))"
-    r"|(?P<control>\x1b\[[0-9;]{0,16}[A-Za-z]|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]+)"
-    r"|(?P<wide>[^\x00-\x7f]+)"
+    r"|(?P<control>(?<=\x1b)\[[0-9;]{0,16}[A-Za-z]|(?<=[\x00-\x1f\x7f])[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*)"
+    r"|(?<=[^\x00-\x7f])(?P<wide>[^\x00-\x7f]*))"
 )
 _HEX = re.compile(r"[0-9a-fA-F]{2,8}")
 
@@ -115,28 +116,31 @@ def normalise(text: str) -> View:
     if text.isascii() and not _has_special_ascii(text):
         return View(text)
     out = Builder()
-    done = 0
+    begun = done = 0
+    step: list[str] = []
+    """What stands one for one from `begun` on."""
     for match in _SPECIAL.finditer(text):
         start, end = match.span()
-        kind = match.lastgroup
-        if kind == "wide":
-            folded = [FOLD[c] for c in match.group()]
-            joined = "".join(folded)
-            if len(joined) == len(folded) and "" not in folded:
-                out.linear(done, text[done:start] + joined)
-            else:
-                out.linear(done, text[done:start])
-                _unequal(out, start, folded)
+        kind, piece = match.lastgroup, match.group()
+        folded = [FOLD[c] for c in piece] if kind == "wide" else []
+        joined = folded[0] if len(folded) == 1 else "".join(folded)
+        if folded and len(joined) == len(folded) and "" not in folded:
+            step += text[done:start], joined
+            done = end
+            continue
+        decoded = _decode(piece) if kind in ("entity", "escape") else ""
+        if decoded is None:
+            continue
+        out.linear(begun, "".join((*step, text[done:start])))
+        step.clear()
+        if folded:
+            _unequal(out, start, folded)
         else:
-            decoded = "" if kind == "control" else _decode(match.group())
-            if decoded is None:
-                continue
-            out.linear(done, text[done:start])
             out.block(start, end, decoded)
-        done = end
+        begun = done = end
     if done == 0:
         return View(text)
-    out.linear(done, text[done:])
+    out.linear(begun, "".join((*step, text[done:])))
     return out.view()
 
 

@@ -14,9 +14,10 @@ from pydantic import BaseModel, Field, ValidationError
 
 from sallyport.decision import Kind, Severity
 from sallyport.detect import linear
+from sallyport.detect.extent import Extent
 from sallyport.detect.fold import fold
 from sallyport.detect.implied import implies
-from sallyport.detect.literals import FILE, Spellings, known_words, name_of, required
+from sallyport.detect.literals import Spellings
 from sallyport.detect.packfile import (
     Example,
     ExamplesSource,
@@ -30,6 +31,7 @@ from sallyport.detect.packfile import (
     refuse_endless,
 )
 from sallyport.detect.validators import VALIDATORS
+from sallyport.detect.wordfile import FILE, Reading, known_words, name_of, read
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface
 
@@ -102,8 +104,9 @@ class Rule:
     """One rule, ready to run. where: file:line for messages; surfaces: empty means all.
 
     score: what a match is worth; for injection the points divided by 10.
-    keywords: one of them must be in the text, also where the pattern does not ask for it. required: read from the
-        pattern, which asks for one of each set; empty where it asks for none that are known.
+    keywords: one of them must be in the text, also where the pattern does not ask for it.
+    required, longest: read from the pattern, which asks for one word of each set and matches so much at most. Empty
+        and None where that is not known, and where the pattern itself is looked for.
     beside: source of a pattern without which in the text no match is possible; cheaper to look for than the whole.
     across_messages: whether the end of one message and the beginning of the next can match together. By
         default values can and sentences cannot: a model reads who speaks between them.
@@ -121,7 +124,8 @@ class Rule:
     surfaces: frozenset[Surface]
     views: frozenset[str]
     keywords: tuple[str, ...]
-    required: tuple[frozenset[str], ...]
+    required: tuple[Spellings, ...]
+    longest: Extent | None
     beside: str | None
     source: str
     pattern: linear.Pattern = field(repr=False, compare=False)
@@ -193,7 +197,7 @@ def _build(
     where: str,
     define: dict[str, str],
     taxonomy: frozenset[str] | None,
-    words: Mapping[str, tuple[Spellings, ...]],
+    words: Mapping[str, Reading],
 ) -> Rule:
     source = fold(expand(rule.pattern, define, where))
     sensitive = rule.case_sensitive if rule.case_sensitive is not None else kind is not Kind.INJECTION
@@ -232,6 +236,8 @@ def _build(
         )
         for u in rule.unless
     ]
+    is_sought_by_words = bool(rule.keywords) or kind is Kind.INJECTION
+    reading = (words.get(name_of(source)) or read(source)) if is_sought_by_words else Reading()
     surfaces = frozenset(rule.surfaces or ())
     home = rule.surfaces[0] if rule.surfaces else Surface.USER
     return Rule(
@@ -247,7 +253,8 @@ def _build(
         surfaces=surfaces,
         views=frozenset(rule.views),
         keywords=tuple(fold(k).lower() for k in rule.keywords),
-        required=_words(source, words) if kind is Kind.INJECTION else (),
+        required=reading.required,
+        longest=reading.longest,
         beside=beside,
         source=source,
         pattern=pattern,
@@ -279,11 +286,6 @@ def _beside(beside: str, source: str, sensitive: bool, where: str, known: Collec
         what = "the pattern may match where nothing that beside asks for stands, which would not be found"
         raise OperatorError(where, what, "Leave beside out: it only saves time")
     return sought
-
-
-def _words(source: str, known: Mapping[str, tuple[Spellings, ...]]) -> tuple[Spellings, ...]:
-    words = known.get(name_of(source))
-    return required(source) if words is None else words
 
 
 def _refuse_repeats(rules: Sequence[Rule]) -> None:

@@ -1,0 +1,85 @@
+"""A long text is asked for words block by block and looked through around them only: what is found is the same."""
+
+import random
+
+import pytest
+
+from sallyport.data import rules_dir
+from sallyport.detect.gate import Gate
+from sallyport.detect.linear import Subject
+from sallyport.detect.normalise import normalise
+from sallyport.detect.packs import Rule, load
+
+RULES = load(rules_dir()).rules
+ALL = Gate(RULES)
+KIND = "text"
+LONG = 3_000
+"""Bytes of a text that is certainly asked for in blocks."""
+
+FILLER = (
+    "The minutes of the meeting say that nobody objected; the next one is on Thursday at noon. "
+    "Les comptes-rendus sont dans le dossier partagé — merci de les relire. "
+    "会议记录在共享文件夹里。 "
+)
+
+
+def everywhere(rule: Rule, subject: Subject) -> list[tuple[int, int]]:
+    return [match.span() for match in rule.pattern.finditer(subject)]
+
+
+def where_sought(gate: Gate, rules: tuple[Rule, ...], subject: Subject) -> dict[str, list[tuple[int, int]]]:
+    return {
+        rules[index].id: [match.span() for match in rules[index].pattern.finditer(subject, within)]
+        for index, within in gate.sought(subject, KIND)
+    }
+
+
+def texts_that_match(rule: Rule) -> list[str]:
+    folded = (normalise(example.text).text for example in rule.match)
+    return [text for text in folded if everywhere(rule, Subject(text))]
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if KIND in r.views], ids=lambda rule: rule.id)
+def test_a_match_is_found_wherever_it_stands_in_a_long_text(rule: Rule) -> None:
+    gate = Gate([rule])
+    times = 0
+    for text in texts_that_match(rule)[:3]:
+        has_keyword = any(True for _ in gate.sought(Subject(text), KIND))
+        for fill in ("word ", FILLER, "x\n"):
+            for at in (0, 1000, 1023 - len(text) // 2, 1022, 1023, 1024, 1025, 2040, 2047 - len(text), 3500):
+                head = (fill * 4_000)[: max(0, at)] + "\n" if at else ""
+                subject = Subject(f"{head}{text}\n{fill * (LONG // len(fill))}")
+                expected = everywhere(rule, subject)
+                if has_keyword:
+                    assert where_sought(gate, (rule,), subject).get(rule.id, []) == expected
+                    times += bool(expected)
+    assert times > 0
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_all_rules_find_in_windows_what_they_find_in_the_whole(seed: int) -> None:
+    shuffled = random.Random(seed)
+    examples = [example.text for rule in RULES for example in (*rule.match, *rule.clean)]
+    picked = shuffled.sample(examples, 40)
+    for number in range(0, len(picked), shuffled.choice((2, 5))):
+        picked.insert(number, FILLER * shuffled.randrange(12))
+    subject = Subject(normalise(shuffled.choice(("\n", " ", "\n\n")).join(picked)).text)
+    assert len(subject.raw) > LONG
+    found = where_sought(ALL, RULES, subject)
+    in_parts = 0
+    for index, within in ALL.sought(subject, KIND):
+        assert found[RULES[index].id] == everywhere(RULES[index], subject), RULES[index].id
+        in_parts += within is not None and sum(high - low for low, high in within) < len(subject.raw)
+    assert in_parts > 50
+    for rule in RULES:
+        if rule.id not in found and KIND in rule.views and not rule.keywords:
+            assert everywhere(rule, subject) == [], rule.id
+
+
+def test_a_match_that_is_longer_than_a_block_is_found() -> None:
+    jwt = next(rule for rule in RULES if rule.id == "secrets.generic.jwt")
+    long = f"eyJhbGciOiJIUzI1NiJ9.eyJ{'Qm9i' * 200}.{'a1B2' * 150}"
+    subject = Subject(FILLER * 20 + long + "\n" + FILLER * 60)
+    expected = everywhere(jwt, subject)
+    assert expected[0][1] - expected[0][0] > 1300
+    assert where_sought(Gate([jwt]), (jwt,), subject)["secrets.generic.jwt"] == expected
