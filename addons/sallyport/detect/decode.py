@@ -62,6 +62,9 @@ _NOT_HEX = re.compile(r"[^0-9a-fA-F]+")
 _ROTATED_WITH = 2_000
 """Characters either side of a word in rot13 that are read with it."""
 
+_NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=")
+"""Behind a value that ends in "=" and its line: no soft break, since nothing that was broken begins so."""
+
 _NAME_BEFORE = re.compile(r"[A-Za-z_]")
 _SHORT_GAP = 80
 """Characters between two escapes that are read with them: a line of quoted-printable."""
@@ -267,7 +270,9 @@ def _escaped(view: View, subject: linear.Subject, out: Builder, escape: linear.P
     for match in escape.finditer(subject):
         start, end = match.span()
         raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
-        if escape is _QUOTED and len(raw) == 1 and _is_assignment(text, start, raw):
+        if escape is _QUOTED and (
+            _NEXT_SETTING.match(text, end) if not raw else len(raw) == 1 and _is_assignment(text, start, raw)
+        ):
             continue
         if start > done:
             if done >= 0:
