@@ -36,6 +36,9 @@ _ABROAD = ("00", "011")
 _EXTENSION = re.compile(r"(?i)\s?(?:x|ext|poste|durchwahl|interno)")
 """Where the number ends and the number of a desk behind it begins."""
 
+_TRUNK = "(0)"
+"""What is dialled inside the country only."""
+
 _REFERENCE = re.compile(r"\\(\d)")
 
 
@@ -58,6 +61,9 @@ def phone(text: str, start: int, end: int, regions: tuple[str, ...]) -> Candidat
     groups = _DIGITS.findall(value)
     if value.startswith(("+", "(+", "00")):
         valid, possible = international("".join(groups).removeprefix("00"))
+        if not possible and _TRUNK in value:
+            groups = _DIGITS.findall(value.replace(_TRUNK, " "))
+            valid, possible = international("".join(groups).removeprefix("00"))
         if valid:
             yield start, end, 1.0
         elif possible and value[0] == "+":
