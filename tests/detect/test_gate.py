@@ -1,6 +1,7 @@
 """A long text is asked for words block by block and looked through around them only: what is found is the same."""
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from sallyport.data import rules_dir
 from sallyport.detect.gate import Gate
 from sallyport.detect.linear import Subject
 from sallyport.detect.normalise import normalise
-from sallyport.detect.packs import Rule, load
+from sallyport.detect.packs import Rule, load, read_pack
 
 RULES = load(rules_dir()).rules
 ALL = Gate(RULES)
@@ -83,3 +84,30 @@ def test_a_match_that_is_longer_than_a_block_is_found() -> None:
     expected = everywhere(jwt, subject)
     assert expected[0][1] - expected[0][0] > 1300
     assert where_sought(Gate([jwt]), (jwt,), subject)["secrets.generic.jwt"] == expected
+
+
+PACK = """\
+title: House rules
+rules:
+  - id: badge
+    title: Badge
+    severity: medium
+    keywords: [pin]
+    beside: '[😀-😂]{16}'
+    pattern: '[😀-😂]{16}[0-9]{6}'
+    score: 0.9
+    examples: {match: ['pin 😀😁😂😀😀😁😂😀😀😁😂😀😀😁😂😀123456'], pass: [pin]}
+"""
+
+
+def test_what_stands_beside_is_found_over_the_end_of_a_block(tmp_path: Path) -> None:
+    path = tmp_path / "rules" / "pii" / "house.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(PACK, encoding="utf-8")
+    rules = read_pack(tmp_path / "rules", path)
+    gate = Gate(rules)
+    for before in range(940, 1030):
+        subject = Subject(f"pin {'x' * (before - 5)} {'😀😁😂😀' * 4}123456 {'y ' * LONG}")
+        expected = everywhere(rules[0], subject)
+        assert expected
+        assert where_sought(gate, rules, subject) == {"pii.house.badge": expected}

@@ -62,8 +62,8 @@ _NOT_HEX = re.compile(r"[^0-9a-fA-F]+")
 _ROTATED_WITH = 2_000
 """Characters either side of a word in rot13 that are read with it."""
 
-_NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=")
-"""Behind a value that ends in "=" and its line: no soft break, since nothing that was broken begins so."""
+_NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=(?![0-9A-Fa-f]{2}|\r?\n|=)")
+"""Behind a value that ends in "=" and its line: no soft break. Another escape behind it is no setting."""
 
 _NAME_BEFORE = re.compile(r"[A-Za-z_]")
 _SHORT_GAP = 80

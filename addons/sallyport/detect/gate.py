@@ -176,19 +176,21 @@ class _Words:
 
     def _around(self, subject: Subject, blocks: Sequence[int], chars: int) -> Windows:
         """Return the parts in which every match lies that holds a word beginning in one of the blocks."""
-        parts: list[tuple[int, int]] = []
         if not blocks:
-            return parts
-        first = last = blocks[0]
-        for block in (*blocks[1:], len(subject.raw)):
+            return ()
+        parts: list[tuple[int, int]] = []
+        runs = [(blocks[0], blocks[0])]
+        for block in blocks[1:]:
+            first, last = runs[-1]
             if (block - last) * _BLOCK <= self._overlap + 2 * chars + _WORTH_A_CALL:
-                last = block
-                continue
+                runs[-1] = first, block
+            else:
+                runs.append((block, block))
+        for first, last in runs:
             low, high = subject.widened(first * _BLOCK, (last + 1) * _BLOCK + self._overlap, chars)
             if parts and low <= parts[-1][1]:
                 low, _ = parts.pop()
             parts.append((low, high))
-            first = last = block
         return parts
 
 

@@ -26,6 +26,9 @@ _FEW = 6
 _SETS = 3
 """Sets of words by which one pattern is looked for."""
 
+_LONGEST = 64
+"""Characters of a word; of longer ones the beginning is enough."""
+
 _TELLING = 3
 """Letters of the shortest word of a set that is worth a look beside another: shorter ones stand in every text."""
 
@@ -285,7 +288,7 @@ _MEANT = re.compile(r"(?<=\w)\a|\a(?=\w)", re.ASCII)
 def _plain(word: str) -> str:
     """Return a word with one EDGE where the letters do not tell it."""
     word = _MEANT.sub(EDGE, _NEEDLESS.sub("", word)).replace(_SOFT_EDGE, "")
-    return re.sub(f"{EDGE}+", EDGE, word)
+    return re.sub(f"{EDGE}+", EDGE, word)[:_LONGEST]
 
 
 def _letters(word: str) -> str:

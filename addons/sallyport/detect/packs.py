@@ -60,7 +60,7 @@ class _Rule(BaseModel, extra="forbid", frozen=True):
     tags: list[str] = []
     surfaces: list[Surface] | None = None
     views: list[Literal["text", "decoded", "hidden"]] = ["text", "decoded"]
-    keywords: list[str] = []
+    keywords: list[Annotated[str, Field(min_length=1, max_length=64)]] = []
     beside: str | None = None
     pattern: str
     case_sensitive: bool | None = None
