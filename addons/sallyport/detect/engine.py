@@ -153,7 +153,7 @@ class Detector:
             if start < 0 or start == end:
                 continue
             low, high = max(0, start - BEFORE - 4), min(len(text), end + AFTER + 4)
-            if hint is None or hint.occurs(text, low, high) or labels.column(start) is not None:
+            if hint is None or hint.occurs(text, low, high) or labels.is_headed(start):
                 yield match.span(), start, end
 
     def _cached(

@@ -100,7 +100,15 @@ def _ends(groups: Sequence[tuple[int, int]], first: int, begin: int) -> list[tup
 
 
 def _follows_point(text: str, start: int) -> bool:
-    return text[max(start - 1, 0) : start] in (".", ",") and text[max(start - 2, 0) : start - 1].isdigit()
+    """Say whether digits stand behind a decimal point, or behind the comma of a number below one."""
+    point = text[max(start - 1, 0) : start]
+    if point == ".":
+        return text[max(start - 2, 0) : start - 1].isdigit()
+    return (
+        point == ","
+        and text[max(start - 2, 0) : start - 1] == "0"
+        and text[max(start - 3, 0) : start - 2] in ("", " ", "\t", "\n", "(", ":", "=", ";")
+    )
 
 
 def _printed(text: str, groups: Sequence[tuple[int, int]]) -> bool:
@@ -266,7 +274,7 @@ def address(text: str, start: int, end: int) -> Candidates:
     start += lead.end() if lead is not None else 0
     comma = text.rfind(",", start, end)
     tail = text[comma + 1 : end] if comma > start else ""
-    goes_on = re.match(r"['\w]| [a-z]", text[end : end + 2]) is not None
+    goes_on = re.match(r"'?\w| [a-z]|=", text[end : end + 2]) is not None
     has_street = any(c.isalpha() for c in text[start:comma])
     if tail.strip() and has_street and not any(c.isdigit() for c in tail) and goes_on:
         end = comma

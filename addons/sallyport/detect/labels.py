@@ -7,25 +7,34 @@ and "ssn" three fields before it changes nothing.
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
 from sallyport.detect import linear
+from sallyport.detect.rows import Rows
 
 REACH = 72
 """Characters before a value in which its key is looked for."""
 
 _SET = linear.pattern(
-    r"(?:=>|:=|::?|=|\s-|>|\.{3,}|\s(?:is|ist|est|es|lautet|was|son|sont)(?: now)?:?)[\s\"'`*(\[{<]*$"
+    r"(?:=>|:=|::?|[=!]?==?|\s-|>|\.{3,}|\s(?:is|ist|est|es|lautet|was|son|sont)(?: now)?:?)[\s\"'`*(\[{<]*$"
 )
 """What stands between a name and its value: an assignment, the end of a tag, a verb."""
 
 _CELL = re.compile(
     r">([^<>]{1,40})</\w{1,12}>\s{0,8}"
-    r"<(?:t[dh]|dd|li|p|div|span|b|i|em|strong|a|string|integer|real|date|value|val|data|cell|text|v|t)\b[^<>]{0,20}>\s{0,2}$",
+    r"<(?:t[dh]|dd|li|p|div|span|b|i|em|strong|a|input|string|integer|real|date|value|val|data|cell|text|v|t)"
+    r"\b[^<>]{0,20}>\s{0,2}$",
     re.IGNORECASE,
 )
 """An element whose text names the next element's, whose own name says nothing: <dt>name</dt><dd>."""
+
+_WRAPPED = re.compile(
+    r"(?:\b(?:name|key|field|label|id|type|system|column|attribute|property|param)[\"']?"
+    r"\s{0,2}[:=]\s{0,2}[\"']([^\"'\n]{1,40})[\"']\s{0,2},?\s{0,12}"
+    r"|([\w$-]{1,40})[\"']?\s{0,2}(?::|=>?)\s{0,2}\{\s{0,12})"
+    r"[\"']?[\w$#]{1,12}[\"']?\s{0,2}(?::|=>?)\s{0,2}[\"']?$"
+)
+"""What a key that says nothing stands in: {"name": "dob", "value": ...}, "dob": {"value": ...}."""
 
 _KEY = re.compile(r"(?:[a-z_$@][\w$-]*\.)*[a-zA-Z_$@][\w$-]*")
 _VAGUE = frozenset(
@@ -76,6 +85,9 @@ _VAGUE = frozenset(
         "patient",
         "address",
         "key",
+        "s",
+        "n",
+        "raw",
         "param",
         "request",
         "response",
@@ -101,12 +113,6 @@ _SPENT = re.compile(r"\d{4}\S* ")
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _PARTS = re.compile(r"[_\W]+")
-_SENTENCE = re.compile(r"\w{7,}\. ")
-"""The end of a sentence; what is shorter before the full stop is an abbreviation ("Tel. privat")."""
-
-_DELIMITERS = ("\t", "|", ";", ",")
-_MAX_LINE = 4_000
-
 _OTHER = linear.pattern(
     r"^id$|(?:^| )(?:order\w*|auftrag\w*|siparis|teile\w*|asset|asset tag|modified"
     r"|waybill|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
@@ -140,36 +146,13 @@ class Label:
     key: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Lines [start, end) of which the first names the columns of the others."""
-
-    start: int
-    end: int
-    delimiter: str
-    heads: tuple[str, ...]
-
-
-_NO_TABLE = _Table(0, 0, "", ())
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Neighbouring lines [start, end) that all hold a delimiter, and the tables among them, in order."""
-
-    start: int
-    end: int
-    tables: tuple[_Table, ...]
-
-
 class Labels:
-    """The labels of one text. Of its lines only those are read for tables that stand around a place asked for."""
+    """The labels of one text."""
 
     def __init__(self, text: str) -> None:
         self._text = text
         self._known: dict[int, Label | None] = {}
-        self._blocks: list[_Block] = []
-        self._line, self._table, self._ends = -1, _NO_TABLE, list[int]()
+        self._rows = Rows(text)
 
     def of(self, start: int) -> Label | None:
         """Return what the value that begins at `start` is called; None where nothing says."""
@@ -177,35 +160,34 @@ class Labels:
             self._known[start] = self._read(start)
         return self._known[start]
 
-    def column(self, start: int) -> str | None:
-        """Return the head of the column in which a place stands, which may be far above it."""
-        line = self._text.rfind("\n", max(0, start - _MAX_LINE - 1), start) + 1
-        if line == 0 and start > _MAX_LINE:
-            return None
-        if line != self._line:
-            self._line, self._table = line, self._table_of(line)
-            if self._table.heads:
-                self._ends = _ends(self._text[line : line + _MAX_LINE], self._table.delimiter)
-        if not self._table.heads or line == self._table.start:
-            return None
-        column = bisect_left(self._ends, start - line)
-        return self._table.heads[column] if column < len(self._table.heads) else None
+    def is_headed(self, start: int) -> bool:
+        """Say whether a place has a head, of whatever kind, that may be far above it."""
+        return self._rows.has_head(start)
 
     def _read(self, start: int) -> Label | None:
-        column = self.column(start)
+        column = self._rows.column(start)
         name, key = (column, True) if column else self._before(start)
-        if not name:
+        if not key and (spaced := self._rows.spaced(start)):
+            column, name, key = spaced, spaced, True
+        if not name or not (plain := _plain(name)):
             return None
-        plain = _PARTS.sub(" ", _HUMP.sub(" ", name).replace("'", "")).strip().lower()
-        if not plain:
-            return None
-        return Label(plain, _OTHER.search(plain) is not None, key and plain.split(" ")[-1] not in _VAGUE)
+        words = plain.split(" ")
+        key = key and words[-1] not in _VAGUE
+        if not column and _VAGUE.issuperset(words):
+            wrapped = _WRAPPED.search(self._text[max(0, start - REACH) : start])
+            if wrapped is not None:
+                plain = _plain(wrapped.group(1) or wrapped.group(2)) or plain
+        other = _OTHER.search(plain) is not None
+        if column and (beside := _plain(self._rows.beside(start))):
+            plain, other = f"{plain} {beside}", other or _OTHER.search(beside) is not None
+        return Label(plain, other, key)
 
     def _before(self, start: int) -> tuple[str, bool]:
         """Return the name before a value, and whether it is written as a key."""
         before = self._text[max(0, start - REACH) : start]
         line = before[before.rfind("\n") + 1 :]
-        before = line if line.strip(_QUOTED) else before.rstrip(_QUOTED + "\n")
+        if not (line.lstrip().startswith("<") and _CELL.search(before)):
+            before = line if line.strip(_QUOTED) else before.rstrip(_QUOTED + "\n")
         if before.endswith(", ") and (items := _ITEMS.search(before)):
             before = before[: items.span()[0]]
         if before.endswith(">") and (cell := _CELL.search(before)):
@@ -219,114 +201,6 @@ class Labels:
         quoted = before[: found.span()[0]].endswith(('"', "'"))
         return name, _KEY.fullmatch(name) is not None and (quoted or setter in "=>")
 
-    def _table_of(self, line: int) -> _Table:
-        """Return the table to which the line that begins at `line` belongs; one without heads where there is none."""
-        place = bisect_right(self._blocks, line, key=_start) - 1
-        if place < 0 or line >= self._blocks[place].end:
-            end = _line_end(self._text, line)
-            if not _is_delimited(self._text[line:end]):
-                return _NO_TABLE
-            place += 1
-            self._blocks.insert(place, self._block(line, end))
-        tables = self._blocks[place].tables
-        place = bisect_right(tables, line, key=_start) - 1
-        return tables[place] if place >= 0 and line < tables[place].end else _NO_TABLE
 
-    def _block(self, start: int, end: int) -> _Block:
-        """Grow a line up and down to where a line holds no delimiter."""
-        text = self._text
-        while start > 0:
-            above = text.rfind("\n", 0, start - 1) + 1
-            if not _is_delimited(text[above:start]):
-                break
-            start = above
-        while end < len(text):
-            below = _line_end(text, end)
-            if not _is_delimited(text[end:below]):
-                break
-            end = below
-        return _Block(start, end, tuple(_tables(text[start:end], start)))
-
-
-def _start(part: _Block | _Table) -> int:
-    return part.start
-
-
-def _line_end(text: str, start: int) -> int:
-    """Return where the line after this one begins."""
-    end = text.find("\n", start)
-    return len(text) if end < 0 else end + 1
-
-
-def _is_delimited(line: str) -> bool:
-    return ";" in line or "|" in line or "\t" in line or line.count(",") > 1
-
-
-def _tables(text: str, offset: int) -> list[_Table]:
-    """Return the runs of lines that one delimiter parts as often as their first line, a row of names.
-
-    offset: where the text stands in the one that the tables are told for.
-    """
-    found: list[_Table] = []
-    open_table: _Table | None = None
-    previous, previous_at, at = "", offset, offset
-    for line in text.split("\n"):
-        end = at + len(line) + 1
-        if open_table is not None:
-            if line.count(open_table.delimiter) >= len(open_table.heads) - 1:
-                found[-1] = open_table = _Table(open_table.start, end, open_table.delimiter, open_table.heads)
-            else:
-                open_table = None
-        if open_table is None and previous:
-            open_table = _opened(previous, line, previous_at, end)
-            if open_table is not None:
-                found.append(open_table)
-        previous, previous_at, at = line, at, end
-    return found
-
-
-def _opened(head: str, row: str, start: int, end: int) -> _Table | None:
-    if len(head) > 2_000 or not row.strip():
-        return None
-    for delimiter in _DELIMITERS:
-        count = head.count(delimiter)
-        if count < (2 if delimiter == "," else 1) or row.count(delimiter) < count:
-            continue
-        heads = _listed(head).split(delimiter)
-        if len(_ends(row[:_MAX_LINE].rstrip(" ),;\r"), delimiter)) + 1 == len(heads) and all(
-            _is_name(h) for h in heads
-        ):
-            return _Table(start, end, delimiter, tuple(heads))
-    return None
-
-
-def _listed(head: str) -> str:
-    """Return the names of an INSERT without what stands around them."""
-    if head.lstrip().upper().startswith("INSERT") and "(" in head:
-        return head[head.index("(") + 1 :].split(")")[0]
-    return head
-
-
-def _is_name(cell: str) -> bool:
-    bare = cell.strip(" \"'*`")
-    return (
-        len(bare) <= 40
-        and not any(c.isdigit() for c in bare[:1])
-        and "@" not in bare
-        and not _SENTENCE.search(bare)
-    )
-
-
-def _ends(line: str, delimiter: str) -> list[int]:
-    """Return where a line has the delimiter, outside of quotes."""
-    ends, at, quote = [], 0, ""
-    for match in re.finditer(re.escape(delimiter) + "|[\"']", line):
-        char, index = match.group(), match.start()
-        if quote:
-            quote = "" if char == quote else quote
-        elif char == delimiter:
-            ends.append(index)
-            at = index + 1
-        elif line[at:index].strip(" (") == "":
-            quote = char
-    return ends
+def _plain(name: str) -> str:
+    return _PARTS.sub(" ", _HUMP.sub(" ", name).replace("'", "")).strip().lower()

@@ -1,0 +1,280 @@
+"""The heads of the columns in which values stand: in tables, and in the rows of an INSERT or a COPY."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+
+_INSERTED = re.compile(
+    r"(?i)\b(?:into|copy)\s+[\w.`\"\[\]]+\s*\(([^()]{1,800})\)\s*(?:values\s*|from\s+stdin\b[^\n]*\n)"
+)
+"""The columns that an INSERT or a COPY names, up to its values."""
+
+_DONE = re.compile(r"\)\s{0,4};|\n\\\.")
+"""The end of an INSERT or a COPY."""
+
+_NEXT_ROW = re.compile(r"\)\s*,\s*\(")
+
+_WORDED = re.compile(r"[^\s](?:[^\n ]| (?=[^\s]))*")
+"""A cell between two spaces or more."""
+
+_PAIR = re.compile(r"[^\s,][^,\n]{0,60},[^\s,][^,\n]{0,60}\r?\n?$")
+"""A line of two cells."""
+
+_RULE = re.compile(r"[\s+|:-]*-[+|]-[\s+|:-]*$")
+"""A line that is drawn below the head of a table, or around it."""
+
+_SENTENCE = re.compile(r"\w{7,}\. ")
+"""The end of a sentence; what is shorter before the full stop is an abbreviation ("Tel. privat")."""
+
+_DELIMITERS = ("\t", "|", ";", ",")
+_MAX_LINE = 4_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """Lines [start, end) of which the first names the columns of the others."""
+
+    start: int
+    end: int
+    delimiter: str
+    heads: tuple[str, ...]
+
+
+_NO_TABLE = _Table(0, 0, "", ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Neighbouring lines [start, end) that all hold a delimiter, and the tables among them, in order."""
+
+    start: int
+    end: int
+    tables: tuple[_Table, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spaced:
+    """A line of cells that only spaces part, and the heads above it: where the cells of both stand."""
+
+    head: str = ""
+    heads: tuple[tuple[int, int], ...] = ()
+    cells: tuple[tuple[int, int], ...] = ()
+
+
+class Rows:
+    """The columns of one text, of which only the lines around a place asked for are read for tables."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._blocks: list[_Block] = []
+        self._line, self._table, self._ends = -1, _NO_TABLE, list[int]()
+        self._spaced_line, self._spaced = -1, _Spaced()
+        self._statements: list[tuple[int, list[str]]] | None = None
+
+    def has_head(self, start: int) -> bool:
+        """Say whether a place has a head, of whatever kind, that may be far above it."""
+        return (self.column(start) or self.spaced(start)) is not None
+
+    def column(self, start: int) -> str | None:
+        """Return the head of the column in which a place stands: of a table, an INSERT or a COPY."""
+        return self._delimited(start) or self._inserted(start)
+
+    def spaced(self, start: int) -> str | None:
+        """Return the head of a column that only spaces part: what pandas, sqlplus and kubectl print."""
+        if self._text[start - 1 : start] != " ":
+            return None
+        low = self._text.rfind("\n", max(0, start - _MAX_LINE), start) + 1
+        if low != self._spaced_line:
+            self._spaced_line, self._spaced = low, self._spaced_at(low)
+        row = self._spaced
+        mine = next(((a, b) for a, b in row.cells if a <= start - low < b), (0, 0))
+        over = [row.head[a:b] for a, b in row.heads if a < mine[1] and mine[0] < b]
+        return over[0] if len(over) == 1 and _is_name(over[0]) else None
+
+    def beside(self, start: int) -> str:
+        """Return the first of two cells where a value is the second: it may be the name of it."""
+        column = self._delimited(start)
+        if column is None or len(self._table.heads) != 2 or not self._ends:
+            return ""
+        first = self._text[self._line : self._line + self._ends[0]]
+        return first if start - self._line > self._ends[0] and _is_name(first) else ""
+
+    def _delimited(self, start: int) -> str | None:
+        line = self._text.rfind("\n", max(0, start - _MAX_LINE - 1), start) + 1
+        if line == 0 and start > _MAX_LINE:
+            return None
+        if line != self._line:
+            self._line, self._table = line, self._table_of(line)
+            if self._table.heads:
+                self._ends = _ends(self._text[line : line + _MAX_LINE], self._table.delimiter)
+        if not self._table.heads or line == self._table.start:
+            return None
+        column = bisect_left(self._ends, start - line)
+        return self._table.heads[column] if column < len(self._table.heads) else None
+
+    def _inserted(self, start: int) -> str | None:
+        """Return the column of a value in the rows of an INSERT or a COPY."""
+        if self._statements is None:
+            self._statements = [(m.end(), m.group(1).split(",")) for m in _INSERTED.finditer(self._text)]
+        place = bisect_right(self._statements, start, key=_first) - 1
+        if place < 0 or start - self._statements[place][0] > _MAX_LINE:
+            return None
+        begin, columns = self._statements[place]
+        rows = self._text[begin:start]
+        if _DONE.search(rows):
+            return None
+        if "(" in rows:
+            column = len(_ends(_NEXT_ROW.split(rows)[-1].lstrip(" \n\r\t("), ","))
+        else:
+            column = rows.rsplit("\n", 1)[-1].count("\t")
+        return columns[column] if column < len(columns) else None
+
+    def _spaced_at(self, low: int) -> _Spaced:
+        """Return the head above a line, its cells and those of the line; nothing where they are no table."""
+        above = self._text[max(0, low - _MAX_LINE) : low]
+        blank = above.rfind("\n\n", 0, len(above) - 1)
+        if not above or (blank < 0 and low > _MAX_LINE):
+            return _Spaced()
+        head = above[blank + 2 if blank >= 0 else 0 :].lstrip("\n").split("\n", 1)[0]
+        row = self._text[low : min(_line_end(self._text, low), low + _MAX_LINE)]
+        heads = tuple(m.span() for m in _WORDED.finditer(head))
+        cells = tuple(m.span() for m in _WORDED.finditer(row))
+        if (
+            len(heads) < 2
+            or len(cells) < 3
+            or len(cells) - len(heads) not in (0, 1)
+            or any(head[a].isdigit() for a, _ in heads)
+        ):
+            return _Spaced()
+        return _Spaced(head, heads, cells)
+
+    def _table_of(self, line: int) -> _Table:
+        """Return the table to which the line at `line` belongs; one without heads where there is none."""
+        place = bisect_right(self._blocks, line, key=_start) - 1
+        if place < 0 or line >= self._blocks[place].end:
+            end = _line_end(self._text, line)
+            if not _is_delimited(self._text[line:end]):
+                return _NO_TABLE
+            place += 1
+            self._blocks.insert(place, self._block(line, end))
+        tables = self._blocks[place].tables
+        place = bisect_right(tables, line, key=_start) - 1
+        return tables[place] if place >= 0 and line < tables[place].end else _NO_TABLE
+
+    def _block(self, start: int, end: int) -> _Block:
+        """Grow a line up and down to where a line holds no delimiter."""
+        text = self._text
+        while start > 0:
+            above = text.rfind("\n", 0, start - 1) + 1
+            if not _is_delimited(text[above:start]):
+                break
+            start = above
+        while end < len(text):
+            below = _line_end(text, end)
+            if not _is_delimited(text[end:below]):
+                break
+            end = below
+        return _Block(start, end, tuple(_tables(text[start:end], start)))
+
+
+def _start(part: _Block | _Table) -> int:
+    return part.start
+
+
+def _first(statement: tuple[int, list[str]]) -> int:
+    return statement[0]
+
+
+def _line_end(text: str, start: int) -> int:
+    """Return where the line after this one begins."""
+    end = text.find("\n", start)
+    return len(text) if end < 0 else end + 1
+
+
+def _is_delimited(line: str) -> bool:
+    if ";" in line or "|" in line or "\t" in line or line.count(",") > 1:
+        return True
+    return _is_rule(line) or _PAIR.match(line) is not None
+
+
+def _is_rule(line: str) -> bool:
+    return len(line) <= 400 and _RULE.match(line) is not None
+
+
+def _tables(text: str, offset: int) -> list[_Table]:
+    """Return the runs of lines that one delimiter parts as often as their first line, a row of names.
+
+    offset: where the text stands in the one that the tables are told for.
+    """
+    found: list[_Table] = []
+    open_table: _Table | None = None
+    previous, previous_at, at = "", offset, offset
+    for line in text.split("\n"):
+        end = at + len(line) + 1
+        if _is_rule(line) and (previous or open_table is not None):
+            if open_table is not None:
+                found[-1] = open_table = _Table(open_table.start, end, open_table.delimiter, open_table.heads)
+            at = end
+            continue
+        if open_table is not None:
+            if line.count(open_table.delimiter) >= len(open_table.heads) - 1:
+                found[-1] = open_table = _Table(open_table.start, end, open_table.delimiter, open_table.heads)
+            else:
+                open_table = None
+        if open_table is None and previous:
+            open_table = _opened(previous, line, previous_at, end)
+            if open_table is not None:
+                found.append(open_table)
+        previous, previous_at, at = line, at, end
+    return found
+
+
+def _opened(head: str, row: str, start: int, end: int) -> _Table | None:
+    if len(head) > 2_000 or not row.strip():
+        return None
+    for delimiter in _DELIMITERS:
+        count = head.count(delimiter)
+        if count < 1 or row.count(delimiter) < count:
+            continue
+        if delimiter == "," and count == 1 and not (_PAIR.match(head) and _PAIR.match(row)):
+            continue
+        heads = _listed(head).split(delimiter)
+        if len(_ends(row[:_MAX_LINE].rstrip(" ),;\r"), delimiter)) + 1 == len(heads) and all(
+            _is_name(h) for h in heads
+        ):
+            return _Table(start, end, delimiter, tuple(heads))
+    return None
+
+
+def _listed(head: str) -> str:
+    """Return the names of an INSERT without what stands around them."""
+    if head.lstrip().upper().startswith("INSERT") and "(" in head:
+        return head[head.index("(") + 1 :].split(")")[0]
+    return head
+
+
+def _is_name(cell: str) -> bool:
+    bare = cell.strip(" \"'*`")
+    return (
+        len(bare) <= 40
+        and not any(c.isdigit() for c in bare[:1])
+        and "@" not in bare
+        and not _SENTENCE.search(bare)
+    )
+
+
+def _ends(line: str, delimiter: str) -> list[int]:
+    """Return where a line has the delimiter, outside of quotes."""
+    ends, at, quote = [], 0, ""
+    for match in re.finditer(re.escape(delimiter) + "|[\"']", line):
+        char, index = match.group(), match.start()
+        if quote:
+            quote = "" if char == quote else quote
+        elif char == delimiter:
+            ends.append(index)
+            at = index + 1
+        elif line[at:index].strip(" (") == "":
+            quote = char
+    return ends

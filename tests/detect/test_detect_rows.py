@@ -1,0 +1,75 @@
+"""Values in tables, statements and pairs: what they are called stands in a head, a list of columns or a key."""
+
+import pytest
+
+from sallyport.decision import Kind
+from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.detect.labels import Labels
+from sallyport.exchange import Segment, Surface
+
+PSQL = (
+    "  id  |  name  |   steuer_id   | date_of_birth\n"
+    "------+--------+---------------+---------------\n"
+    " 4410 | Anneke | 87396051924   | 1986-05-03\n(1 row)\n"
+)
+INSERT = (
+    "INSERT INTO crew (id, dob, due) VALUES (7, '1986-05-03', '2026-01-02'), (8, '1990-11-12', '2026-01-03');"
+)
+COPY = "COPY public.crew (id, dob) FROM stdin;\n4418\t1973-08-30\n\\.\n"
+SPACED = "NAME     DOB         DUE\nAnneke   1986-05-03  2026-01-02\n"
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(DetectionSettings(kinds=frozenset({Kind.PII}), cache_entries=0))
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "name"),
+    [
+        (PSQL, "1986-05-03", "date of birth"),
+        (INSERT, "1986-05-03", "dob"),
+        (INSERT, "1990-11-12", "dob"),
+        (INSERT, "2026-01-03", "due"),
+        (COPY, "1973-08-30", "dob"),
+        (SPACED, "1986-05-03", "dob"),
+        ('{"name": "dob", "value": "1986-05-03"}', "1986-05-03", "dob"),
+        ('{"dob": {"value": "1986-05-03"}}', "1986-05-03", "dob"),
+        ("phone,dob,n\n91827340,1986-05-03,2\n", "1986-05-03", "dob"),
+        ("field,value\ndob,1986-05-03\n", "1986-05-03", "value dob"),
+    ],
+)
+def test_a_value_is_called_by_its_column_or_key(text: str, value: str, name: str) -> None:
+    label = Labels(text).of(text.index(value))
+    assert label is not None
+    assert label.text == name
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (INSERT + " SELECT 1, '2001-02-03'", "2001-02-03"),
+        ("Claim     KH-24-0048\nPlate     HH-LX 2719E\n", "HH-LX 2719E"),
+        ('{"meta":{"versionId":"24-681-3597"}}', "24-681-3597"),
+    ],
+)
+def test_what_is_no_row_has_no_head(text: str, value: str) -> None:
+    labels = Labels(text)
+    assert not labels.is_headed(text.index(value))
+    label = labels.of(text.index(value))
+    assert label is None or label.text in ("select 1", "plate", "version id")
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        (PSQL, ["87396051924", "1986-05-03"]),
+        (INSERT, ["1986-05-03", "1990-11-12"]),
+        (COPY, ["1973-08-30"]),
+        ('{"name": "dob", "value": "1986-05-03"}', ["1986-05-03"]),
+        ("id,phone,n\n4418,0176 8834 2190,3\n", ["0176 8834 2190"]),
+    ],
+)
+def test_values_are_found_by_their_heads(detector: Detector, text: str, values: list[str]) -> None:
+    found = detector.scan([Segment("", Surface.USER, text)])
+    assert [text[f.start : f.end] for f in found] == values

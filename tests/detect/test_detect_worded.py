@@ -1,0 +1,86 @@
+"""Values of several words: found whole in what is sent; in an answer as it is typed only from some word on."""
+
+import pytest
+
+from sallyport.decision import Kind
+from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.exchange import Segment, Surface
+
+WHOLE = {
+    "secrets.generic.connection_string": [
+        "DRIVER={ODBC Driver 18 for SQL Server};SERVER=sql1;UID=app;PWD={Erle;96x};Encrypt=yes",
+    ],
+    "secrets.logins.network_device": [
+        'set security ike policy HQ pre-shared-key ascii-text "Gletscher-39x"',
+    ],
+    "pii.contact.email_spelled": [
+        "anna.k (at) web (punkt) de",
+    ],
+    "pii.finance.bank_account_first": [
+        "account 41272430, sort code 20-11-44",
+    ],
+    "pii.identity.birth_date": [
+        "Birthday: March 4th, '87",
+    ],
+    "pii.places.street_en": [
+        "100 Queen St W, Toronto",
+        "12 Willow Drive Apt #3B, Cupertino, California 95014",
+        "Flat 3, 91 Gledhow Wood Road",
+    ],
+    "pii.places.street_commonwealth": [
+        "Apt 12, The Maltings, 48 Cork Street, Dublin 8, D08 K2X4",
+        "3rd Floor, 22 Queen Charlotte Street, Bristol, BS1 4HJ",
+        "14 Rathfarnham Park, Dublin 14, D14 X2F8",
+        "Unit 3B/22 Pitt St, Sydney NSW 2000",
+        "22-24 King William St, London EC4R 9AT",
+        "No. 33, 8th Main Road, Jayanagar, Bengaluru - 560041",
+        "Basement Flat, 61 Sydenham Hill, Bristol BS6 5SQ",
+    ],
+    "pii.places.street_de": [
+        "Ringstr. 4-6, Aufgang C, 10115 Berlin",
+        "Straße des 17. Juni 135, 10623 Berlin",
+        "Hinterm Sielhof 12, 28277 Bremen",
+        "Mariahilfer Straße 88/2/14, 1070 Wien",
+        "Sendlingerstr.41, 80331 München",
+    ],
+    "pii.places.street_fr": [
+        "12 r. des Écoles, 31000 Toulouse",
+        "12 av Jean Jaurès 69007 Lyon",
+        "44 rue Saint-Denis, 4e étage, 75001 Paris",
+        "1180, chemin du Lac, Lévis (Québec) G6V 2P4",
+        "4 rue des Lilas, appt 12, 69003 Lyon",
+        "12, rue du Bac - 75007 Paris",
+    ],
+    "pii.places.street_es": [
+        "c/ Mayor nº12",
+        "Carrer de Balmes 123, 08008 Barcelona",
+        "Avenida de América 23-4-1, 28028 Madrid",
+        "Avda. de la Albufera 118, 2ª planta, 28038 Madrid",
+        "vive en calle Real 8, 2.º dcha., 36002 Pontevedra",
+        "C/ Sol 4, portal 2, 3º B, 28013 Madrid",
+    ],
+    "pii.places.street_it": [
+        "P.le Loreto 9",
+        "Loc. San Martino 12, 53100 Siena",
+        "condominio di viale dei Mille, 118/A",
+    ],
+    "pii.places.street_nl": [
+        "Willem de Zwijgerlaan 338, 2582 EV Den Haag",
+        "Steenweg op Gierle 33, 2300 Turnhout",
+        "Burg. van Tuyllkade 44, 3553 AM Utrecht",
+        "Kerkstraat 44 bus 3, 2000 Antwerpen",
+        "Stadhouderskade 18-II",
+        "Bjerkealleen 31",
+    ],
+}
+"""Examples that would stand with their rules, were not those counted that an answer shows otherwise."""
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(DetectionSettings(kinds=frozenset({Kind.PII, Kind.SECRET}), cache_entries=0))
+
+
+@pytest.mark.parametrize(("rule", "text"), [(rule, text) for rule in WHOLE for text in WHOLE[rule]])
+def test_a_value_of_several_words_is_found_whole(detector: Detector, rule: str, text: str) -> None:
+    assert rule in {found.rule for found in detector.scan([Segment("", Surface.USER, text)])}
