@@ -108,7 +108,8 @@ class Rows:
         if line != self._line:
             self._line, self._table = line, self._table_of(line)
             if self._table.heads:
-                self._ends = _ends(self._text[line : line + _MAX_LINE], self._table.delimiter)
+                end = min(_line_end(self._text, line), line + _MAX_LINE)
+                self._ends = _ends(self._text[line:end], self._table.delimiter)
         if not self._table.heads or line == self._table.start:
             return None
         column = bisect_left(self._ends, start - line)
