@@ -42,7 +42,7 @@ def is_sought(rule: Rule, text: str) -> bool:
 
 @pytest.mark.parametrize("rule", READ, ids=[rule.id for rule in READ])
 @pytest.mark.filterwarnings("ignore:Possible")
-@settings(max_examples=8, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=4, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_whatever_a_pattern_matches_holds_a_word_it_is_looked_for_by_and_is_no_longer_than_told(
     rule: Rule, data: st.DataObject

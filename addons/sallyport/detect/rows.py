@@ -6,7 +6,9 @@ import re
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 
-_INSERTED = re.compile(
+from sallyport.detect import linear
+
+_INSERTED = linear.pattern(
     r"(?i)\b(?:into|copy)\s+[\w.`\"\[\]]+\s*\(([^()]{1,800})\)\s*(?:values\s*|from\s+stdin\b[^\n]*\n)"
 )
 """The columns that an INSERT or a COPY names, up to its values."""
@@ -118,7 +120,8 @@ class Rows:
     def _inserted(self, start: int) -> str | None:
         """Return the column of a value in the rows of an INSERT or a COPY."""
         if self._statements is None:
-            self._statements = [(m.end(), m.group(1).split(",")) for m in _INSERTED.finditer(self._text)]
+            found = [(m.span()[1], m.span(1)) for m in _INSERTED.finditer(self._text)]
+            self._statements = [(end, self._text[low:high].split(",")) for end, (low, high) in found]
         place = bisect_right(self._statements, start, key=_first) - 1
         if place < 0 or start - self._statements[place][0] > _MAX_LINE:
             return None
@@ -140,6 +143,8 @@ class Rows:
             return _Spaced()
         head = above[blank + 2 if blank >= 0 else 0 :].lstrip("\n").split("\n", 1)[0]
         row = self._text[low : min(_line_end(self._text, low), low + _MAX_LINE)]
+        if "  " not in head or "  " not in row:
+            return _Spaced()
         heads = tuple(m.span() for m in _WORDED.finditer(head))
         cells = tuple(m.span() for m in _WORDED.finditer(row))
         if (
