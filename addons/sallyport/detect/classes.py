@@ -1,11 +1,17 @@
-"""Whether a class of characters, as Python's parser of patterns reads it, holds letters or white space of ASCII."""
+"""Patterns as Python's parser reads them, and what it reads otherwise than RE2; what a class of characters holds."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from re import _constants as op  # type: ignore[attr-defined]
 from typing import Any
 
 type Items = Sequence[tuple[Any, Any]]
 """A pattern, or a part of it, as re._parser reads it; also the members of a class."""
+
+READ_OTHERWISE = re.compile(
+    r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U|\{(?:,\d*|0\d+(?:,\d*)?|\d+,0\d+)\}"
+)
+"""What RE2 reads in another way than Python does: {,2} and {02} are no repetitions there, but letters."""
 
 _LETTERS = frozenset(code for code in range(128) if chr(code).isalnum() or chr(code) == "_")
 _LETTERS_OTHERWISE = frozenset((0x17F, 0x212A))

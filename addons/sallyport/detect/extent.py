@@ -6,12 +6,7 @@ from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-from sallyport.detect.classes import Items, holds_spaces
-
-READ_OTHERWISE = re.compile(
-    r"\[:\^?[a-z]+:\]|\\[pPQECzUX]|\(\?[a-zA-Z]*U|\{(?:,\d*|0\d+(?:,\d*)?|\d+,0\d+)\}"
-)
-"""What RE2 reads in another way than Python does: {,2} and {02} are no repetitions there, but letters."""
+from sallyport.detect.classes import READ_OTHERWISE, Items, holds_spaces
 
 _LONGEST = 4_000
 """A match that may have more characters than this may have any number."""

@@ -11,7 +11,7 @@ from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-from sallyport.detect.extent import READ_OTHERWISE
+from sallyport.detect.classes import READ_OTHERWISE
 
 type Chars = tuple[tuple[int, int], ...]
 """Code points as ranges, both ends included, in order and apart."""

@@ -11,8 +11,7 @@ from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
-from sallyport.detect.classes import Items, holds_letters
-from sallyport.detect.extent import READ_OTHERWISE
+from sallyport.detect.classes import READ_OTHERWISE, Items, holds_letters
 from sallyport.detect.linear import literal
 
 type Spellings = frozenset[str]
