@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sallyport.detect import identifiers, recogniser_files, telephone
+from sallyport.detect.credentials import credentials
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.errors import OperatorError
 
@@ -28,6 +29,7 @@ _MARGIN = 3
 _OWN: dict[str, Callable[[str, int, int], identifiers.Candidates]] = {
     "address": identifiers.address,
     "card": identifiers.card,
+    "credential": credentials,
     "email": identifiers.email,
     "iban": identifiers.iban,
     "ssn": identifiers.ssn,
@@ -59,7 +61,7 @@ type Own = Callable[[str, int, int], identifiers.Candidates]
 
 class Recognisers:
     """The recognisers that rules name. Thread-safe; names are Presidio classes or
-    address, card, email, iban, ip, phone, ssn, url.
+    address, card, credential, email, iban, ip, phone, ssn, url.
 
     regions: CLDR regions whose national telephone formats count. files: Presidio recogniser YAML.
     """

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sallyport.decision import Kind
+from sallyport.detect import credentials
 from sallyport.detect.classifier.classifier import Classifier
 from sallyport.detect.packs import Packs, Rule
 
@@ -59,6 +60,7 @@ def revision_of(packs: Packs, settings: DetectionSettings, classifier: Classifie
     digest = hashlib.blake2b(digest_size=16)
     digest.update(packs.revision.encode())
     digest.update((classifier.revision if classifier is not None else "").encode())
+    digest.update(credentials.shipped().revision.encode())
     for name in sorted(set(settings.__slots__) - {"cache_entries", "cache_bytes", "deadline_s", "cpu_s"}):
         value = getattr(settings, name)
         stable = sorted(str(v) for v in value) if isinstance(value, frozenset) else value

@@ -1,0 +1,132 @@
+"""Tokens near words such as password: which are judged, what the shipped weights say of them, and what they are worth."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sallyport.decision import Kind
+from sallyport.detect import credentials
+from sallyport.detect.credentials import BUCKETS, odds, read, shipped, tokens, write
+from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.errors import OperatorError
+from sallyport.exchange import Segment, Surface
+
+HERE = Path(__file__).parent
+RECORDED = json.loads((HERE / "credentials_recorded.json").read_text("utf-8"))
+UNSEEN = [json.loads(line) for line in (HERE / "credentials_texts.jsonl").read_text("utf-8").splitlines()]
+RULE = "secrets.judged.credential"
+FLOOR, CEILING = 0.8, 4
+"""Of the texts that nobody read who wrote rules or trained: credentials covered, at least, and honest texts flagged, at
+most; a little worse than what was measured (docs/models/credentials.md).
+"""
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return Detector(DetectionSettings(frozenset({Kind.SECRET}), deadline_s=60.0, cpu_s=60.0))
+
+
+def judged(text: str) -> list[str]:
+    return [text[start:end] for start, end in tokens(text, 0, len(text))]
+
+
+def found(detector: Detector, text: str, surface: Surface = Surface.USER) -> list[str]:
+    return [text[f.start : f.end] for f in detector.scan([Segment("/text", surface, text)]) if f.rule == RULE]
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("the password, please: Otter-77!", ["Otter-77!"]),
+        ("open it with Mallard-Tues-5.", ["Mallard-Tues-5"]),
+        ('PGPASSWORD="otterHolt.3" psql', ["otterHolt.3"]),
+        ("DB_PASSWORD=b1rch user:m0ss", ["b1rch", "m0ss"]),
+        ("some_name OtherName a.b.c path/to/it well-known 12345 1984", []),
+        ("ada7@example.com 10.0.3.9 0x1F 9f86d081884c7d659a2feaa0c55ad015 2026-11-22", []),
+        ("550e8400-e29b-41d4-a716-446655440000 x9", []),
+        ("a" * 60 + "1", []),
+    ],
+)
+def test_words_names_numbers_and_what_is_known_otherwise_are_not_judged(text: str, kept: list[str]) -> None:
+    assert judged(text) == kept
+
+
+def test_a_token_is_judged_near_a_telling_word_only(detector: Detector) -> None:
+    told = "The payroll file is protected. Open it with Mallard-Tues-5 and save a copy."
+    assert found(detector, told) == ["Mallard-Tues-5"]
+    assert found(detector, "Mallard-Tues-5 flew by.") == []
+    apart = "It is protected. " + "We had rain and then more rain. " * 12 + "Mallard-Tues-5 was there."
+    assert found(detector, apart) == []
+
+
+def test_what_an_answer_shows_as_it_is_typed_is_not_judged(detector: Detector) -> None:
+    told = "The payroll file is protected. Open it with Mallard-Tues-5 and save a copy."
+    assert found(detector, told, Surface.ASSISTANT) == []
+
+
+def test_the_shipped_weights_are_those_that_were_measured() -> None:
+    assert RECORDED["revision"] == shipped().revision
+    assert len(RECORDED["rows"]) > 5
+    for row in RECORDED["rows"]:
+        assert odds(row["text"], row["start"], row["end"]) == pytest.approx(row["odds"], abs=1e-3)
+
+
+def test_both_sides_of_a_token_count() -> None:
+    said = ("Open it with {}", "We meet in room {}")
+    values = ("Mallard-Tues-5", "B-204")
+    told = {(s, v): odds(s.format(v), s.index("{"), s.index("{") + len(v)) for s in said for v in values}
+    assert told[said[0], values[0]] > told[said[1], values[0]]
+    assert told[said[0], values[0]] > told[said[0], values[1]]
+
+
+def test_texts_that_nobody_has_seen(detector: Detector) -> None:
+    covered = values = flagged = honest = 0
+    for row in UNSEEN:
+        text, taken = row["text"], set[int]()
+        for finding in detector.scan([Segment("/text", Surface.USER, text)]):
+            taken.update(range(finding.start, finding.end))
+        for value in row["values"]:
+            start = text.index(value)
+            values += 1
+            covered += taken >= {*range(start, start + len(value))}
+        honest += not row["values"]
+        flagged += not row["values"] and bool(taken)
+    assert (values, honest) == (65, 38)
+    assert covered / values >= FLOOR
+    assert flagged <= CEILING
+
+
+def test_no_text_is_kept() -> None:
+    cached = [name for name, value in vars(credentials).items() if hasattr(value, "cache_info")]
+    assert cached == ["shipped"]
+
+
+@given(
+    st.text(st.sampled_from("aB1 -_.:=\"'!#\n\tпя密😀"), max_size=120),
+    st.integers(0, 120),
+    st.integers(0, 120),
+)
+def test_any_text_is_parted_without_errors(text: str, low: int, high: int) -> None:
+    last = -1
+    for start, end in tokens(text, min(low, len(text)), high):
+        assert last <= start < end <= len(text)
+        assert not any(c.isspace() for c in text[start:end])
+        odds(text, start, end)
+        last = end
+
+
+def test_weights_that_are_damaged_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "credentials.weights"
+    write(path, [0] * BUCKETS, bias=1, threshold=2, around=3, step=0.5)
+    assert read(path).threshold == 2
+    whole = path.read_bytes()
+    for damaged in (b"", b"{}\n", whole[:-1], b"[1]\n" + whole, whole.replace(b'"bias":1,', b"")):
+        path.write_bytes(damaged)
+        with pytest.raises(OperatorError):
+            read(path)
+    path.unlink()
+    with pytest.raises(OperatorError):
+        read(path)
