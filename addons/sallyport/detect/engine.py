@@ -18,7 +18,7 @@ from sallyport.detect.classifier.classifier import SURFACES, Classifier
 from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
-from sallyport.detect.labels import Label, Labels
+from sallyport.detect.labels import SPEAKERS, Label, Labels
 from sallyport.detect.linear import Subject, Windows
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import Packs, Rule, load
@@ -297,7 +297,8 @@ class Detector:
         if label is not None:
             if words.names.search(label.text):
                 return True
-            if label.other or label.key or (self._named is not None and self._named.search(label.text)):
+            named = self._named is not None and label.text not in SPEAKERS and self._named.search(label.text)
+            if label.other or label.key or named:
                 return False
         if words.near is None:
             return False

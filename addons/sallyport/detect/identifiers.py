@@ -48,6 +48,17 @@ _NO_STREET = re.compile(
 )
 """Capital words that German sentences put before a street."""
 
+_COUNTRY = re.compile(
+    r"(?:, ?(?:Tamil Nadu|Karnataka|Maharashtra|Kerala|Gujarat|Telangana|West Bengal|Haryana|Punjab|Rajasthan|Odisha"
+    r"|(?:Uttar|Andhra|Madhya|Himachal) Pradesh)\b)?"
+    r"(?:, ?(?:(?:Northern )?Ireland|Eire|U\.?K\b\.?|United Kingdom|Great Britain|England|Scotland|Wales"
+    r"|U\.?S\.?A\b\.?|US|United States(?: of America)?|Canada|Australia|New Zealand|India|Singapore|South Africa"
+    r"|Deutschland|Germany|Osterreich|Austria|Schweiz|Suisse|Svizzera|Switzerland|France|Belgi(?:que|e|um)|Luxemb(?:o?u)rg"
+    r"|Espana|Spain|Itali[ae]|Italy|Portugal|Brasil|Brazil|Mexico|(?:the |The )?Netherlands|Nederland|Polska|Poland"
+    r"|Sverige|Sweden|Danmark|Denmark|Norge|Norway|Suomi|Finland)(?!\w))?"
+)
+"""The state and the country behind an address of more than a street; or nothing."""
+
 _SAME_SHAPE = re.compile(r"(?<!\d)\d{3}[- .]\d{2}[- .]\d{4}(?!\d)")
 _ROW = 100
 """Characters either side of a social security number in which its like makes it a row of numbers."""
@@ -278,4 +289,6 @@ def address(text: str, start: int, end: int) -> Candidates:
     has_street = any(c.isalpha() for c in text[start:comma])
     if tail.strip() and has_street and not any(c.isdigit() for c in tail) and goes_on:
         end = comma
+    elif comma > start and (country := _COUNTRY.match(text, end)) is not None:
+        end = country.end()
     yield start, end, 1.0

@@ -99,6 +99,9 @@ _VAGUE = frozenset(
 )
 """Keys that say nothing of what their value is."""
 
+SPEAKERS = frozenset(["caller", "patient", "doctor", "physician", "driver"])
+"""Who speaks in a transcript: they name a value, and say not that it is nothing else."""
+
 _EDGE = re.compile(r"[\n\"`*:=<>|,;{}\[\]()]|[.!?] | '|^'")
 _ITEMS = linear.pattern(r"(?:[\w#./-]*\d[\w#./-]*,? )+$")
 _ENDS_WITH_NAME = " \"'`*]/#.°"

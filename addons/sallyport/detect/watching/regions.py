@@ -49,7 +49,9 @@ _CAPITALS = re.compile(r"[A-Z0-9](?:[A-Z0-9-]{0,4}[A-Z0-9])?\Z")
 _IBAN = re.compile(r"[A-Za-z]{2}\d\d[A-Za-z0-9]{0,4}\Z")
 _MONTHS = (
     "jan|feb|mar|mär|apr|mai|may|jun|jul|aug|sep|okt|oct|nov|dec|dez|fév|fev|avr|jui|aou|aoû|ene|abr"
-    "|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei"
+    "|ago|dic|gen|mag|giu|lug|set|ott|mrt|mei|maj|stycz|luteg|kwiet|czerw|lipc|sierp|wrzes|wrześ|pazdz|paźdz|listop"
+    "|grudn|ledna|února|břez|dubna|květ|červ|srpna|září|říjn|prosin|tammik|helmik|maalisk|huhtik|toukok|kesäk|heinäk|elok"
+    "|syysk|lokak|marrask|jouluk|ianua|iunie|iulie"
 )
 _MONTH = re.compile(rf"(?i)(?:{_MONTHS})[^\W\d_]{{0,7}}\.?,?\Z")
 _MONTH_AFTER_DAY = re.compile(rf"{_MONTH.pattern}|(?:de|of)\Z")
