@@ -23,7 +23,7 @@ _REFERENCE = re.compile(
     r"|^[A-Za-z_][\w.]*\(|^[A-Za-z_]\w*(?:\.\w+)+$|^[A-Za-z_]\w*\[|^/|^https?://|^\.{1,2}/|^--?\w"
 )
 
-_HEX = re.compile(r"^[0-9a-fA-F-]+$")
+_HEX = re.compile(r"^[0-9a-fA-F:-]+$")
 
 
 def entropy(text: str) -> float:
@@ -71,6 +71,12 @@ def iban(value: str) -> bool:
 def key(value: str) -> bool:
     """A random-looking key: not an example, and no single character dominates."""
     return not is_placeholder(value) and entropy(value) >= 2.5
+
+
+def tail_key(value: str) -> bool:
+    """A key in parts, of which the last is the secret: the numbers before it may have been made up."""
+    tail = value.rsplit("-", 1)[-1]
+    return key(value) or (len(tail) >= 16 and _turns(tail) >= 4 and key(tail))
 
 
 def strong_key(value: str) -> bool:
@@ -161,14 +167,30 @@ def url_password(value: str) -> bool:
     return stand_in is None and not is_placeholder(value)
 
 
-def jwt(value: str) -> bool:
-    """Three parts, the first of which is a JSON object that names an algorithm."""
-    head = value.split(".")[0]
+def basic_login(value: str) -> bool:
+    """User and password in base64, as RFC 7617 and RFC 4616 write them; not the example there."""
     try:
-        decoded = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
-    except (binascii.Error, ValueError):
+        plain = base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
         return False
-    return isinstance(decoded, dict) and ("alg" in decoded or "enc" in decoded)
+    user, _, word = plain.strip("\0").partition("\0" if plain.startswith("\0") else ":")
+    printable = user.isprintable() and word.isprintable() and user != "Aladdin"
+    return printable and len(word.strip()) >= 4 and word[0] != " " and url_password(word)
+
+
+def jwt(value: str) -> bool:
+    """Three parts, of which the first is a JSON object that names an algorithm, or the second one of claims."""
+    head, claims = (_json_object(part) for part in value.split(".")[:2])
+    return "alg" in head or "enc" in head or len(claims) > 1
+
+
+def _json_object(part: str) -> dict[str, object]:
+    """Return what a part of a token holds, or nothing if it is no JSON object."""
+    try:
+        decoded = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+    except (binascii.Error, ValueError):
+        return {}
+    return decoded if isinstance(decoded, dict) else {}
 
 
 def github(value: str) -> bool:
@@ -311,6 +333,8 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "password": password,
     "spoken_password": spoken_password,
     "url_password": url_password,
+    "tail_key": tail_key,
+    "basic_login": basic_login,
     "jwt": jwt,
     "github": github,
     "private_key": private_key,
