@@ -8,7 +8,25 @@ from sallyport.exchange import Segment, Surface
 
 WHOLE = {
     "secrets.generic.connection_string": [
+        "psql \"host=pg2 user=app password='utnqgq im feld 91' dbname=app\"",
+        "host=pg1 password='s4lt Marsh' dbname=geo",
         "DRIVER={ODBC Driver 18 for SQL Server};SERVER=sql1;UID=app;PWD={Erle;96x};Encrypt=yes",
+    ],
+    "secrets.generic.connection_value": [
+        "Server=sql2;User ID=hr;Password=k;49'vW}q;Encrypt=True",
+        'Data Source=sql2;User Id=hr;Password="Ufer;weg6";',
+        "Driver={SQL};Server=sql2;Uid=hr;Pwd=Ufer weg 9;",
+    ],
+    "secrets.generic.curl_user": [
+        'curl --user "{e90195f8-75cd}":"{Ioo6wlmz2Zor7}" https://api.test',
+    ],
+    "secrets.files.password_file": [
+        "c.ServerApp.password = 'argon2:$argon2id$v=19$m=10240,t=10,p=8$85LHDh7cZNdzpfnzWrwDzt$JeegA0TRJdGRy6ljLYTeTZd9xbX3xzmoNciLG27JXCH'",
+    ],
+    "secrets.logins.backup_codes": [
+        "codici di backup: 0352 8113, 8458 5200",
+        "backup codes for my account: 315c3-1794d  5ea57-34183",
+        "GitHub recovery codes\n7f024-8e998\nff0c9-f72fe",
     ],
     "secrets.logins.network_device": [
         'set security ike policy HQ pre-shared-key ascii-text "Gletscher-39x"',

@@ -161,7 +161,9 @@ def _issuer(number: str) -> float:
     if two in (34, 37):
         return 1.0 if length == 15 else 0.0
     if four == 6011 or two == 65 or 6440 <= four <= 6499 or 3528 <= four <= 3589 or two == 62:
-        return 1.0 if length == 16 else 0.0
+        return 1.0 if length == 16 else 0.5 if two == 62 and 17 <= length <= 19 else 0.0
+    if 2200 <= four <= 2204:
+        return 0.6 if length == 16 else 0.0
     if two in (36, 38, 39) or 3000 <= four <= 3059:
         return 0.6 if length == 14 else 0.0
     if two in (50, 56, 57, 58, 63, 67):

@@ -36,6 +36,9 @@ _WRAPPED = re.compile(
 )
 """What a key that says nothing stands in: {"name": "dob", "value": ...}, "dob": {"value": ...}."""
 
+_PAIR = re.compile(r"[(\[]\s?[\"']([A-Za-z][\w .-]{1,30})[\"']\s?,\s?[\"']?$")
+"""The first of two in brackets names the second: ("dob", "1980-03-12")."""
+
 _KEY = re.compile(r"(?:[a-z_$@][\w$-]*\.)*[a-zA-Z_$@][\w$-]*")
 _VAGUE = frozenset(
     [
@@ -104,6 +107,9 @@ SPEAKERS = frozenset(["caller", "patient", "doctor", "physician", "driver"])
 
 _EDGE = re.compile(r"[\n\"`*:=<>|,;{}\[\]()]|[.!?] | '|^'")
 _ITEMS = linear.pattern(r"(?:[\w#./-]*\d[\w#./-]*,? )+$")
+_ASIDE = re.compile(r"\s?\([^()\n]{1,24}\)$")
+"""What brackets add to a name: "Phone (work):"."""
+
 _ENDS_WITH_NAME = " \"'`*]/#.°"
 _WORDS = 4
 """Words right before a value that can be its name where nothing sets name and value apart."""
@@ -131,7 +137,7 @@ _OTHER = linear.pattern(
     r"|date|datum|fecha|data|due|score|size|bytes|offset|width|height|port|pid|timestamp|ts|epoch"
     r"|created|updated|expires|duration|elapsed"
     r"|request|session|trace|span|job|batch|run|lot|quote|reference|ref|booking|transaction|txn|po|rma"
-    r"|latitude|longitude|lat|lon|lng|coordinates|seed|priority|status|balance)s?"
+    r"|placeholder|latitude|longitude|lat|lon|lng|coordinates|seed|priority|status|balance)s?"
     r"(?: (?:no|nr|num|number|nummer|numero|numaras?i?|n|id|code|key|ref|reference|hash|at|on|is))?$"
 )
 
@@ -195,8 +201,11 @@ class Labels:
             before = before[: items.span()[0]]
         if before.endswith(">") and (cell := _CELL.search(before)):
             return cell.group(1), True
+        if "," in before[-4:] and (pair := _PAIR.search(before)):
+            return pair.group(1), False
         found = _SET.search(before)
         name = before[: found.span()[0]] if found else before.rstrip(" \"'(")
+        name = _ASIDE.sub("", name) or name
         name = _EDGE.split(name.rstrip(_ENDS_WITH_NAME))[-1].strip()
         if not found:
             return _SPENT.split(" ".join(name.split()[-_WORDS:]))[-1], False

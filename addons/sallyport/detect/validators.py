@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import hashlib
 import json
 import math
 import re
@@ -24,6 +25,11 @@ _REFERENCE = re.compile(
 )
 
 _HEX = re.compile(r"^[0-9a-fA-F:-]+$")
+
+_BASE58 = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+_RIPPLE = "rpshnaf39wBUDNEGHJKLM4PQRST7VWXYZ2bcdeCg65jkm8oFqi1tuvAxyz"
+_BECH32 = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+_BECH32_TERMS = (0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)
 
 
 def entropy(text: str) -> float:
@@ -62,7 +68,7 @@ def luhn(value: str) -> bool:
 
 def iban(value: str) -> bool:
     """ISO 13616: country, two check digits, remainder 1 modulo 97."""
-    bare = re.sub(r"[ -]", "", value).upper()
+    bare = re.sub(r"[ .-]", "", value).upper()
     if not re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", bare):
         return False
     return int("".join(str(int(c, 36)) for c in bare[4:] + bare[:4])) % 97 == 1
@@ -302,12 +308,34 @@ def br_cpf(value: str) -> bool:
 
 
 def fr_nir(value: str) -> bool:
-    bare = value.replace(" ", "").replace("2A", "19").replace("2B", "18")
+    bare = re.sub(r"[ .-]", "", value).replace("2A", "19").replace("2B", "18")
     return len(bare) == 15 and 97 - int(bare[:13]) % 97 == int(bare[13:])
 
 
 def it_vat(value: str) -> bool:
     return len(_digits(value)) == 11 and luhn(value)
+
+
+def crypto_address(value: str) -> bool:
+    """Base58 with the checksum of Bitcoin, Litecoin, Dogecoin, Tron and Ripple; or Bech32, old or new."""
+    if "1" in value[1:6] and value == value.lower() and not value[0].isdigit():
+        prefix, _, data = value.partition("1")
+        expanded = [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix]
+        remainder = 1
+        for number in (*expanded, *(_BECH32.find(c) for c in data)):
+            top = remainder >> 25
+            remainder = (remainder & 0x1FFFFFF) << 5 ^ number
+            for place, term in enumerate(_BECH32_TERMS):
+                remainder ^= term if top >> place & 1 else 0
+        return set(data) <= set(_BECH32) and remainder in (1, 0x2BC830A3)
+    alphabet = _RIPPLE if value[0] == "r" else _BASE58
+    number = 0
+    for char in value:
+        number = number * 58 + alphabet.index(char)
+    if number >> 200:
+        return False
+    raw = number.to_bytes(25, "big")
+    return hashlib.sha256(hashlib.sha256(raw[:21]).digest()).digest()[:4] == raw[21:]
 
 
 def nl_bsn(value: str) -> bool:
@@ -343,6 +371,7 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "sg_nric": sg_nric,
     "cn_resident_id": cn_resident_id,
     "br_cpf": br_cpf,
+    "crypto_address": crypto_address,
     "br_cnpj": br_cnpj,
     "de_id_card": de_id_card,
     "tr_national_id": tr_national_id,
