@@ -1,6 +1,8 @@
 """Tokens near words such as password: which are judged, what the shipped weights say of them, and what they are worth."""
 
+import itertools
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,47 @@ def test_a_token_is_judged_near_a_telling_word_only(detector: Detector) -> None:
     assert found(detector, "Mallard-Tues-5 flew by.") == []
     apart = "It is protected. " + "We had rain and then more rain. " * 12 + "Mallard-Tues-5 was there."
     assert found(detector, apart) == []
+
+
+def test_a_token_is_judged_once_however_many_words_stand_near_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    whole = credentials.parted
+
+    def parted(text: str, start: int, end: int) -> tuple[str, str, str]:
+        seen.append(text[start:end])
+        return whole(text, start, end)
+
+    monkeypatch.setattr(credentials, "parted", parted)
+    text = "".join(f"user key admin login a{number}-b! " for number in range(100, 400))
+    judge = credentials.Judge(text)
+    for match in re.finditer("user|key|admin|login", text):
+        list(judge.near(*match.span()))
+    assert seen == [f"a{number}-b!" for number in range(100, 400)]
+
+
+def test_many_credentials_are_not_counted_more_than_once(detector: Detector) -> None:
+    names = ["".join(letters) for letters in itertools.product("bdfglm", "aeiou", "nrst", "aeiou", "klm")]
+    text = "".join(f"It is protected, log in and open it with Otter-{name.title()}-5.\n" for name in names)
+    findings = detector.scan([Segment("/text", Surface.USER, text)])
+    assert len(names) / 2 < len(findings) == len({(f.start, f.end) for f in findings}) <= len(names)
+
+
+def test_a_series_is_judged_at_its_beginning_only(detector: Detector) -> None:
+    text = "".join(f"It is protected, open it with Mallard-Tues-{n} and save it.\n" for n in range(100, 400))
+    assert 1 <= len(found(detector, text)) <= 16
+
+
+@pytest.mark.parametrize("words", range(10, 25))
+def test_a_token_is_never_cut_where_the_window_ends(words: int) -> None:
+    text = "key " + "word " * words + "SPRING_DATASOURCE_HIKARI_NAME=Otter-Harbour!93-Quay-Heron7 end"
+    found = [text[s:e] for s, e in tokens(text, *credentials.around(text, 0, 3))]
+    assert found in ([], ["Otter-Harbour!93-Quay-Heron7"])
+
+
+@given(st.text(st.sampled_from("aB19-_.:=!"), min_size=1, max_size=40))
+def test_digits_are_alike_to_what_a_token_is_worth_itself(token: str) -> None:
+    zeros = token.replace("1", "0").replace("9", "0")
+    assert credentials.own_features(token) == credentials.own_features(zeros)
 
 
 def test_what_an_answer_shows_as_it_is_typed_is_not_judged(detector: Detector) -> None:

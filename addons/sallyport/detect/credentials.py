@@ -7,6 +7,7 @@ what is said around them. It is plain sums: of a token's own features, and of th
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -31,12 +32,19 @@ _BEFORE, _AFTER = 100, 50
 _MOST = 40
 """Characters of the longest token that is judged; what is longer is no password, and keys have rules."""
 
-_PARTS = r"""\s"'`“”„«»<>(){}\[\],;|¦，。、；：（）「」"""
-_TOKEN = re.compile(rf"(?<![^{_PARTS}])(?=(?:[^\W\d]|[./:’-])*+[^{_PARTS}])[^{_PARTS}]{{4,200}}")
+_RUN = 200
+"""Characters of a run that are looked at: names and a token."""
+
+_ALIKE = 16
+"""Tokens of a text that are alike but for their digits and are judged: what goes on counting is no password."""
+
+_PARTS = r"""\s"'`“”„«»<>(){}\[\],;|¦，。、；：（）「」『』【】《》〈〉‹›"""
+_TOKEN = re.compile(rf"(?<![^{_PARTS}])(?=(?:[^\W\d]|[./:’-])*+[^{_PARTS}])[^{_PARTS}]{{4,{_RUN}}}")
 """Runs of characters of which one is neither a letter nor what joins words and names."""
 
 _SET = re.compile(r"^[\w.-]{1,40}=(?=[^=])|^[^\W\d_]{1,24}:(?=[^:/])")
 _END = re.compile(r"[.:?…]+$")
+_MARKED = re.compile(r"^(\*{1,3}|_{1,2}|~~)([^*~]+)\1$")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+|[^\w\s]")
 _PART = re.compile(r"[^\W\d_]+|\d+|[\W_]")
 _PLAIN = re.compile(r"^(?:[^\W\d]|[./:’-])*=?$|^[\d\W_]*$")
@@ -44,9 +52,11 @@ _PLAIN = re.compile(r"^(?:[^\W\d]|[./:’-])*=?$|^[\d\W_]*$")
 
 _TOLD = re.compile(
     r"^(?:[0-9a-f]{16,}|[0-9A-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|0x[0-9a-fA-F]+"
-    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|[0-9]{1,3}(?:\.[0-9]{1,3}){3}(?:[:/][0-9]+)?|[0-9]{2,4}[-/.][0-9]{2}[-/.][0-9]{2,4})$"
+    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w+|/[\w.%/-]*)$"
 )
-"""What is known for what it is: hashes, UUIDs and keys like them, which rules tell by their names; addresses, dates."""
+"""What is known for what it is: hashes, UUIDs and keys like them, which rules tell by their names; numbers of code,
+addresses, handles, paths.
+"""
 
 _STEM = 5
 
@@ -67,11 +77,39 @@ class Model:
     revision: str
 
 
-def credentials(text: str, start: int, end: int) -> Iterator[tuple[int, int, float]]:
-    """Yield (start, end, 1.0) of the credentials around text[start:end], which speaks of one."""
-    for low, high in tokens(text, *around(text, start, end)):
-        if _is_one(*parted(text, low, high)):
-            yield low, high, 1.0
+class Judge:
+    """Judges the tokens of one text, each once however many telling words stand near it; is gone with the scan."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._until = 0
+        self._own: dict[str, tuple[int, str]] = {}
+        """What tokens are worth, and their kinds, by what features see of them: digits are alike."""
+        self._alike: Counter[str] = Counter()
+
+    def near(self, start: int, end: int) -> Iterator[tuple[int, int, float]]:
+        """Yield (start, end, 1.0) of the credentials around text[start:end], which speaks of one.
+
+        Words come in the order of the text; what was judged for one of them is not yielded for the next.
+        """
+        low, high = around(self._text, start, end)
+        low, self._until = max(low, self._until), max(high, self._until)
+        for first, last in tokens(self._text, low, high):
+            if self._is_one(*parted(self._text, first, last)):
+                yield first, last, 1.0
+
+    def _is_one(self, before: str, token: str, after: str) -> bool:
+        model = shipped()
+        seen = _zeros(token)
+        self._alike[seen] += 1
+        if self._alike[seen] > _ALIKE:
+            return False
+        known = self._own.get(seen)
+        if known is None:
+            known = self._own[seen] = _sum(model, own_features(seen)), _kinds(seen)
+        own, kinds = known
+        lacking = model.threshold - model.bias - own
+        return model.around >= lacking and _sum(model, _features_around(before, kinds, after)) >= lacking
 
 
 def around(text: str, start: int, end: int) -> tuple[int, int]:
@@ -80,17 +118,11 @@ def around(text: str, start: int, end: int) -> tuple[int, int]:
 
 
 def odds(text: str, start: int, end: int) -> float:
-    """Return the log-odds of a token; it is reported from the model's threshold on."""
+    """Return the log-odds of a token; it is reported from the model's threshold on, where it is worth enough itself."""
     model = shipped()
     before, token, after = parted(text, start, end)
     total = _sum(model, own_features(token)) + _sum(model, features_around(before, token, after))
     return (total + model.bias) * model.step
-
-
-def _is_one(before: str, token: str, after: str) -> bool:
-    model = shipped()
-    lacking = model.threshold - model.bias - _sum(model, own_features(token))
-    return model.around >= lacking and _sum(model, features_around(before, token, after)) >= lacking
 
 
 def _sum(model: Model, features: set[str]) -> int:
@@ -100,16 +132,21 @@ def _sum(model: Model, features: set[str]) -> int:
 
 def tokens(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
     """Yield the spans of tokens that may be credentials and begin in text[low:high]; a word is none."""
-    for match in _TOKEN.finditer(text, low, min(len(text), high + _MOST)):
+    for match in _TOKEN.finditer(text, low, min(len(text), high + _RUN)):
         start, end = match.span()
         if start >= high:
             return
+        if text.startswith("(", end):  # what is called is no value
+            continue
         token = match.group()
         while (name := _SET.match(token)) is not None:
             token = token[name.end() :]
         start = end - len(token)
         if (behind := _END.search(token)) is not None:
             token = token[: behind.start()]
+        if (marked := _MARKED.match(token)) is not None:
+            start += marked.start(2)
+            token = marked.group(2)
         if 4 <= len(token) <= _MOST and not (_PLAIN.match(token) or _TOLD.match(token)):
             yield start, start + len(token)
 
@@ -147,25 +184,30 @@ def own_features(token: str) -> set[str]:
 
 def features_around(before: str, token: str, after: str) -> set[str]:
     """Return what is said around a token: words by their place and by their beginnings, marks, how the line looks."""
-    behind = [word[:12].lower() for word in _WORD.findall(before)[-14:]]
+    return _features_around(before, _kinds(token), after)
+
+
+def _features_around(before: str, kinds: str, after: str) -> set[str]:
+    behind = [word[:12].lower() for word in _WORD.findall(before)[:-15:-1]]
     ahead = [word[:12].lower() for word in _WORD.findall(after)[:5]]
-    found = {f"near {word[:_STEM]}" for word in behind}
-    found.update(f"ahead {word[:_STEM]}" for word in ahead)
-    behind.reverse()
-    found.update(f"{place} {word}" for place, word in enumerate(behind[:4]))
-    found.update(f"+{place} {word}" for place, word in enumerate(ahead[:2]))
-    found.add("pair " + " ".join(behind[:2]))
-    found.add("three " + " ".join(behind[:3]))
     words = [word[:_STEM] for word in behind if word[0].isalnum()][:3]
-    found.update(f"word {place} {word}" for place, word in enumerate(words))
-    found.add(f"of {' '.join(words[:1])} {_kinds(token)}")
-    found.add(f"between {before[-1:]} {after[:1]}")
-    found.add(f"before {before[-2:]}")
     line = before[before.rfind("\n") + 1 :]
-    found.add(f"line {'begins' if not line.strip() else 'label' if line.rstrip()[-1] in ':=' else 'goes on'}")
-    found.add(f"code {min(sum(map(line.count, '(){};=<>[]')), 6)}")
-    found.add(f"words {min(len(line.split()), 9)}")
-    return found
+    stripped = line.rstrip()
+    return {
+        *["near " + word[:_STEM] for word in behind],
+        *["ahead " + word[:_STEM] for word in ahead],
+        *[f"{place} {word}" for place, word in enumerate(behind[:4])],
+        *[f"+{place} {word}" for place, word in enumerate(ahead[:2])],
+        "pair " + " ".join(behind[:2]),
+        "three " + " ".join(behind[:3]),
+        *[f"word {place} {word}" for place, word in enumerate(words)],
+        f"of {' '.join(words[:1])} {kinds}",
+        f"between {before[-1:]} {after[:1]}",
+        f"before {before[-2:]}",
+        f"line {'begins' if not stripped else 'label' if stripped[-1] in ':=' else 'goes on'}",
+        f"code {min(sum(map(line.count, '(){};=<>[]')), 6)}",
+        f"words {min(len(line.split()), 9)}",
+    }
 
 
 def _shape(token: str) -> str:

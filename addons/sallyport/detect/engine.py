@@ -22,7 +22,7 @@ from sallyport.detect.labels import SPEAKERS, Label, Labels
 from sallyport.detect.linear import Subject, Windows
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import Packs, Rule, load
-from sallyport.detect.presidio import Recognisers, search
+from sallyport.detect.presidio import CREDENTIAL, Reader, Recognisers, search
 from sallyport.detect.seams import Ribbon, message, ribbons
 from sallyport.detect.settings import DetectionSettings, enabled, revision_of
 from sallyport.detect.surroundings import AFTER, BEFORE, Context, any_of, excused, hint, joined, own_context
@@ -76,7 +76,8 @@ class Detector:
             from sallyport.detect.classifier.weights import shipped
 
             self._classifier = shipped()
-        self.revision = revision_of(packs, self.settings, self._classifier)
+        judges = CREDENTIAL in names
+        self.revision = revision_of(packs, self.settings, self._classifier, judges=judges)
         self._warm = False
 
     @property
@@ -120,6 +121,7 @@ class Detector:
     def suspects(self, text: str, surface: Surface) -> list[tuple[int, int]] | None:
         """Return where a rule's pattern matches, with the words it needs: outside of these no scan finds anything.
 
+        That holds on the surfaces of an answer: rules that look far around a match are not for these.
         Costs less than a scan, and much less than many of parts of the text. None where a text must be scanned to
         know, since more than its own characters speak: something encoded in it, or an operator's recogniser.
         """
@@ -252,10 +254,11 @@ class Detector:
             rule = self._rules[index]
             if rule.surfaces and surface not in rule.surfaces:
                 continue
+            reader = self._reader(rule, text)
             for whole, start, end in self._matches(index, within, subject, labels, deadline):
                 if excused(self._unless[index], surface, text, whole, (start, end)):
                     continue
-                for low, high, weight in self._confirmed(rule, text, start, end, deadline):
+                for low, high, weight in self._confirmed(rule, reader, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)
                     if rule.kind is not Kind.INJECTION and score < self.settings.min_score:
                         continue
@@ -265,11 +268,14 @@ class Detector:
         for number, custom in enumerate(self._recognisers.custom):
             yield from self._custom(number, custom.entity, view, labels, deadline)
 
+    def _reader(self, rule: Rule, text: str) -> Reader | None:
+        return None if rule.recogniser is None else self._recognisers.of_text(rule.recogniser, text)
+
     def _confirmed(
-        self, rule: Rule, text: str, start: int, end: int, deadline: Deadline
+        self, rule: Rule, reader: Reader | None, text: str, start: int, end: int, deadline: Deadline
     ) -> Iterable[tuple[int, int, float]]:
-        if rule.recogniser is not None:
-            return self._recognisers.confirm(rule.recogniser, text, start, end, deadline.left())
+        if reader is not None:
+            return reader(start, end, deadline.left())
         if rule.validator is not None and not rule.validate(text[start:end]):
             return ()
         return ((start, end, 1.0),)
@@ -278,7 +284,8 @@ class Detector:
         """Say whether a match is confirmed; True where it may be another one in a part of the text."""
         if _PARTING.search(text, start, end) or text[end : end + 1].isalnum():
             return True
-        return any(True for _ in self._confirmed(rule, text, start, end, deadline))
+        reader = self._reader(rule, text)
+        return any(True for _ in self._confirmed(rule, reader, text, start, end, deadline))
 
     def _score(self, index: int, labels: Labels, text: str, start: int, end: int, weight: float) -> float:
         """Return what a match is worth: more where words speak for it, less where it is called something else."""
@@ -352,7 +359,7 @@ class Detector:
     ) -> None:
         """Add what only shows when segments are read as one; over messages, what its rule allows."""
         for hit in self._cached(ribbon.text, ribbon.surface, deadline, joined=True):
-            if not ribbon.meets(hit.start, hit.end):
+            if not ribbon.meets(hit.start, hit.end) or self._is_of_tokens(hit.rule):
                 continue
             parts = ribbon.parts(hit.start, hit.end)
             kind = self._kind(hit.rule)
@@ -367,6 +374,10 @@ class Detector:
                 continue
             for index, start, end in parts:
                 insort(hits[index], Hit(hit.rule, start, end, hit.score), key=_place)
+
+    def _is_of_tokens(self, rule: int) -> bool:
+        """Say whether a rule judges tokens: what stands on both sides of a seam is none."""
+        return rule < len(self._rules) and self._rules[rule].recogniser == CREDENTIAL
 
     def _across_messages(self, rule: int) -> bool:
         return rule >= len(self._rules) or self._rules[rule].across_messages

@@ -9,14 +9,14 @@ names: see identifiers.py. Importing Presidio takes seconds of CPU: nothing is i
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from sallyport.detect import identifiers, recogniser_files, telephone
-from sallyport.detect.credentials import credentials
+from sallyport.detect.credentials import Judge
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.errors import OperatorError
 
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
 _MARGIN = 3
 """Characters either side of a candidate that a recogniser may look at (its boundaries)."""
 
+CREDENTIAL = "credential"
+"""Looks far around a candidate, so that it must know what it has looked at."""
+
 _OWN: dict[str, Callable[[str, int, int], identifiers.Candidates]] = {
     "address": identifiers.address,
     "card": identifiers.card,
-    "credential": credentials,
     "email": identifiers.email,
     "iban": identifiers.iban,
     "ssn": identifiers.ssn,
@@ -56,6 +58,8 @@ class Custom:
     loaded: _Loaded
 
 
+type Reader = Callable[[int, int, float], Iterable[tuple[int, int, float]]]
+
 type Own = Callable[[str, int, int], identifiers.Candidates]
 
 
@@ -80,7 +84,7 @@ class Recognisers:
         with self._lock:
             if self._ready:
                 return
-            wanted = self._names - self._own.keys()
+            wanted = self._names - self._own.keys() - {CREDENTIAL}
             if wanted:
                 self._loaded = {name: _load(name) for name in sorted(wanted)}
             self._custom = tuple(c for path in self._files for c in _read(path))
@@ -91,6 +95,13 @@ class Recognisers:
         if not self._ready:
             self.warm()
         return self._custom
+
+    def of_text(self, name: str, text: str) -> Reader:
+        """Return what confirms the candidates of one rule in one text, which are handed to it in order."""
+        if name == CREDENTIAL:
+            judge = Judge(text)
+            return lambda start, end, _: judge.near(start, end)
+        return partial(self.confirm, name, text)
 
     def confirm(
         self, name: str, text: str, start: int, end: int, timeout_s: float

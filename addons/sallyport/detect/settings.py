@@ -55,12 +55,14 @@ def enabled(rule: Rule, settings: DetectionSettings) -> bool:
     return rule.kind is not Kind.PII or settings.entities is None or rule.entity in settings.entities
 
 
-def revision_of(packs: Packs, settings: DetectionSettings, classifier: Classifier | None) -> str:
-    """Return a digest that changes whenever the same text could give other findings."""
+def revision_of(
+    packs: Packs, settings: DetectionSettings, classifier: Classifier | None, *, judges: bool
+) -> str:
+    """Return a digest that changes whenever the same text could give other findings. judges: tokens, too."""
     digest = hashlib.blake2b(digest_size=16)
     digest.update(packs.revision.encode())
     digest.update((classifier.revision if classifier is not None else "").encode())
-    digest.update(credentials.shipped().revision.encode())
+    digest.update((credentials.shipped().revision if judges else "").encode())
     for name in sorted(set(settings.__slots__) - {"cache_entries", "cache_bytes", "deadline_s", "cpu_s"}):
         value = getattr(settings, name)
         stable = sorted(str(v) for v in value) if isinstance(value, frozenset) else value

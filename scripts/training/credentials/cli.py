@@ -4,6 +4,7 @@ Prints versions, minutes, and the tables of docs/models/credentials.md. Needs Sc
 """
 
 import argparse
+import math
 import platform
 import time
 from collections import defaultdict
@@ -27,7 +28,7 @@ RATE = 0.0002
 THRESHOLDS = (-1.0, 0.0, 1.0, 2.0, 3.0)
 AROUND = 95
 """Percentile of what stands around credentials that is taken for the most it can be worth: what costs nothing in what
-is found, and spares two looks of three.
+is found, and spares most looks in prose.
 """
 
 
@@ -122,7 +123,7 @@ def _write(path: Path, model: Fitted, bags: Bags, threshold: float) -> None:
         path,
         weights.tolist(),
         bias=round(model.bias / model.step),
-        threshold=round(threshold / model.step),
+        threshold=math.ceil(threshold / model.step),
         around=int(np.percentile(around, AROUND)),
         step=model.step,
     )

@@ -24,8 +24,8 @@ def renewed(texts: Sequence[Text], seed: int) -> Iterator[Text]:
     rng = random.Random(seed)
     words = sorted({word for t in texts if t.is_written for word in re.findall(r"\b[a-z]{4,9}\b", t.text)})
     for text in texts:
-        spans = [s for s in sorted({*text.spans}) if _is_renewable(text.text[slice(*s)])]
-        if text.is_written and spans:
+        spans = sorted({*text.spans})
+        if text.is_written and any(_is_renewable(text.text[slice(*span)]) for span in spans):
             for _ in range(TIMES):
                 yield _renewed(text, spans, rng, words)
 
@@ -35,13 +35,16 @@ def _is_renewable(value: str) -> bool:
 
 
 def _renewed(text: Text, spans: Sequence[tuple[int, int]], rng: random.Random, words: Sequence[str]) -> Text:
+    """Return a text with other credentials; those that cannot be renewed stay, and stay marked."""
     parts: list[str] = []
     found: list[tuple[int, int]] = []
     at = size = 0
     for start, end in spans:
         if start < at:
             continue
-        value = password(rng, words)
+        value = text.text[start:end]
+        if _is_renewable(value):
+            value = password(rng, words)
         parts += text.text[at:start], value
         size += start - at + len(value)
         found.append((size - len(value), size))
