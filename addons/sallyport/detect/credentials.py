@@ -42,6 +42,9 @@ _PARTS = r"""\s"'`“”„«»<>(){}\[\],;|¦，。、；：（）「」『』�
 _TOKEN = re.compile(rf"(?<![^{_PARTS}])(?=(?:[^\W\d]|[./:’-])*+[^{_PARTS}])[^{_PARTS}]{{4,{_RUN}}}")
 """Runs of characters of which one is neither a letter nor what joins words and names."""
 
+_SIGN = re.compile(rf"\d|[^\w{_PARTS}./:’-]")
+"""What every token holds, and most prose does not."""
+
 _SET = re.compile(r"^[\w.-]{1,40}=(?=[^=])|^[^\W\d_]{1,24}:(?=[^:/])")
 _END = re.compile(r"[.:?…]+$")
 _MARKED = re.compile(r"^(\*{1,3}|_{1,2}|~~)([^*~]+)\1$")
@@ -94,6 +97,8 @@ class Judge:
         """
         low, high = around(self._text, start, end)
         low, self._until = max(low, self._until), max(high, self._until)
+        if _SIGN.search(self._text, low, high + _RUN) is None:
+            return
         for first, last in tokens(self._text, low, high):
             if self._is_one(*parted(self._text, first, last)):
                 yield first, last, 1.0
