@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 RECORDED = json.loads((HERE / "credentials_recorded.json").read_text("utf-8"))
 UNSEEN = [json.loads(line) for line in (HERE / "credentials_texts.jsonl").read_text("utf-8").splitlines()]
 RULE = "secrets.judged.credential"
-FLOOR, CEILING = 0.8, 6
+FLOOR, CEILING = 0.8, 5
 """Of the texts that nobody read who wrote rules or trained: credentials covered, at least, and honest texts flagged, at
 most; a little worse than what was measured (docs/models/credentials.md).
 """
