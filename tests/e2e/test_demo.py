@@ -17,6 +17,7 @@ import pytest
 
 from gateways import python_env
 from sallyport.choke import namespaces
+from sallyport.demo import grounds
 
 MAIL = "marta.quill@example.com"
 EVERYWHERE = {
@@ -167,6 +168,26 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
         process.communicate(timeout=30)
     assert process.returncode == 130
     assert left_behind(tmp_path) == []
+
+
+def test_a_signal_while_a_process_is_started_leaves_none_that_nobody_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    started: list[subprocess.Popen[str]] = []
+    whole = subprocess.Popen
+
+    def interrupted(*args: Any, **options: Any) -> subprocess.Popen[str]:
+        started.append(whole(*args, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(grounds.subprocess, "Popen", interrupted)
+    ground = grounds.Loopback()
+    argv = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with pytest.raises(KeyboardInterrupt):
+        ground.start(grounds.Role.CLIENT, argv, python_env())
+    ground.end()
+    assert [process.poll() for process in started] == [-signal.SIGTERM]
 
 
 def test_without_root_the_transparent_demo_says_so() -> None:

@@ -19,6 +19,9 @@ from sallyport.choke.point import DEFAULT_PORT, parse_choke_point
 from sallyport.demo.scenario import AI_HOSTS, OTHER_HOST, SIDE_PORT
 from sallyport.errors import OperatorError
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals by which the demo is told to stop."""
+
 _END_S = 10.0
 
 
@@ -80,9 +83,10 @@ class Loopback:
         self, role: Role, argv: Sequence[str], env: Mapping[str, str], **popen: Any
     ) -> subprocess.Popen[str]:
         popen.setdefault("stdin", subprocess.DEVNULL)
-        # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
-        process = subprocess.Popen(argv, env=dict(env), text=True, start_new_session=True, **popen)
-        self._started.append(process)
+        with _uninterrupted():
+            # A session of its own: Ctrl-C reaches this process alone, which then ends the others in order.
+            process = subprocess.Popen(argv, env=dict(env), text=True, start_new_session=True, **popen)
+            self._started.append(process)
         return process
 
     def connect_to(self, lab_port: int) -> tuple[str, ...]:
@@ -183,6 +187,20 @@ def prepared(*, transparent: bool) -> Iterator[Ground]:
             ground = Loopback()
         stack.callback(ground.end)
         yield ground
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold signals to stop back: between its start and being known of, a process would be left behind."""
+    came: list[int] = []
+    held = {each: signal.signal(each, lambda number, _: came.append(number)) for each in STOPPING}
+    try:
+        yield
+    finally:
+        for each, handler in held.items():
+            signal.signal(each, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
 
 
 def _free_port() -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sallyport.demo.grounds import prepared
+from sallyport.demo.grounds import STOPPING, prepared
 from sallyport.demo.judge import Outcome, judge
 from sallyport.demo.people import make_people
 from sallyport.demo.scenario import Step, around_the_gateway, scenario
@@ -28,7 +28,6 @@ _AT_ONCE = 3
 """Clients that run at the same time; what they do is shown in order."""
 
 _SDKS = ("openai", "anthropic", "google.genai")
-_STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def play(*, as_json: bool, keep: bool, transparent: bool, gateway_key: Callable[[Path], bytes]) -> int:
@@ -83,11 +82,11 @@ def _interrupted_once() -> Iterator[None]:
     """Turn the first signal to stop into KeyboardInterrupt and ignore the rest, so that tidying up ends."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        for each in _STOPPING:
+        for each in STOPPING:
             signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    before = {each: signal.signal(each, interrupt) for each in _STOPPING}
+    before = {each: signal.signal(each, interrupt) for each in STOPPING}
     try:
         yield
     finally:
