@@ -18,7 +18,7 @@ from sallyport.decision import Kind
 from sallyport.detect.credentials import around, tokens
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.detect.normalise import normalise
-from sallyport.detect.packs import Packs, load
+from sallyport.detect.packs import Packs, Rule, load
 from sallyport.exchange import Segment, Surface
 
 RULE = "secrets.judged.credential"
@@ -31,7 +31,8 @@ type Spans = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """text: normalised. spans: the credentials in it. source: what is left out together. is_written: for this."""
+    """text: normalised. spans: the credentials in it. source: what is left out together. weight: share of a
+    token in the loss. is_written: whether by somebody for this trainer, credentials marked."""
 
     text: str
     spans: Spans
@@ -53,7 +54,7 @@ class Token:
 class Rules:
     """The rules for secrets: the one that leaves tokens to the model, and all others, which tell what is known."""
 
-    def __init__(self, detector: Detector, rule: object) -> None:
+    def __init__(self, detector: Detector, rule: Rule) -> None:
         self._detector = detector
         self._rule = rule
 
@@ -78,7 +79,7 @@ class Rules:
     def left(self, text: str) -> Sequence[tuple[int, int]]:
         """Return the tokens that are left to the model, each once."""
         found: dict[tuple[int, int], None] = {}
-        for match in self._rule.pattern.finditer(text):  # type: ignore[attr-defined]
+        for match in self._rule.pattern.finditer(text):
             found.update(dict.fromkeys(tokens(text, *around(text, *match.span()))))
         return [*found]
 
