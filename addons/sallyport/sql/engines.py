@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError
 
 from sallyport.errors import OperatorError
+from sallyport.sql.wal import use_wal
 
 
 class Durability(StrEnum):
@@ -119,7 +120,7 @@ class Sqlite:
         @event.listens_for(self.writer, "connect")
         def prepare_writer(connection: sqlite3.Connection, _: object) -> None:
             connection.isolation_level = None
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_wal(connection, patience_s)
             connection.execute(f"PRAGMA synchronous = {durability.name}")
 
         @event.listens_for(self.writer, "begin")

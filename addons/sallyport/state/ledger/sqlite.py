@@ -17,6 +17,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from sallyport.sql.wal import use_wal
 from sallyport.stages.ledger import (
     NOTHING,
     Claim,
@@ -196,7 +197,7 @@ class SqliteLedger:
             self._identity = self._find()
             connection = sqlite3.connect(self._path, timeout=self._patience_s, isolation_level=None)
             self._connection = connection
-            connection.execute("PRAGMA journal_mode = WAL")
+            use_wal(connection, self._patience_s)
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("BEGIN IMMEDIATE")
             for statement in SCHEMA:
