@@ -81,6 +81,13 @@ def test_what_a_rule_saw_before_decoding_is_not_lost_to_another_rule(tmp_path: P
     ]
 
 
+def test_a_secret_that_begins_like_an_encoded_byte_is_covered_whole(detector: Detector) -> None:
+    text = "GET https://api.fathomcharts.example/5417.pbf?style=v2&apikey=7d3kQ0xw81ZpLs 403\nForbidden on the page."
+    start = text.index("7d3k")
+    spans = [(f.start, f.end) for f in findings(detector, text) if f.kind is Kind.SECRET]
+    assert spans == [(start, start + 14)], "where =7d is read as a byte, another rule sees only the rest"
+
+
 def test_digits_in_angle_brackets_are_no_placeholder(scan: Scan) -> None:
     assert scan("call <A_4155550132> or +1 415 555 0132") != []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
@@ -176,19 +176,30 @@ class Detector:
         found: list[tuple[Hit, float]] = []
         views = list(_views(text))
         as_it_stands: dict[int, list[tuple[int, int]]] = {}
+        secrets: list[tuple[int, int]] | None = None
         for view, kind in views:
             deadline.look()
             for hit in self._search(view, kind, surface, deadline):
                 if kind == "text":
                     as_it_stands.setdefault(hit.rule, []).append((hit.start, hit.end))
                     found.append((hit, hit.score))
-                else:
-                    # What was decoded stands in a run that means nothing else: the longest there is taken out, which
-                    # is what the rule saw before decoding where it saw more.
-                    around = _around(as_it_stands.get(hit.rule, ()), hit.start, hit.end)
-                    found.append((hit if around is None else Hit(hit.rule, *around, hit.score), 1.0))
+                    continue
+                # What was decoded stands in a run that means nothing else: the longest there is taken out, which is
+                # what the rule saw before decoding where it saw more. Where others saw a secret, the best names it.
+                rank, around = 1.0, _around(as_it_stands.get(hit.rule, ()), hit.start, hit.end)
+                if around is None and self._kind(hit.rule) is Kind.SECRET:
+                    if secrets is None:
+                        secrets = _joined(self._secrets(as_it_stands))
+                    around = _around(secrets, hit.start, hit.end)
+                    rank = 1.0 if around is None else hit.score
+                found.append((hit if around is None else Hit(hit.rule, *around, hit.score), rank))
         kept = self._resolve(found, once=not joined) if found else ()
         return kept if joined else self._judged(kept, views, surface)
+
+    def _secrets(self, spans: Mapping[int, Sequence[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
+        for rule, of_rule in spans.items():
+            if self._kind(rule) is Kind.SECRET:
+                yield from of_rule
 
     def injection_probability(self, segment: Segment) -> float:
         """Return the probability that a text holds an injection, from rules and classifier together.
@@ -436,6 +447,17 @@ def _near(hits: Sequence[Hit], start: int, end: int) -> Sequence[Hit]:
     first = bisect_left(hits, start, key=lambda h: h.start)
     last = bisect_left(hits, end, key=lambda h: h.start)
     return hits[max(0, first - 2 * len(Kind)) : last]
+
+
+def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return spans in order and apart: those that overlap are one."""
+    runs: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if runs and start < runs[-1][1]:
+            runs[-1] = runs[-1][0], max(end, runs[-1][1])
+        else:
+            runs.append((start, end))
+    return runs
 
 
 def _around(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:

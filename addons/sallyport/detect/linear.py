@@ -10,10 +10,12 @@ from typing import Any, Protocol
 
 import re2  # type: ignore[import-untyped]
 
-_MAX_PATTERN_MEM = 8 << 20
+_MAX_PATTERN_MEM = 16 << 20
+"""Bytes a pattern may remember of what it met. The largest throws all of it away again and again with half as many."""
+
+_MAX_SET_MEM = 256 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _HERE = re2._re2.RE2.Anchor.ANCHOR_START
-_MAX_SET_MEM = 256 << 20
 _BEGINNING = r"\A"
 _STEP = 256
 """Bytes from which on characters are counted anew."""
