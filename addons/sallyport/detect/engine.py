@@ -7,12 +7,12 @@ validator or recogniser, context -> best of what overlaps. Synchronous, thread-s
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, insort
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import insort
+from collections.abc import Iterable, Iterator, Sequence
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
-from sallyport.detect import decode
+from sallyport.detect import decode, overlap
 from sallyport.detect.cache import Cache, Hit
 from sallyport.detect.classifier.classifier import SURFACES, Classifier
 from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
@@ -175,31 +175,17 @@ class Detector:
     ) -> tuple[Hit, ...]:
         found: list[tuple[Hit, float]] = []
         views = list(_views(text))
-        as_it_stands: dict[int, list[tuple[int, int]]] = {}
-        secrets: list[tuple[int, int]] | None = None
+        as_it_stands = overlap.AsItStands(self._kind)
         for view, kind in views:
             deadline.look()
             for hit in self._search(view, kind, surface, deadline):
                 if kind == "text":
-                    as_it_stands.setdefault(hit.rule, []).append((hit.start, hit.end))
+                    as_it_stands.add(hit)
                     found.append((hit, hit.score))
-                    continue
-                # What was decoded stands in a run that means nothing else: the longest there is taken out, which is
-                # what the rule saw before decoding where it saw more. Where others saw a secret, the best names it.
-                rank, around = 1.0, _around(as_it_stands.get(hit.rule, ()), hit.start, hit.end)
-                if around is None and self._kind(hit.rule) is Kind.SECRET:
-                    if secrets is None:
-                        secrets = _joined(self._secrets(as_it_stands))
-                    around = _around(secrets, hit.start, hit.end)
-                    rank = 1.0 if around is None else hit.score
-                found.append((hit if around is None else Hit(hit.rule, *around, hit.score), rank))
-        kept = self._resolve(found, once=not joined) if found else ()
+                else:
+                    found.append(as_it_stands.ranked(hit))
+        kept = overlap.best(found, self._kind, once=not joined) if found else ()
         return kept if joined else self._judged(kept, views, surface)
-
-    def _secrets(self, spans: Mapping[int, Sequence[tuple[int, int]]]) -> Iterator[tuple[int, int]]:
-        for rule, of_rule in spans.items():
-            if self._kind(rule) is Kind.SECRET:
-                yield from of_rule
 
     def injection_probability(self, segment: Segment) -> float:
         """Return the probability that a text holds an injection, from rules and classifier together.
@@ -273,7 +259,7 @@ class Detector:
                     score = self._score(index, labels, text, low, high, weight)
                     if rule.kind is not Kind.INJECTION and score < self.settings.min_score:
                         continue
-                    if _around(shields, low, high) is None:
+                    if overlap.around(shields, low, high) is None:
                         deadline.count()
                         yield Hit(index, *view.span(low, high), round(score, 3))
         for number, custom in enumerate(self._recognisers.custom):
@@ -342,29 +328,6 @@ class Detector:
             if score >= self.settings.min_score:
                 yield Hit(len(self._rules) + number, *view.span(start, end), round(score, 3))
 
-    def _resolve(self, found: list[tuple[Hit, float]], *, once: bool) -> tuple[Hit, ...]:
-        """Keep the best of what overlaps within a kind, and each injection rule once if that is asked for.
-
-        found: hits, each with its rank; among equals the longest wins.
-        """
-        kept: list[Hit] = []
-        taken: dict[Kind, list[tuple[int, int]]] = {kind: [] for kind in Kind}
-        seen: set[int] = set()
-        for hit, _ in sorted(found, key=lambda f: (-f[1], f[0].start - f[0].end, f[0].start, f[0].rule)):
-            kind = self._kind(hit.rule)
-            if once and kind is Kind.INJECTION and hit.rule in seen:
-                continue
-            spans = taken[kind]
-            place = bisect_left(spans, (hit.start, hit.end))
-            before = place > 0 and spans[place - 1][1] > hit.start
-            after = place < len(spans) and spans[place][0] < hit.end
-            if before or after:
-                continue
-            spans.insert(place, (hit.start, hit.end))
-            seen.add(hit.rule)
-            kept.append(hit)
-        return tuple(sorted(kept, key=_place))
-
     def _join(
         self, ribbon: Ribbon, segments: Sequence[Segment], hits: list[list[Hit]], deadline: Deadline
     ) -> None:
@@ -380,11 +343,11 @@ class Detector:
             if any(
                 self._kind(h.rule) is kind and h.start < b and h.end > a
                 for index, a, b in parts
-                for h in _near(hits[index], a, b)
+                for h in overlap.near(hits[index], a, b)
             ):
                 continue
             for index, start, end in parts:
-                insort(hits[index], Hit(hit.rule, start, end, hit.score), key=_place)
+                insort(hits[index], Hit(hit.rule, start, end, hit.score), key=overlap.place)
 
     def _is_of_tokens(self, rule: int) -> bool:
         """Say whether a rule judges tokens: what stands on both sides of a seam is none."""
@@ -433,37 +396,6 @@ def _views(text: str) -> Iterator[tuple[View, str]]:
             return
         yield inner, "decoded"
         view = inner
-
-
-def _place(hit: Hit) -> tuple[int, int, int]:
-    return hit.start, hit.end, hit.rule
-
-
-def _near(hits: Sequence[Hit], start: int, end: int) -> Sequence[Hit]:
-    """Return the hits that may overlap a piece at the beginning or the end of a segment.
-
-    Of one kind they do not overlap, so that one that reaches into the piece is among the last before it.
-    """
-    first = bisect_left(hits, start, key=lambda h: h.start)
-    last = bisect_left(hits, end, key=lambda h: h.start)
-    return hits[max(0, first - 2 * len(Kind)) : last]
-
-
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return spans in order and apart: those that overlap are one."""
-    runs: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if runs and start < runs[-1][1]:
-            runs[-1] = runs[-1][0], max(end, runs[-1][1])
-        else:
-            runs.append((start, end))
-    return runs
-
-
-def _around(spans: Sequence[tuple[int, int]], start: int, end: int) -> tuple[int, int] | None:
-    """Return the one of the spans, which are in order and apart, that holds all of this one."""
-    place = bisect_left(spans, (start + 1, 0)) - 1
-    return spans[place] if place >= 0 and end <= spans[place][1] else None
 
 
 _WARM = (
