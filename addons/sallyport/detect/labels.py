@@ -36,6 +36,13 @@ _WRAPPED = re.compile(
 )
 """What a key that says nothing stands in: {"name": "dob", "value": ...}, "dob": {"value": ...}."""
 
+_APART = re.compile(
+    r"\b(?:name|key|field|label|column|attribute|property|param)[\"']?\s{0,2}[:=]\s{0,2}[\"']([^\"'\n]{1,40})[\"']"
+    r"(?:[\s,]{1,3}[\"']?[\w$-]{1,20}[\"']?\s?[:=]\s?[\"'][^\"'<>\n]{0,24}[\"']){1,3}"
+    r"[\s,]{1,3}[\"']?(?:value|val|content|answer)[\"']?\s{0,2}[:=]\s{0,2}[\"']?$"
+)
+"""The same with other fields between: <input name="dob" type="text" value="...">."""
+
 _PAIR = re.compile(r"[(\[]\s?[\"']([A-Za-z][\w .-]{1,30})[\"']\s?,\s?[\"']?$")
 """The first of two in brackets names the second: ("dob", "1980-03-12")."""
 
@@ -183,9 +190,10 @@ class Labels:
         words = plain.split(" ")
         key = key and words[-1] not in _VAGUE
         if not column and _VAGUE.issuperset(words):
-            wrapped = _WRAPPED.search(self._text[max(0, start - REACH) : start])
+            before = self._text[max(0, start - REACH) : start]
+            wrapped = _APART.search(before) or _WRAPPED.search(before)
             if wrapped is not None:
-                plain = _plain(wrapped.group(1) or wrapped.group(2)) or plain
+                plain = _plain(next(filter(None, wrapped.groups()))) or plain
         other = _OTHER.search(plain) is not None
         if column and (beside := _plain(self._rows.beside(start))):
             plain, other = f"{plain} {beside}", other or _OTHER.search(beside) is not None

@@ -24,14 +24,19 @@ _WORDED = re.compile(r"[^\s](?:[^\n ]| (?=[^\s]))*")
 _PAIR = re.compile(r"[^\s,][^,\n]{0,60},[^\s,][^,\n]{0,60}\r?\n?$")
 """A line of two cells."""
 
-_RULE = re.compile(r"[\s+|:-]*-[+|]-[\s+|:-]*$")
+_RULE = re.compile(
+    r"[\s+|:\u2500-\u257f-]*(?:-[+|]-|\u2500[\u252c\u2534\u253c]\u2500|[\u250c\u251c\u2514]\u2500)"
+    r"[\s+|:\u2500-\u257f-]*$"
+)
 """A line that is drawn below the head of a table, or around it."""
 
 _SENTENCE = re.compile(r"\w{7,}\. ")
 """The end of a sentence; what is shorter before the full stop is an abbreviation ("Tel. privat")."""
 
-_DELIMITERS = ("\t", "|", ";", ",")
+_DELIMITERS = ("\t", "|", "\u2502", ";", ",")
 _MAX_LINE = 4_000
+_MOST_TITLES = 3
+"""Lines of which one is the head of columns that only spaces part: a title or two may stand above it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,10 +103,12 @@ class Rows:
     def beside(self, start: int) -> str:
         """Return the first of two cells where a value is the second: it may be the name of it."""
         column = self._delimited(start)
-        if column is None or len(self._table.heads) != 2 or not self._ends:
+        held = [place for place, head in enumerate(self._table.heads) if head.strip()]
+        if column is None or len(held) != 2 or len(self._ends) <= held[0]:
             return ""
-        first = self._text[self._line : self._line + self._ends[0]]
-        return first if start - self._line > self._ends[0] and _is_name(first) else ""
+        low, high = (self._ends[held[0] - 1] + 1 if held[0] else 0), self._ends[held[0]]
+        first = self._text[self._line + low : self._line + high]
+        return first if start - self._line > high and _is_name(first) else ""
 
     def _delimited(self, start: int) -> str | None:
         line = self._text.rfind("\n", max(0, start - _MAX_LINE - 1), start) + 1
@@ -141,7 +148,8 @@ class Rows:
         blank = above.rfind("\n\n", 0, len(above) - 1)
         if not above or (blank < 0 and low > _MAX_LINE):
             return _Spaced()
-        head = above[blank + 2 if blank >= 0 else 0 :].lstrip("\n").split("\n", 1)[0]
+        block = above[blank + 2 if blank >= 0 else 0 :].lstrip("\n").split("\n", _MOST_TITLES)
+        head = next((line for line in block[:_MOST_TITLES] if "  " in line.strip()), "")
         row = self._text[low : min(_line_end(self._text, low), low + _MAX_LINE)]
         if "  " not in head or "  " not in row:
             return _Spaced()
@@ -149,8 +157,10 @@ class Rows:
         cells = tuple(m.span() for m in _WORDED.finditer(row))
         if (
             len(heads) < 2
+            or "|" in head
+            or "\u2502" in head
             or len(cells) < 3
-            or len(cells) - len(heads) not in (0, 1)
+            or len(cells) - len(heads) not in (-1, 0, 1)
             or any(head[a].isdigit() for a, _ in heads)
         ):
             return _Spaced()
@@ -200,7 +210,7 @@ def _line_end(text: str, start: int) -> int:
 
 
 def _is_delimited(line: str) -> bool:
-    if ";" in line or "|" in line or "\t" in line or line.count(",") > 1:
+    if ";" in line or "|" in line or "\t" in line or "\u2502" in line or line.count(",") > 1:
         return True
     return _is_rule(line) or _PAIR.match(line) is not None
 

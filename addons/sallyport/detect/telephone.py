@@ -33,8 +33,8 @@ _MOST_DIGITS = 17
 _ABROAD = ("00", "011")
 """What is dialled for the plus sign in the regions that have numbers of their own here."""
 
-_EXTENSION = re.compile(r"(?i)\s?(?:x|ext|poste|durchwahl|interno)")
-"""Where the number ends and the number of a desk behind it begins."""
+_EXTENSION = re.compile(r"[^\W\d_]")
+"""A letter: there begins the word for the number of a desk, in whatever language."""
 
 _TRUNK = "(0)"
 """What is dialled inside the country only."""
@@ -59,7 +59,7 @@ def phone(text: str, start: int, end: int, regions: tuple[str, ...]) -> Candidat
     if value.upper() != value.lower():
         value = _EXTENSION.split(value, maxsplit=1)[0]
     groups = _DIGITS.findall(value)
-    if value.startswith(("+", "(+", "00")):
+    if value.startswith(("+", "(+", "00", "(00")):
         valid, possible = international("".join(groups).removeprefix("00"))
         if not possible and _TRUNK in value:
             groups = _DIGITS.findall(value.replace(_TRUNK, " "))
