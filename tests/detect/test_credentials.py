@@ -46,6 +46,12 @@ def found(detector: Detector, text: str, surface: Surface = Surface.USER) -> lis
         ("open it with Mallard-Tues-5.", ["Mallard-Tues-5"]),
         ('PGPASSWORD="otterHolt.3" psql', ["otterHolt.3"]),
         ("DB_PASSWORD=b1rch user:m0ss", ["b1rch", "m0ss"]),
+        (
+            "try wet.Slate.Roofs, plumb-tiger-eleven or Pen-Duick",
+            ["wet.Slate.Roofs", "plumb-tiger-eleven", "Pen-Duick"],
+        ),
+        ("it was sorryNotSorry_Bex, press *7391# or 5-1-3-9", ["sorryNotSorry_Bex", "*7391#", "5-1-3-9"]),
+        ("MAX_RETRY_COUNT user_pass_hash x.y.Z 12:30 1-2 2026-11-22", []),
         ("some_name OtherName a.b.c path/to/it well-known 12345 1984", []),
         ("ada7@example.com 10.0.3.9 0x1F 9f86d081884c7d659a2feaa0c55ad015 2026-11-22", []),
         ("550e8400-e29b-41d4-a716-446655440000 x9", []),

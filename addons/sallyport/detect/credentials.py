@@ -39,10 +39,17 @@ _ALIKE = 16
 """Tokens of a text that are alike but for their digits and are judged: what goes on counting is no password."""
 
 _PARTS = r"""\s"'`“”„«»<>(){}\[\],;|¦，。、；：（）「」『』【】《》〈〉‹›"""
-_TOKEN = re.compile(rf"(?<![^{_PARTS}])(?=(?:[^\W\d]|[./:’-])*+[^{_PARTS}])[^{_PARTS}]{{4,{_RUN}}}")
-"""Runs of characters of which one is neither a letter nor what joins words and names."""
+_JOINED = (
+    r"[^\W\d_]{2,}[._-](?:[A-Z][^\W\d_]|[^\W\d_]{2,}[.-][^\W\d_]{2})|[^\W\d_A-Z]+[A-Z][^\W\d_]*_[^\W\d_]{2}"
+)
+"""How words begin that are joined as in passwords: Pen-Duick, owl.in.barn, sorryNotSorry_Bex. Most names are not."""
 
-_SIGN = re.compile(rf"\d|[^\w{_PARTS}./:’-]")
+_TOKEN = re.compile(
+    rf"(?<![^{_PARTS}])(?=(?:[^\W\d]|[./:’-])*+[^{_PARTS}]|(?:{_JOINED}))[^{_PARTS}]{{4,{_RUN}}}"
+)
+"""Runs of characters of which one is neither a letter nor what joins words and names; and joined words."""
+
+_SIGN = re.compile(rf"\d|[^\w{_PARTS}./:’-]|(?<![^\W\d_])(?:{_JOINED})")
 """What every token holds, and most prose does not."""
 
 _SET = re.compile(r"^[\w.-]{1,40}=(?=[^=])|^[^\W\d_]{1,24}:(?=[^:/])")
@@ -52,6 +59,12 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+|[^\w\s]")
 _PART = re.compile(r"[^\W\d_]+|\d+|[\W_]")
 _PLAIN = re.compile(r"^(?:[^\W\d]|[./:’-])*=?$|^[\d\W_]*$")
 """Names, numbers and marks. A number alone is left to rules: it may be anything."""
+
+_TYPED = re.compile(
+    rf"^(?=.*[^\W\dA-Z_])(?:{_JOINED})(?:[^\W\d]|[.-])*+$"
+    r"|^[*#]?\d{3,10}[#*]\d{0,6}$|^[*#]\d{3,10}$|^\d(?:-\d){3,7}$"
+)
+"""Of these, what is judged all the same: joined words, and numbers as they are typed on doors."""
 
 _TOLD = re.compile(
     r"^(?:[0-9a-f]{16,}|[0-9A-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|0x[0-9a-fA-F]+"
@@ -152,8 +165,12 @@ def tokens(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
         if (marked := _MARKED.match(token)) is not None:
             start += marked.start(2)
             token = marked.group(2)
-        if 4 <= len(token) <= _MOST and not (_PLAIN.match(token) or _TOLD.match(token)):
+        if 4 <= len(token) <= _MOST and not (_is_plain(token) or _TOLD.match(token)):
             yield start, start + len(token)
+
+
+def _is_plain(token: str) -> bool:
+    return _PLAIN.match(token) is not None and _TYPED.match(token) is None
 
 
 def parted(text: str, start: int, end: int) -> tuple[str, str, str]:
