@@ -8,7 +8,6 @@ from sallyport.exchange import Segment, Surface
 
 WHOLE = {
     "secrets.generic.connection_string": [
-        "Server=db.acme.test;User ID=svc_ledger;Password=qV7}nne2^Rlo;Encrypt=True;",
         "host=pg port=5432 user=rw password=mint\\ leaf\\ 4 sslmode=require",
         "psql \"host=pg2 user=app password='utnqgq im feld 91' dbname=app\"",
         "host=pg1 password='s4lt Marsh' dbname=geo",

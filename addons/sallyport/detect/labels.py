@@ -38,10 +38,10 @@ _WRAPPED = re.compile(
 
 _APART = re.compile(
     r"\b(?:name|key|field|label|column|attribute|property|param)[\"']?\s{0,2}[:=]\s{0,2}[\"']([^\"'\n]{1,40})[\"']"
-    r"(?:[\s,]{1,3}[\"']?[\w$-]{1,20}[\"']?\s?[:=]\s?[\"'][^\"'<>\n]{0,24}[\"']){1,3}"
+    r"(?:[\s,]{1,3}[\"']?(?!name|key|field|label|column|attribute|property|param)[\w$-]{1,20}[\"']?\s?[:=]\s?[\"'][^\"'<>\n]{0,24}[\"']){1,3}"
     r"[\s,]{1,3}[\"']?(?:value|val|content|answer)[\"']?\s{0,2}[:=]\s{0,2}[\"']?$"
 )
-"""The same with other fields between: <input name="dob" type="text" value="...">."""
+"""The same with other fields between, none of which is a name: <input name="dob" type="text" value="...">."""
 
 _PAIR = re.compile(r"[(\[]\s?[\"']([A-Za-z][\w .-]{1,30})[\"']\s?,\s?[\"']?$")
 """The first of two in brackets names the second: ("dob", "1980-03-12")."""

@@ -13,7 +13,7 @@ class AsItStands:
     """What the rules found in a text before anything in it was decoded, which tells what of a run is to be taken out.
 
     What is decoded stands in a run that means nothing else. Where its rule saw more of the run before, that is it;
-    where other rules saw a secret around it, that is it, and the best of them names it.
+    where another rule saw a secret around it, and no other one across its ends, that is it, and the better names it.
     """
 
     def __init__(self, kind_of: Callable[[int], Kind]) -> None:
@@ -37,7 +37,7 @@ class AsItStands:
                     for span in spans
                 )
             held = around(self._secrets, hit.start, hit.end)
-            if held is not None:
+            if held is not None and any(held in spans for spans in self._spans.values()):
                 return Hit(hit.rule, *held, hit.score), hit.score
         return (hit if own is None else Hit(hit.rule, *own, hit.score)), 1.0
 

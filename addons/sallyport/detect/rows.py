@@ -103,7 +103,8 @@ class Rows:
     def beside(self, start: int) -> str:
         """Return the first of two cells where a value is the second: it may be the name of it."""
         column = self._delimited(start)
-        held = [place for place, head in enumerate(self._table.heads) if head.strip()]
+        heads = self._table.heads
+        held = [0, 1] if len(heads) == 2 else [place for place, head in enumerate(heads) if head.strip()]
         if column is None or len(held) != 2 or len(self._ends) <= held[0]:
             return ""
         low, high = (self._ends[held[0] - 1] + 1 if held[0] else 0), self._ends[held[0]]
