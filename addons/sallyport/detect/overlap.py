@@ -19,7 +19,8 @@ class AsItStands:
     def __init__(self, kind_of: Callable[[int], Kind]) -> None:
         self._kind_of = kind_of
         self._spans: dict[int, list[Span]] = {}
-        self._secrets: list[Span] | None = None
+        self._apart: list[Span] | None = None
+        """Secrets across whose ends no other one goes."""
 
     def add(self, hit: Hit) -> None:
         """Note what a rule found; its hits come in order."""
@@ -29,15 +30,16 @@ class AsItStands:
         """Return what was found in a decoded text with the span to take out, and its rank; all has been added."""
         own = around(self._spans.get(hit.rule, ()), hit.start, hit.end)
         if own is None and self._kind_of(hit.rule) is Kind.SECRET:
-            if self._secrets is None:
-                self._secrets = united(
-                    span
+            if self._apart is None:
+                secrets = {
+                    s
                     for rule, spans in self._spans.items()
                     if self._kind_of(rule) is Kind.SECRET
-                    for span in spans
-                )
-            held = around(self._secrets, hit.start, hit.end)
-            if held is not None and any(held in spans for spans in self._spans.values()):
+                    for s in spans
+                }
+                self._apart = [run for run in united(secrets) if run in secrets]
+            held = around(self._apart, hit.start, hit.end)
+            if held is not None:
                 return Hit(hit.rule, *held, hit.score), hit.score
         return (hit if own is None else Hit(hit.rule, *own, hit.score)), 1.0
 
