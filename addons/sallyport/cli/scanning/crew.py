@@ -47,13 +47,18 @@ class Crew[Task, Answer]:
         context = multiprocessing.get_context("fork")
         self._ours: list[Connection] = []
         self._processes = []
-        for _ in range(processes):
-            ours, theirs = context.Pipe()
-            self._ours.append(ours)
-            process = context.Process(target=_serve, args=(work, theirs, tuple(self._ours)), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes.append(process)
+        # An interrupt waits until all have begun: one that is met before it ignores interrupts would tell of it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            for _ in range(processes):
+                ours, theirs = context.Pipe()
+                self._ours.append(ours)
+                process = context.Process(target=_serve, args=(work, theirs, tuple(self._ours)), daemon=True)
+                process.start()
+                theirs.close()
+                self._processes.append(process)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._idle = list(self._ours)
         self._busy: dict[Connection, int] = {}
         self._done: dict[int, Answer] = {}
