@@ -1,6 +1,7 @@
 """Derived views: encoded and invisible texts, mapped to where they stand."""
 
 import base64
+import re
 import zlib
 
 import pytest
@@ -23,6 +24,12 @@ ENCODED = [
     pytest.param(PLAIN.encode().hex(), id="hex"),
     pytest.param(PLAIN.encode().hex().upper(), id="hex-upper"),
     pytest.param(PLAIN.encode().hex(" "), id="hex-spaced"),
+    pytest.param(PLAIN.encode().hex(" ", -2), id="hex-by-fours"),
+    pytest.param(PLAIN.encode().hex(" ", -4), id="hex-by-eights"),
+    pytest.param("\n".join(re.findall(".{1,32}", PLAIN.encode().hex())), id="hex-wrapped"),
+    pytest.param(
+        base64.encodebytes((PLAIN * 3).encode()).decode().strip().replace("\n", "\n> "), id="base64-quoted"
+    ),
     pytest.param(base64.b64encode(PLAIN.encode("utf-16-le")).decode(), id="base64-utf16"),
     pytest.param(base64.b64encode(zlib.compress(PLAIN.encode())).decode(), id="base64-zlib"),
 ]
@@ -36,6 +43,32 @@ def test_an_encoded_run_is_read_and_maps_to_the_whole_run(run: str) -> None:
     start = view.text.index("219-09-9987")
     low, high = view.span(start, start + 11)
     assert text[low:high].strip("= ") == run.strip("= ")
+
+
+@pytest.mark.parametrize(
+    "plain", ["ada.lovelace@example.com", "ada.lovelace1@example.com", "ada@example.com, " * 9]
+)
+@pytest.mark.parametrize(
+    "behind", ["Regards", "Regards\nJohannes\nHamburg", "2026-11-22T08:15:00Z next line", "sincerely/yours"]
+)
+@pytest.mark.parametrize("padding", ["", "="])
+def test_a_word_on_the_next_line_is_no_rest_of_an_encoded_run(plain: str, behind: str, padding: str) -> None:
+    run = base64.encodebytes(plain.encode()).decode().strip().rstrip("" if padding else "=")
+    text = f"{run}\n{behind}"
+    view = decode.derived(normalise(text))
+    assert view is not None
+    assert plain in view.text
+    low, high = view.span(view.text.index(plain), view.text.index(plain) + len(plain))
+    assert text[low:high] == run
+
+
+def test_words_of_a_mail_header_are_read() -> None:
+    text = "Subject: =?UTF-8?Q?Write_to_ada=40example.com_soon=2E?= thanks"
+    view = decode.derived(normalise(text))
+    assert view is not None
+    start = view.text.index(" ada@example.com soon.") + 1
+    low, high = view.span(start, start + len("ada@example.com"))
+    assert text[low:high] == "ada=40example.com"
 
 
 def test_percent_encoding_maps_exactly() -> None:
@@ -103,6 +136,22 @@ def test_a_bomb_is_not_scanned_whole() -> None:
     bomb = base64.b64encode(zlib.compress(b"a" * 20_000_000)).decode()
     with pytest.raises(ScanIncomplete):
         decode.derived(normalise(bomb))
+
+
+def test_many_small_bombs_are_one() -> None:
+    bomb = base64.b64encode(zlib.compress(b"a" * 60_000)).decode()
+    assert decode.derived(normalise(f"{bomb} " * 9)) is not None
+    with pytest.raises(ScanIncomplete, match="together"):
+        decode.derived(normalise(f"{bomb} " * 20))
+
+
+def test_a_check_ends_the_work() -> None:
+    def check() -> None:
+        raise ScanIncomplete("over")
+
+    for run in ("%41", "=41", "41" * 20, "bXkgbmFtZSBpcyBBZGE"):
+        with pytest.raises(ScanIncomplete, match="over"):
+            decode.derived(normalise(run), check)
 
 
 def test_a_layer_never_yields_more_than_twice_what_it_was_given() -> None:

@@ -25,6 +25,7 @@ FOLDED = [
     pytest.param("&copy=1 & x&y;", "&copy=1 & x&y;", id="no-entities"),
     pytest.param("\\u0061\\x62\\ud83d\\ude00", "ab😀", id="string-escapes"),
     pytest.param("one\\ntwo", "one\ntwo", id="escaped-newline"),
+    pytest.param("sk\\_live\\_a", "sk_live_a", id="escaped-markdown"),
     pytest.param("\x1b[31mred\x1b[0m\x00!", "red!", id="control-characters"),
     pytest.param("٤٢ ४२", "42 42", id="other-digits"),
     pytest.param("\ud800x", "\ufffdx", id="lone-surrogate"),

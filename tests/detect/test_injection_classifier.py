@@ -17,7 +17,7 @@ from sallyport.detect.classifier.classifier import Calibration
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import Words, keys
 from sallyport.detect.classifier.weights import SHIPPED, read, shipped, stepped, write
-from sallyport.detect.engine import DetectionSettings, Detector, injection_score
+from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
 from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Packs
 from sallyport.errors import OperatorError
@@ -278,20 +278,34 @@ def test_no_text_raises(text: str) -> None:
 
 
 def test_work_grows_with_the_text_and_not_faster(monkeypatch: pytest.MonkeyPatch) -> None:
-    counted: list[int] = []
+    pooled_rows: list[int] = []
     original = model.pooled
 
-    def pooled(
-        sums: model.Floats, lengths: features.Indexes, topics: features.Topics, *bounds: features.Indexes
-    ) -> model.Floats:
-        counted.append(bounds[0].size)
-        return original(sums, lengths, topics, *bounds)
+    def pooled(read: model.Read, part: slice, *bounds: features.Indexes) -> model.Floats:
+        pooled_rows.append(bounds[0].size)
+        return original(read, part, *bounds)
 
     monkeypatch.setattr(model, "pooled", pooled)
+    counted = []
     for times in (100, 1600):
         shipped().network.judge(NEUTRAL * times, "content")
+        counted.append(sum(pooled_rows))
+        pooled_rows.clear()
     assert counted[1] <= 17 * counted[0]
     assert words(NEUTRAL * 1600).buckets.size <= 17 * words(NEUTRAL * 100).buckets.size
+
+
+def test_what_looks_at_the_clock_may_end_the_work() -> None:
+    needed: list[float] = []
+
+    def look(needed_s: float) -> None:
+        needed.append(needed_s)
+        if needed_s > 0.01:
+            raise ScanIncomplete("over")
+
+    with pytest.raises(ScanIncomplete):
+        shipped().judge("<b>" * 300_000, Surface.DOCUMENT, 0.0, look)
+    assert len(needed) > 10
 
 
 @given(st.lists(st.lists(st.sampled_from(TELLING), min_size=1, max_size=9), min_size=1, max_size=12))

@@ -1,15 +1,16 @@
 """Texts hidden inside a text: base64, base32, hex, percent encoding, quoted-printable, rot13, invisible characters.
 
 Each gives a derived view; whatever a rule finds in it maps to the whole encoded run in the original
-(percent-encoded text maps exactly). A layer never yields more text than it was given, and there are two
-layers, so the work is linear.
+(percent-encoded text maps exactly). A layer yields no more text than it was given, but for what is inflated, which
+has a bound of its own, and there are two layers, so the work is linear.
 """
 
 import base64
 import binascii
+import codecs
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sallyport.detect import linear
 from sallyport.detect.errors import ScanIncomplete
@@ -18,18 +19,24 @@ from sallyport.detect.normalise import Builder, View, normalise
 
 LAYERS = 2
 _MAX_INFLATED = 1 << 20
+"""Bytes that the compressed runs of a text may inflate to, all together; of a longer text as many as it has letters."""
+
 _FIRST_DIGITS = 400
 """Digits of a run that are inflated to see whether it is worth more."""
 
 _BASE64 = linear.pattern(
-    r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[ \t]*(?:[A-Za-z0-9+/_-]{4,}={0,2}|[A-Za-z0-9+/_-]{2,3}=))*"
+    r"[A-Za-z0-9+/_-]{14,}={0,2}(?:\r?\n[> \t]*(?:[A-Za-z0-9+/_-]{4,}={0,2}|[A-Za-z0-9+/_-]{2,3}=))*"
 )
 _HEX = linear.pattern(
-    r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}|\b(?:0x)?[0-9a-fA-F]{2}(?:[ :,-]{1,2}(?:0x)?[0-9a-fA-F]{2}){11,}\b"
+    r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}(?:\r?\n(?:[0-9a-fA-F]{2}){12,})*(?:\r?\n(?:[0-9a-fA-F]{2}){1,11}\b)?"
+    r"|\b(?:[0-9a-fA-F]{4}(?: [0-9a-fA-F]{4}){5,}|[0-9a-fA-F]{8}(?: [0-9a-fA-F]{8}){2,})(?: [0-9a-fA-F]{2,6})?\b"
+    r"|\b(?:0x)?[0-9a-fA-F]{2}(?:[ :,-]{1,2}(?:0x)?[0-9a-fA-F]{2}){11,}\b"
 )
 _BASE32 = linear.pattern(r"\b(?:[A-Z2-7]{16,}|[a-z2-7]{16,})(?:={1,6}|\b)")
 _PERCENT = linear.pattern(r"(?:%[0-9a-fA-F]{2})+")
 _QUOTED = linear.pattern(r"(?:=[0-9a-fA-F]{2}|=\r?\n)+")
+_HEADER_WORD = linear.pattern(r"=\?[A-Za-z0-9-]{2,20}\?[Qq]\?([!->@-~]{1,80})\?=")
+_ESCAPES = re.compile(r"(?:=[0-9a-fA-F]{2})+")
 _PLUSSED = linear.pattern(r"\b[A-Za-z0-9]+(?:\+[A-Za-z0-9]+){2,}\b")
 _ROTATION = str.maketrans(
     "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ",
@@ -45,6 +52,7 @@ _ROTATED = linear.pattern(
 _SPACED = linear.pattern(r"\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7,}[A-Za-z0-9]\b")
 _ANY = linear.pattern(
     r"[A-Za-z0-9+/_-]{14}|%[0-9a-fA-F]{2}|=[0-9a-fA-F]{2}|=\r?\n|(?:[0-9a-fA-F]{2}[ :,-]{1,2}(?:0x)?){11}"
+    r"|\b(?:[0-9a-fA-F]{4} ){5}|\b(?:[0-9a-fA-F]{8} ){2}"
     r"|[A-Za-z0-9]\+[A-Za-z0-9]+\+[A-Za-z0-9]"
     r"|\b(?:[A-Za-z0-9@.][ ._*|/-]{1,3}){7}"
 )
@@ -68,16 +76,20 @@ _NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=(?![0-9A-Fa-f]{2}|
 _NAME_BEFORE = re.compile(r"[A-Za-z_]")
 _SHORT_GAP = 80
 """Characters between two escapes that are read with them: a line of quoted-printable."""
-_PLAIN = str.maketrans("-_", "+/", " \t\r\n\v\f=")
-"""Of base64 as it may be written: for URLs, in lines, padded."""
+_PLAIN = str.maketrans("-_", "+/", "> \t\r\n\v\f=")
+"""Of base64 as it may be written: for URLs, in lines, quoted in a mail, padded."""
 
 _LINE = re.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}")
 _PART = re.compile(r"[A-Za-z0-9+]{14,}={0,2}")
 _PARTED = re.compile(r"[/_-]")
+_LINE_OF_RUN = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
-def derived(view: View) -> View | None:
-    """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing."""
+def derived(view: View, check: Callable[[], None] = lambda: None) -> View | None:
+    """Return one layer of what is encoded in a view, joined by newlines; None where there is nothing.
+
+    check: called for every run; it may raise, which ends this. Raises ScanIncomplete for what inflates too far.
+    """
     text = view.text
     subject = linear.Subject(text)
     rotated = _ROTATED.occurs(subject.raw, 0, len(subject.raw))
@@ -85,15 +97,17 @@ def derived(view: View) -> View | None:
     if not rotated and escaped.text == text and not _ANY.occurs(subject.raw, 0, len(subject.raw)):
         return None
     out = Builder()
-    for start, end, decoded in _runs(subject):
+    for start, end, decoded in _Runs(subject, check):
         low, high = view.span(start, end)
         out.block(low, high, normalise(decoded).text + "\n")
     if "%" in text:
-        _escaped(view, subject, out, _PERCENT)
+        _escaped(view, subject, out, _PERCENT, check)
     if "=" in text:
-        _escaped(view, subject, out, _QUOTED)
+        _escaped(view, subject, out, _QUOTED, check)
     if "+" in text:
         _plussed(view, subject, out)
+    if "=?" in text:
+        _header_words(view, subject, out)
     _spaced(view, subject, out)
     if rotated:
         _rotate(view, subject, out)
@@ -134,47 +148,139 @@ def _is_written(decoded: str) -> bool:
     return len(_LETTERS.findall(decoded)) >= 4 or len(_DIGITS.findall(decoded)) >= 6
 
 
-def _runs(subject: linear.Subject) -> Iterator[tuple[int, int, str]]:
-    text = subject.text
-    for match in _HEX.finditer(subject):
-        start, end = match.span()
-        decoded = _printable(_unhex(text[start:end]))
-        if decoded is not None:
-            yield start, end, decoded
-    for match in _BASE64.finditer(subject):
-        start, end = match.span()
-        decoded = _unbase64(text[start:end])
-        if decoded is not None:
-            yield start, end, decoded
-        else:
-            yield from _pieces(text[start:end], start)
-    for match in _BASE32.finditer(subject):
-        start, end = match.span()
-        decoded = _printable(_unbase32(text[start:end]))
-        if decoded is not None:
-            yield start, end, decoded
+class _Runs:
+    """The runs of a text that are base64, hex or base32 of something, as (start, end, decoded)."""
 
+    def __init__(self, subject: linear.Subject, check: Callable[[], None]) -> None:
+        self._subject = subject
+        self._check = check
+        self._room = max(_MAX_INFLATED, len(subject.text))
 
-def _pieces(run: str, offset: int) -> Iterator[tuple[int, int, str]]:
-    """Try a run without its last line, which may be a word of the text, then its lines and their parts."""
-    shorter = run.rpartition("\n")[0].rstrip("\r")
-    decoded = _unbase64(shorter) if shorter else None
-    if decoded is not None:
-        yield offset, offset + len(shorter), decoded
-        return
-    for line in _LINE.finditer(run):
-        written = line.group()
-        decoded = _unbase64(written) if written != run else None
-        if decoded is not None:
-            yield offset + line.start(), offset + line.end(), decoded
-            continue
-        if not _PARTED.search(written):
-            continue
-        for part in _PART.finditer(written):
-            decoded = _unbase64(part.group())
+    def __iter__(self) -> Iterator[tuple[int, int, str]]:
+        text = self._subject.text
+        for start, end in self._found(_HEX):
+            decoded = _printable(_unhex(text[start:end]))
             if decoded is not None:
-                start = offset + line.start() + part.start()
-                yield start, start + len(part.group()), decoded
+                yield start, end, decoded
+        for start, end in self._found(_BASE64):
+            yield from self._base64(text[start:end], start)
+        for start, end in self._found(_BASE32):
+            decoded = _printable(_unbase32(text[start:end]))
+            if decoded is not None:
+                yield start, end, decoded
+
+    def _found(self, pattern: linear.Pattern) -> Iterator[tuple[int, int]]:
+        for match in pattern.finditer(self._subject):
+            self._check()
+            yield match.span()
+
+    def _base64(self, run: str, offset: int) -> Iterator[tuple[int, int, str]]:
+        """Try lines as one run as far as they are plainly text: a word of the text may stand on the next line."""
+        low = 0
+        while low < (end := _lines_of_text(run, low)) < len(run):
+            self._check()
+            decoded = self._unbase64(run[low:end])
+            if decoded is not None:
+                yield offset + low, offset + end, decoded
+            rest = _LINE.search(run, end)
+            if rest is None:
+                return
+            low = rest.start()
+        run, offset = run[low:], offset + low
+        decoded = self._unbase64(run)
+        if decoded is not None:
+            yield offset, offset + len(run), decoded
+        else:
+            yield from self._pieces(run, offset)
+
+    def _pieces(self, run: str, offset: int) -> Iterator[tuple[int, int, str]]:
+        """Try a run without its last line, which may be a word of the text, then its lines and their parts."""
+        shorter = run.rpartition("\n")[0].rstrip("\r")
+        decoded = self._unbase64(shorter) if shorter else None
+        if decoded is not None:
+            yield offset, offset + len(shorter), decoded
+            return
+        for line in _LINE.finditer(run):
+            written = line.group()
+            decoded = self._unbase64(written) if written != run else None
+            if decoded is not None:
+                yield offset + line.start(), offset + line.end(), decoded
+                continue
+            if not _PARTED.search(written):
+                continue
+            for part in _PART.finditer(written):
+                decoded = self._unbase64(part.group())
+                if decoded is not None:
+                    start = offset + line.start() + part.start()
+                    yield start, start + len(part.group()), decoded
+
+    def _unbase64(self, run: str) -> str | None:
+        body = run.translate(_PLAIN)
+        if len(body) % 4 == 1:
+            return None
+        try:
+            raw = _bytes(body[:24])
+            packed = raw.startswith((b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"))
+            if not packed and _printable(raw[:12], cut=True) is None:
+                return self._deflated(body) if _may_be_deflated(raw) else None
+            raw = _bytes(body)
+        except (binascii.Error, ValueError):
+            return None
+        return _printable(self._inflated(raw)) if packed else _printable(raw) or self._deflated(body)
+
+    def _deflated(self, body: str) -> str | None:
+        """Return what a deflate stream without any header holds, if it is whole and is text."""
+        engine = zlib.decompressobj(wbits=-15)
+        try:
+            first = engine.decompress(_bytes(body[:_FIRST_DIGITS]), 512)
+            if not first and len(body) > _FIRST_DIGITS:
+                return None
+            if first and _printable(first, cut=True) is None:
+                return None
+            engine = zlib.decompressobj(wbits=-15)
+            raw = engine.decompress(_bytes(body), self._room + 1)
+        except (zlib.error, binascii.Error, ValueError):
+            return None
+        self._take(len(raw))
+        return _printable(raw) if engine.eof else None
+
+    def _inflated(self, raw: bytes) -> bytes:
+        engine = zlib.decompressobj(wbits=47)
+        try:
+            inflated = engine.decompress(raw, self._room + 1)
+        except zlib.error:
+            return b""
+        self._take(len(inflated))
+        return inflated
+
+    def _take(self, inflated: int) -> None:
+        self._room -= inflated
+        if self._room < 0:
+            raise ScanIncomplete("the compressed runs inside a text inflate together beyond 1 MiB")
+
+
+def _lines_of_text(run: str, low: int) -> int:
+    """Return where the last of the lines ends that are, from `low` on, base64 of text without an odd character.
+
+    All of a run of one line; `low` where the first of several is nothing of that kind.
+    """
+    if run.find("\n", low) < 0:
+        return len(run)
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    end, kept = low, ""
+    for line in _LINE_OF_RUN.finditer(run, low):
+        kept += line.group().translate(_PLAIN)
+        whole = len(kept) & ~3
+        try:
+            text = decoder.decode(binascii.a2b_base64(kept[:whole]))
+        except (UnicodeDecodeError, binascii.Error):
+            return end
+        if _UNPRINTABLE.search(text):
+            return end
+        end, kept = line.end(), kept[whole:]
+        if line.group().endswith("="):
+            return end
+    return end
 
 
 def _unhex(run: str) -> bytes:
@@ -189,21 +295,6 @@ def _unbase32(run: str) -> bytes:
     return base64.b32decode(body + "=" * (-len(body) % 8))
 
 
-def _unbase64(run: str) -> str | None:
-    body = run.translate(_PLAIN)
-    if len(body) % 4 == 1:
-        return None
-    try:
-        raw = _bytes(body[:24])
-        packed = raw.startswith((b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"))
-        if not packed and _printable(raw[:12], cut=True) is None:
-            return _deflated(body) if _may_be_deflated(raw) else None
-        raw = _bytes(body)
-    except (binascii.Error, ValueError):
-        return None
-    return _printable(_inflate(raw)) if packed else _printable(raw) or _deflated(body)
-
-
 def _bytes(body: str) -> bytes:
     return binascii.a2b_base64(body + "=" * (-len(body) % 4))
 
@@ -214,35 +305,6 @@ def _may_be_deflated(head: bytes) -> bool:
     if kind == 0:
         return head[1] ^ head[3] == head[2] ^ head[4] == 0xFF
     return kind == 1 or (kind == 2 and head[0] >> 3 <= 29 and head[1] & 31 <= 29)
-
-
-def _deflated(body: str) -> str | None:
-    """Return what a deflate stream without any header holds, if it is whole and is text."""
-    engine = zlib.decompressobj(wbits=-15)
-    try:
-        first = engine.decompress(_bytes(body[:_FIRST_DIGITS]), 512)
-        if not first and len(body) > _FIRST_DIGITS:
-            return None
-        if first and _printable(first, cut=True) is None:
-            return None
-        engine = zlib.decompressobj(wbits=-15)
-        raw = engine.decompress(_bytes(body), _MAX_INFLATED)
-    except (zlib.error, binascii.Error, ValueError):
-        return None
-    if engine.unconsumed_tail:
-        raise ScanIncomplete("a compressed run inside a text inflates beyond 1 MiB")
-    return _printable(raw) if engine.eof else None
-
-
-def _inflate(raw: bytes) -> bytes:
-    engine = zlib.decompressobj(wbits=47)
-    try:
-        inflated = engine.decompress(raw, _MAX_INFLATED)
-    except zlib.error:
-        return b""
-    if engine.unconsumed_tail:
-        raise ScanIncomplete("a compressed run inside a text inflates beyond 1 MiB")
-    return inflated
 
 
 def _printable(raw: bytes, *, cut: bool = False) -> str | None:
@@ -263,11 +325,14 @@ def _printable(raw: bytes, *, cut: bool = False) -> str | None:
     return text if 8 * len(_UNPRINTABLE.findall(text)) <= len(text) else None
 
 
-def _escaped(view: View, subject: linear.Subject, out: Builder, escape: linear.Pattern) -> None:
+def _escaped(
+    view: View, subject: linear.Subject, out: Builder, escape: linear.Pattern, check: Callable[[], None]
+) -> None:
     """Decode the words that hold escapes of two hex digits; every other character keeps its exact place."""
     text = view.text
     done = -1
     for match in escape.finditer(subject):
+        check()
         start, end = match.span()
         raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
         if escape is _QUOTED and (
@@ -333,6 +398,20 @@ def _plussed(view: View, subject: linear.Subject, out: Builder) -> None:
         start, end = match.span()
         words = view.text[start:end].replace("+", " ")
         _again(view, View(words, (0,), (start,), (-1,)), out)
+
+
+def _header_words(view: View, subject: linear.Subject, out: Builder) -> None:
+    """Read the words of a mail's header that are written in quoted-printable, where _ is a blank (RFC 2047, 4.2)."""
+    for match in _HEADER_WORD.finditer(subject):
+        done, end = match.span(1)
+        for escape in _ESCAPES.finditer(view.text, done, end):
+            low, high = escape.span()
+            _spelled(view, done, view.text[done:low].replace("_", " "), out)
+            raw = bytes.fromhex(escape.group().replace("=", ""))
+            out.block(*view.span(low, high), normalise(raw.decode("utf-8", "replace")).text)
+            done = high
+        _spelled(view, done, view.text[done:end].replace("_", " "), out)
+        out.block(*view.span(end - 1, end), "\n")
 
 
 def _again(view: View, inner: View, out: Builder) -> None:

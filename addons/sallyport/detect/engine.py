@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
@@ -127,12 +127,13 @@ class Detector:
         """
         found = []
         try:
-            views = list(_views(text))
+            deadline = self._deadline(len(text))
+            views = list(_views(text, deadline.check))
             if len(views) > 1 or self._recognisers.custom:
                 return None
             view = views[0][0]
             subject = Subject(view.text)
-            labels, deadline = Labels(view.text), self._deadline(len(text))
+            labels = Labels(view.text)
             for index, within in self._gate.sought(subject, "text"):
                 rule = self._rules[index]
                 if not rule.surfaces or surface in rule.surfaces:
@@ -174,7 +175,7 @@ class Detector:
         self, text: str, surface: Surface, deadline: Deadline, *, joined: bool = False
     ) -> tuple[Hit, ...]:
         found: list[tuple[Hit, float]] = []
-        views = list(_views(text))
+        views = list(_views(text, deadline.check))
         as_it_stands = overlap.AsItStands(self._kind)
         for view, kind in views:
             deadline.look()
@@ -185,7 +186,7 @@ class Detector:
                 else:
                     found.append(as_it_stands.ranked(hit))
         kept = overlap.best(found, self._kind, once=not joined) if found else ()
-        return kept if joined else self._judged(kept, views, surface)
+        return kept if joined else self._judged(kept, views, surface, deadline)
 
     def injection_probability(self, segment: Segment) -> float:
         """Return the probability that a text holds an injection, from rules and classifier together.
@@ -201,9 +202,13 @@ class Detector:
         return max(judged, SURE + (1.0 - SURE) * judged if points >= 1.0 - 1e-9 else 0.0)
 
     def classifier_probability(self, segment: Segment, points: float = 0.0) -> float:
-        """Return the classifier's probability; points: what the rules found. 0 where it is off."""
-        views = list(_views(segment.text)) if self._classifier is not None else []
-        return max((j[0] for j in self._judgements(views, segment.surface, points)), default=0.0)
+        """Return the classifier's probability; points: what the rules found. 0 where it is off.
+
+        Raises ScanIncomplete.
+        """
+        deadline = self._deadline(len(segment.text))
+        views = list(_views(segment.text, deadline.check)) if self._classifier is not None else []
+        return max((j[0] for j in self._judgements(views, segment.surface, points, deadline)), default=0.0)
 
     def injection_threshold(self, surface: Surface) -> float:
         """Return the probability from which the classifier refuses on a surface; above 1: never."""
@@ -211,23 +216,23 @@ class Detector:
         return 2.0 if self._classifier is None or rate is None else self._classifier.threshold(surface, rate)
 
     def _judgements(
-        self, views: Sequence[tuple[View, str]], surface: Surface, points: float
+        self, views: Sequence[tuple[View, str]], surface: Surface, points: float, deadline: Deadline
     ) -> Iterator[tuple[float, int, int]]:
         """Yield (probability, start, end) for every view, offsets in the original."""
         for view, kind in views:
             if self._classifier is not None and kind != "hidden":
-                judged = self._classifier.judge(view.text, surface, points)
+                judged = self._classifier.judge(view.text, surface, points, deadline.look)
                 if judged is not None:
                     yield judged.probability, *view.span(judged.start, judged.end)
 
     def _judged(
-        self, kept: tuple[Hit, ...], views: Sequence[tuple[View, str]], surface: Surface
+        self, kept: tuple[Hit, ...], views: Sequence[tuple[View, str]], surface: Surface, deadline: Deadline
     ) -> tuple[Hit, ...]:
         """Add what the classifier finds where the rules alone are not enough; it takes the place of overlaps."""
         points = sum(h.score for h in kept if self._kind(h.rule) is Kind.INJECTION)
         if self._classifier is None or surface not in SURFACES or points >= 1.0 - 1e-9:
             return kept
-        best = max(self._judgements(views, surface, points), default=None)
+        best = max(self._judgements(views, surface, points, deadline), default=None)
         if best is None or best[0] < self.injection_threshold(surface):
             return kept
         _, start, end = best
@@ -383,7 +388,7 @@ def injection_score(findings: Iterable[Finding]) -> dict[str, float]:
     return totals
 
 
-def _views(text: str) -> Iterator[tuple[View, str]]:
+def _views(text: str, check: Callable[[], None]) -> Iterator[tuple[View, str]]:
     view = normalise(text)
     yield view, "text"
     unseen = decode.hidden(text)
@@ -391,7 +396,7 @@ def _views(text: str) -> Iterator[tuple[View, str]]:
         yield unseen, "hidden"
         yield unseen, "decoded"
     for _ in range(decode.LAYERS):
-        inner = decode.derived(view)
+        inner = decode.derived(view, check)
         if inner is None:
             return
         yield inner, "decoded"

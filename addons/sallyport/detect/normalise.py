@@ -16,7 +16,7 @@ _SPECIAL = re.compile(
     r"[^\t\n\r -%'-\[\]-~]"  # skipped over quickly, since all begin with one of these
     r"(?:(?<=&)(?P<entity>(?:amp;){0,3}(?:#[0-9]{1,7};?|#[xX][0-9a-fA-F]{1,6};?|[a-zA-Z][a-zA-Z0-9]{1,31};))"
     r"|(?<=\\)(?P<escape>\\{0,7}(?:u[dD][89abAB][0-9a-fA-F]{2}\\{1,8}u[dD][c-fC-F][0-9a-fA-F]{2}"
-    r"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\}|U00[0-9a-fA-F]{6}|[01][0-7]{2}|[nrt\"/,;]))"
+    r"|u[0-9a-fA-F]{4}|x[0-9a-fA-F]{2}|u\{[0-9a-fA-F]{1,6}\}|U00[0-9a-fA-F]{6}|[01][0-7]{2}|[nrt\"/,;_]))"
     r"|(?P<control>(?<=\x1b)\[[0-9;]{0,16}[A-Za-z]|(?<=[\x00-\x1f\x7f])[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*)"
     r"|(?<=[^\x00-\x7f])(?P<wide>[^\x00-\x7f]*))"
 )
@@ -169,7 +169,7 @@ def _decode(piece: str) -> str | None:
     body = piece.lstrip("\\")
     if body[0] in "nrt":
         return {"n": "\n", "r": "\r", "t": "\t"}[body[0]]
-    if body[0] in '"/,;':
+    if body[0] in '"/,;_':
         return body[0]
     if body[0] in "01":
         return FOLD[chr(int(body, 8))]

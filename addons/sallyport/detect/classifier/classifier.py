@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sallyport.exchange import Surface
 
 if TYPE_CHECKING:
-    from sallyport.detect.classifier.model import Network
+    from sallyport.detect.classifier.model import Look, Network
 
 SURFACES: Mapping[Surface, str] = {
     Surface.USER: "user",
@@ -71,10 +71,15 @@ class Classifier:
     calibrations: Mapping[str, Calibration]
     revision: str
 
-    def judge(self, text: str, surface: Surface, points: float = 0.0) -> Judgement | None:
-        """Judge a normalised text. points: sum of the rules' scores in it; None where nothing is judged."""
+    def judge(
+        self, text: str, surface: Surface, points: float = 0.0, look: Look = lambda needed_s: None
+    ) -> Judgement | None:
+        """Judge a normalised text. points: sum of the rules' scores in it; None where nothing is judged.
+
+        Raises what look raises.
+        """
         name = SURFACES.get(surface)
-        window = None if name is None else self.network.judge(text, name)
+        window = None if name is None else self.network.judge(text, name, look)
         if name is None or window is None:
             return None
         probability = self.calibrations[name].probability(window.logit, window.sentences, min(points, 1.0))

@@ -5,6 +5,7 @@ planted sentence cannot hide it. What stands around a window is read as its surr
 a window speaks of what the rest of its text speaks of.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -43,6 +44,15 @@ MOST = 32767 // max(ORDERS, RUNS, CONCEPT_ORDERS)
 
 ROWS = 96
 """Windows judged at once: few enough that BLAS does not wake its threads."""
+
+PART = 64 * ROWS
+"""Windows whose sums are in memory at once."""
+
+_WINDOWS_S = 1e-6
+"""Processor time that the windows of a sentence take, before the first of them is judged."""
+
+type Look = Callable[[float], None]
+"""Called now and then with the processor time that the next step needs; it may raise, which ends the work."""
 
 type Floats = NDArray[np.float32]
 type Places = NDArray[np.int32]
@@ -87,17 +97,27 @@ class Network:
     heads: dict[str, Head]
     concepts: Concepts
 
-    def judge(self, text: str, head: str) -> Window | None:
-        """Return the window that convinces most; None for a text without words. Never raises."""
-        parts = [self._sums(piece) for piece in blocks(text, self.concepts)]
+    def judge(self, text: str, head: str, look: Look = lambda needed_s: None) -> Window | None:
+        """Return the window that convinces most; None for a text without words. Raises what look raises."""
+        parts = []
+        for piece in blocks(text, self.concepts):
+            look(0.0)
+            parts.append(self._sums(piece))
         if not parts:
             return None
         if len(parts) == 1:
             sums, starts, lengths, topics = parts[0]
         else:
             sums, starts, lengths, topics = (np.concatenate(part) for part in zip(*parts, strict=True))
+        look(len(sums) * _WINDOWS_S)
         low, high, first, last = windows(len(sums))
-        logits = self._logits(head, pooled(sums, lengths, topics, low, high, first, last))
+        read = Read(sums, lengths, topics)
+        logits = np.empty(low.size, np.float32)
+        for begin in range(0, low.size, PART):
+            look(0.0)
+            part = slice(begin, begin + PART)
+            pool = pooled(read, part, low[part], high[part], first[part], last[part])
+            logits[part] = self._logits(head, pool)
         best = int(logits.argmax())
         until = int(high[best])
         end = int(starts[until]) if until < starts.size else len(text)
@@ -156,19 +176,29 @@ def _windows(sentences: int) -> Bounds:
 _few = cache(_windows)
 
 
-def pooled(
-    sums: Floats, lengths: Indexes, topics: Topics, low: Indexes, high: Indexes, first: Indexes, last: Indexes
-) -> Floats:
-    """Return what is known of windows, (windows, 2 * width + BELONGING).
+class Read:
+    """A text's sentences as its windows are summed from them. sums: (sentences, width).
+
+    total, counted: the sums and the words up to each sentence. belongs: how far each window belongs to the text.
+    """
+
+    def __init__(self, sums: Floats, lengths: Indexes, topics: Topics) -> None:
+        count, width = sums.shape
+        self.total: Floats = np.empty((count + 1, width), np.float32)
+        self.total[0] = 0.0
+        sums.cumsum(axis=0, out=self.total[1:])
+        self.counted = _running(lengths)
+        self.belongs = belonging(topics, lengths)
+
+
+def pooled(read: Read, part: slice, low: Indexes, high: Indexes, first: Indexes, last: Indexes) -> Floats:
+    """Return what is known of a part of the windows of a text, (windows, 2 * width + BELONGING).
 
     The sums of sentences over windows and over what is around them, both divided by the root of their length in
-    words; and how far windows belong to the text.
+    words; and how far windows belong to the text. low, high, first, last: of the windows of the part.
     """
-    count, width = sums.shape
-    total = np.empty((count + 1, width), np.float32)
-    total[0] = 0.0
-    sums.cumsum(axis=0, out=total[1:])
-    counted = _running(lengths)
+    total, counted = read.total, read.counted
+    width = total.shape[1]
     size = counted.take(high) - counted.take(low)
     out = np.empty((low.size, 2 * width + BELONGING), np.float32)
     near, around = out[:, :width], out[:, width : 2 * width]
@@ -177,7 +207,7 @@ def pooled(
     around -= near
     near *= root(size)[:, None]
     around *= root(counted.take(last) - counted.take(first) - size)[:, None]
-    out[:, 2 * width :] = belonging(topics, lengths)
+    out[:, 2 * width :] = read.belongs[part]
     return out
 
 
