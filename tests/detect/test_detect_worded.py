@@ -113,6 +113,9 @@ WHOLE = {
         "id,dl,st\n1,RT418273,OH",
     ],
     "pii.identity.national_number_named": [
+        "id,numero_nif,n\n1,N4182736,2",
+    ],
+    "pii.identity.passport_field": [
         "id,numero_pasaporte,n\n1,N4182736,2",
     ],
     "pii.identity.medical_record_named": [

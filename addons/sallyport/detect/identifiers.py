@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from sallyport.detect import linear
 from sallyport.detect.validators import iban as iban_checksum
 
 if TYPE_CHECKING:
@@ -43,8 +44,8 @@ _BY_WORDS = 0.3
 """Weight of a card number that is one only where words say so: below every preset's score without them."""
 
 _NO_STREET = re.compile(
-    r"(?:(?:Die|Der|Das|Den|Dem|In|Nach|Wohnung|Haus|Adresse|Objekt|Praxis|Filiale|[A-Z]\w{0,20}anschrift"
-    r"|[A-Z]\w{0,20}adresse|Address|Adres|Adress)\s)*"
+    r"(?:(?:Die|Der|Das|Den|Dem|In|Nach|Wohnung|Haus|Adresse|Objekt|Praxis|Filiale|Anschrift"
+    r"|[A-Z]\w{0,20}anschrift|[A-Z]\w{0,20}adresse|Address|Adres|Adress)\s)*"
 )
 """Capital words that German sentences put before a street."""
 
@@ -62,6 +63,63 @@ _COUNTRY = re.compile(
 _SAME_SHAPE = re.compile(r"(?<!\d)\d{3}[- .]\d{2}[- .]\d{4}(?!\d)")
 _ROW = 100
 """Characters either side of a social security number in which its like makes it a row of numbers."""
+
+_VERSIONED = linear.pattern(
+    r"roll|grad|bump|revert|fix|introduc|deprec|remov|added|regress|broken|version|release|build|change-?log|lib|plugin|patch"
+    r"|docker|podman|image|helm|oci|tag|=['\"]?$",
+    case_sensitive=False,
+)
+"""One of these stands before a version, or fixes behind it; a cheap look, for most lines of a log have none."""
+
+_VERSION_BEFORE = linear.pattern(
+    r"\b(?:(?:roll(?:ed|ing)?(?: it)? ?back|down-?grad\w*|up-?grad\w*|bump\w*|revert\w*)(?: [\w./-]{1,24}){0,3}? to"
+    r"|(?:fixed|introduced|deprecated|removed|added|regress\w*|broken) (?:in|since|as of)) ['\"`v]{0,2}$"
+    r"|\b(?:versions|releases|builds|change-?log)\b[^\n]{0,50}?\d\.\d[\w.+-]*['\"`)]{0,2},?"
+    r" ?(?:,|and|und|et|or|vs\.?) ['\"`v]{0,2}$"
+    r"|\b(?:versions?|up-?grad\w*|down-?grad\w*|bump\w*|roll(?:ed|ing)? ?back)\b[^\n]{0,50}?\d\.\d[\w.+-]*"
+    r"['\"`)]{0,2} (?:to|through|until) ['\"`v]{0,2}$"
+    r"|\bchange-?log(?: says)?:? $"
+    r"|[ ,](?:lib|library|plugin|patch level|build) v?$"
+    r"|\b(?:docker|podman|image|helm|oci)\b[^\n]{0,60}[ /\"'](?-i:[a-z0-9][a-z0-9._-]*):$"
+    r"|^[ \t]{0,8}[\"']?tag[\"']?: {0,2}[\"']?$",
+    case_sensitive=False,
+)
+"""What is written before a version number of four parts."""
+
+_VERSION_AFTER = linear.pattern(
+    r"^(?:['\"`]? (?:fix(?:es)?|adds support|introduces|deprecates|is out|ships with|(?:was|has been|is) released)\b"
+    r"|(?:,|,? and)(?: then| so we| so i)? (?:roll(?:ed|ing) back|downgraded)\b)",
+    case_sensitive=False,
+)
+_CHANGED_FROM = linear.pattern(
+    r"\b(?:down-?grad\w*|up-?grad\w*|bump\w*)(?: [\w./-]{1,24}){0,3}? from ['\"`v]{0,2}$",
+    case_sensitive=False,
+)
+_CHANGED_TO = linear.pattern(r"^['\"`]{0,2} (?:straight |directly )?(?:to|->) ['\"`v]{0,2}\d")
+_DATED = linear.pattern(r"^ \((?:(?:19|20)\d\d-\d\d-\d\d|\d{1,2}/\d{1,2}/(?:\d\d){1,2})\)")
+_CHANGES = linear.pattern(
+    r"(?:change-?log|versions?|releases?)\b[^\n\d]{0,12}(?:v?[\d.]{3,20} \([\d/-]{6,10}\),? (?:and )?){0,6}$",
+    case_sensitive=False,
+)
+_NAMED = linear.pattern(r"\w=['\"]?$")
+_PACKAGED = linear.pattern(
+    r"^(?:-r?\d|[-+~](?:[a-z][\w.]{0,12}|\d{1,2}[a-z][\w.~+]{0,16}))(?:[^\w.]|$)", case_sensitive=False
+)
+"""The revision behind a package's version: nginx=6.5.5.93-1."""
+
+_NETWORK = linear.pattern(
+    r"(?:^|[^a-z])(?:ip(?:v4|s|_?addr\w*)?|(?:add-|extra_|web)?hosts?(?:name)?|\w*servers?|clients?|peers?|dns|ping\w*"
+    r"|connect\w*|sshd?|ports?|addr\w*|gateway|gw|subnets?|net|network\w*|routes?d?|routers?|traffic|login|logged"
+    r"|resolver?|firewall|vpn|proxy|upstream|remote|cidr|acl|ban|banned|block(?:ed|list)?|nodes?|vm|machine|records?|cname"
+    r"|ptr|mx|www|domain|site|zone|ranges?|targets?|scope|websocket|session|endpoint|listen\w*|bind|https?|tcp|udp|src|dst"
+    r"|from=|to=|lb|balancer|ingress|egress|cluster|vip|tunnel|[wl]an|interface|eth\d|attack\w*|scan\w*|requests?|packets?"
+    r"|users?|visitor|agent ip|account|admin|moved?|moving|migrat\w*)(?:[^a-z]|$)",
+    case_sensitive=False,
+)
+"""Words of a network, and of those who use it: beside them four numbers are an address, whatever stands before."""
+
+_DOUBTED = 0.4
+"""Weight of an address that is more likely a version number: only words make one of it."""
 
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})
 
@@ -208,8 +266,26 @@ def ip(text: str, start: int, end: int) -> Candidates:
         value = value[:-1]
     stop = start + len(value)
     weight = _ipv6(value) if ":" in value else _ipv4(value, is_network=stop < end)
+    if weight and ":" not in value and _is_version(text, start, stop):
+        weight = min(weight, _DOUBTED)
     if weight:
         yield start, stop, weight
+
+
+def _is_version(text: str, start: int, stop: int) -> bool:
+    """Say whether four numbers stand where a version does, and no word of a network on their line."""
+    line = text[max(0, start - 80, text.rfind("\n", max(0, start - 80), start) + 1) : start]
+    after = text[stop : stop + 40].split("\n", 1)[0]
+    if _VERSIONED.search(line) is None and _VERSION_AFTER.search(after) is None:
+        return False
+    told = (
+        _VERSION_BEFORE.search(line) is not None
+        or _VERSION_AFTER.search(after) is not None
+        or (_CHANGED_TO.search(after) is not None and _CHANGED_FROM.search(line) is not None)
+        or (_DATED.search(after) is not None and _CHANGES.search(line) is not None)
+        or (_NAMED.search(line) is not None and _PACKAGED.search(after) is not None)
+    )
+    return told and _NETWORK.search(f"{line} ¤ {after}") is None
 
 
 def _ipv4(value: str, *, is_network: bool) -> float:

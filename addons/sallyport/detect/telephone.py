@@ -39,6 +39,13 @@ _EXTENSION = re.compile(r"[^\W\d_]")
 _TRUNK = "(0)"
 """What is dialled inside the country only."""
 
+_LIST = 80
+"""Characters before a number in which a list of numbers is seen."""
+
+_BEHIND = linear.pattern(
+    r"(?:^|[^\d-])(?:\(\d{3}\) ?|\d{3}-)[2-9]\d\d-\d{4}(?: ?[/;|,] ?\d{3}[ .-]\d{3}[ .-]\d{4})* ?[/;|,] ?$"
+)
+
 _REFERENCE = re.compile(r"\\(\d)")
 
 
@@ -74,12 +81,18 @@ def phone(text: str, start: int, end: int, regions: tuple[str, ...]) -> Candidat
     lead = 0.5 if start and text[start - 1] in "./:-_=#$" else 1.0
     if _is_north_american(groups):
         weight = 1.0 if groups[-3][0] in "23456789" else 0.4
-        spaced = "(" not in value and "-" not in value and "." not in value
+        spaced = "(" not in value and "-" not in value and "." not in value and not _listed(text, start)
         yield start, end, weight * lead * (0.6 if spaced else 1.0)
         return
     weight = plans(regions).national(groups)
     if weight:
         yield start, end, weight * lead
+
+
+def _listed(text: str, start: int) -> bool:
+    """Say whether a number stands in a list that begins with one whose hyphens make it a North American one."""
+    before = text[max(0, start - _LIST) : start]
+    return before.rstrip(" ").endswith(("/", ";", "|", ",")) and _BEHIND.search(before) is not None
 
 
 @lru_cache(maxsize=8)

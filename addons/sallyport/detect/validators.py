@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from sallyport.detect.shapes import base62_crc32
 
@@ -216,10 +216,20 @@ def de_tax_id(value: str) -> bool:
     digits = _digits(value)
     if len(digits) != 11 or digits[0] == 0 or max(Counter(digits[:10]).values()) > 3:
         return False
+    return _mod_11_10(digits)
+
+
+def de_vat(value: str) -> bool:
+    """ISO 7064 MOD 11,10 over nine digits."""
+    digits = _digits(value)
+    return len(digits) == 9 and digits[0] > 0 and _mod_11_10(digits)
+
+
+def _mod_11_10(digits: Sequence[int]) -> bool:
     product = 10
-    for digit in digits[:10]:
+    for digit in digits[:-1]:
         product = ((digit + product) % 10 or 10) * 2 % 11
-    return (11 - product) % 10 == digits[10]
+    return (11 - product) % 10 == digits[-1]
 
 
 def de_social_security(value: str) -> bool:
@@ -312,6 +322,45 @@ def fr_nir(value: str) -> bool:
     return len(bare) == 15 and 97 - int(bare[:13]) % 97 == int(bare[13:])
 
 
+def fr_vat(value: str) -> bool:
+    """The company's number with its own check digit, before it two digits from it; letters are not checked."""
+    bare = re.sub(r"[ .-]", "", value)
+    key, siren = bare[-11:-9], bare[-9:]
+    return luhn(siren) and (not key.isdigit() or (12 + 3 * int(siren)) % 97 == int(key))
+
+
+def fr_siret(value: str) -> bool:
+    """Luhn over the company and over the whole; the establishments of the post are numbered otherwise."""
+    digits = _digits(value)
+    bare = "".join(map(str, digits))
+    post = bare.startswith("356000000") and sum(digits) % 5 == 0
+    return len(digits) == 14 and luhn(bare[:9]) and (post or luhn(bare))
+
+
+def uk_vat(value: str) -> bool:
+    """Seven digits weighted and two of check, modulo 97, since 2010 also with 55 more; three may follow of a branch."""
+    digits = _digits(value)
+    if len(digits) not in (9, 12) or not any(digits[:7]):
+        return False
+    total = sum(d * w for d, w in zip(digits, (8, 7, 6, 5, 4, 3, 2, 10, 1), strict=False))
+    return total % 97 in (0, 42)
+
+
+def nl_vat(value: str) -> bool:
+    """Of a company by the test of eleven; of a sole trader, since 2020, by ISO 7064 MOD 97-10."""
+    bare = re.sub(r"[ .-]", "", value).upper()
+    return nl_bsn(bare[2:11]) or int("".join(str(int(c, 36)) for c in bare)) % 97 == 1
+
+
+def pl_regon(value: str) -> bool:
+    digits = _digits(value)
+    weighted = sum(d * w for d, w in zip(digits, (8, 9, 2, 3, 4, 5, 6, 7), strict=False))
+    if len(digits) not in (9, 14) or not any(digits) or weighted % 11 % 10 != digits[8]:
+        return False
+    unit = sum(d * w for d, w in zip(digits, (2, 4, 8, 5, 0, 9, 7, 3, 6, 1, 2, 4, 8), strict=False))
+    return len(digits) == 9 or unit % 11 % 10 == digits[13]
+
+
 def it_vat(value: str) -> bool:
     return len(_digits(value)) == 11 and luhn(value)
 
@@ -381,4 +430,10 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "fr_nir": fr_nir,
     "nl_bsn": nl_bsn,
     "it_vat": it_vat,
+    "de_vat": de_vat,
+    "fr_vat": fr_vat,
+    "fr_siret": fr_siret,
+    "uk_vat": uk_vat,
+    "nl_vat": nl_vat,
+    "pl_regon": pl_regon,
 }
