@@ -13,6 +13,7 @@ from sallyport.decision import Kind
 from sallyport.detect import credentials
 from sallyport.detect.credentials import BUCKETS, odds, read, shipped, tokens, write
 from sallyport.detect.engine import DetectionSettings, Detector
+from sallyport.detect.published import is_published
 from sallyport.errors import OperatorError
 from sallyport.exchange import Segment, Surface
 
@@ -56,6 +57,14 @@ def found(detector: Detector, text: str, surface: Surface = Surface.USER) -> lis
         ("ada7@example.com 10.0.3.9 0x1F 9f86d081884c7d659a2feaa0c55ad015 2026-11-22", []),
         ("550e8400-e29b-41d4-a716-446655440000 x9", []),
         ("a" * 60 + "1", []),
+        ("sk-*******dd73 ghp_••••922e sk-...7a1B Su*****9! glpat-xxxxxxxx9aQ2", []),
+        (
+            "sha512-Q3v1kTn0u7b[...]c9dX2pLk8g== generate-with-openssl-rand-hex-32 BSD-3-Clause GPL-2.0-or-later",
+            [],
+        ),
+        ("^7.1.2 ~9.0.2 this.#actualTree5 #IdleActionSec=30min Gtk3->init; @cluster0.db.net/?retry=true", []),
+        ("?page=2&password=Otter-77!&sort=price", ["Otter-77!"]),
+        ("#DB_PASSWORD=b1rch Otter-77->Heron-88", ["b1rch", "Otter-77-", "Heron-88"]),
     ],
 )
 def test_words_names_numbers_and_what_is_known_otherwise_are_not_judged(text: str, kept: list[str]) -> None:
@@ -121,6 +130,14 @@ def test_the_shipped_weights_are_those_that_were_measured() -> None:
     assert len(RECORDED["rows"]) > 5
     for row in RECORDED["rows"]:
         assert odds(row["text"], row["start"], row["end"]) == pytest.approx(row["odds"], abs=1e-3)
+
+
+def test_what_a_manual_prints_is_no_credential(detector: Detector) -> None:
+    assert is_published("JBSWY3DPEHPK3PXP")
+    assert is_published("QWxhZGRpbjpvcGVuIHNlc2FtZQ")
+    assert not is_published("jbswy3dpehpk3pxp")
+    for value, count in (("2YotnFZFEjr1zCsicMWpAA", 0), ("2YotnFZFEjr1zCsicMWpAB", 1)):
+        assert len(detector.scan([Segment("/text", Surface.USER, f"access_token={value}")])) == count
 
 
 def test_both_sides_of_a_token_count() -> None:

@@ -16,6 +16,7 @@ from zlib import crc32
 
 import orjson
 
+from sallyport.detect.published import is_published
 from sallyport.errors import OperatorError
 
 BUCKETS = 1 << 16
@@ -52,7 +53,18 @@ _TOKEN = re.compile(
 _SIGN = re.compile(rf"\d|[^\w{_PARTS}./:’-]|(?<![^\W\d_])(?:{_JOINED})")
 """What every token holds, and most prose does not."""
 
-_SET = re.compile(r"^[\w.-]{1,40}=(?=[^=])|^[^\W\d_]{1,24}:(?=[^:/])")
+_SET = re.compile(r"^#?[\w.-]{1,40}=(?=[^=])|^[^\W\d_]{1,24}:(?=[^:/])")
+_QUERY = re.compile(r"^\??[\w.%-]{1,40}=[^&=?]*(?:&[\w.%-]{1,40}=[^&=?]*)+$")
+"""A query of an address, alone: name=value&name=value."""
+
+_VALUE = re.compile(r"(?<==)[^&]+")
+
+_MEMBER = re.compile(r">\w{1,40}[(;]")
+"""What follows "-" where a member is called by an arrow."""
+
+_CUT = ("[...]", "[…]")
+"""What says that a part of a value was left out: no whole value stands on either side."""
+
 _END = re.compile(r"[.:?…]+$")
 _MARKED = re.compile(r"^(\*{1,3}|_{1,2}|~~)([^*~]+)\1$")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^\W\d_A-Za-z]+|\d+|[^\w\s]")
@@ -68,10 +80,14 @@ _TYPED = re.compile(
 
 _TOLD = re.compile(
     r"^(?:[0-9a-f]{16,}|[0-9A-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|0x[0-9a-fA-F]+"
-    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w+|/[\w.%/-]*)$"
+    r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w+|/[\w.%/-]*|@[\w-]+(?:\.[\w-]+)+(?::\d+)?/.*"
+    r"|#?\d+(?:ms|s|min|h|d|%|[KMGT]i?B?)|[~^]\d+(?:\.\d+){1,2}|this\.#?\w+"
+    r"|(?i:bsd|mit|[al]?gpl|gfdl|mpl|apache|artistic|epl|eupl|cc-by(?:-[a-z]{2}){0,2})-\d(?:\.\d)*\+?"
+    r"(?:-[Cc]lause(?:-[A-Za-z]+)?|-or-later|-only)?"
+    r"|.*(?:\*{3}|•{3}|[\w-](?:\.{3}|…)\w{1,6}$|x{6}|X{6}).*|.*(?:openssl[-_]rand|[-_]pwgen).*)$"
 )
-"""What is known for what it is: hashes, UUIDs and keys like them, which rules tell by their names; numbers of code,
-addresses, handles, paths.
+"""What is known for what it is: hashes, UUIDs and keys like them, which rules tell by their names; numbers of code and
+of settings, versions, licences, addresses, handles, paths, members; masked values and what says how to make one.
 """
 
 _STEM = 5
@@ -113,7 +129,7 @@ class Judge:
         if _SIGN.search(self._text, low, high + _RUN) is None:
             return
         for first, last in tokens(self._text, low, high):
-            if self._is_one(*parted(self._text, first, last)):
+            if self._is_one(*parted(self._text, first, last)) and not is_published(self._text[first:last]):
                 yield first, last, 1.0
 
     def _is_one(self, before: str, token: str, after: str) -> bool:
@@ -154,19 +170,30 @@ def tokens(text: str, low: int, high: int) -> Iterator[tuple[int, int]]:
         start, end = match.span()
         if start >= high:
             return
-        if text.startswith("(", end):  # what is called is no value
+        if text.startswith(("(", *_CUT), end):  # what is called is no value, nor is what is cut
             continue
-        token = match.group()
-        while (name := _SET.match(token)) is not None:
-            token = token[name.end() :]
-        start = end - len(token)
-        if (behind := _END.search(token)) is not None:
-            token = token[: behind.start()]
-        if (marked := _MARKED.match(token)) is not None:
-            start += marked.start(2)
-            token = marked.group(2)
-        if 4 <= len(token) <= _MOST and not (_is_plain(token) or _TOLD.match(token)):
-            yield start, start + len(token)
+        if (text.startswith("-", end - 1) and _MEMBER.match(text, end)) or text.endswith(_CUT, 0, start):
+            continue
+        if _QUERY.match(match.group()):
+            for value in _VALUE.finditer(text, start, end):
+                yield from _bare(*value.span(), text)
+            continue
+        yield from _bare(start, end, text)
+
+
+def _bare(start: int, end: int, text: str) -> Iterator[tuple[int, int]]:
+    """Yield the span of a run without names before it and marks around it, where it may be a credential."""
+    token = text[start:end]
+    while (name := _SET.match(token)) is not None:
+        token = token[name.end() :]
+    start = end - len(token)
+    if (behind := _END.search(token)) is not None:
+        token = token[: behind.start()]
+    if (marked := _MARKED.match(token)) is not None:
+        start += marked.start(2)
+        token = marked.group(2)
+    if 4 <= len(token) <= _MOST and not (_is_plain(token) or _TOLD.match(token)):
+        yield start, start + len(token)
 
 
 def _is_plain(token: str) -> bool:

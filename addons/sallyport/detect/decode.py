@@ -73,6 +73,9 @@ _ROTATED_WITH = 2_000
 _NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=(?![0-9A-Fa-f]{2}|\r?\n|=)")
 """Behind a value that ends in "=" and its line: no soft break. Another escape behind it is no setting."""
 
+_AMOUNT = re.compile(r"\d{2,4}(?:[mu]?s|min|h|d|%|[kKMGT]i?B?)(?![^\s,;\"'])")
+"""A number with its unit, which settings have."""
+
 _NAME_BEFORE = re.compile(r"[A-Za-z_]")
 _SHORT_GAP = 80
 """Characters between two escapes that are read with them: a line of quoted-printable."""
@@ -336,7 +339,7 @@ def _escaped(
         start, end = match.span()
         raw = bytes.fromhex(_NOT_HEX.sub("", text[start:end]))
         if escape is _QUOTED and (
-            _NEXT_SETTING.match(text, end) if not raw else len(raw) == 1 and _is_assignment(text, start, raw)
+            _is_line_end(text, start, end) if not raw else len(raw) == 1 and _is_assignment(text, start, raw)
         ):
             continue
         if start > done:
@@ -359,6 +362,11 @@ def _escaped(
         out.block(*view.span(done - 1, done), "\n\n")
 
 
+def _is_line_end(text: str, start: int, end: int) -> bool:
+    """Say whether what looks like soft breaks ends a value: one with padding, which mail would escape, or a setting."""
+    return text[start - 1 : start] == "=" or _NEXT_SETTING.match(text, end) is not None
+
+
 def _is_assignment(text: str, start: int, raw: bytes) -> bool:
     """Say whether what looks like one escape of quoted-printable is the beginning of a value: HOST=255.255.255.0.
 
@@ -368,7 +376,7 @@ def _is_assignment(text: str, start: int, raw: bytes) -> bool:
         return True  # no character of UTF-8 by itself
     return (
         raw != b" "  # the one escape that mail libraries do put before a number
-        and text[start + 1 : start + 4].isdigit()
+        and (text[start + 1 : start + 4].isdigit() or _AMOUNT.match(text, start + 1) is not None)
         and _NAME_BEFORE.match(text, start - 1 if start else len(text)) is not None
     )
 

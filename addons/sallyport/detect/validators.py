@@ -9,12 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from sallyport.detect.published import is_published
 from sallyport.detect.shapes import base62_crc32
 
 _PLACEHOLDER = re.compile(
     r"(?i)^(?:your|my|the|some|an?|insert|enter|replace|put|paste|add)[-_ ]|example|sample|dummy|placeholder"
     r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|(?:token|key|string|secret)here$|xxxx"
-    r"|\*\*\*|\.\.\.|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
+    r"|\*\*\*|\.\.\.|•••|…|openssl[-_ ]rand|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
     r"|^(?:none|null|nil|undefined|true|false|todo|tbd|n/?a|test|testing|password|passwd|secret|token|string|str"
     r"|abc123|foo|bar|baz|foobar|hunter2?|qwerty|empty|default|optional|required|value)$"
     r"|0123456789|1234567890|abcdefghij|^(?:test|fake|mock|foo)[-_](?:[a-z]+(?:[-_]|$)|x)"
@@ -38,8 +39,15 @@ def entropy(text: str) -> float:
 
 
 def is_placeholder(value: str) -> bool:
-    """Say whether a value plainly stands for another: an example, a variable, a mask."""
-    return bool(_PLACEHOLDER.search(value)) or len(set(value)) <= 3 or _typed_along(value) >= _ALONG
+    """Say whether a value plainly stands for another: an example, a variable, a mask; or is printed in a manual."""
+    return (
+        bool(_PLACEHOLDER.search(value))
+        or len(set(value)) <= 3
+        or _typed_along(value) >= _ALONG
+        or is_published(value)
+        or _is_sample_login(value)
+        or _is_sample_jwt(value)
+    )
 
 
 _ALONG = 0.5
@@ -175,19 +183,45 @@ def url_password(value: str) -> bool:
 
 def basic_login(value: str) -> bool:
     """User and password in base64, as RFC 7617 and RFC 4616 write them; not the example there."""
+    user, word = _login(value)
+    return user != "Aladdin" and len(word.strip()) >= 4 and word[0] != " " and url_password(word)
+
+
+def _login(value: str) -> tuple[str, str]:
+    """Return the user and the password that base64 holds; both empty if it holds none."""
     try:
         plain = base64.b64decode(value + "=" * (-len(value) % 4), validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return False
+    except (binascii.Error, ValueError):
+        return "", ""
     user, _, word = plain.strip("\0").partition("\0" if plain.startswith("\0") else ":")
-    printable = user.isprintable() and word.isprintable() and user != "Aladdin"
-    return printable and len(word.strip()) >= 4 and word[0] != " " and url_password(word)
+    return (user, word) if user.isprintable() and word.isprintable() else ("", "")
+
+
+_STAND_IN = re.compile(r"(?i)my[-_ ]?(?:user(?:name)?|pass(?:word)?)|user(?:name)?|pass(?:word|wd)?")
+
+
+def _is_sample_login(value: str) -> bool:
+    """Say whether base64 holds a login that stands for one, as in manuals: user:password; or that of RFC 7617."""
+    if len(value) > 40:
+        return False
+    user, word = _login(value)
+    return bool(word) and (user == "Aladdin" or bool(_STAND_IN.fullmatch(user) and _STAND_IN.fullmatch(word)))
 
 
 def jwt(value: str) -> bool:
     """Three parts, of which the first is a JSON object that names an algorithm, or the second one of claims."""
     head, claims = (_json_object(part) for part in value.split(".")[:2])
-    return "alg" in head or "enc" in head or len(claims) > 1
+    return ("alg" in head or "enc" in head or len(claims) > 1) and not _is_of_john_doe(claims)
+
+
+def _is_sample_jwt(value: str) -> bool:
+    """Say whether a value is a token of the kind that jwt.io shows, however it is signed."""
+    parts = value.split(".")
+    return len(parts) == 3 and value.startswith("ey") and _is_of_john_doe(_json_object(parts[1]))
+
+
+def _is_of_john_doe(claims: dict[str, object]) -> bool:
+    return claims.get("sub") == "1234567890" and claims.get("name") == "John Doe"
 
 
 def _json_object(part: str) -> dict[str, object]:
