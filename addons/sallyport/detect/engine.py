@@ -23,6 +23,7 @@ from sallyport.detect.linear import Subject, Windows
 from sallyport.detect.normalise import View, normalise
 from sallyport.detect.packs import Packs, Rule, load
 from sallyport.detect.presidio import CREDENTIAL, Reader, Recognisers, search
+from sallyport.detect.reach import end_of_secret
 from sallyport.detect.seams import Ribbon, message, ribbons
 from sallyport.detect.settings import DetectionSettings, enabled, revision_of
 from sallyport.detect.surroundings import AFTER, BEFORE, Context, any_of, excused, hint, joined, own_context
@@ -139,6 +140,8 @@ class Detector:
                 if not rule.surfaces or surface in rule.surfaces:
                     for _, start, end in self._matches(index, within, subject, labels, deadline):
                         if self._is_confirmed(rule, view.text, start, end, deadline):
+                            if rule.kind is Kind.SECRET:
+                                end = end_of_secret(view.text, start, end)
                             found.append(view.span(start, end))
         except ScanIncomplete:
             return None
@@ -266,6 +269,8 @@ class Detector:
                         continue
                     if overlap.around(shields, low, high) is None:
                         deadline.count()
+                        if rule.kind is Kind.SECRET:
+                            high = end_of_secret(text, low, high)
                         yield Hit(index, *view.span(low, high), round(score, 3))
         for number, custom in enumerate(self._recognisers.custom):
             yield from self._custom(number, custom.entity, view, labels, deadline)

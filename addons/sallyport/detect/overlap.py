@@ -14,6 +14,8 @@ class AsItStands:
 
     What is decoded stands in a run that means nothing else. Where its rule saw more of the run before, that is it;
     where another rule saw a secret around it, and no other one across its ends, that is it, and the better names it.
+    Where one goes on behind what was decoded, the run is cut, and the better of both counts. So it does where the same
+    rule saw the same before.
     """
 
     def __init__(self, kind_of: Callable[[int], Kind]) -> None:
@@ -41,6 +43,10 @@ class AsItStands:
             held = around(self._apart, hit.start, hit.end)
             if held is not None:
                 return Hit(hit.rule, *held, hit.score), hit.score
+            if _goes_on(self._apart, hit.start, hit.end):
+                return hit, hit.score
+        if own == (hit.start, hit.end) and self._kind_of(hit.rule) is Kind.SECRET:
+            return hit, hit.score
         return (hit if own is None else Hit(hit.rule, *own, hit.score)), 1.0
 
 
@@ -94,6 +100,12 @@ def united(spans: Iterable[Span]) -> list[Span]:
         else:
             runs.append((start, end))
     return runs
+
+
+def _goes_on(spans: Sequence[Span], start: int, end: int) -> bool:
+    """Say whether one of the spans, which are in order and apart, begins behind the start and ends behind the end."""
+    at = bisect_left(spans, (end, 0)) - 1
+    return at >= 0 and start < spans[at][0] and end < spans[at][1]
 
 
 def around(spans: Sequence[Span], start: int, end: int) -> Span | None:

@@ -13,8 +13,9 @@ from sallyport.detect.published import is_published
 from sallyport.detect.shapes import base62_crc32
 
 _PLACEHOLDER = re.compile(
-    r"(?i)^(?:your|my|the|some|an?|insert|enter|replace|put|paste|add)[-_ ]|example|sample|dummy|placeholder"
-    r"|changeme|change[-_ ]me|redacted|masked|\bhere$|[-_]here\b|(?:token|key|string|secret)here$|xxxx"
+    r"(?i)^(?:your|my|the|some|insert|enter|replace|put|paste|add)[-_ ]|^an?[-_ ][a-z]+(?:[-_. ]|$)|example|sample"
+    r"|dummy|placeholder|changeme|change[-_ ]me|redacted|masked"
+    r"|\bhere$|[-_]here\b|(?:token|key|string|secret)here$|xxxx"
     r"|\*\*\*|\.\.\.|•••|…|openssl[-_ ]rand|^<.*>$|^\$\{?|^\{\{|^%\(|^\[.*\]$"
     r"|^(?:none|null|nil|undefined|true|false|todo|tbd|n/?a|test|testing|password|passwd|secret|token|string|str"
     r"|abc123|foo|bar|baz|foobar|hunter2?|qwerty|empty|default|optional|required|value)$"

@@ -1,0 +1,58 @@
+"""How far a secret reaches: with its run where the pattern ended in it, or to the quote that closes what it begins."""
+
+import random
+import string
+
+import pytest
+
+from detect.scanning import findings
+from sallyport.decision import Kind
+from sallyport.detect.engine import Detector
+from sallyport.detect.reach import end_of_secret
+from sallyport.detect.settings import DetectionSettings
+from sallyport.exchange import Surface
+
+CHANCE = random.Random(20)
+RUN = "".join(CHANCE.choices(string.ascii_letters + string.digits, k=900))
+
+
+@pytest.mark.parametrize(
+    ("before", "value", "after"),
+    [
+        ("AWS_SESSION_TOKEN=", f"IQoJ{RUN}==", "\nA=1"),
+        ("    client-key-data: ", f"LS0t{RUN}=", "\nkind: Config"),
+        ("FROB_KEY='", f"{RUN[:40]}=-k{{8s}}T:z(Q2p<4", "'"),
+    ],
+)
+def test_a_secret_is_found_whole_however_long_it_is(before: str, value: str, after: str) -> None:
+    detector = Detector(DetectionSettings(kinds=frozenset([Kind.SECRET])))
+    found = findings(detector, before + value + after, Surface.USER)
+    assert [(f.start, f.end) for f in found] == [(len(before), len(before + value))]
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "whole"),
+    [
+        (RUN, 0, 400, 900),
+        (f"{RUN[:40]}/next", 0, 40, 40),
+        (f"{RUN[:20]}/{RUN[:20]}/next", 0, 41, 46),
+        (f"{RUN[:24]}{RUN}", 0, 24, 24),
+        (f"{RUN[:40]}. And", 0, 40, 40),
+        (f"{RUN[:40]}.", 0, 41, 41),
+        (f"{RUN[:40]}=={RUN[:5]}", 0, 40, 40),
+        ('"a1b2c3@}d4"', 1, 7, 11),
+        ('"a1b2c3 d4"', 1, 7, 7),
+        ('"a1b2c3<PERSON_k3j5h2g1f4>"', 1, 7, 7),
+        ("a1b2c3@d4", 0, 6, 6),
+    ],
+)
+def test_a_secret_ends_with_its_run_or_its_quotes(text: str, start: int, end: int, whole: int) -> None:
+    assert end_of_secret(text, start, end) == whole
+
+
+def test_a_part_that_was_decoded_by_chance_does_not_cut_the_secret_around_it() -> None:
+    detector = Detector(DetectionSettings(kinds=frozenset([Kind.SECRET])))
+    value = (
+        "1eaf27a738e2f3b07fc32f8e8e144dae5914ff082363cb04d637f0d6afb65047f4d8c87053c51958a0eb6833efc833da" * 2
+    )
+    assert [f.end for f in findings(detector, f"JWT_SECRET={value}")] == [len("JWT_SECRET=") + len(value)]
