@@ -1,8 +1,10 @@
 """Derived views: encoded and invisible texts, mapped to where they stand."""
 
 import base64
+import gzip
 import re
 import zlib
+from collections.abc import Callable
 
 import pytest
 
@@ -143,8 +145,25 @@ def test_a_bomb_is_not_scanned_whole() -> None:
 def test_many_small_bombs_are_one() -> None:
     bomb = base64.b64encode(zlib.compress(b"a" * 60_000)).decode()
     assert decode.derived(normalise(f"{bomb} " * 9)) is not None
-    with pytest.raises(ScanIncomplete, match="together"):
-        decode.derived(normalise(f"{bomb} " * 20))
+    for between in (" ", "\n", ", "):
+        with pytest.raises(ScanIncomplete, match="together"):
+            decode.derived(normalise(f"{bomb}{between}" * 20))
+
+
+def test_streams_one_behind_another_are_counted() -> None:
+    streams = zlib.compress(b"a") * 100
+    with pytest.raises(ScanIncomplete, match="streams"):
+        decode.derived(normalise(base64.b64encode(streams).decode()))
+
+
+@pytest.mark.parametrize("size", range(30, 36))
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress, bytes])
+def test_runs_on_lines_one_after_another_are_all_read(size: int, pack: Callable[[bytes], bytes]) -> None:
+    plains = [f"{place} written in ink".ljust(size, ".") for place in ("first", "second", "third", "fourth")]
+    text = "\n".join(base64.b64encode(pack(plain.encode())).decode() for plain in plains)
+    view = decode.derived(normalise(text))
+    assert view is not None
+    assert [plain for plain in plains if plain not in view.text] == []
 
 
 def test_a_check_ends_the_work() -> None:

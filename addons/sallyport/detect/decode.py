@@ -85,6 +85,15 @@ _PLAIN = str.maketrans("-_", "+/", "> \t\r\n\v\f=")
 _LINE = re.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}")
 _PART = re.compile(r"[A-Za-z0-9+]{14,}={0,2}")
 _PARTED = re.compile(r"[/_-]")
+_PACKED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
+"""How what gzip and zlib have packed begins."""
+
+_MOST_STREAMS = 64
+"""Compressed streams one behind another in a run: each is cut off from a copy of the rest."""
+
+_LINE_END = re.compile(r"={1,2}(?=\r?\n)")
+"""Padding at the end of a line: what follows is something else."""
+
 _LINE_OF_RUN = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
 
@@ -180,11 +189,18 @@ class _Runs:
     def _base64(self, run: str, offset: int) -> Iterator[tuple[int, int, str]]:
         """Try lines as one run as far as they are plainly text: a word of the text may stand on the next line."""
         low = 0
-        while low < (end := _lines_of_text(run, low)) < len(run):
+        while True:
             self._check()
+            end = _lines_of_text(run, low)
+            padded = _LINE_END.search(run, low) if end == low else None
+            end = end if padded is None else padded.end()
+            if not low < end < len(run):
+                break
             decoded = self._unbase64(run[low:end])
             if decoded is not None:
                 yield offset + low, offset + end, decoded
+            elif padded is not None:
+                break
             rest = _LINE.search(run, end)
             if rest is None:
                 return
@@ -223,7 +239,7 @@ class _Runs:
             return None
         try:
             raw = _bytes(body[:24])
-            packed = raw.startswith((b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda"))
+            packed = raw.startswith(_PACKED)
             if not packed and _printable(raw[:12], cut=True) is None:
                 return self._deflated(body) if _may_be_deflated(raw) else None
             raw = _bytes(body)
@@ -248,13 +264,20 @@ class _Runs:
         return _printable(raw) if engine.eof else None
 
     def _inflated(self, raw: bytes) -> bytes:
-        engine = zlib.decompressobj(wbits=47)
-        try:
-            inflated = engine.decompress(raw, self._room + 1)
-        except zlib.error:
-            return b""
-        self._take(len(inflated))
-        return inflated
+        """Return what one compressed stream holds, and those that follow it without a gap."""
+        inflated = b""
+        for _ in range(_MOST_STREAMS):
+            if not raw.startswith(_PACKED):
+                return inflated
+            engine = zlib.decompressobj(wbits=47)
+            try:
+                more = engine.decompress(raw, self._room + 1)
+            except zlib.error:
+                return inflated
+            self._take(len(more))
+            inflated += more
+            raw = engine.unused_data
+        raise ScanIncomplete(f"a run inside a text holds more than {_MOST_STREAMS} compressed streams")
 
     def _take(self, inflated: int) -> None:
         self._room -= inflated
