@@ -174,6 +174,13 @@ ENCODINGS: dict[str, Disguise] = {
     "base64-unpadded": lambda v: _base64(v).rstrip("="),
     "base64-wrapped": lambda v: "\n".join(_base64(v)[n : n + 20] for n in range(0, len(_base64(v)), 20)),
     "base64-mime": lambda v: base64.encodebytes((v + " " * 40 + v).encode()).decode(),
+    "base64-quoted": lambda v: (
+        base64.encodebytes((v + " " * 40 + v).encode()).decode().strip().replace("\n", "\n> ")
+    ),
+    "base64-then-word": lambda v: _base64(v).rstrip("=") + "\nRegards",
+    "base64-gzip-second": lambda v: "\n".join(
+        base64.b64encode(gzip.compress(t.encode(), mtime=0)).decode() for t in ("nothing to see here", v)
+    ),
     "base64-padded-inside": lambda v: _base64("x" * 9 + " " + v + " " + "y" * 9),
     "base64-utf-16": lambda v: base64.b64encode(v.encode("utf-16-le")).decode(),
     "base64-utf-16-be": lambda v: base64.b64encode(v.encode("utf-16-be")).decode(),
@@ -187,6 +194,10 @@ ENCODINGS: dict[str, Disguise] = {
     "hex-upper": lambda v: v.encode().hex().upper(),
     "hex-prefixed": lambda v: "0x" + v.encode().hex(),
     "hex-spaced": lambda v: v.encode().hex(" "),
+    "hex-groups": lambda v: v.encode().hex(" ", -4),
+    "hex-wrapped": lambda v: "\n".join(
+        v.encode().hex()[n : n + 32] for n in range(0, 2 * len(v.encode()), 32)
+    ),
     "hex-colons": lambda v: v.encode().hex(":"),
     "hex-commas": lambda v: ", ".join(f"0x{b:02x}" for b in v.encode()),
     "percent": lambda v: "".join(f"%{b:02X}" for b in v.encode()),

@@ -91,8 +91,8 @@ _PACKED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 _MOST_STREAMS = 64
 """Compressed streams one behind another in a run: each is cut off from a copy of the rest."""
 
-_LINE_END = re.compile(r"={1,2}(?=\r?\n)")
-"""Padding at the end of a line: what follows is something else."""
+_LINE_END = re.compile(r"={1,2}(?=\r?\n)|[A-Za-z0-9+/_-](?=\r?\n[> \t]*H4sI)")
+"""Padding at the end of a line, or a line behind it that begins as gzip does: what follows is something else."""
 
 _LINE_OF_RUN = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
 
@@ -277,6 +277,8 @@ class _Runs:
             self._take(len(more))
             inflated += more
             raw = engine.unused_data
+            if raw.startswith(_PACKED[1:]):
+                inflated += b"\n"  # members of gzip are parts of one text, streams of zlib are not
         raise ScanIncomplete(f"a run inside a text holds more than {_MOST_STREAMS} compressed streams")
 
     def _take(self, inflated: int) -> None:
