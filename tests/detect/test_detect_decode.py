@@ -64,6 +64,26 @@ def test_a_word_on_the_next_line_is_no_rest_of_an_encoded_run(plain: str, behind
     assert text[low:high] == run
 
 
+@pytest.mark.parametrize("odd", ["\x1b[0m", "\x07", "\x00"])
+@pytest.mark.parametrize("width", [30, 40, 50, 64, 70, 76])
+def test_an_odd_character_does_not_part_lines(odd: str, width: int) -> None:
+    plain = f"{'the gateway of leeds is up and runs well ' * 2}{odd} mail anna.weber@example.org for more of it, or {odd} ask"
+    run = base64.b64encode(plain.encode()).decode()
+    view = decode.derived(normalise("\n".join(run[n : n + width] for n in range(0, len(run), width))))
+    assert view is not None
+    assert "anna.weber@example.org" in view.text
+
+
+@pytest.mark.parametrize("beside", ["d41d8cd98f00b204e9800998ecf8427e", "0cc175b9c0f1b6a831c399e269772661"])
+def test_a_hash_on_a_line_hides_no_hex_beside_it(beside: str) -> None:
+    for text in (f"{beside}\n{PLAIN.encode().hex()}", f"{PLAIN.encode().hex()}\r\n{beside}\n"):
+        view = decode.derived(normalise(text))
+        assert view is not None
+        start = view.text.index(PLAIN)
+        low, high = view.span(start, start + len(PLAIN))
+        assert text[low:high] == PLAIN.encode().hex()
+
+
 def test_words_of_a_mail_header_are_read() -> None:
     text = "Subject: =?UTF-8?Q?Write_to_ada=40example.com_soon=2E?= thanks"
     view = decode.derived(normalise(text))

@@ -81,7 +81,7 @@ _TYPED = re.compile(
 _TOLD = re.compile(
     r"^(?:[0-9a-f]{16,}|[0-9A-F]{16,}|[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|0x[0-9a-fA-F]+"
     r"|[\w.+-]+@[\w-]+(?:\.[\w-]+)+|@\w+|/[\w.%/-]*|@[\w-]+(?:\.[\w-]+)+(?::\d+)?/.*"
-    r"|#?\d+(?:ms|s|min|h|d|%|[KMGT]i?B?)|[~^]\d+(?:\.\d+){1,2}|this\.#?\w+"
+    r"|#?\d+(?:ms|s|min|h|d|%|[KMGT]i?B?)|[~^]\d+(?:\.\d+){1,2}|this\.#?[A-Za-z_]+\d?"
     r"|(?i:bsd|mit|[al]?gpl|gfdl|mpl|apache|artistic|epl|eupl|cc-by(?:-[a-z]{2}){0,2})-\d(?:\.\d)*\+?"
     r"(?:-[Cc]lause(?:-[A-Za-z]+)?|-or-later|-only)?"
     r"|.*(?:\*{3}|•{3}|[\w-](?:\.{3}|…)\w{1,6}$|x{6}|X{6}).*|.*(?:openssl[-_]rand|[-_]pwgen).*)$"

@@ -84,6 +84,7 @@ _PLAIN = str.maketrans("-_", "+/", "> \t\r\n\v\f=")
 
 _LINE = re.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}")
 _PART = re.compile(r"[A-Za-z0-9+]{14,}={0,2}")
+_HEX_LINE = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}")
 _PARTED = re.compile(r"[/_-]")
 _PACKED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 """How what gzip and zlib have packed begins."""
@@ -171,9 +172,14 @@ class _Runs:
     def __iter__(self) -> Iterator[tuple[int, int, str]]:
         text = self._subject.text
         for start, end in self._found(_HEX):
-            decoded = _printable(_unhex(text[start:end]))
-            if decoded is not None:
-                yield start, end, decoded
+            whole = _printable(_unhex(text[start:end]))
+            if whole is not None and ("\n" not in text[start:end] or _UNPRINTABLE.search(whole) is None):
+                yield start, end, whole
+                continue
+            for line in _HEX_LINE.finditer(text, start, end):
+                decoded = _printable(_unhex(line.group()))
+                if decoded is not None:
+                    yield *line.span(), decoded
         for start, end in self._found(_BASE64):
             yield from self._base64(text[start:end], start)
         for start, end in self._found(_BASE32):
@@ -189,6 +195,9 @@ class _Runs:
     def _base64(self, run: str, offset: int) -> Iterator[tuple[int, int, str]]:
         """Try lines as one run as far as they are plainly text: a word of the text may stand on the next line."""
         low = 0
+        if _is_wrapped(run) and (whole := self._unbase64(run)) is not None:
+            yield offset, offset + len(run), whole
+            return
         while True:
             self._check()
             end = _lines_of_text(run, low)
@@ -285,6 +294,16 @@ class _Runs:
         self._room -= inflated
         if self._room < 0:
             raise ScanIncomplete("the compressed runs inside a text inflate together beyond 1 MiB")
+
+
+def _is_wrapped(run: str) -> bool:
+    """Say whether a run is one that a program has wrapped, and the last line no word: it may hold odd characters."""
+    if "\n" not in run or _LINE_END.search(run) is not None:
+        return False
+    lines = [line.strip("> \t\r") for line in run.split("\n")]
+    width = len(lines[0])
+    alike = all(len(line) == width for line in lines[:-1]) and len(lines[-1]) <= width
+    return alike and (len(lines) > 2 or width >= 60) and _lines_of_text(run, 0) < run.rfind("\n") - 1
 
 
 def _lines_of_text(run: str, low: int) -> int:

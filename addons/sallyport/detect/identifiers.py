@@ -72,23 +72,22 @@ _VERSIONED = linear.pattern(
 """One of these stands before a version, or fixes behind it; a cheap look, for most lines of a log have none."""
 
 _VERSION_BEFORE = linear.pattern(
-    r"\b(?:(?:roll(?:ed|ing)?(?: it)? ?back|down-?grad\w*|up-?grad\w*|bump\w*|revert\w*)(?: [\w./-]{1,24}){0,3}? to"
-    r"|(?:fixed|introduced|deprecated|removed|added|regress\w*|broken) (?:in|since|as of)) ['\"`v]{0,2}$"
+    r"\b(?:(?:roll(?:ed|ing)?(?: it)? ?back|down-?grad\w*|up-?grad\w*)(?: [\w./-]{1,24}){0,3}? to"
+    r"|(?:fixed|introduced|deprecated|regress\w*|broken) (?:in|since|as of)) ['\"`v]{0,2}$"
     r"|\b(?:versions|releases|builds|change-?log)\b[^\n]{0,50}?\d\.\d[\w.+-]*['\"`)]{0,2},?"
     r" ?(?:,|and|und|et|or|vs\.?) ['\"`v]{0,2}$"
     r"|\b(?:versions?|up-?grad\w*|down-?grad\w*|bump\w*|roll(?:ed|ing)? ?back)\b[^\n]{0,50}?\d\.\d[\w.+-]*"
     r"['\"`)]{0,2} (?:to|through|until) ['\"`v]{0,2}$"
     r"|\bchange-?log(?: says)?:? $"
     r"|[ ,](?:lib|library|plugin|patch level|build) v?$"
-    r"|\b(?:docker|podman|image|helm|oci)\b[^\n]{0,60}[ /\"'](?-i:[a-z0-9][a-z0-9._-]*):$"
+    r"|\b(?:(?:docker|podman) (?:pull|push|tag|rmi)|image:|from) [\"']?(?-i:[a-z0-9][a-z0-9._/-]*):$"
     r"|^[ \t]{0,8}[\"']?tag[\"']?: {0,2}[\"']?$",
     case_sensitive=False,
 )
 """What is written before a version number of four parts."""
 
 _VERSION_AFTER = linear.pattern(
-    r"^(?:['\"`]? (?:fix(?:es)?|adds support|introduces|deprecates|is out|ships with|(?:was|has been|is) released)\b"
-    r"|(?:,|,? and)(?: then| so we| so i)? (?:roll(?:ed|ing) back|downgraded)\b)",
+    r"^['\"`]? (?:fixes (?:the|an?|[A-Z]{2,8}-\d)|adds support|introduces|deprecates|ships with)\b",
     case_sensitive=False,
 )
 _CHANGED_FROM = linear.pattern(
@@ -103,9 +102,9 @@ _CHANGES = linear.pattern(
 )
 _NAMED = linear.pattern(r"\w=['\"]?$")
 _PACKAGED = linear.pattern(
-    r"^(?:-r?\d|[-+~](?:[a-z][\w.]{0,12}|\d{1,2}[a-z][\w.~+]{0,16}))(?:[^\w.]|$)", case_sensitive=False
+    r"^(?:-r\d|[-+~](?:[a-z][\w.]{0,12}|\d{1,2}[a-z][\w.~+]{0,16}))(?:[^\w.]|$)", case_sensitive=False
 )
-"""The revision behind a package's version: nginx=6.5.5.93-1."""
+"""The revision behind a version of a package: nginx=6.5.5.93-r1. A bare number may end a range of addresses."""
 
 _NETWORK = linear.pattern(
     r"(?:^|[^a-z])(?:ip(?:v4|s|_?addr\w*)?|(?:add-|extra_|web)?hosts?(?:name)?|\w*servers?|clients?|peers?|dns|ping\w*"

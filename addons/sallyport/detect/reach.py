@@ -4,18 +4,26 @@ import re
 
 _LONG = 32
 """Characters from which a value that goes on without a break was cut by its pattern, and is not beside another."""
+_VERY_LONG = 100
+"""Likewise where the next sign may also stand between words: sk_live_..._used_by_the_shop."""
 _FARTHEST = 8_192
-_QUOTED = 200
+_QUOTED = 24
+"""Characters up to a closing quote: behind more than that stands something else."""
 _QUOTES = "\"'`"
-_JOINTS = "+/.~-"
+_JOINTS = "+/.~-_"
+_PLAIN_JOINTS = "+/"
 """Signs that are part of some keys, and stand between others and what comes next: of a key that holds them."""
 
 _RUNS = {
-    joints: re.compile(rf"[A-Za-z0-9_{re.escape(joints)}]*")
-    for joints in ("".join(c for place, c in enumerate(_JOINTS) if 1 << place & n) for n in range(32))
+    joints: re.compile(rf"[A-Za-z0-9{re.escape(joints)}]*")
+    for joints in (
+        "".join(c for place, c in enumerate(_JOINTS) if 1 << place & n) for n in range(1 << len(_JOINTS))
+    )
 }
 _PADDING = re.compile(r"={1,2}(?![\w=+/-])", re.ASCII)
-_TO_QUOTE = {q: re.compile(rf"(?:[^\s\\\"'`<]|<(?![A-Z])){{1,{_QUOTED}}}{q}") for q in _QUOTES}
+_TO_QUOTE = {
+    q: re.compile(rf"(?:[^\s\\\"'`<$,;&|]|<(?![A-Za-z/])|\$(?!\{{)){{1,{_QUOTED}}}{q}") for q in _QUOTES
+}
 
 
 def end_of_secret(text: str, start: int, end: int) -> int:
@@ -25,7 +33,8 @@ def end_of_secret(text: str, start: int, end: int) -> int:
     """
     if end - start >= _LONG and _is_cut(text, end):
         value, found = text[start:end], end
-        run = _RUNS["".join(c for c in _JOINTS if c in value)].match(text, end, end + _FARTHEST)
+        joints = _JOINTS if len(value) >= _VERY_LONG else _PLAIN_JOINTS
+        run = _RUNS["".join(c for c in joints if c in value)].match(text, end, end + _FARTHEST)
         end = run.end() if run else end
         while end > found and text[end - 1] in ".~":
             end -= 1

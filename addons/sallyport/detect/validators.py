@@ -201,11 +201,11 @@ _STAND_IN = re.compile(r"(?i)my[-_ ]?(?:user(?:name)?|pass(?:word)?)|user(?:name
 
 
 def _is_sample_login(value: str) -> bool:
-    """Say whether base64 holds a login that stands for one, as in manuals: user:password; or that of RFC 7617."""
+    """Say whether base64 holds a login that stands for one, as in manuals: user:password."""
     if len(value) > 40:
         return False
     user, word = _login(value)
-    return bool(word) and (user == "Aladdin" or bool(_STAND_IN.fullmatch(user) and _STAND_IN.fullmatch(word)))
+    return bool(word) and (bool(_STAND_IN.fullmatch(user) and _STAND_IN.fullmatch(word)))
 
 
 def jwt(value: str) -> bool:
