@@ -14,8 +14,7 @@ class AsItStands:
 
     What is decoded stands in a run that means nothing else. Where its rule saw more of the run before, that is it;
     where another rule saw a secret around it, and no other one across its ends, that is it, and the better names it.
-    Where one goes on behind what was decoded, the run is cut, and the better of both counts. So it does where the same
-    rule saw the same before.
+    Where one goes on behind what was decoded, the run is cut, and the better of both counts.
     """
 
     def __init__(self, kind_of: Callable[[int], Kind]) -> None:
@@ -45,8 +44,6 @@ class AsItStands:
                 return Hit(hit.rule, *held, hit.score), hit.score
             if _goes_on(self._apart, hit.start, hit.end):
                 return hit, hit.score
-        if own == (hit.start, hit.end) and self._kind_of(hit.rule) is Kind.SECRET:
-            return hit, hit.score
         return (hit if own is None else Hit(hit.rule, *own, hit.score)), 1.0
 
 
