@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detect.scanning import Scan, findings
 from sallyport.decision import Kind
-from sallyport.detect import engine
+from sallyport.detect import decode
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
 from sallyport.detect.packs import Packs, load
 from sallyport.detect.shapes import fill
@@ -96,7 +96,7 @@ def test_a_resent_text_costs_a_lookup(packs: Packs, monkeypatch: pytest.MonkeyPa
     detector = Detector(packs=packs)
     first = detector.scan([Segment("/a", Surface.USER, MAIL)])
     calls: list[str] = []
-    monkeypatch.setattr(engine, "normalise", lambda text: calls.append(text))
+    monkeypatch.setattr(decode, "normalise", lambda text: calls.append(text))
     again = detector.scan([Segment("/b", Surface.USER, MAIL)])
     assert calls == []
     assert [(f.start, f.end, f.rule) for f in again] == [(f.start, f.end, f.rule) for f in first]

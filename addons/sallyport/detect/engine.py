@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from bisect import insort
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
@@ -20,7 +20,7 @@ from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
 from sallyport.detect.labels import SPEAKERS, Label, Labels
 from sallyport.detect.linear import Subject, Windows
-from sallyport.detect.normalise import View, normalise
+from sallyport.detect.normalise import View
 from sallyport.detect.packs import Packs, Rule, load
 from sallyport.detect.presidio import CREDENTIAL, Reader, Recognisers, search
 from sallyport.detect.reach import end_of_secret
@@ -129,7 +129,7 @@ class Detector:
         found = []
         try:
             deadline = self._deadline(len(text))
-            views = list(_views(text, deadline.check))
+            views = list(decode.views(text, deadline.check))
             if len(views) > 1 or self._recognisers.custom:
                 return None
             view = views[0][0]
@@ -178,7 +178,7 @@ class Detector:
         self, text: str, surface: Surface, deadline: Deadline, *, joined: bool = False
     ) -> tuple[Hit, ...]:
         found: list[tuple[Hit, float]] = []
-        views = list(_views(text, deadline.check))
+        views = list(decode.views(text, deadline.check))
         as_it_stands = overlap.AsItStands(self._kind)
         for view, kind in views:
             deadline.look()
@@ -210,7 +210,7 @@ class Detector:
         Raises ScanIncomplete.
         """
         deadline = self._deadline(len(segment.text))
-        views = list(_views(segment.text, deadline.check)) if self._classifier is not None else []
+        views = list(decode.views(segment.text, deadline.check)) if self._classifier is not None else []
         return max((j[0] for j in self._judgements(views, segment.surface, points, deadline)), default=0.0)
 
     def injection_threshold(self, surface: Surface) -> float:
@@ -391,21 +391,6 @@ def injection_score(findings: Iterable[Finding]) -> dict[str, float]:
         if finding.kind is Kind.INJECTION:
             totals[finding.at] = totals.get(finding.at, 0.0) + finding.score
     return totals
-
-
-def _views(text: str, check: Callable[[], None]) -> Iterator[tuple[View, str]]:
-    view = normalise(text)
-    yield view, "text"
-    unseen = decode.hidden(text)
-    if unseen is not None:
-        yield unseen, "hidden"
-        yield unseen, "decoded"
-    for _ in range(decode.LAYERS):
-        inner = decode.derived(view, check)
-        if inner is None:
-            return
-        yield inner, "decoded"
-        view = inner
 
 
 _WARM = (
