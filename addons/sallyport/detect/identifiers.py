@@ -80,7 +80,7 @@ _VERSION_BEFORE = linear.pattern(
     r"['\"`)]{0,2} (?:to|through|until) ['\"`v]{0,2}$"
     r"|\bchange-?log(?: says)?:? $"
     r"|[ ,](?:lib|library|plugin|patch level|build) v?$"
-    r"|\b(?:(?:docker|podman) (?:pull|push|tag|rmi)|image:|from) [\"']?(?-i:[a-z0-9][a-z0-9._/-]*):$"
+    r"|\b(?:(?:docker|podman) (?:pull|push|tag|rmi)|image:|(?-i:FROM)) [\"']?(?-i:[a-z0-9][a-z0-9._/-]*):$"
     r"|^[ \t]{0,8}[\"']?tag[\"']?: {0,2}[\"']?$",
     case_sensitive=False,
 )

@@ -1,0 +1,24 @@
+"""Numbers of companies by their check digits."""
+
+import pytest
+
+from sallyport.detect import validators
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "wrong"),
+    [
+        ("de_vat", "DE 680 730 212", "DE 680 730 213"),
+        ("fr_vat", "FR 08 936 044 502", "FR 09 936 044 502"),
+        ("fr_siret", "936 044 502 00164", "936 044 502 00165"),
+        ("fr_siret", "356 000 000 00001", "356 000 000 00003"),
+        ("uk_vat", "GB 511 8828 47", "GB 511 8828 48"),
+        ("nl_vat", "NL729573813B01", "NL729573814B01"),
+        ("nl_vat", "NL391929389B26", "NL391929389B27"),
+        ("pl_regon", "682803883", "682803884"),
+        ("pl_regon", "68280388300495", "68280388300496"),
+    ],
+)
+def test_numbers_of_companies_by_their_check_digits(name: str, right: str, wrong: str) -> None:
+    assert validators.VALIDATORS[name](right)
+    assert not validators.VALIDATORS[name](wrong)
