@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from sallyport.detect.classifier.classifier import Calibration
+from sallyport.detect.classifier.classifier import MOST, Calibration
 
 ROOT = Path(__file__).parents[2]
 PLAIN = Calibration(1.0, 0.0, 0.0, 0.0, ())
@@ -114,7 +114,7 @@ def test_length_counts_by_what_is_found_among_long_and_short_attacks(calibrating
 
     seen = [*rows(calibrating, "mails", -2.0), *some("attacks", True, 1.0, 1)]
     assert calibrating.calibrate(seen).length == 0
-    seen += some(calibrating.JOINED, False, 2.5, 400)
+    seen += some(calibrating.JOINED, False, 1.0, 400)
     short = calibrating.calibrate(seen, least=0.0)
     planted = [s for name in ("mails", "pages") for s in some(f"planted in {name}", True, 4.0, 400)]
     both = calibrating.calibrate(seen, least=0.0, planted=planted)
@@ -123,4 +123,10 @@ def test_length_counts_by_what_is_found_among_long_and_short_attacks(calibrating
         least = calibration.threshold(calibrating.RATE)
         long = [s for s in seen if s.source == calibrating.JOINED]
         flagged = sum(calibration.probability(s.logit, s.sentences, 0.0) >= least for s in long)
-        assert flagged <= calibrating.RATE * len(long)
+        assert flagged <= calibrating.EACH_JOINED * calibrating.RATE * len(long)
+
+
+def test_a_long_text_asks_for_a_surer_order_and_a_longer_one_for_no_surer() -> None:
+    calibration = Calibration(1.0, -0.7, 0.0, 0.0, ())
+    one, some, many, more = (calibration.probability(2.0, count, 0.0) for count in (1, 20, MOST, 100 * MOST))
+    assert one > some > many == more

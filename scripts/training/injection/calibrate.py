@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sallyport.detect.classifier.classifier import MANY, Calibration
+from sallyport.detect.classifier.classifier import Calibration, length
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
@@ -22,7 +22,7 @@ MOST_FOR_POINTS = 0.0
 """Bound of what may be learnt of the rules' points."""
 
 GROWTHS = tuple(number / 10 for number in range(16))
-"""By how much log-odds may be lowered for ln(1 + sentences / MANY)."""
+"""By how much log-odds may be lowered for the length of a text."""
 
 RATE = 0.01
 """At the threshold of this rate it is counted which growth finds most."""
@@ -33,13 +33,13 @@ STEP = 1e-4
 LEAST = 0.6
 """No threshold is below this probability, however well the clean texts at hand behave."""
 
-JOINED = "uner_en_ewt joined"
-"""The clean source of texts of 1 to 50 KB, joined from lines of another: shows what length alone does. It stays below
-the rate itself."""
+JOINED, EACH_JOINED = "uner_en_ewt joined", 2.0
+"""The clean source of texts of 1 to 50 KB, joined from lines of another: shows what length alone does. It stays below a
+rate times the second."""
 
-SHIPPED_JOINED, EACH_SHIPPED = "uner_en_ewt joined, the shipped network", 2.0
+SHIPPED_JOINED = "uner_en_ewt joined, the shipped network"
 """The same texts judged by the network that ships, which has not seen them either and is surer of itself than those
-that sources were left out of. It stays below the rate times the second."""
+that sources were left out of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +97,7 @@ def calibrate(
 
 def _fitted(seen: Sequence[Seen], growth: float) -> Calibration:
     rows = np.array(
-        [
-            [s.logit - growth * np.log1p(s.sentences / MANY), min(s.points, 1.0), 1.0]
-            for s in seen
-            if s.points < 1.0
-        ]
+        [[s.logit - growth * length(s.sentences), min(s.points, 1.0), 1.0] for s in seen if s.points < 1.0]
     )
     label = np.array([float(s.attack) for s in seen if s.points < 1.0])
     weight = _balanced([s for s in seen if s.points < 1.0])
@@ -140,8 +136,7 @@ def thresholds(
     large = {name: np.sort(np.array(v)) for name, v in sources.items() if np.unique(v).size >= ENOUGH}
     made = np.array([name.startswith(alike.names) for name in large])
     known = np.concatenate([*large.values()])
-    bounds = {JOINED: 1.0, SHIPPED_JOINED: EACH_SHIPPED}
-    most = np.array([[bounds.get(name, each)] for name in large])[~made]
+    most = np.array([EACH_JOINED if name == JOINED else each for name in large])[~made, None]
     grid = np.unique(np.concatenate([known, known + STEP]))
     size = np.array([len(v) for v in large.values()])[:, None]
     alarms = size - np.array([np.searchsorted(v, grid, side="left") for v in large.values()])

@@ -54,8 +54,10 @@ FOLDS = (
 PLANTED = "planted"
 """How the sources of attacks begin that were planted in mails; of a calibration they decide what length is worth."""
 
-MAILS = {1000: 450, 2000: 300, 4000: 300, 20000: 90, 50000: 60}
-"""How many clean texts of so many characters are made of mails, reviews and blogs."""
+MAILS = {1000: 450, 2000: 225, 4000: 112, 20000: 22, 50000: 9}
+"""How many clean texts of so many characters are made of mails, reviews and blogs: each length of as many characters,
+so that a line counts in each as often.
+"""
 
 SURFACE = {USER: Surface.USER, CONTENT: Surface.TOOL_RESULT, TOOLS: Surface.TOOL_DEFINITION}
 

@@ -28,11 +28,18 @@ SURFACES: Mapping[Surface, str] = {
 MANY = 8
 """Sentences from which the chance that one of them misleads grows with their number; below it hardly does."""
 
+MOST = 64
+"""Sentences up to which it grows. In longer texts a planted order would have to be surer than any order is."""
+
+
+def length(sentences: int) -> float:
+    """Return how long a text counts: ln(1 + sentences / MANY), no more than for MOST of them."""
+    return math.log1p(min(sentences, MOST) / MANY)
+
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Log-odds to probability for one class: slope * logit + length * ln(1 + sentences / MANY) + points * rules +
-    offset.
+    """Log-odds to probability for one class: slope * logit + length * length(sentences) + points * rules + offset.
 
     thresholds: (rate, probability), by rate: a clean text reaches that probability at most this often.
     """
@@ -44,8 +51,7 @@ class Calibration:
     thresholds: tuple[tuple[float, float], ...]
 
     def probability(self, logit: float, sentences: int, points: float) -> float:
-        length = math.log1p(sentences / MANY)
-        odds = self.slope * logit + self.length * length + self.points * points + self.offset
+        odds = self.slope * logit + self.length * length(sentences) + self.points * points + self.offset
         return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, odds))))
 
     def threshold(self, max_false_alarms: float) -> float:
