@@ -196,3 +196,35 @@ def test_weights_that_are_damaged_are_told(tmp_path: Path) -> None:
     path.unlink()
     with pytest.raises(OperatorError):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("before", "token", "after"),
+    [
+        ("int CMS_set0_password(", "CMS_Frob2Info", " *ri, unsigned char *pass);"),
+        ("#define aes40_set_key ", "frob_aes40_set_key", "\n"),
+        ("if (key->", "pkcs11Slot", ") {"),
+        ("must be entered as ", "Shift-Control-6", "."),
+        ("gpasswd.1\n   ", "man/pt_BR/man1/*", "\n"),
+        ('<div class="g-recaptcha" data-sitekey="', "6LdTk9wUAAAAABz7Hc2LmQp4Vx8RnYtGsJkWdEoU", '">'),
+        ("[Peer]\nPublicKey = Zk3x/", "Vz8Qw2+NmRt6Yb", "/Ls9HcJd5Gf="),
+    ],
+)
+def test_what_the_syntax_of_code_says_is_no_credential(before: str, token: str, after: str) -> None:
+    text = before + token + after
+    assert credentials.is_known(text, len(before), len(before) + len(token))
+
+
+@pytest.mark.parametrize(
+    ("before", "token", "after"),
+    [
+        ("PrivateKey = ", "Vz8Qw2+NmRt6Yb", "\n"),
+        ("#define WIFI_KEY ", "Blue_jay42", "\n"),
+        ("open it with ", "Blue_jay42", " * and go in"),
+        ("the login is admin->", "Blue_jay42", "!"),
+        ("-----BEGIN PUBLIC KEY-----\nMIGf\n-----END PUBLIC KEY-----\npassword ", "Blue_jay42", ""),
+    ],
+)
+def test_what_may_be_a_credential_stays_one(before: str, token: str, after: str) -> None:
+    text = before + token + after
+    assert not credentials.is_known(text, len(before), len(before) + len(token))

@@ -8,7 +8,7 @@ import pytest
 from detect.scanning import findings
 from sallyport.decision import Kind
 from sallyport.detect.engine import Detector
-from sallyport.detect.reach import end_of_secret
+from sallyport.detect.reach import end_of_secret, is_next_setting
 from sallyport.detect.settings import DetectionSettings
 from sallyport.exchange import Surface
 
@@ -64,3 +64,30 @@ def test_a_part_that_was_decoded_by_chance_does_not_cut_the_secret_around_it() -
         "1eaf27a738e2f3b07fc32f8e8e144dae5914ff082363cb04d637f0d6afb65047f4d8c87053c51958a0eb6833efc833da" * 2
     )
     assert [f.end for f in findings(detector, f"JWT_SECRET={value}")] == [len("JWT_SECRET=") + len(value)]
+
+
+def test_a_quote_that_closes_a_value_is_no_part_of_it() -> None:
+    text = "passwd='Kite-Ufer_77', database='shop'"
+    assert end_of_secret(text, 8, 22) == end_of_secret(text, 8, 21) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "following"),
+    [
+        ("PASSWORD=\nDB_HOST=localhost", True),
+        ("password=\r\ndb.name=ledger2", True),
+        ("  password:\n  host2: cache-01", True),
+        ("PASSWORD:\n\nLOG_LEVEL=debug2", True),
+        ("export PGPASSWORD=\nexport PGHOST=db-7", True),
+        ("password:\nkV7#pq2!zL", False),
+        ("the password:\nKite=77!x", False),
+        ("password=\nJBSWY3DPEHPK3PXP22QT=", False),
+        ("secret:\nQ2hhbm5lbCBpcyBvcGVu==", False),
+        ("PASSWORD=DB_HOST=localhost", False),
+    ],
+)
+def test_a_setting_with_nothing_behind_it_does_not_take_the_next_one(text: str, *, following: bool) -> None:
+    last = text.rfind("\n") + 1 or text.index("=") + 1
+    start = last + len(text[last:]) - len(text[last:].lstrip())
+    start += len("export ") if text[start:].startswith("export ") else 0
+    assert is_next_setting(text, start) is following

@@ -129,7 +129,8 @@ class Judge:
         if _SIGN.search(self._text, low, high + _RUN) is None:
             return
         for first, last in tokens(self._text, low, high):
-            if self._is_one(*parted(self._text, first, last)) and not is_published(self._text[first:last]):
+            judged = self._is_one(*parted(self._text, first, last))
+            if judged and not is_published(self._text[first:last]) and not is_known(self._text, first, last):
                 yield first, last, 1.0
 
     def _is_one(self, before: str, token: str, after: str) -> bool:
@@ -144,6 +145,52 @@ class Judge:
         own, kinds = known
         lacking = model.threshold - model.bias - own
         return model.around >= lacking and _sum(model, _features_around(before, kinds, after)) >= lacking
+
+
+_C_NAME = re.compile(r"[A-Za-z_]\w*")
+_C_BEHIND = re.compile(r"[ \t]\*{1,2}[A-Za-z_]\w*[ \t]?[,;)=]")
+_C_STACK = re.compile(r"(?:STACK_OF|DEFINE_\w{1,40}|DECLARE_\w{1,40})\([\w, \t]*$")
+_DEFINED = re.compile(r"#[ \t]?define[ \t]{1,4}(\w{4,60})[ \t]{1,16}$")
+_ARROW = re.compile(r"(?:\w|\b(?:if|while|for|return|switch) )\([^\n]*(?<![\w>])[a-z_]\w*->$")
+_MEMBER_ENDS = re.compile(r"\s?[,);\[]|->|\s?(?:[=!<>]=|&&|\|\|)")
+_GLOB = re.compile(r"[\w.-]+(?:/[\w.-]+)+/\*")
+_SYMBOL = re.compile(r"_Z[A-Z0-9]\w+(?:@{1,2}[\w.]+)?")
+_CHORD = re.compile(
+    r"(?:(?:Shift|Ctrl|Control|Alt|Cmd|Command|Option|Meta|Super|Win)[+-]){1,3}(?:F?\d{1,2}|[A-Za-z])"
+)
+_PUBLIC_BLOCK = re.compile(r"-----BEGIN (?:RSA |EC |DSA )?PUBLIC KEY-----[A-Za-z0-9+/=\s]*$")
+_PUBLIC_NAME = re.compile(
+    r"(?i)(?:(?:^|[^A-Za-z])(?:data-)?site[_-]?key[\"']?\s?[:=]\s?[\"']?"
+    r"|\bPublicKey[ \t]{0,3}=[ \t]{0,3}[A-Za-z0-9+/]{0,44})$"
+)
+_PUBLIC_TOKEN = re.compile(r"(?:PublicKeyToken\s?=\s?)?[0-9a-f]{16}")
+_SOPS = re.compile(r"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]*,(?:iv:[A-Za-z0-9+/=]*,)?(?:tag:|iv:)?$")
+_BLOCK = 2_000
+"""Characters before a token in which the head of a block of a public key is looked for."""
+
+
+def is_known(text: str, start: int, end: int) -> bool:
+    """Say whether what was judged a credential is something else for certain, for what it is or what frames it.
+
+    The model saw words beside it and its shape; the syntax of code says more. A value in quotes is none of these.
+    """
+    token, before = text[start:end], text[max(0, start - _BEFORE) : start]
+    if _CHORD.fullmatch(token) or _SYMBOL.fullmatch(token) or _GLOB.fullmatch(token):
+        return True
+    if _PUBLIC_NAME.search(before) or _SOPS.search(before):
+        return True
+    if _PUBLIC_TOKEN.fullmatch(token) and "PublicKeyToken" in before[-20:] + token:
+        return True
+    if _C_NAME.fullmatch(token) is not None:
+        if _C_BEHIND.match(text, end) or _C_STACK.search(before):
+            return True
+        if _ARROW.search(before) and _MEMBER_ENDS.match(text, end):
+            return True
+        defined = _DEFINED.search(before)
+        if defined is not None and token.endswith(defined.group(1)):
+            return True
+    frame = text.rfind("-----BEGIN ", max(0, start - _BLOCK), start)
+    return frame >= 0 and _PUBLIC_BLOCK.match(text[frame:start]) is not None
 
 
 def around(text: str, start: int, end: int) -> tuple[int, int]:

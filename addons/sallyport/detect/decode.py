@@ -53,10 +53,21 @@ _ROTATED_WITH = 2_000
 _NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=(?![0-9A-Fa-f]{2}|\r?\n|=)")
 """Behind a value that ends in "=" and its line: no soft break. Another escape behind it is no setting."""
 
+_PADDED = re.compile(r"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/]{4}){4,}[A-Za-z0-9+/]{3}$")
+_NAMED_LINE = re.compile(
+    r"[ \t]{0,16}[A-Za-z_][\w .-]{0,40}[\"']?(?:[ \t]?=[ \t]|:[ \t]|=(?![0-9A-Fa-f]{2}|\r?\n|=))"
+    r"|[ \t]{0,16}[\[#}]|\s*$"
+)
+"""Behind base64 that is whole with one "=": a line that sets something, a heading, or no more."""
+
 _AMOUNT = re.compile(r"\d{2,4}(?:[mu]?s|min|h|d|%|[kKMGT]i?B?)(?![^\s,;\"'])")
 """A number with its unit, which settings have."""
 
+_HEX_VALUE = re.compile(r"(?:[0-9a-f]{16,}|[0-9A-F]{16,})(?![\w=/+-])")
+"""A value that is nothing but hex: its first two digits are no escape."""
+
 _NAME_BEFORE = re.compile(r"[A-Za-z_]")
+_KINDS = (re.compile(r"[a-z]"), re.compile(r"[A-Z]"), re.compile(r"[0-9]"))
 _SHORT_GAP = 80
 """Characters between two escapes that are read with them: a line of quoted-printable."""
 
@@ -176,7 +187,13 @@ def _escaped(
 
 def _is_line_end(text: str, start: int, end: int) -> bool:
     """Say whether what looks like soft breaks ends a value: one with padding, which mail would escape, or a setting."""
-    return text[start - 1 : start] == "=" or _NEXT_SETTING.match(text, end) is not None
+    if text[start - 1 : start] == "=" or _NEXT_SETTING.match(text, end) is not None:
+        return True
+    return (
+        _NAMED_LINE.match(text, end) is not None
+        and (padded := _PADDED.search(text, max(0, start - _SHORT_GAP), start)) is not None
+        and all(kind.search(padded.group()) for kind in _KINDS)
+    )
 
 
 def _is_assignment(text: str, start: int, raw: bytes) -> bool:
@@ -186,6 +203,8 @@ def _is_assignment(text: str, start: int, raw: bytes) -> bool:
     """
     if raw[0] > 127:
         return True  # no character of UTF-8 by itself
+    if raw not in b" =\t\r\n" and _HEX_VALUE.match(text, start + 1) and start and text[start - 1].isalnum():
+        return True
     return (
         raw != b" "  # the one escape that mail libraries do put before a number
         and (text[start + 1 : start + 4].isdigit() or _AMOUNT.match(text, start + 1) is not None)

@@ -23,7 +23,7 @@ from sallyport.detect.linear import Subject, Windows
 from sallyport.detect.normalise import View
 from sallyport.detect.packs import Packs, Rule, load
 from sallyport.detect.presidio import CREDENTIAL, Reader, Recognisers, search
-from sallyport.detect.reach import end_of_secret
+from sallyport.detect.reach import end_of_secret, is_next_setting
 from sallyport.detect.seams import Ribbon, message, ribbons
 from sallyport.detect.settings import DetectionSettings, enabled, revision_of
 from sallyport.detect.surroundings import AFTER, BEFORE, Context, any_of, excused, hint, joined, own_context
@@ -262,6 +262,8 @@ class Detector:
             reader = self._reader(rule, text)
             for whole, start, end in self._matches(index, within, subject, labels, deadline):
                 if excused(self._unless[index], surface, text, whole, (start, end)):
+                    continue
+                if rule.kind is Kind.SECRET and reader is None and is_next_setting(text, start):
                     continue
                 for low, high, weight in self._confirmed(rule, reader, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)

@@ -33,6 +33,10 @@ IBAN_LENGTHS = {
         "UA29 JO30 KW30 MU30 MT31 SC31 LC32",
     )
 }
+_IBAN_BEGINS = re.compile(
+    r"(?:(?<![A-Za-z0-9])|(?<=[Ii][Bb][Aa][Nn]))[A-Za-z]{2}[ -]?[0-9]{2}(?=[ .-]?[A-Za-z0-9])"
+)
+_IBAN_RUN = re.compile(r"[A-Za-z]{2}[ -]?[0-9]{2}(?:[ .-]?[A-Za-z0-9]){11,28}")
 _NO_MAILBOX = frozenset(".!#$%&'*+/=?^_{|}~-")
 _RUN_ON = re.compile(
     "[A-Za-z]{2,}(?=[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7a3])"
@@ -66,13 +70,15 @@ _ROW = 100
 
 _VERSIONED = linear.pattern(
     r"roll|grad|bump|revert|fix|introduc|deprec|remov|added|regress|broken|version|release|build|change-?log|lib|plugin|patch"
-    r"|docker|podman|image|helm|oci|tag|=['\"]?$",
+    r"|updat|aktuali|aggiorna|actualiz|mise a jour|pdater|bijgewerkt|docker|podman|image|helm|oci|tag|=['\"]?$",
     case_sensitive=False,
 )
 """One of these stands before a version, or fixes behind it; a cheap look, for most lines of a log have none."""
 
 _VERSION_BEFORE = linear.pattern(
     r"\b(?:(?:roll(?:ed|ing)?(?: it)? ?back|down-?grad\w*|up-?grad\w*)(?: [\w./-]{1,24}){0,3}? to"
+    r"|(?:updates?|up-?grades?|aktualisier\w*|aktualizac\w*|aggiorna\w*|actualizac\w*|mise a jour|oppdater\w*|opdater\w*"
+    r"|uppdater\w*|bijgewerkt) (?:auf(?: (?:die )?version)?|vers(?: la)?|alla?|naar|til|till|do)"
     r"|(?:fixed|introduced|deprecated|regress\w*|broken) (?:in|since|as of)) ['\"`v]{0,2}$"
     r"|\b(?:versions|releases|builds|change-?log)\b[^\n]{0,50}?\d\.\d[\w.+-]*['\"`)]{0,2},?"
     r" ?(?:,|and|und|et|or|vs\.?) ['\"`v]{0,2}$"
@@ -229,19 +235,36 @@ def _issuer(number: str) -> float:
 
 
 def iban(text: str, start: int, end: int) -> Candidates:
-    """IBANs: the length their country has, then the remainder modulo 97; what follows is left alone."""
+    """IBANs: the length their country has, then the remainder modulo 97; what follows is left alone.
+
+    A candidate is a run of words and numbers, of which an IBAN may be any part, or only begin in it: "order
+    SO81971989 on IBAN DE04 ..." begins with two letters and two digits that are none.
+    """
+    while start < end:
+        stop = _iban_end(text, start)
+        if stop is not None:
+            yield start, stop, 1.0
+        found = _IBAN_BEGINS.search(text, stop or start + 1, end)
+        if found is None:
+            return
+        start = found.start()
+
+
+def _iban_end(text: str, start: int) -> int | None:
+    """Return where an IBAN ends that begins at a place; None where none begins."""
     length = IBAN_LENGTHS.get(text[start : start + 2].upper())
-    if length is None:
-        return
+    run = _IBAN_RUN.match(text, start)
+    if length is None or run is None:
+        return None
     seen = 0
-    for index in range(start, end):
+    for index in range(start, run.end()):
         seen += text[index].isalnum()
         if seen == length:
             value = text[start : index + 1]
             one_case = value in (value.upper(), value.lower()) or value[2:].upper() == value[2:]
-            if one_case and iban_checksum(value) and not text[index + 1 : index + 2].isalnum():
-                yield start, index + 1, 1.0
-            return
+            right = one_case and iban_checksum(value) and not text[index + 1 : index + 2].isalnum()
+            return index + 1 if right else None
+    return None
 
 
 def ssn(text: str, start: int, end: int) -> Candidates:

@@ -114,8 +114,19 @@ SPEAKERS = frozenset(["caller", "patient", "doctor", "physician", "driver"])
 
 _EDGE = re.compile(r"[\n\"`*:=<>|,;{}\[\]()]|[.!?] | '|^'")
 _ITEMS = linear.pattern(r"(?:[\w#./-]*\d[\w#./-]*,? )+$")
-_ASIDE = re.compile(r"\s?\([^()\n]{1,24}\)$")
-"""What brackets add to a name: "Phone (work):"."""
+_ASIDE = re.compile(
+    r"\s?\(([^()\n]{1,24})\)((?:\s(?:no|nr|num|number|nummer|numero|n)[.°]{0,2})?)\s?$", re.IGNORECASE
+)
+"""What brackets add to a name, or say of it in another language: "Phone (work):", "MyKad (NRIC) no.:"."""
+
+_MARKUP = re.compile(
+    r"<(?:code|b|strong|em|i|u|tt|kbd|samp|pre|mark|small|big|font|span|p|div|li|td|th|tr|dd|a)\b[^<>]{0,80}>\s{0,3}$",
+    re.IGNORECASE,
+)
+"""An element that says how its text looks and not what it is."""
+
+_NUMBERED = re.compile(r"(?<![^\s:(>\"'#])[A-Z]{1,5}[-_/]$")
+"""The letters with which the number of a document may begin: its name stands before them."""
 
 _ENDS_WITH_NAME = " \"'`*]/#.°"
 _WORDS = 4
@@ -130,12 +141,15 @@ _SPENT = re.compile(r"\d{4}\S* ")
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z]{2})")
 _PARTS = re.compile(r"[_\W]+")
 _OTHER = linear.pattern(
-    r"^id$|(?:^| )(?:order\w*|auftrag\w*|siparis|teile\w*|asset|asset tag|modified"
+    r"^id$|(?:^| )(?:order\w*|ordre\w*|auftrag\w*|siparis|teile\w*|asset|asset tag|modified"
     r"|waybill|订单|주문|注文|bestell\w*|bestelling|commande|pedido|ordine|zamowienie|tilaus"
     r"|encomenda|bestallning|invoice|rechnung\w*"
-    r"|facture|factura|fattura|factuur|faktura|receipt|part|artikel\w*|article|articulo|articolo|item"
+    r"|facture|factura|fattura|factuur|faktura|lasku(?:n(?:umero|ro))?|receipt|part|artikel\w*|article"
+    r"|articulo|articolo|artykul|indeks|item"
+    r"|melding|meldung|vorgang|zaak"
     r"|sku|product|produkt\w*"
-    r"|serial|seriennummer|model|modell|version|ver|build|release|firmware|commit|revision|rev"
+    r"|serial|seriennummer|model|modell|version|versione|versao|versie|versjon|versio|verze|wersja"
+    r"|ver|build|release|firmware|commit|revision|rev"
     r"|semver|tag name|sha\d*"
     r"|hash|checksum|digest"
     r"|uuid|guid|isbn|issn|doi|ean|upc|gtin|barcode|tracking|shipment|parcel|sendungs\w*|ticket|case"
@@ -146,7 +160,9 @@ _OTHER = linear.pattern(
     r"|created|updated|expires|duration|elapsed"
     r"|request|session|trace|span|job|batch|run|lot|quote|reference|ref|booking|transaction|txn|po|rma"
     r"|placeholder|latitude|longitude|lat|lon|lng|coordinates|seed|priority|status|balance)s?"
-    r"(?: (?:no|nr|num|number|nummer|numero|numaras?i?|n|id|code|key|ref|reference|hash|at|on|is))?$"
+    r"(?: (?:no|nr|num|number|nummer|numero|numaras?i?|n|id|code|key|ref|reference|hash|at|on|is|ist|est|es|e))?$"
+    r"|(?:^| )(?:loan|mortgage|lease|policy|claim|contract|permit|complaint|incident|darlehens?|kredit|vertrags?|contrato?"
+    r"|contratto|poliza|polizza|police|apolice|umowa) (?:no|nr|num|number|nummer|numero|n|id|ref|reference)$"
 )
 
 
@@ -182,10 +198,10 @@ class Labels:
         return self._rows.has_head(start)
 
     def _read(self, start: int) -> Label | None:
-        column = self._rows.column(start)
-        name, key = (column, True) if column else self._before(start)
+        column, other = self._rows.column(start), False
+        name, aside, key = (column, "", True) if column else self._before(start)
         if not key and (spaced := self._rows.spaced(start)):
-            column, name, key = spaced, spaced, True
+            column, name, aside, key = spaced, spaced, "", True
         if not name or not (plain := _plain(name)):
             return None
         words = plain.split(" ")
@@ -194,14 +210,24 @@ class Labels:
             before = self._text[max(0, start - REACH) : start]
             wrapped = _APART.search(before) or _WRAPPED.search(before)
             if wrapped is not None:
-                plain = _plain(next(filter(None, wrapped.groups()))) or plain
-        other = _OTHER.search(plain) is not None
+                inner, plain = plain, _plain(next(filter(None, wrapped.groups()))) or plain
+                other = _OTHER.search(f"{plain} {inner}") is not None
+        other = other or _OTHER.search(plain) is not None or (not column and self._is_numbered(start))
+        plain = f"{plain} {_plain(aside)}" if aside else plain
         if column and (beside := _plain(self._rows.beside(start))):
             plain, other = f"{plain} {beside}", other or _OTHER.search(beside) is not None
         return Label(plain, other, key)
 
-    def _before(self, start: int) -> tuple[str, bool]:
-        """Return the name before a value, and whether it is written as a key."""
+    def _is_numbered(self, start: int) -> bool:
+        """Say whether letters and a hyphen before a value make it the number of what is named before them."""
+        prefix = _NUMBERED.search(self._text, max(0, start - 6), start)
+        if prefix is None:
+            return False
+        name, _, _ = self._before(prefix.start())
+        return _OTHER.search(_plain(name)) is not None
+
+    def _before(self, start: int) -> tuple[str, str, bool]:
+        """Return the name before a value, what brackets add to it, and whether it is written as a key."""
         before = self._text[max(0, start - REACH) : start]
         line = before[before.rfind("\n") + 1 :]
         if not (line.lstrip().startswith("<") and _CELL.search(before)):
@@ -209,18 +235,23 @@ class Labels:
         if before.endswith(", ") and (items := _ITEMS.search(before)):
             before = before[: items.span()[0]]
         if before.endswith(">") and (cell := _CELL.search(before)):
-            return cell.group(1), True
+            return cell.group(1), "", True
+        while before.rstrip().endswith(">") and (markup := _MARKUP.search(before)):
+            before = before[: markup.start()]
         if "," in before[-4:] and (pair := _PAIR.search(before)):
-            return pair.group(1), False
+            return pair.group(1), "", False
         found = _SET.search(before)
         name = before[: found.span()[0]] if found else before.rstrip(" \"'(")
-        name = _ASIDE.sub("", name) or name
+        aside = _ASIDE.search(name)
+        if aside is not None and aside.start() > 0:
+            name = name[: aside.start()] + aside.group(2)
+        said = aside.group(1) if aside is not None and found else ""
         name = _EDGE.split(name.rstrip(_ENDS_WITH_NAME))[-1].strip()
         if not found:
-            return _SPENT.split(" ".join(name.split()[-_WORDS:]))[-1], False
+            return _SPENT.split(" ".join(name.split()[-_WORDS:]))[-1], "", False
         setter = before[found.span()[0] :].strip()[:1]
         quoted = before[: found.span()[0]].endswith(('"', "'"))
-        return name, _KEY.fullmatch(name) is not None and (quoted or setter in "=>")
+        return name, said, _KEY.fullmatch(name) is not None and (quoted or setter in "=>")
 
 
 def _plain(name: str) -> str:

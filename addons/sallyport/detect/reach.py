@@ -9,6 +9,11 @@ _VERY_LONG = 100
 _FARTHEST = 8_192
 _QUOTED = 24
 """Characters up to a closing quote: behind more than that stands something else."""
+_BEFORE = 100
+"""Characters before a value in which the end of the line before is looked for."""
+_SHORT = 6
+"""Signs of a value before the quote that closes it, from which on what stands behind the quote is none of it."""
+_CLOSING = re.compile(r"([\"'`])[,;)\]}]{0,3}\Z")
 _QUOTES = "\"'`"
 _JOINTS = "+/.~-_"
 _PLAIN_JOINTS = "+/"
@@ -20,6 +25,16 @@ _RUNS = {
         "".join(c for place, c in enumerate(_JOINTS) if 1 << place & n) for n in range(1 << len(_JOINTS))
     )
 }
+_EMPTY = re.compile(
+    r"[A-Za-z0-9_\"'`\])][ \t]{0,8}([:=])[ \t]{0,40}\r?\n\s{0,40}?"
+    r"([ \t]{0,40}(?:(?:export|set|env)[ \t]|-[ \t])?)[\"'`]?$"
+)
+"""The end of a line that sets nothing, up to where the next line begins."""
+_SETTING = re.compile(
+    r"([A-Z_][A-Z0-9_.-]{0,60}|[a-z_][a-z0-9_.-]{0,60}|[A-Z]?[a-z]{2,20}(?:[A-Z][a-z]{1,20}){0,4}\d?)[\"'`]?"
+    r"(?:[ \t]{1,8}([:=])(?=\s|$)|(:)(?=\s|$)|(=)(?=[^\s=])|(=)(?=\s|$))"
+)
+_SHORT_NAME = 12
 _PADDING = re.compile(r"={1,2}(?![\w=+/-])", re.ASCII)
 _TO_QUOTE = {
     q: re.compile(rf"(?:[^\s\\\"'`<$,;&|]|<(?![A-Za-z/])|\$(?!\{{)){{1,{_QUOTED}}}{q}") for q in _QUOTES
@@ -44,7 +59,30 @@ def end_of_secret(text: str, start: int, end: int) -> int:
     if quote and quote in _QUOTES and not text.startswith(quote, end):
         quoted = _TO_QUOTE[quote].match(text, end)
         end = quoted.end() - 1 if quoted else end
+    closing = _CLOSING.search(text, start, end)
+    if closing and closing.group(1) == quote and closing.start() - start >= _SHORT:
+        return closing.start()
     return end
+
+
+def is_next_setting(text: str, start: int) -> bool:
+    """Say whether what begins at start is no value of the setting on the line before, but the next setting.
+
+    A setting with nothing behind it has no value: in PASSWORD= and DB_HOST=localhost, a line each, there is none.
+    """
+    line = text[max(0, start - _BEFORE) : start]
+    if "\n" not in line or (ends := _EMPTY.search(line)) is None:
+        return False
+    if (following := _SETTING.match(text, start)) is None:
+        return False
+    name, padding = following.group(1), following.group(5)
+    joined = "_" in name or "." in name
+    if padding and not joined and len(name) > _SHORT_NAME:
+        return False  # base32 with its padding
+    if ends.group(1) == "=" or joined:
+        return True
+    sets = next(filter(None, following.groups()[1:]))
+    return sets == ":" and (bool(ends.group(2)) or name.isalpha())
 
 
 def _is_cut(text: str, end: int) -> bool:

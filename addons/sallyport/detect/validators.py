@@ -105,7 +105,27 @@ def strong_key(value: str) -> bool:
 
 def _is_reference(value: str) -> bool:
     """Say whether a value is code that fetches another; parts that are random belong to a key with points."""
+    if value.startswith("/"):
+        return not _begins_with_slash(value)
     return bool(_REFERENCE.search(value)) and not any(_turns(part) >= 4 for part in value.split("."))
+
+
+_BASE64 = re.compile(r"/{1,2}[A-Za-z0-9+/]{20,}={0,2}")
+_STEP = re.compile(r"[A-Z]?[a-z]{2,}\d{0,4}|[A-Z]{3,}|\d+|[0-9a-f]{8,}")
+
+
+def _begins_with_slash(value: str) -> bool:
+    """Say whether a value is base64 that begins with a slash, as one of 64 does, and no path.
+
+    Random signs turn from letters to figures and from small to great all along; a path has steps that are words,
+    numbers and hashes, and no step as long as what stands between two slashes of base64.
+    """
+    if _BASE64.fullmatch(value) is None or not all(re.search(c, value) for c in (r"[a-z]", r"[A-Z]", r"\d")):
+        return False
+    steps = [step for step in value.rstrip("=").split("/") if len(step) > 2]
+    if not steps or any(_STEP.fullmatch(step) for step in steps) or max(map(len, steps)) < 8:
+        return False
+    return _turns(value) >= 0.2 * len(value) and entropy(value) >= 3.6
 
 
 def _is_mixed(value: str) -> bool:
@@ -158,12 +178,16 @@ def _turns(value: str) -> int:
 def mixed_key(value: str) -> bool:
     """A key in parts, with upper and lower case and digits throughout, which code names have not."""
     mixed = all(re.search(c, value) for c in (r"[a-z]", r"[A-Z]", r"\d.*\d"))
+    if value.startswith("/") and not _begins_with_slash(value):
+        return False
     return mixed and key(value) and entropy(value) >= 3.3
 
 
 def password(value: str) -> bool:
     """A value that someone could have chosen: not an example, not code, not a plain word."""
-    if is_placeholder(value) or _REFERENCE.search(value) or len(value) < 6:
+    if is_placeholder(value) or len(value) < 6:
+        return False
+    if _REFERENCE.search(value) and not (value.startswith("/") and _begins_with_slash(value)):
         return False
     classes = sum(bool(re.search(c, value)) for c in (r"[a-z]", r"[A-Z]", r"\d", r"[^\w\s]"))
     return classes >= 3 or (classes == 2 and bool(re.search(r"\d", value)) and entropy(value) >= 2.2)
@@ -385,6 +409,66 @@ def pl_regon(value: str) -> bool:
     return len(digits) == 9 or unit % 11 % 10 == digits[13]
 
 
+def eu_vat(value: str) -> bool:
+    """VAT numbers by their country's own check digits; those of Spain end in a letter or a digit of control."""
+    bare = re.sub(r"[ .-]", "", value).upper()
+    country, body = bare[:2], bare[2:]
+    digits = _digits(body)
+    if country == "AT":
+        sums = sum(d * w // 10 + d * w % 10 for d, w in zip(digits, (1, 2, 1, 2, 1, 2, 1), strict=False))
+        return len(digits) == 8 and (6 - sums) % 10 == digits[7]
+    if country == "BE":
+        return len(digits) == 10 and 97 - int(body[:8]) % 97 == int(body[8:])
+    if country == "IE":
+        return _irish(body)
+    if country == "SE":
+        return len(digits) == 12 and luhn(body[:10])
+    if country == "ES":
+        return _spanish(body)
+    weights = _VAT_WEIGHTS.get(country, ())
+    if len(digits) != len(weights) + 1 or not any(digits):
+        return False
+    rest = sum(d * w for d, w in zip(digits, weights, strict=False)) % 11
+    if country == "PL":
+        return rest == digits[-1]
+    if country == "DK":
+        return (rest + digits[-1]) % 11 == 0
+    return (11 - rest) % 11 == digits[-1] or (country == "PT" and rest == 1 and digits[-1] == 0)
+
+
+_VAT_WEIGHTS: dict[str, tuple[int, ...]] = {
+    "DK": (2, 7, 6, 5, 4, 3, 2),
+    "FI": (7, 9, 10, 5, 8, 4, 2),
+    "PL": (6, 5, 7, 2, 3, 4, 5, 6, 7),
+    "PT": (9, 8, 7, 6, 5, 4, 3, 2),
+}
+
+
+def _irish(body: str) -> bool:
+    """Seven digits, a letter of control, since 2013 one more; before 1980 the second character was none of a number."""
+    if not body[1].isdigit():
+        body = f"0{body[2:7]}{body[0]}{body[7:]}"
+    second = body[8:9]
+    total = sum(int(c) * w for c, w in zip(body[:7], (8, 7, 6, 5, 4, 3, 2), strict=True))
+    total += 9 * (0 if second in ("", "W") else ord(second) - 64)
+    return "WABCDEFGHIJKLMNOPQRSTUV"[total % 23] == body[7]
+
+
+def _spanish(body: str) -> bool:
+    """Of a person the number modulo 23; of a company, by Luhn, a digit or its letter."""
+    if body[0].isdigit() or body[0] in "XYZ":
+        number = int(body[:-1].replace("X", "0").replace("Y", "1").replace("Z", "2"))
+        return "TRWAGMYFPDXBNJZSQVHLCKE"[number % 23] == body[-1]
+    control = next((d for d in range(10) if luhn(f"{body[1:8]}{d}")), None)
+    return control is not None and body[-1] in (str(control), "JABCDEFGHI"[control])
+
+
+def jp_my_number(value: str) -> bool:
+    digits = _digits(value)
+    rest = sum(d * w for d, w in zip(digits, (6, 5, 4, 3, 2, 7, 6, 5, 4, 3, 2), strict=False)) % 11
+    return len(digits) == 12 and len(set(digits)) > 1 and digits[11] == (0 if rest <= 1 else 11 - rest)
+
+
 def it_vat(value: str) -> bool:
     return len(_digits(value)) == 11 and luhn(value)
 
@@ -460,4 +544,6 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "uk_vat": uk_vat,
     "nl_vat": nl_vat,
     "pl_regon": pl_regon,
+    "eu_vat": eu_vat,
+    "jp_my_number": jp_my_number,
 }
