@@ -77,7 +77,8 @@ _VERSIONED = linear.pattern(
 
 _VERSION_BEFORE = linear.pattern(
     r"\b(?:(?:roll(?:ed|ing)?(?: it)? ?back|down-?grad\w*|up-?grad\w*)(?: [\w./-]{1,24}){0,3}? to"
-    r"|(?:updates?|up-?grades?|aktualisier\w*|aktualizac\w*|aggiorna\w*|actualizac\w*|mise a jour|oppdater\w*|opdater\w*"
+    r"|(?:updates?|up-?grades?|aktualisier\w*|aktualizac\w*|aggiorna\w*|actualizac\w*|mise a jour"
+    r"|oppdater\w*|opdater\w*"
     r"|uppdater\w*|bijgewerkt) (?:auf(?: (?:die )?version)?|vers(?: la)?|alla?|naar|til|till|do)"
     r"|(?:fixed|introduced|deprecated|regress\w*|broken) (?:in|since|as of)) ['\"`v]{0,2}$"
     r"|\b(?:versions|releases|builds|change-?log)\b[^\n]{0,50}?\d\.\d[\w.+-]*['\"`)]{0,2},?"

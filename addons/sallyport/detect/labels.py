@@ -161,8 +161,8 @@ _OTHER = linear.pattern(
     r"|request|session|trace|span|job|batch|run|lot|quote|reference|ref|booking|transaction|txn|po|rma"
     r"|placeholder|latitude|longitude|lat|lon|lng|coordinates|seed|priority|status|balance)s?"
     r"(?: (?:no|nr|num|number|nummer|numero|numaras?i?|n|id|code|key|ref|reference|hash|at|on|is|ist|est|es|e))?$"
-    r"|(?:^| )(?:loan|mortgage|lease|policy|claim|contract|permit|complaint|incident|darlehens?|kredit|vertrags?|contrato?"
-    r"|contratto|poliza|polizza|police|apolice|umowa) (?:no|nr|num|number|nummer|numero|n|id|ref|reference)$"
+    r"|(?:^| )(?:loan|mortgage|lease|policy|claim|contract|permit|complaint|incident|darlehens?|kredit|vertrags?"
+    r"|contrato?|contratto|poliza|polizza|police|apolice|umowa) (?:no|nr|num|number|nummer|numero|n|id|ref|reference)$"
 )
 
 
