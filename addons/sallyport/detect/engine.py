@@ -261,9 +261,8 @@ class Detector:
                 continue
             reader = self._reader(rule, text)
             for whole, start, end in self._matches(index, within, subject, labels, deadline):
-                if excused(self._unless[index], surface, text, whole, (start, end)):
-                    continue
-                if rule.kind is Kind.SECRET and reader is None and is_next_setting(text, start):
+                empty = rule.kind is Kind.SECRET and reader is None and is_next_setting(text, start)
+                if empty or excused(self._unless[index], surface, text, whole, (start, end)):
                     continue
                 for low, high, weight in self._confirmed(rule, reader, text, start, end, deadline):
                     score = self._score(index, labels, text, low, high, weight)

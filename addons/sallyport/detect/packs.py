@@ -143,8 +143,14 @@ class Rule:
     clean: tuple[Example, ...]
 
     def validate(self, value: str) -> bool:
-        """Ask the rule's validator; True where it has none."""
-        return self.validator is None or VALIDATORS[self.validator](value)
+        """Ask the rule's validator; True where it has none.
+
+        It confirms nothing of another shape than it is for, which the pattern of an operator's rule may let through.
+        """
+        try:
+            return self.validator is None or VALIDATORS[self.validator](value)
+        except (ValueError, IndexError):
+            return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -418,11 +418,11 @@ def eu_vat(value: str) -> bool:
         sums = sum(d * w // 10 + d * w % 10 for d, w in zip(digits, (1, 2, 1, 2, 1, 2, 1), strict=False))
         return len(digits) == 8 and (6 - sums) % 10 == digits[7]
     if country == "BE":
-        return len(digits) == 10 and 97 - int(body[:8]) % 97 == int(body[8:])
+        return len(digits) == len(body) == 10 and 97 - int(body[:8]) % 97 == int(body[8:])
     if country == "IE":
         return _irish(body)
     if country == "SE":
-        return len(digits) == 12 and luhn(body[:10])
+        return len(digits) == len(body) == 12 and luhn(body[:10])
     if country == "ES":
         return _spanish(body)
     weights = _VAT_WEIGHTS.get(country, ())
@@ -444,8 +444,14 @@ _VAT_WEIGHTS: dict[str, tuple[int, ...]] = {
 }
 
 
+_IRISH = re.compile(r"[0-9][0-9A-Z][0-9]{5}[A-W][A-IW]?")
+_SPANISH = re.compile(r"(?:[0-9]{8}|[XYZ][0-9]{7})[A-Z]|[A-W][0-9]{7}[0-9A-J]")
+
+
 def _irish(body: str) -> bool:
     """Seven digits, a letter of control, since 2013 one more; before 1980 the second character was none of a number."""
+    if _IRISH.fullmatch(body) is None:
+        return False
     if not body[1].isdigit():
         body = f"0{body[2:7]}{body[0]}{body[7:]}"
     second = body[8:9]
@@ -456,6 +462,8 @@ def _irish(body: str) -> bool:
 
 def _spanish(body: str) -> bool:
     """Of a person the number modulo 23; of a company, by Luhn, a digit or its letter."""
+    if _SPANISH.fullmatch(body) is None:
+        return False
     if body[0].isdigit() or body[0] in "XYZ":
         number = int(body[:-1].replace("X", "0").replace("Y", "1").replace("Z", "2"))
         return "TRWAGMYFPDXBNJZSQVHLCKE"[number % 23] == body[-1]
