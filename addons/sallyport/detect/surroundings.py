@@ -15,6 +15,9 @@ from sallyport.exchange import Surface
 BEFORE, AFTER = 80, 40
 """Characters either side of a value in which words count."""
 
+_BREAK = re.compile(r"\W{0,8}\n(?=.)", re.DOTALL)
+"""The end of a line before the first word of a match."""
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -95,7 +98,9 @@ def excused(
 
 
 def _line(text: str, match: tuple[int, int]) -> str:
-    low, high = _around(text, match)
+    """The line of a match; one that begins with the end of a line stands on the next."""
+    break_ = _BREAK.match(text, match[0], match[1])
+    low, high = _around(text, (match[0] if break_ is None else break_.end(), match[1]))
     return text[low:high]
 
 

@@ -136,7 +136,7 @@ def thresholds(
     large = {name: np.sort(np.array(v)) for name, v in sources.items() if np.unique(v).size >= ENOUGH}
     made = np.array([name.startswith(alike.names) for name in large])
     known = np.concatenate([*large.values()])
-    most = np.array([EACH_JOINED if name == JOINED else each for name in large])[~made, None]
+    most = np.array([EACH_JOINED if name.startswith(JOINED) else each for name in large])[~made, None]
     grid = np.unique(np.concatenate([known, known + STEP]))
     size = np.array([len(v) for v in large.values()])[:, None]
     alarms = size - np.array([np.searchsorted(v, grid, side="left") for v in large.values()])

@@ -93,9 +93,10 @@ def main() -> None:
     one, other = _halves(seen)
     planted = [s for s in one if s.source.startswith(PLANTED)]
     one = [s for s in one if not s.source.startswith(PLANTED)]
+    long = [s for s in other if s.source.startswith(JOINED)]  # too few to be halved
     calibrations = {
         USER: calibrate([s for s in one if s.surface == USER], ALIKE_USER),
-        CONTENT: calibrate([s for s in one if s.surface == CONTENT], ALIKE_CONTENT, planted=planted),
+        CONTENT: calibrate([s for s in one if s.surface == CONTENT] + long, ALIKE_CONTENT, planted=planted),
         TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),
     }
     about = {

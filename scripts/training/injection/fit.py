@@ -52,7 +52,7 @@ type Values = dict[str, np.ndarray]
 @dataclass(frozen=True, slots=True)
 class Settings:
     seed: int = 7
-    networks: int = 2
+    networks: int = 4
     rows: int = 1 << 18
     width: int = 24
     hidden: int = 32
