@@ -8,10 +8,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sallyport.data import rules_dir
-from sallyport.decision import Kind
 from sallyport.detect import implied, linear
 from sallyport.detect.implied import implies
-from sallyport.detect.packs import Rule, beside_name, load, read_pack
+from sallyport.detect.packs import KINDS, Rule, beside_name, load, read_pack
 from sallyport.detect.wordfile import FILE, known_words, name_of
 from sallyport.errors import OperatorError
 
@@ -26,11 +25,12 @@ def test_what_stands_beside_the_patterns_that_ship_is_read_from_them(rule: Rule)
     assert implies(rule.source, beside, case_sensitive=rule.case_sensitive)
 
 
-def test_the_file_beside_the_packs_knows_them_all_and_nothing_else() -> None:
-    names = {beside_name(rule.beside, rule.source) for rule in RULES if rule.beside is not None}
-    read = {name_of(rule.source) for rule in RULES if rule.kind is Kind.PII and rule.keywords}
-    assert known_words(rules_dir() / "pii").keys() - read == names, "run scripts/derive_words"
-    assert not {rule.kind for rule in RULES if rule.beside} - {Kind.PII}
+@pytest.mark.parametrize("folder", KINDS)
+def test_the_files_beside_the_packs_know_them_all_and_nothing_else(folder: str) -> None:
+    rules = [rule for rule in RULES if rule.kind is KINDS[folder]]
+    names = {beside_name(rule.beside, rule.source) for rule in rules if rule.beside is not None}
+    read = {name_of(rule.source) for rule in rules if rule.keywords or folder == "injection"}
+    assert known_words(rules_dir() / folder).keys() - read == names, "run scripts/derive_words"
 
 
 @pytest.mark.parametrize(

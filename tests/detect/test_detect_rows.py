@@ -4,7 +4,7 @@ import pytest
 
 from sallyport.decision import Kind
 from sallyport.detect.engine import DetectionSettings, Detector
-from sallyport.detect.labels import Labels
+from sallyport.detect.labels import Labels, behind
 from sallyport.exchange import Segment, Surface
 
 PSQL = (
@@ -38,6 +38,17 @@ def detector() -> Detector:
         ("│ id │ dob │ n │\n├────┼─────┼───┤\n│ 7 │ 1986-05-03 │ 2 │\n", "1986-05-03", "dob"),
         ("| Field | Value |\n|---|---|\n| dob | 1986-05-03 |\n", "1986-05-03", "value dob"),
         ('<input name="dob" type="text" value="1986-05-03">', "1986-05-03", "dob"),
+        ('{"document":"Norwegian CPR","documentNo":"241274-1998"}', "241274-1998", "norwegian cpr"),
+        ('{"idType":"CPR","idNumber":"241274-1998"}', "241274-1998", "cpr"),
+        (
+            "May I have your CPR number, please?\nCaller: Sure, it's 241274-1998",
+            "241274-1998",
+            "may i have your cpr number",
+        ),
+        ("just my CPR number? I told the caller it was 241274-1998", "241274-1998", "just my cpr number"),
+        ("the CPR number on file, 241274-1998, is wrong", "241274-1998", "the cpr number"),
+        ("my real CPR number, 241274-1998, is wrong", "241274-1998", "my real cpr number"),
+        ("I placed an order. Please reply to 241274-1998", "241274-1998", "please reply to"),
         ('{"name": "Ada", "field": "dob", "value": "1986-05-03"}', "1986-05-03", "dob"),
         ('{"name": "row 4", "type": "x", "key": "dob", "value": "1986-05-03"}', "1986-05-03", "dob"),
         (";Wert\nGeburt;1986-05-03", "1986-05-03", "wert geburt"),
@@ -81,3 +92,10 @@ def test_what_is_no_row_has_no_head(text: str, value: str) -> None:
 def test_values_are_found_by_their_heads(detector: Detector, text: str, values: list[str]) -> None:
     found = detector.scan([Segment("", Surface.USER, text)])
     assert [text[f.start : f.end] for f in found] == values
+
+
+def test_a_sentence_names_its_value_behind_it() -> None:
+    text = "241274-1998 is my CPR number, and 8814 was late"
+    assert behind(text, len("241274-1998")) == "my cpr number"
+    assert behind(text, text.index(" was")) == "late"
+    assert behind("241274-1998, my CPR", len("241274-1998")) == ""

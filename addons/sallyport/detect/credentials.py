@@ -165,6 +165,25 @@ _PUBLIC_NAME = re.compile(
 )
 _PUBLIC_TOKEN = re.compile(r"(?:PublicKeyToken\s?=\s?)?[0-9a-f]{16}")
 _SOPS = re.compile(r"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]*,(?:iv:[A-Za-z0-9+/=]*,)?(?:tag:|iv:)?$")
+_COLOURS = (
+    r"(?:slate|gray|grey|zinc|neutral|stone|red|orange|amber|yellow|lime|green|emerald|teal|cyan|sky|blue|indigo"
+    r"|violet|purple|fuchsia|pink|rose|primary|secondary|accent|brand)"
+)
+_OF_CODE = re.compile(
+    r"[Ss]tring\.(?:Empty|IsNull\w{0,20})|b64(?:enc|dec)|[a-z]{2,12}(?:\.[a-z]\w{0,20}){1,5}\.[A-Z]?\w{0,20}Driver"
+    r"|(?:[a-z-]{2,16}:){0,3}(?:bg|text|border(?:-[xytrblse])?|ring(?:-offset)?|from|via|to|shadow|divide|outline|fill"
+    rf"|stroke|placeholder|accent|caret|decoration)-{_COLOURS}-(?:50|[1-9]00|950)(?:/\d{{1,3}})?"
+    r"|%(?:25)?[A-Z]{3,20}%(?:25)?(?:%5C|[\\/]).*\.\w{2,4}"
+)
+"""A constant, a function of Helm, the class of a driver, a colour of a style sheet, a path from a variable."""
+
+_OTHER_NAME = re.compile(
+    r"(?i)(?:policy|rules|requirements|complexity)[\"']?\s{0,3}(?::=|=|:)\s{0,3}[\"'][^\"'\n]{0,40}$"
+    r"|\busername:s:$|(?:^|[\s{,])org\s?=\s?[\"']$|\{\{[^{}\n]{0,80}\|\s?$"
+    r"|\bmongodb(?:\+srv)?://[^\s\"'<>]{3,90},$"
+)
+"""What is before a token that is a rule for passwords, a user, an organisation, a filter, or one of several hosts."""
+
 _BLOCK = 2_000
 """Characters before a token in which the head of a block of a public key is looked for."""
 
@@ -178,6 +197,8 @@ def is_known(text: str, start: int, end: int) -> bool:
     if _CHORD.fullmatch(token) or _SYMBOL.fullmatch(token) or _GLOB.fullmatch(token):
         return True
     if _PUBLIC_NAME.search(before) or _SOPS.search(before):
+        return True
+    if _OF_CODE.fullmatch(token) or _OTHER_NAME.search(before):
         return True
     if _PUBLIC_TOKEN.fullmatch(token) and "PublicKeyToken" in before[-20:] + token:
         return True

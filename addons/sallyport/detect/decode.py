@@ -53,12 +53,13 @@ _ROTATED_WITH = 2_000
 _NEXT_SETTING = re.compile(r"(?:export )?[A-Z][A-Z0-9_]{1,60}=(?![0-9A-Fa-f]{2}|\r?\n|=)")
 """Behind a value that ends in "=" and its line: no soft break. Another escape behind it is no setting."""
 
-_PADDED = re.compile(r"(?<![A-Za-z0-9+/=])(?:[A-Za-z0-9+/]{4}){4,}[A-Za-z0-9+/]{3}$")
+_PADDED = re.compile(r"(?:(?<![A-Za-z0-9+/=])|(?<=[A-Za-z_]=))(?:[A-Za-z0-9+/]{4}){4,}[A-Za-z0-9+/]{3}$")
 _NAMED_LINE = re.compile(
     r"[ \t]{0,16}[A-Za-z_][\w .-]{0,40}[\"']?(?:[ \t]?=[ \t]|:[ \t]|=(?![0-9A-Fa-f]{2}|\r?\n|=))"
+    r"|[ \t]{0,16}[A-Za-z_][\w.@-]{0,40}:[^\s/:]|//[\w.-]{1,60}/[\w./-]{0,40}:[A-Za-z_]{1,30}="
     r"|[ \t]{0,16}[\[#}]|\s*$"
 )
-"""Behind base64 that is whole with one "=": a line that sets something, a heading, or no more."""
+"""Behind base64 that is whole with one "=": a line that sets something, one of a user, a heading, or no more."""
 
 _AMOUNT = re.compile(r"\d{2,4}(?:[mu]?s|min|h|d|%|[kKMGT]i?B?)(?![^\s,;\"'])")
 """A number with its unit, which settings have."""

@@ -18,7 +18,7 @@ from sallyport.detect.classifier.classifier import SURFACES, Classifier
 from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
-from sallyport.detect.labels import SPEAKERS, Label, Labels
+from sallyport.detect.labels import SPEAKERS, Label, Labels, behind
 from sallyport.detect.linear import Subject, Windows
 from sallyport.detect.normalise import View
 from sallyport.detect.packs import Packs, Rule, load
@@ -315,6 +315,8 @@ class Detector:
             named = self._named is not None and label.text not in SPEAKERS and self._named.search(label.text)
             if label.other or label.key or named:
                 return False
+        if words.names.search(behind(text, end)):
+            return True
         if words.near is None:
             return False
         near = text[max(0, start - BEFORE) : start] + "\n" + text[end : end + AFTER]

@@ -15,10 +15,35 @@ from sallyport.detect.rows import Rows
 REACH = 72
 """Characters before a value in which its key is looked for."""
 
+_NAMED_BEHIND = 40
+"""Characters behind a value in which a sentence may name it."""
+
+_SENTENCE = 130
+"""Characters before a value in which the sentence that asks for it is looked for."""
+
 _SET = linear.pattern(
-    r"(?:=>|:=|::?|[=!]?==?|\s-|>|\.{3,}|\s(?:is|ist|est|es|lautet|was|son|sont)(?: now)?:?)[\s\"'`*(\[{<]*$"
+    r"(?:=>|:=|::?|[=!]?==?|\s-|>|\.{3,}|\s(?:is|ist|est|es|lautet|was|son|sont|reads|being)(?: now)?:?"
+    r"|,?\s(?:on (?:file|record)|in (?:the|my|his|her|your|our|their) (?:chart|files?|records?|system|form|notes))"
+    r"(?:,|\s(?:is|was|reads|says|shows))?)[\s\"'`*(\[{<]*$"
 )
-"""What stands between a name and its value: an assignment, the end of a tag, a verb."""
+"""What stands between a name and its value: an assignment, the end of a tag, a verb, where it is written."""
+
+_TOLD = linear.pattern(
+    r"([^\n.?!;:\"]{3,60}?)(?:, please)?[.?!][\"']?\s{1,3}(?:[\w ]{1,16}:\s)?"
+    r"(?:(?:sure|yes|yeah|ok|okay|right|well|ja|oui|si|sim|tak"
+    r"|(?:i|he|she|we|they) (?:told|gave|said|wrote)(?: [a-z]{2,8}){0,3}),? ){0,2}"
+    r"(?:it'?s|it is|it was|that is|that's|es ist|sie ist|sie lautet|er lautet|c'est|es el|es la|e il|e la|e o|e a"
+    r"|het is|det er|det ar|se on)\s[\"'(]?$",
+    case_sensitive=False,
+)
+"""A sentence that asks for a value or names it, before the one that tells it: "My NHS number? It is ..."."""
+
+_BEHIND = linear.pattern(
+    r"^[\"')]?\s(?:is|was|as (?:my|your|his|her|our|their|the|a|an)"
+    r"|als|ist|war|est|como|comme|come|som|jako)\s([^\n.,;:?!\"()\d]{3,40})",
+    case_sensitive=False,
+)
+"""The name behind its value: "943 476 5919 is my NHS number", "9798 110671 als Sozialversicherungsnummer"."""
 
 _CELL = re.compile(
     r">([^<>]{1,40})</\w{1,12}>\s{0,8}"
@@ -29,10 +54,11 @@ _CELL = re.compile(
 """An element whose text names the next element's, whose own name says nothing: <dt>name</dt><dd>."""
 
 _WRAPPED = re.compile(
-    r"(?:\b(?:name|key|field|label|id|type|system|column|attribute|property|param)[\"']?"
+    r"(?:\b(?:name|key|field|label|id|type|system|column|attribute|property|param|document|kind|scheme"
+    r"|(?:id|doc|document|identifier)[_ ]?(?:type|kind|name)|(?:id|doc|document|identifier)(?:Type|Kind|Name))[\"']?"
     r"\s{0,2}[:=]\s{0,2}[\"']([^\"'\n]{1,40})[\"']\s{0,2},?\s{0,12}"
     r"|([\w$-]{1,40})[\"']?\s{0,2}(?::|=>?)\s{0,2}\{\s{0,12})"
-    r"[\"']?[\w$#]{1,12}[\"']?\s{0,2}(?::|=>?)\s{0,2}[\"']?$"
+    r"[\"']?[\w$#]{1,16}[\"']?\s{0,2}(?::|=>?)\s{0,2}[\"']?$"
 )
 """What a key that says nothing stands in: {"name": "dob", "value": ...}, "dob": {"value": ...}."""
 
@@ -56,6 +82,9 @@ _VAGUE = frozenset(
         "no",
         "nr",
         "id",
+        "document",
+        "doc",
+        "identifier",
         "data",
         "text",
         "content",
@@ -131,6 +160,9 @@ _NUMBERED = re.compile(r"(?<![^\s:(>\"'#])[A-Z]{1,5}[-_/]$")
 _ENDS_WITH_NAME = " \"'`*]/#.°"
 _WORDS = 4
 """Words right before a value that can be its name where nothing sets name and value apart."""
+
+_NAME_FIRST = ("number, ", "nummer, ", "numero, ", "numer, ")
+"""Ends of a name whose value stands behind a comma: "my real AVS number, 756..., is wrong"."""
 
 _QUOTED = " >|\t\r"
 """What a line begins with before its text, in quoted mails too."""
@@ -228,6 +260,10 @@ class Labels:
 
     def _before(self, start: int) -> tuple[str, str, bool]:
         """Return the name before a value, what brackets add to it, and whether it is written as a key."""
+        asked = self._text[max(0, start - _SENTENCE) : start]
+        if (told := _TOLD.search(asked)) is not None:
+            first, last = told.span(1)
+            return asked[first:last].strip(), "", False
         before = self._text[max(0, start - REACH) : start]
         line = before[before.rfind("\n") + 1 :]
         if not (line.lstrip().startswith("<") and _CELL.search(before)):
@@ -241,6 +277,8 @@ class Labels:
         if "," in before[-4:] and (pair := _PAIR.search(before)):
             return pair.group(1), "", False
         found = _SET.search(before)
+        if not found and before.endswith(_NAME_FIRST):
+            before = before.removesuffix(", ")
         name = before[: found.span()[0]] if found else before.rstrip(" \"'(")
         aside = _ASIDE.search(name)
         if aside is not None and aside.start() > 0:
@@ -252,6 +290,16 @@ class Labels:
         setter = before[found.span()[0] :].strip()[:1]
         quoted = before[: found.span()[0]].endswith(('"', "'"))
         return name, said, _KEY.fullmatch(name) is not None and (quoted or setter in "=>")
+
+
+def behind(text: str, end: int) -> str:
+    """Return what a sentence calls the value that ends at `end` by the words behind it; "" where none does."""
+    after = text[end : end + _NAMED_BEHIND]
+    found = _BEHIND.search(after)
+    if found is None:
+        return ""
+    first, last = found.span(1)
+    return _plain(after[first:last])
 
 
 def _plain(name: str) -> str:

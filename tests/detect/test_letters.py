@@ -1,0 +1,93 @@
+"""Letters at random and words that somebody joined, told from words, names of code and labels."""
+
+import random
+import string
+
+import pytest
+
+from sallyport.detect.letters import is_random
+from sallyport.detect.validators import assigned_key, password, spoken_password, word_key, word_password
+
+
+@pytest.mark.parametrize("letters", [string.ascii_lowercase, string.ascii_letters, string.ascii_uppercase])
+@pytest.mark.parametrize("length", [12, 16, 24])
+def test_letters_at_random_are_told(letters: str, length: int) -> None:
+    rng = random.Random(f"{letters}{length}")
+    drawn = ["".join(rng.choices(letters, k=length)) for _ in range(400)]
+    assert sum(map(is_random, drawn)) >= 350
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "internationalization",
+        "authenticationProvider",
+        "silverlavender",
+        "Benutzerverwaltung",
+        "getElementsByTagName",
+        "XMLHttpRequest",
+        "niedogodnosci",
+        "gebruiksaanwijzing",
+        "CONNECTION_TIMEOUT",
+        "CONNECTIONTIMEOUT",
+        "qwertyuiopasdf",
+        "asldkjaslkdjasld",
+        "zqkvwxrtbnl",
+        "zqkvwxrtbn1p",
+        "žqkvwxrtbnlpq",
+    ],
+)
+def test_words_and_names_are_not_random(value: str) -> None:
+    assert not is_random(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "otterharbour",
+        "otter-harbour-lamp",
+        "otter_harbour",
+        "OtterHarbour",
+        "otterHarbour!",
+        "rote tulpen im keller",
+        "zqkvwxrtbnlp",
+    ],
+)
+def test_words_that_somebody_joined_are_passwords(value: str) -> None:
+    assert word_password(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "required",
+        "password",
+        "current-password",
+        "changeme",
+        "Kennwort",
+        "handleSubmit",
+        "loginForm",
+        "unavailable",
+        "confirmation",
+        "errorhandler",
+        "correcthorsebatterystaple",
+        "otter",
+        "Salasana",
+        "wrongpassword",
+    ],
+)
+def test_what_says_that_it_is_none_is_no_password(value: str) -> None:
+    assert not word_password(value)
+
+
+def test_a_key_of_words_has_three_of_which_none_is_of_code() -> None:
+    assert word_key("otter-harbour-lamp")
+    assert not word_key("otter-harbour")
+    assert not word_key("otter-harbour-key")
+    assert not word_key("payments-tls-cert")
+
+
+def test_letters_at_random_count_wherever_a_key_or_a_password_is_looked_for() -> None:
+    for validator in (assigned_key, password, spoken_password):
+        assert validator("QvKzWtRxBnLpMdGf")
+        assert not validator("authenticationProvider")
