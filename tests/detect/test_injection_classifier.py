@@ -170,12 +170,12 @@ def test_a_planted_sentence_is_found_in_a_long_text(loose: Detector, sentences: 
     assert findings[0].end - findings[0].start < 1200
 
 
-def test_a_long_clean_text_is_hardly_more_suspicious_than_its_worst_part(judge: Detector) -> None:
+def test_a_long_clean_text_is_no_more_suspicious_than_its_worst_part(judge: Detector) -> None:
     clean = "\n".join(r["text"] for r in ROWS if r["label"] == "benign" and r["surface"] == "document")
     assert not refused(judge, NEUTRAL * 600, Surface.DOCUMENT)
     short = judge.classifier_probability(Segment("/t", Surface.DOCUMENT, clean))
     long = judge.classifier_probability(Segment("/t", Surface.DOCUMENT, clean + "\n" + NEUTRAL * 300))
-    assert long <= short + 0.02, "how far a sentence belongs to its text may move it a little, length may not"
+    assert long <= short + 1e-6
 
 
 def test_scores_and_flags_agree(judge: Detector) -> None:

@@ -21,8 +21,10 @@ three ways is one."""
 MOST_FOR_POINTS = 0.0
 """Bound of what may be learnt of the rules' points."""
 
-GROWTHS = tuple(number / 10 for number in range(16))
-"""By how much log-odds may be lowered for the length of a text."""
+GROWTHS = tuple(number / 10 for number in range(4, 16))
+"""By how much log-odds may be lowered for the length of a text: at least by what the network itself gives for it, or a
+clean text would be more suspicious the more clean text stands beside it.
+"""
 
 RATE = 0.01
 """At the threshold of this rate it is counted which growth finds most."""
@@ -89,7 +91,7 @@ def calibrate(
     planted: attacks in long texts; together with those seen they decide how much log-odds are lowered for length,
     and nothing else. It is the growth that finds most within the bounds of the thresholds; 0 without long clean texts.
     """
-    growths = GROWTHS if any(s.source == JOINED for s in seen) else GROWTHS[:1]
+    growths = GROWTHS if any(s.source == JOINED for s in seen) else (0.0,)
     drafts = [_fitted(seen, growth) for growth in growths]
     every = [replace(d, thresholds=thresholds(d, seen, alike, each, least)) for d in drafts]
     return max(every, key=lambda calibration: _found(calibration, [*seen, *planted]))
