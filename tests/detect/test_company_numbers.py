@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sallyport.data import rules_dir
-from sallyport.detect import validators
+from sallyport.detect.checksums import eu_vat
 from sallyport.detect.packs import load
+from sallyport.detect.validators import VALIDATORS
 
 VATS = [rule for rule in load(rules_dir()).rules if rule.validator == "eu_vat"]
 
@@ -39,8 +40,8 @@ VATS = [rule for rule in load(rules_dir()).rules if rule.validator == "eu_vat"]
     ],
 )
 def test_numbers_of_companies_by_their_check_digits(name: str, right: str, wrong: str) -> None:
-    assert validators.VALIDATORS[name](right)
-    assert not validators.VALIDATORS[name](wrong)
+    assert VALIDATORS[name](right)
+    assert not VALIDATORS[name](wrong)
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,10 @@ def test_numbers_of_companies_by_their_check_digits(name: str, right: str, wrong
 )
 @given(body=st.text("0123456789ABWXZ .-", max_size=15))
 def test_a_number_of_another_shape_is_not_one_and_nothing_breaks(country: str, body: str) -> None:
-    assert validators.eu_vat(country + body) in (True, False)
+    assert eu_vat(country + body) in (True, False)
 
 
-@pytest.mark.parametrize("name", sorted(validators.VALIDATORS))
+@pytest.mark.parametrize("name", sorted(VALIDATORS))
 def test_a_rule_confirms_nothing_of_a_shape_that_its_validator_cannot_read(name: str) -> None:
     rule = replace(VATS[0], validator=name)
     for value in ("", "-", "A", "é", "١٢٣", "A-B C", "1.2.3", "ES", "NLB", "eyJ", "X" * 40):

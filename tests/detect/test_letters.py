@@ -5,8 +5,9 @@ import string
 
 import pytest
 
+from sallyport.detect.keys import assigned_key
 from sallyport.detect.letters import is_random
-from sallyport.detect.validators import assigned_key, password, spoken_password, word_key, word_password
+from sallyport.detect.passwords import password, spoken_password, word_key, word_password
 
 
 @pytest.mark.parametrize("letters", [string.ascii_lowercase, string.ascii_letters, string.ascii_uppercase])

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from sallyport.detect import linear
-from sallyport.detect.validators import iban as iban_checksum
+from sallyport.detect.checksums import iban as iban_checksum
 
 if TYPE_CHECKING:
     import tldextract
