@@ -1,13 +1,17 @@
 """A long text is asked for words block by block and looked through around them only: what is found is the same."""
 
 import random
+import re
+import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from sallyport.data import rules_dir
 from sallyport.detect.gate import Gate
-from sallyport.detect.linear import Subject
+from sallyport.detect.linear import Subject, pattern
+from sallyport.detect.literals import expression
 from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Rule, load, read_pack
 
@@ -61,7 +65,7 @@ def test_a_match_is_found_wherever_it_stands_in_a_long_text(rule: Rule) -> None:
 def test_all_rules_find_in_windows_what_they_find_in_the_whole(seed: int) -> None:
     shuffled = random.Random(seed)
     examples = [example.text for rule in RULES for example in (*rule.match, *rule.clean)]
-    picked = shuffled.sample(examples, 40)
+    picked = shuffled.sample(examples, 100)
     for number in range(0, len(picked), shuffled.choice((2, 5))):
         picked.insert(number, FILLER * shuffled.randrange(12))
     subject = Subject(normalise(shuffled.choice(("\n", " ", "\n\n")).join(picked)).text)
@@ -111,3 +115,28 @@ def test_what_stands_beside_is_found_over_the_end_of_a_block(tmp_path: Path) -> 
         expected = everywhere(rules[0], subject)
         assert expected
         assert where_sought(gate, rules, subject) == {"pii.house.badge": expected}
+
+
+def test_a_keyword_that_is_there_twice_once_it_is_folded_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "rules" / "pii" / "house.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(PACK.replace("[pin]", "[hasło, haslo]").replace("pin ", "haslo "), encoding="utf-8")
+    rules = read_pack(tmp_path / "rules", path)
+    subject = Subject(f"haslo {'😀😁😂😀' * 4}123456")
+    assert where_sought(Gate(rules), rules, subject) == {"pii.house.badge": everywhere(rules[0], subject)}
+
+
+def test_a_letter_of_a_word_is_found_in_every_case_that_folded_text_has_it_in() -> None:
+    words = "".join(
+        word for rule in RULES for word in (*rule.keywords, *(w for s in rule.required for w in s))
+    )
+    letters = {char for char in words if not char.isascii()}
+    assert len(letters) > 300
+    chars = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] in "LMN")
+    folded = " ".join(sorted({char for char in chars if normalise(char).text == char}))
+    small = folded.encode().lower()
+    subject = Subject(folded)
+    for letter in letters:
+        same = {match.span() for match in pattern(re.escape(letter), case_sensitive=False).finditer(subject)}
+        found = re.finditer(expression(letter).encode(), small)
+        assert {(subject.place(m.start()), subject.place(m.end())) for m in found} == same, letter

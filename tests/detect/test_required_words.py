@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sallyport.data import rules_dir
 from sallyport.decision import Kind
 from sallyport.detect import linear
+from sallyport.detect.fold import fold
 from sallyport.detect.gate import Gate
 from sallyport.detect.linear import Subject
 from sallyport.detect.literals import expression, required
@@ -122,10 +123,10 @@ def test_a_pattern_nested_deeper_than_can_be_read_is_looked_for_itself() -> None
 
 def test_words_ask_for_nothing_that_a_text_in_another_case_lacks() -> None:
     everything = (chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000)
-    for char in everything:
+    for char in map(fold, everything):
         if char.lower() != char:
             ((word,),) = required(f"a{re.escape(char)}b")
-            assert linear.pattern(expression(word)).search(f"a{char}b") is not None
+            assert re.search(expression(word).encode(), f"a{char}b".encode().lower()) is not None
 
 
 def test_nearly_all_injection_rules_are_looked_for_by_words() -> None:

@@ -29,23 +29,25 @@ _HEX = linear.pattern(
 )
 _BASE32 = linear.pattern(r"\b(?:[A-Z2-7]{16,}|[a-z2-7]{16,})(?:={1,6}|\b)")
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffd]")
-_PLAIN = str.maketrans("-_", "+/", "> \t\r\n\v\f=")
+_PLAIN = bytes.maketrans(b"-_", b"+/")
+_NO_DIGITS = b"> \t\r\n\v\f="
 """Of base64 as it may be written: for URLs, in lines, quoted in a mail, padded."""
 
-_LINE = re.compile(r"[A-Za-z0-9+/_-]{14,}={0,2}")
-_PART = re.compile(r"[A-Za-z0-9+]{14,}={0,2}")
-_HEX_LINE = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}){12,}")
-_PARTED = re.compile(r"[/_-]")
+_LINE = re.compile(rb"[A-Za-z0-9+/_-]{14,}={0,2}")
+_PART = re.compile(rb"[A-Za-z0-9+]{14,}={0,2}")
+_HEX_LINE = re.compile(rb"(?:0x)?(?:[0-9a-fA-F]{2}){12,}")
+_NO_HEX = re.compile(rb"0x|[^0-9a-fA-F]")
+_PARTED = re.compile(rb"[/_-]")
 _PACKED = (b"\x1f\x8b", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda")
 """How what gzip and zlib have packed begins."""
 
 _MOST_STREAMS = 64
 """Compressed streams one behind another in a run: each is cut off from a copy of the rest."""
 
-_LINE_END = re.compile(r"={1,2}(?=\r?\n)|[A-Za-z0-9+/_-](?=\r?\n[> \t]*H4sI)")
+_LINE_END = re.compile(rb"={1,2}(?=\r?\n)|[A-Za-z0-9+/_-](?=\r?\n[> \t]*H4sI)")
 """Padding at the end of a line, or a line behind it that begins as gzip does: what follows is something else."""
 
-_LINE_OF_RUN = re.compile(r"[A-Za-z0-9+/_-]+={0,2}")
+_LINE_OF_RUN = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
 
 
 class Runs:
@@ -57,29 +59,51 @@ class Runs:
         self._room = max(_MAX_INFLATED, len(subject.text))
 
     def __iter__(self) -> Iterator[tuple[int, int, str]]:
-        text = self._subject.text
+        place = self._subject.place
+        for start, end, decoded in self._decoded():
+            yield place(start), place(end), decoded
+
+    def _decoded(self) -> Iterator[tuple[int, int, str]]:
+        """Yield the same with offsets of bytes: all that a run is made of is ASCII, and most runs are nothing."""
+        raw = self._subject.raw
         for start, end in self._found(_HEX):
-            whole = _printable(_unhex(text[start:end]))
-            if whole is not None and ("\n" not in text[start:end] or _UNPRINTABLE.search(whole) is None):
+            whole = _printable(_unhex(raw[start:end]))
+            if whole is not None and (b"\n" not in raw[start:end] or _UNPRINTABLE.search(whole) is None):
                 yield start, end, whole
                 continue
-            for line in _HEX_LINE.finditer(text, start, end):
+            for line in _HEX_LINE.finditer(raw, start, end):
                 decoded = _printable(_unhex(line.group()))
                 if decoded is not None:
                     yield *line.span(), decoded
         for start, end in self._found(_BASE64):
-            yield from self._base64(text[start:end], start)
+            run = raw[start:end]
+            yield from self._lines(run, start) if b"\n" in run else self._line(run, start)
         for start, end in self._found(_BASE32):
-            decoded = _printable(_unbase32(text[start:end]))
+            decoded = _printable(_unbase32(raw[start:end]))
             if decoded is not None:
                 yield start, end, decoded
 
     def _found(self, pattern: linear.Pattern) -> Iterator[tuple[int, int]]:
-        for match in pattern.finditer(self._subject):
+        for match in pattern.finditer(self._subject.raw):
             self._check()
             yield match.span()
 
-    def _base64(self, run: str, offset: int) -> Iterator[tuple[int, int, str]]:
+    def _line(self, run: bytes, offset: int) -> Iterator[tuple[int, int, str]]:
+        """Try a run of one line, then the parts of it that may be runs of their own."""
+        decoded = self._unbase64(run)
+        if decoded is not None:
+            yield offset, offset + len(run), decoded
+        else:
+            yield from self._parts(run, offset)
+
+    def _parts(self, line: bytes, offset: int) -> Iterator[tuple[int, int, str]]:
+        if _PARTED.search(line):
+            for part in _PART.finditer(line):
+                decoded = self._unbase64(part.group())
+                if decoded is not None:
+                    yield offset + part.start(), offset + part.end(), decoded
+
+    def _lines(self, run: bytes, offset: int) -> Iterator[tuple[int, int, str]]:
         """Try lines as one run as far as they are plainly text: a word of the text may stand on the next line."""
         low = 0
         if _is_wrapped(run) and (whole := self._unbase64(run)) is not None:
@@ -105,32 +129,23 @@ class Runs:
         decoded = self._unbase64(run)
         if decoded is not None:
             yield offset, offset + len(run), decoded
-        else:
+        elif b"\n" in run:
             yield from self._pieces(run, offset)
+        else:
+            yield from self._parts(run, offset)
 
-    def _pieces(self, run: str, offset: int) -> Iterator[tuple[int, int, str]]:
+    def _pieces(self, run: bytes, offset: int) -> Iterator[tuple[int, int, str]]:
         """Try a run without its last line, which may be a word of the text, then its lines and their parts."""
-        shorter = run.rpartition("\n")[0].rstrip("\r")
+        shorter = run.rpartition(b"\n")[0].rstrip(b"\r")
         decoded = self._unbase64(shorter) if shorter else None
         if decoded is not None:
             yield offset, offset + len(shorter), decoded
             return
         for line in _LINE.finditer(run):
-            written = line.group()
-            decoded = self._unbase64(written) if written != run else None
-            if decoded is not None:
-                yield offset + line.start(), offset + line.end(), decoded
-                continue
-            if not _PARTED.search(written):
-                continue
-            for part in _PART.finditer(written):
-                decoded = self._unbase64(part.group())
-                if decoded is not None:
-                    start = offset + line.start() + part.start()
-                    yield start, start + len(part.group()), decoded
+            yield from self._line(line.group(), offset + line.start())
 
-    def _unbase64(self, run: str) -> str | None:
-        body = run.translate(_PLAIN)
+    def _unbase64(self, run: bytes) -> str | None:
+        body = run.translate(_PLAIN, _NO_DIGITS)
         if len(body) % 4 == 1:
             return None
         try:
@@ -143,7 +158,7 @@ class Runs:
             return None
         return _printable(self._inflated(raw)) if packed else _printable(raw) or self._deflated(body)
 
-    def _deflated(self, body: str) -> str | None:
+    def _deflated(self, body: bytes) -> str | None:
         """Return what a deflate stream without any header holds, if it is whole and is text."""
         engine = zlib.decompressobj(wbits=-15)
         try:
@@ -183,27 +198,27 @@ class Runs:
             raise ScanIncomplete("the compressed runs inside a text inflate together beyond 1 MiB")
 
 
-def _is_wrapped(run: str) -> bool:
-    """Say whether a run is one that a program has wrapped, and the last line no word: it may hold odd characters."""
-    if "\n" not in run or _LINE_END.search(run) is not None:
+def _is_wrapped(run: bytes) -> bool:
+    """Say whether lines are a run that a program has wrapped, and the last no word: it may hold odd characters."""
+    if _LINE_END.search(run) is not None:
         return False
-    lines = [line.strip("> \t\r") for line in run.split("\n")]
+    lines = [line.strip(b"> \t\r") for line in run.split(b"\n")]
     width = len(lines[0])
     alike = all(len(line) == width for line in lines[:-1]) and len(lines[-1]) <= width
-    return alike and (len(lines) > 2 or width >= 60) and _lines_of_text(run, 0) < run.rfind("\n") - 1
+    return alike and (len(lines) > 2 or width >= 60) and _lines_of_text(run, 0) < run.rfind(b"\n") - 1
 
 
-def _lines_of_text(run: str, low: int) -> int:
+def _lines_of_text(run: bytes, low: int) -> int:
     """Return where the last of the lines ends that are, from `low` on, base64 of text without an odd character.
 
     All of a run of one line; `low` where the first of several is nothing of that kind.
     """
-    if run.find("\n", low) < 0:
+    if run.find(b"\n", low) < 0:
         return len(run)
     decoder = codecs.getincrementaldecoder("utf-8")()
-    end, kept = low, ""
+    end, kept = low, b""
     for line in _LINE_OF_RUN.finditer(run, low):
-        kept += line.group().translate(_PLAIN)
+        kept += line.group().translate(_PLAIN, _NO_DIGITS)
         whole = len(kept) & ~3
         try:
             text = decoder.decode(binascii.a2b_base64(kept[:whole]))
@@ -212,25 +227,25 @@ def _lines_of_text(run: str, low: int) -> int:
         if _UNPRINTABLE.search(text):
             return end
         end, kept = line.end(), kept[whole:]
-        if line.group().endswith("="):
+        if line.group().endswith(b"="):
             return end
     return end
 
 
-def _unhex(run: str) -> bytes:
-    digits = re.sub(r"0x|[^0-9a-fA-F]", "", run)
-    return bytes.fromhex(digits) if len(digits) % 2 == 0 else b""
+def _unhex(run: bytes) -> bytes:
+    digits = _NO_HEX.sub(b"", run)
+    return binascii.unhexlify(digits) if len(digits) % 2 == 0 else b""
 
 
-def _unbase32(run: str) -> bytes:
-    body = run.rstrip("=").upper()
+def _unbase32(run: bytes) -> bytes:
+    body = run.rstrip(b"=").upper()
     if len(body) % 8 in (1, 3, 6):
         return b""
-    return base64.b32decode(body + "=" * (-len(body) % 8))
+    return base64.b32decode(body + b"=" * (-len(body) % 8))
 
 
-def _bytes(body: str) -> bytes:
-    return binascii.a2b_base64(body + "=" * (-len(body) % 4))
+def _bytes(body: bytes) -> bytes:
+    return binascii.a2b_base64(body + b"=" * (-len(body) % 4))
 
 
 def _may_be_deflated(head: bytes) -> bool:

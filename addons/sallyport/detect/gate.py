@@ -5,22 +5,24 @@ and patterns are looked for apart: in one automaton every place in a word would 
 in a pattern, and a text that has no neighbour so far would make it learn for a millisecond per kilobyte.
 
 A long text is asked for words block by block, and a rule is tried only around the blocks that hold what its pattern
-asks for, as far as a match can reach (extent.py). Threads may share a gate.
+asks for, as far as a match can reach (extent.py). What is left is asked for the outline of the pattern first
+(outline.py). Threads may share a gate.
 """
 
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 
 from sallyport.bits import places
 from sallyport.detect.extent import longest
-from sallyport.detect.linear import PatternSet, Subject, Windows, literal
+from sallyport.detect.linear import Pattern, PatternSet, Subject, Windows, pattern
 from sallyport.detect.literals import expression, most_bytes
+from sallyport.detect.outline import outline
 from sallyport.detect.packs import Rule
 
 _BLOCK = 1024
 _LONG = 3 * _BLOCK
 """Bytes of a text from which on its blocks are asked apart."""
-
 
 _WORTH_A_CALL = 2048
 """Bytes that are looked through in the time that one more call takes."""
@@ -33,7 +35,7 @@ class Gate:
         worded = [index for index, rule in enumerate(rules) if rule.keywords or rule.required]
         bare = [index for index, rule in enumerate(rules) if not (rule.keywords or rule.required)]
         self._words = _Words(rules, worded)
-        self._bare = sum(1 << index for index in bare)
+        self._outlines = [_outline(rule) for rule in rules]
         self._for: dict[str, int] = {}
         """By kind of view: its rules, a bit each."""
         for index, rule in enumerate(rules):
@@ -58,6 +60,8 @@ class Gate:
             found |= patterns.hits(subject.raw)
         for index in places(found & wanted):
             within = where.get(index)
+            if (shape := self._outlines[index]) is not None:
+                within = _met_by(shape, subject, within)
             if within is None or within:
                 yield index, within
 
@@ -77,91 +81,107 @@ class _Patterns:
 
 
 class _Words:
-    """Rules that are looked for by words, in one automaton.
+    """Rules that are looked for by words, in one automaton, and by what must stand beside them, in another.
 
-    What is asked of a rule stands in sets of expressions, of each of which one must occur. An expression is a number
-    with a bit for every set that it is in: the bits of the first sets of all rules, then of the second ones, and on.
-    First come the sets that its pattern asks for.
+    What is asked of a rule stands in sets of expressions, of each of which one must occur. Each set has a number, which
+    tells its rule and its place among the sets of that rule: first come those that the pattern asks for. An expression
+    knows its sets as the bits of one integer, so that all that occur are joined in a step each.
     """
 
     def __init__(self, rules: Sequence[Rule], members: Sequence[int]) -> None:
         self._all = sum(1 << index for index in members)
-        asked_by_pattern = {index: _asked_by_pattern(rules[index]) for index in members}
-        most = max(map(len, asked_by_pattern.values()), default=0)
+        most = max((len(rules[index].required) for index in members), default=0)
         self._shifts = [place * len(rules) for place in range(most + 2)]
-        self._shifts_of_patterns = self._shifts[:most]
-        asked: dict[str, int] = {}
-        self._unasked = 0
-        """The sets that rules do not have."""
-        for index, sets in asked_by_pattern.items():
+        beside, keywords = self._shifts[most:]
+        words: dict[str, set[int]] = {}
+        besides: dict[str, set[int]] = {}
+        far: dict[int, str] = {}
+        for index in members:
             rule = rules[index]
-            anywhere = ([_spelled(word) for word in rule.keywords], _long_beside(rule))
-            for shift, expressions in zip(
-                self._shifts, (*sets, *([()] * (most - len(sets))), *anywhere), strict=True
-            ):
-                self._unasked |= 0 if expressions else 1 << shift + index
-                for one in expressions:
-                    asked[one] = asked.get(one, 0) | 1 << shift + index
-        self._bits = [*asked.values()]
-        self._set = PatternSet([*asked])
-        words = (word for index in members for word in (*rules[index].keywords, *_required(rules[index])))
-        self._overlap = max(map(most_bytes, words), default=0) + 4 * _SHORT
+            for shift, spellings in zip(self._shifts, rule.required, strict=False):
+                for word in spellings:
+                    words.setdefault(expression(word), set()).add(shift + index)
+            for keyword in rule.keywords:
+                words.setdefault(_spelled(keyword), set()).add(keywords + index)
+            if rule.beside is not None and _is_short(rule.beside):
+                besides.setdefault(rule.beside, set()).add(beside + index)
+            elif rule.beside is not None:
+                far[index] = outline(rule.beside)
+        self._words = PatternSet([*words], of_bytes=True)
+        self._besides = PatternSet([*besides])
+        self._first_beside = len(words)
+        self._far = _Patterns(far)
+        self._near_or_none = self._all & ~sum(1 << index for index in far)
+        """The rules that ask for nothing beside their words that may be long."""
+        self._numbers = [*words.values(), *besides.values()]
+        """By expression: its sets."""
+        self._bits = [sum(1 << number for number in numbers) for numbers in self._numbers]
+        asked = {number for numbers in self._numbers for number in numbers}
+        unasked = (s + index for s in self._shifts for index in members if s + index not in asked)
+        self._unasked = sum(1 << number for number in unasked)
+        """The sets that rules do not have."""
+        self._in_parts = {
+            index: [shift + index for shift in self._shifts[:-1] if shift + index in asked]
+            for index in members
+        }
+        """By rule: the sets of which each match holds an expression."""
+        self._longest = {index: rules[index].longest for index, sets in self._in_parts.items() if sets}
+        spelled = (word for index in members for word in (*rules[index].keywords, *_required(rules[index])))
+        self._overlap = max(map(most_bytes, spelled), default=0) + 4 * _SHORT
         """Bytes behind a block that a word or what stands beside may reach into."""
-        self._longest = {index: rules[index].longest for index, sets in asked_by_pattern.items() if sets}
-        self._besides = _Patterns(
-            {index: beside for index in members for beside in _long_beside(rules[index])}
-        )
 
     def hits(self, subject: Subject, wanted: int) -> tuple[int, dict[int, Windows]]:
         """Return the rules to be tried, a bit each, and where; everywhere those that are not named there."""
         raw = subject.raw
-        if len(raw) < _LONG:
-            met = self._met(raw)
-            return (self._all if met is None else self._meeting(met, self._shifts)), {}
-        blocks = [met for block in self._blocks(raw) if (met := self._met(block)) is not None]
-        if len(blocks) * _BLOCK < len(raw):
+        is_long = len(raw) >= _LONG
+        at = self._occurring(self._blocks(raw) if is_long else [raw])
+        if at is None:
             return self._all, {}
-        met = self._besides.hits(raw) << self._shifts[-1]
-        for block in blocks:
-            met |= block
-        found = self._meeting(met, self._shifts) & wanted
-        return found, self._windows(subject, blocks, found)
+        met = self._unasked
+        for one in at:
+            met |= self._bits[one]
+        found = wanted & (self._near_or_none | self._far.hits(raw))
+        for shift in self._shifts:
+            found &= met >> shift
+        return found, self._windows(subject, at, found) if is_long else {}
 
     def _blocks(self, raw: bytes) -> Iterator[bytes]:
         """Yield the parts of a text, each with the byte before it and the words that begin in it."""
         for low in range(0, len(raw), _BLOCK):
             yield raw[max(0, low - 1) : low + _BLOCK + self._overlap]
 
-    def _met(self, text: bytes) -> int | None:
-        """Return the sets of which an expression occurs; None where that could not be found out."""
-        found = self._set.matches(text)
-        if found is None:
-            return None
-        bits, met = self._bits, self._unasked
-        for one in found:
-            met |= bits[one]
-        return met
+    def _occurring(self, blocks: Iterable[bytes]) -> dict[int, int] | None:
+        """Return the expressions that occur, each with the blocks in which it does, a bit each; None where that could
+        not be found out.
+        """
+        at: dict[int, int] = {}
+        for number, block in enumerate(blocks):
+            words, besides = self._words.matches(block.lower()), self._besides.matches(block)
+            if words is None or besides is None:
+                return None
+            here = 1 << number
+            for one in words:
+                at[one] = at.get(one, 0) | here
+            for one in besides:
+                at[self._first_beside + one] = at.get(self._first_beside + one, 0) | here
+        return at
 
-    def _meeting(self, met: int, shifts: Sequence[int]) -> int:
-        """Return the rules of which all sets were met."""
-        found = self._all
-        for shift in shifts:
-            found &= met >> shift
-        return found
-
-    def _windows(self, subject: Subject, met: Sequence[int], found: int) -> dict[int, Windows]:
+    def _windows(self, subject: Subject, at: Mapping[int, int], found: int) -> dict[int, Windows]:
         """Return where each of the rules found is to be tried."""
         reach = self._reach(subject, found)
-        near = sum(1 << index for index, chars in reach.items() if self._is_near(subject, chars))
-        far = sum(1 << index for index in reach) & ~near
-        blocks: dict[int, list[int]] = {index: [] for index in reach}
-        before = 0
-        for number, (one, behind) in enumerate(pairwise((*met, 0))):
-            around = self._meeting(before | one | behind, self._shifts_of_patterns)
-            for index in places(one & (around & near | far)):
-                blocks[index].append(number)
-            before = one
-        return {index: self._around(subject, numbers, reach[index]) for index, numbers in blocks.items()}
+        blocks = {number: 0 for index in reach for number in self._in_parts[index]}
+        for one, here in at.items():
+            for number in self._numbers[one]:
+                if number in blocks:
+                    blocks[number] |= here
+        windows = {}
+        for index, chars in reach.items():
+            first, *others = (blocks[number] for number in self._in_parts[index])
+            if self._is_near(subject, chars):
+                for each in others:
+                    first &= each | each << 1 | each >> 1
+            windows[index] = self._around(subject, first, chars)
+        return windows
 
     def _reach(self, subject: Subject, found: int) -> dict[int, int]:
         """Return how many characters a match has at most, for those of the rules that may be tried in parts."""
@@ -174,40 +194,32 @@ class _Words:
         """Say whether all that a match holds begins in one block or in those beside it."""
         return (4 if subject.wide else 1) * chars <= _BLOCK
 
-    def _around(self, subject: Subject, blocks: Sequence[int], chars: int) -> Windows:
-        """Return the parts in which every match lies that holds a word beginning in one of the blocks."""
-        if not blocks:
-            return ()
+    def _around(self, subject: Subject, blocks: int, chars: int) -> Windows:
+        """Return the parts in which every match lies that holds a word beginning in one of the blocks, a bit each."""
         parts: list[tuple[int, int]] = []
-        runs = [(blocks[0], blocks[0])]
-        for block in blocks[1:]:
-            first, last = runs[-1]
-            if (block - last) * _BLOCK <= self._overlap + 2 * chars + _WORTH_A_CALL:
-                runs[-1] = first, block
-            else:
-                runs.append((block, block))
-        for first, last in runs:
-            low, high = subject.widened(first * _BLOCK, (last + 1) * _BLOCK + self._overlap, chars)
+        gap = (self._overlap + 2 * chars + _WORTH_A_CALL) // _BLOCK - 1
+        for run in _runs(gap).finditer(f"{blocks:b}"[::-1]):
+            first, behind = run.span()
+            low, high = subject.widened(first * _BLOCK, behind * _BLOCK + self._overlap, chars)
             if parts and low <= parts[-1][1]:
                 low, _ = parts.pop()
             parts.append((low, high))
         return parts
 
 
+@cache
+def _runs(gap: int) -> re.Pattern[str]:
+    """Return a pattern of blocks that are looked through as one, since little more lies between them."""
+    return re.compile(f"1(?:0{{0,{gap}}}1)*")
+
+
 _SHORT = 16
 """Characters of what stands beside that is looked for in blocks; what may be longer is looked for in the whole."""
 
 
-def _asked_by_pattern(rule: Rule) -> list[Sequence[str]]:
-    """Return sets of expressions of which each match holds one, in no more than a few words."""
-    sets: list[Sequence[str]] = [[expression(word) for word in sorted(words)] for words in rule.required]
-    return sets if rule.beside is None or _long_beside(rule) else [*sets, [rule.beside]]
-
-
-def _long_beside(rule: Rule) -> Sequence[str]:
-    extent = None if rule.beside is None else longest(rule.beside)
-    is_short = extent is not None and not extent.runs and extent.chars <= _SHORT
-    return () if rule.beside is None or is_short else (rule.beside,)
+def _is_short(beside: str) -> bool:
+    extent = longest(beside)
+    return extent is not None and not extent.runs and extent.chars <= _SHORT
 
 
 def _required(rule: Rule) -> Iterator[str]:
@@ -216,11 +228,24 @@ def _required(rule: Rule) -> Iterator[str]:
 
 
 def _whole(rule: Rule) -> str:
-    return rule.source if rule.case_sensitive else f"(?i){rule.source}"
+    return outline(rule.source if rule.case_sensitive else f"(?i){rule.source}")
+
+
+def _outline(rule: Rule) -> Pattern | None:
+    """Return the outline of a rule's pattern; None where it has no other."""
+    shape = outline(rule.source)
+    return None if shape == rule.source else pattern(shape, case_sensitive=rule.case_sensitive)
+
+
+def _met_by(shape: Pattern, subject: Subject, within: Windows | None) -> Windows | None:
+    """Return the parts of a text, None for all of it, that are to be looked through for what has this outline."""
+    raw = subject.raw
+    if within is None:
+        return None if shape.occurs(raw, 0, len(raw)) else ()
+    return [(low, high) for low, high in within if shape.occurs(raw, low, high)]
 
 
 def _spelled(keyword: str) -> str:
     """Return a pattern of a keyword; where its words are apart in prose, keys join them: social_security."""
-    parted = [literal(word).removeprefix("(?i)") for word in keyword.split(" ")]
-    inner = all(parted)
-    return "(?i)" + "[ _-]?".join(parted) if inner else literal(keyword)
+    words = keyword.split(" ")
+    return "[ _-]?".join(map(expression, words)) if all(words) else expression(keyword)

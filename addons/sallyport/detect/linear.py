@@ -105,10 +105,14 @@ class Subject:
         return max(map(len, self.raw.split()), default=0)
 
     def widened(self, low: int, high: int, chars: int) -> tuple[int, int]:
-        """Return a part of the bytes with at least so many characters more on either side."""
+        """Return a part of the bytes with at least so many characters more on either side.
+
+        It may begin and end within a character where the text has few that are wide.
+        """
         size = len(self.raw)
-        if not self.wide:
-            return max(0, low - chars), min(size, high + chars)
+        more = size - len(self.text)
+        if more <= chars:
+            return max(0, low - chars - more), min(size, high + chars + more)
         if not self._marks:
             self._count()
         before, behind = max(0, low - _LONGEST_CHAR) // _STEP, -(-high // _STEP)
@@ -210,10 +214,14 @@ class PatternSet:
 
     A DFA that runs out of memory reports nothing instead of failing; the beginning of the text, which every text
     has, stands guard, and without it in the answer the answer is None.
+    of_bytes: whether the patterns are of bytes, each of which is a character to them; there are far fewer of these.
     """
 
-    def __init__(self, sources: Sequence[str]) -> None:
-        self._set = re2.Set.SearchSet(_options(_MAX_SET_MEM))
+    def __init__(self, sources: Sequence[str], *, of_bytes: bool = False) -> None:
+        options = _options(_MAX_SET_MEM)
+        if of_bytes:
+            options.encoding = re2.Options.Encoding.LATIN1
+        self._set = re2.Set.SearchSet(options)
         self._set.Add(_BEGINNING)
         for source in sources:
             self._set.Add(source)

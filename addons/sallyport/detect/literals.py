@@ -6,13 +6,13 @@ pattern cannot be read, or asks for no word, there is none, and the pattern itse
 
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
 
 from sallyport.detect.classes import READ_OTHERWISE, Items, holds_letters
-from sallyport.detect.linear import literal
 
 type Spellings = frozenset[str]
 
@@ -265,13 +265,38 @@ def _small(code: int) -> str:
 
 
 def expression(word: str) -> str:
-    """Return a pattern of a word as it stands in a set, whatever its case."""
-    return "(?i)" + r"\b".join(literal(part).removeprefix("(?i)") for part in word.split(EDGE))
+    """Return a pattern of a word of a set, whatever its case, for bytes in which the letters of ASCII are small."""
+    return r"\b".join("".join(map(_cased, part)) for part in word.split(EDGE))
+
+
+def _cased(char: str) -> str:
+    """Return a pattern of the bytes of one character in every case. Folded text has no other of an ASCII letter."""
+    if char.isascii():
+        return re.escape(char.lower())
+    small = char.casefold()
+    each = {char, small, *_cases().get(small, ())}
+    spelled = sorted("".join(rf"\x{byte:02x}" for byte in case.encode()) for case in each if len(case) == 1)
+    return spelled[0] if len(spelled) == 1 else f"(?:{'|'.join(spelled)})"
+
+
+@cache
+def _cases() -> Mapping[str, Sequence[str]]:
+    """Return the letters that have a small one of their own, by that one."""
+    cases: dict[str, list[str]] = {}
+    for char in map(chr, range(0x80, _LAST_CASED + 1)):
+        small = char.casefold()
+        if small != char:
+            cases.setdefault(small, []).append(char)
+    return cases
+
+
+_LAST_CASED = 0x1E921
+"""The last letter of Unicode that has a small one (Adlam)."""
 
 
 def most_bytes(word: str) -> int:
-    """Return how many bytes a word has at most, in whatever case: ASCII's k and s have others of three bytes."""
-    return sum(1 if char.isascii() and char not in "ks" else 4 for char in word.lower())
+    """Return how many bytes a word has at most, in whatever case."""
+    return sum(1 if char.isascii() else 4 for char in word)
 
 
 _SOFT_EDGE = "\a"
