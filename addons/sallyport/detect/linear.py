@@ -17,7 +17,7 @@ _MAX_SET_MEM = 256 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _HERE = re2._re2.RE2.Anchor.ANCHOR_START
 _BEGINNING = r"\A"
-_STEP = 256
+_STEP = 1024
 """Bytes from which on characters are counted anew."""
 
 _LONGEST_CHAR = 4
