@@ -35,7 +35,7 @@ class Gate:
         worded = [index for index, rule in enumerate(rules) if rule.keywords or rule.required]
         bare = [index for index, rule in enumerate(rules) if not (rule.keywords or rule.required)]
         self._words = _Words(rules, worded)
-        self._outlines = [_outline(rule) for rule in rules]
+        self._outlines = {index: shape for index in worded if (shape := _outline(rules[index])) is not None}
         self._for: dict[str, int] = {}
         """By kind of view: its rules, a bit each."""
         for index, rule in enumerate(rules):
@@ -60,7 +60,7 @@ class Gate:
             found |= patterns.hits(subject.raw)
         for index in places(found & wanted):
             within = where.get(index)
-            if (shape := self._outlines[index]) is not None:
+            if (shape := self._outlines.get(index)) is not None:
                 within = _met_by(shape, subject, within)
             if within is None or within:
                 yield index, within
