@@ -7,7 +7,14 @@ import pytest
 
 from sallyport.detect.keys import assigned_key
 from sallyport.detect.letters import is_random
-from sallyport.detect.passwords import password, spoken_password, word_key, word_password
+from sallyport.detect.passwords import (
+    chosen_word,
+    given_password,
+    password,
+    spoken_password,
+    word_key,
+    word_password,
+)
 
 
 @pytest.mark.parametrize("letters", [string.ascii_lowercase, string.ascii_letters, string.ascii_uppercase])
@@ -79,6 +86,45 @@ def test_words_that_somebody_joined_are_passwords(value: str) -> None:
 )
 def test_what_says_that_it_is_none_is_no_password(value: str) -> None:
     assert not word_password(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["Sonnenblume", "Zizituk", "naranja", "HarvestHammer", "WindowWinter", "otterharbour"]
+)
+def test_one_word_is_a_password_where_its_place_leaves_no_doubt(value: str) -> None:
+    assert chosen_word(value)
+    assert given_password(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "string",
+        "required",
+        "Encrypted",
+        "medium",
+        "FormControl",
+        "MinLength",
+        "userInput",
+        "changeit",
+        "wordpress",
+        "testpass",
+        "Lykilorð",
+        "Slaptažodis",
+        "Секрет",
+        "Wachtwoord",
+        "otter",
+        "always",
+        "otter7",
+    ],
+)
+def test_types_labels_translations_and_defaults_are_no_words_that_somebody_chose(value: str) -> None:
+    assert not chosen_word(value)
+
+
+def test_what_is_given_for_a_password_may_have_figures_and_signs() -> None:
+    assert given_password("Otter*Harbour_7")
+    assert not given_password("os.environ")
 
 
 def test_a_key_of_words_has_three_of_which_none_is_of_code() -> None:

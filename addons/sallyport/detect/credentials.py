@@ -164,7 +164,9 @@ _PUBLIC_NAME = re.compile(
     r"|\bPublicKey[ \t]{0,3}=[ \t]{0,3}[A-Za-z0-9+/]{0,44})$"
 )
 _PUBLIC_TOKEN = re.compile(r"(?:PublicKeyToken\s?=\s?)?[0-9a-f]{16}")
-_SOPS = re.compile(r"ENC\[AES256_GCM,data:[A-Za-z0-9+/=]*,(?:iv:[A-Za-z0-9+/=]*,)?(?:tag:|iv:)?$")
+_SEALED = re.compile(
+    r"ENC\[AES256_GCM,data:(?:[A-Za-z0-9+/=]*,(?:iv:[A-Za-z0-9+/=]*,)?(?:tag:|iv:)?)?$|[=:][ \t]?[\"']?ENC\($"
+)
 _COLOURS = (
     r"(?:slate|gray|grey|zinc|neutral|stone|red|orange|amber|yellow|lime|green|emerald|teal|cyan|sky|blue|indigo"
     r"|violet|purple|fuchsia|pink|rose|primary|secondary|accent|brand)"
@@ -181,8 +183,9 @@ _OTHER_NAME = re.compile(
     r"(?i)(?:policy|rules|requirements|complexity)[\"']?\s{0,3}(?::=|=|:)\s{0,3}[\"'][^\"'\n]{0,40}$"
     r"|\busername:s:$|(?:^|[\s{,])org\s?=\s?[\"']$|\{\{[^{}\n]{0,80}\|\s?$"
     r"|\bmongodb(?:\+srv)?://[^\s\"'<>]{3,90},$"
+    r"|--set(?:-string)?[ =](?:[\w-]{1,24}\.){0,4}(?:tag|version|revision|digest)=$"
 )
-"""What is before a token that is a rule for passwords, a user, an organisation, a filter, or one of several hosts."""
+"""What is before a token that is a rule for passwords, a user, an organisation, a filter, a version, or one of hosts."""
 
 _BLOCK = 2_000
 """Characters before a token in which the head of a block of a public key is looked for."""
@@ -196,7 +199,7 @@ def is_known(text: str, start: int, end: int) -> bool:
     token, before = text[start:end], text[max(0, start - _BEFORE) : start]
     if _CHORD.fullmatch(token) or _SYMBOL.fullmatch(token) or _GLOB.fullmatch(token):
         return True
-    if _PUBLIC_NAME.search(before) or _SOPS.search(before):
+    if _PUBLIC_NAME.search(before) or _SEALED.search(before):
         return True
     if _OF_CODE.fullmatch(token) or _OTHER_NAME.search(before):
         return True

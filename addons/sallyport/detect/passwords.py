@@ -1,6 +1,7 @@
 """Passwords: values that somebody chose, told from words, names of code, labels and what stands for a password."""
 
 import re
+import unicodedata
 
 from sallyport.detect.letters import is_random
 from sallyport.detect.published import is_published
@@ -135,6 +136,92 @@ _JOINED_WORDS = 10
 """Small letters of two words in one; a single word is seldom as long."""
 
 
+_SAID_WORDS = """
+absent admins any apikey apitoken application arguments autofill automatic base64 been being belong binary biometric
+bitte both bytea caller cannot case changes characters chart chooses cipher cleartext client clientsecret collect
+column complex confirmed constant context correct cost could creds crypto database decimal declared deleted denied
+dense derive digest digits directory domain double dummy during each eight either empty encryptedstring
+enforced enter entered error errors every everyone exact exactly example expect expired express external facade fails
+failure falsch false family fancy field fields fixture fixtures float folder follows forbid forgotten formcontrol
+frontend function future gave gehashed generate getenv gets given goes gonna group guest hashes having hello hence
+hereby hexadecimal hidden history however human ignore ignored immer implicit incluso inherit inherited inline input
+inputs inquiry inside instead integer integers internal invalide itself jamais keeps kerberos khusus kind known lambda
+leer legacy letters level linked literal locked longer lookup loose looks lowercase makes manual masked matched matches
+maybe means medium missing mistake mixed mock module money monitor more mostly multiple must mutable names never next
+nicht nobody nochmal noecho nonce none nonempty nopass nope notempty nothing notnull nowhere null nullable number
+numbers numeric nvarchar object objects often once oneof only optionnel other others otherwise ours outside overrides
+partial parts payments people perhaps permit pflicht phrase please plugin plus pointer policy preview prompted prompts
+protect proxy publickey pushed quelle queried query quite quoted random rather readonly really recover recovery
+redacted regexp reject rejected remember repeat requis requisito returns reused revealed salted samples schema scopes
+scram script secured secures select sends sentinel session seven several shadow should shown silent simple since sixteen
+small smtp snakecase some someone sometimes speak special specific specify stored strict strings strongly stuff
+submitted such sudo symbol symbols system takes tells terminal tested tests textarea textbox textfield that their them
+then there these they thing things this those though three through today toggled token tooshort toolong tries trim
+truncated tuples twelve twice type types typed unchecked undef under unencrypted unhashed unicode union unix unless
+unsafe unsigned until upper uppercase used usernames users uses using usually uuid validator values varbinary varchar
+variable variant vector verified verify very visible void wants webhook weird were what when where whether which while
+whole whose will wird within would writable write writer wrong yours
+"""
+_SAID = frozenset(_SAID_WORDS.split()) | _CODE
+"""What is said of a password, of a field for one or of its type in one word, and no password."""
+
+_DEFAULTS = re.compile(
+    r"(?i)change(?:it|me|this)|wordpress|airflow|keycloak|grafana|minio|redis|nextcloud|gitlab|gitea|jenkins|elastic"
+    r"|kibana|django|drupal|joomla|mailtrap|mailhog|milvus|sysadmin|administrator|passe?$|pas+word|^(?:ftp|db|my|test|some)"
+    r"(?:user|word)?$|^sensitive|secure$|removed|hidden|privacy|gesperrt|^against$|always|yesterday|tomorrow|^please"
+)
+"""What programs come with, what is printed in manuals, and what takes the place of a password that was taken out."""
+
+_TRANSLATED_WORDS = """
+adgangskode cyfrinair fjalekalim fjalekalimi geheim geheimnis gizlianahtar hemlighet heslo iphasiwedi katalaluan
+katasandi kupuhipa borinpeyv lykilord lykilor loynior loyniord lozinka nosaukums noslepums parola parole paroli parool pasahitza
+pasfhocal passord pasvorto pasword rahasia salasana salaus segreto sekret sekretas secreto slaptasraktas slaptazodis
+segredo salainen taikalausa titkoskulcs tajny tajne tajemnica wagwoord wachtzin wachtwoordzin confidentiel cekpet jelszo
+tessera geslo sifra zaporka losen hasla sleutel schlussel clave llave chiave klucz avain nyckel nogle tofaktorkode
+tvafaktorskod autentiseringskod passwuert trebo nywila kalmarsirri maxfiysoz parolu contrasinal contrasenya ger-tremen
+pasowo kwachso lozinku senha segretissimo gizli sir tana kennwort passwort sandi kunci nenomsecret secretul
+"""
+_TRANSLATED = frozenset(_TRANSLATED_WORDS.split())
+"""Password, secret and key in other languages, without accents: what stands behind the name in a table of labels."""
+
+_SHORTEST_WORD = 6
+
+
+def chosen_word(value: str) -> bool:
+    """A word, where its place leaves no doubt that it is a password: any but what is said of one, and names of code.
+
+    Words joined are passwords in more places; one word alone, however it is written, is one only where somebody gave it
+    to a password.
+    """
+    bare = value.rstrip("!?*#.@$%&+")
+    if word_password(value):
+        return _DEFAULTS.search(bare) is None and _plain_letters(bare) not in _TRANSLATED
+    if is_placeholder(value) or is_published(value) or _TELLS.search(bare) or not bare.isalpha():
+        return False
+    plain = _plain_letters(bare)
+    if _DEFAULTS.search(bare) or plain in _TRANSLATED or len(plain) < len(bare) - 1:
+        return False
+    pieces = [piece.lower() for piece in _PIECE.findall(bare)]
+    if len(bare) < _SHORTEST_WORD or len(pieces) > _MOST_PIECES:
+        return False
+    said = [piece in _SAID or piece.removesuffix("s") in _SAID or len(piece) < 3 for piece in pieces]
+    if len(pieces) > 1:
+        return bare[0].isupper() and not all(said) and max(map(len, pieces)) >= 4
+    halves = any(
+        pieces[0][:place] in _SAID and pieces[0][place:] in _SAID for place in range(3, len(bare) - 2)
+    )
+    return not said[0] and not halves and not _KNOWN.search(bare) and _ENDS.search(bare) is None
+
+
+def _plain_letters(word: str) -> str:
+    """Return a word in small letters of ASCII, as far as accents make the difference."""
+    return unicodedata.normalize("NFKD", word.lower()).encode("ascii", "ignore").decode()
+
+
+_MOST_PIECES = 4
+"""Words of a password that are told by great letters; base64 has more."""
+
+
 def url_password(value: str) -> bool:
     """A password in an address; short and simple ones count, words for a password do not."""
     stand_in = re.fullmatch(r"(?i)pass(?:word)?|pwd|secret|user(?:name)?", value)
@@ -145,3 +232,8 @@ def basic_login(value: str) -> bool:
     """User and password in base64, as RFC 7617 and RFC 4616 write them; not the example there."""
     user, word = read_login(value)
     return user != "Aladdin" and len(word.strip()) >= 4 and word[0] != " " and url_password(word)
+
+
+def given_password(value: str) -> bool:
+    """What a function takes for a password: a word or any value that somebody could have chosen."""
+    return chosen_word(value) or (not value.isalpha() and password(value))

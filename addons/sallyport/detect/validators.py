@@ -44,6 +44,8 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "private_key": keys.private_key,
     "word_key": passwords.word_key,
     "word_password": passwords.word_password,
+    "chosen_word": passwords.chosen_word,
+    "given_password": passwords.given_password,
     "password": passwords.password,
     "spoken_password": passwords.spoken_password,
     "url_password": passwords.url_password,
