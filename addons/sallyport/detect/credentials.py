@@ -165,7 +165,8 @@ _PUBLIC_NAME = re.compile(
 )
 _PUBLIC_TOKEN = re.compile(r"(?:PublicKeyToken\s?=\s?)?[0-9a-f]{16}")
 _SEALED = re.compile(
-    r"ENC\[AES256_GCM,data:(?:[A-Za-z0-9+/=]*,(?:iv:[A-Za-z0-9+/=]*,)?(?:tag:|iv:)?)?$|[=:][ \t]?[\"']?ENC\($"
+    r"ENC\[AES256_GCM,data:(?:[A-Za-z0-9+/=]*,(?:iv:[A-Za-z0-9+/=]*,)?(?:tag:|iv:)?)?$|,(?:iv|tag):$"
+    r"|[=:][ \t]?[\"']?ENC\($"
 )
 _COLOURS = (
     r"(?:slate|gray|grey|zinc|neutral|stone|red|orange|amber|yellow|lime|green|emerald|teal|cyan|sky|blue|indigo"
@@ -183,9 +184,8 @@ _OTHER_NAME = re.compile(
     r"(?i)(?:policy|rules|requirements|complexity)[\"']?\s{0,3}(?::=|=|:)\s{0,3}[\"'][^\"'\n]{0,40}$"
     r"|\busername:s:$|(?:^|[\s{,])org\s?=\s?[\"']$|\{\{[^{}\n]{0,80}\|\s?$"
     r"|\bmongodb(?:\+srv)?://[^\s\"'<>]{3,90},$"
-    r"|--set(?:-string)?[ =](?:[\w-]{1,24}\.){0,4}(?:tag|version|revision|digest)=$"
 )
-"""What is before a token that is a rule for passwords, a user, an organisation, a filter, a version, or one of hosts."""
+"""What is before a token that is a rule for passwords, a user, an organisation, a filter, or one of several hosts."""
 
 _BLOCK = 2_000
 """Characters before a token in which the head of a block of a public key is looked for."""

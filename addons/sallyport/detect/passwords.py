@@ -140,27 +140,27 @@ _SAID_WORDS = """
 absent admins any apikey apitoken application arguments autofill automatic base64 been being belong binary biometric
 bitte both bytea caller cannot case changes characters chart chooses cipher cleartext client clientsecret collect
 column complex confirmed constant context correct cost could creds crypto database decimal declared deleted denied
-dense derive digest digits directory domain double dummy during each eight either empty encryptedstring
-enforced enter entered error errors every everyone exact exactly example expect expired express external facade fails
-failure falsch false family fancy field fields fixture fixtures float folder follows forbid forgotten formcontrol
-frontend function future gave gehashed generate getenv gets given goes gonna group guest hashes having hello hence
-hereby hexadecimal hidden history however human ignore ignored immer implicit incluso inherit inherited inline input
-inputs inquiry inside instead integer integers internal invalide itself jamais keeps kerberos khusus kind known lambda
-leer legacy letters level linked literal locked longer lookup loose looks lowercase makes manual masked matched matches
-maybe means medium missing mistake mixed mock module money monitor more mostly multiple must mutable names never next
-nicht nobody nochmal noecho nonce none nonempty nopass nope notempty nothing notnull nowhere null nullable number
-numbers numeric nvarchar object objects often once oneof only optionnel other others otherwise ours outside overrides
-partial parts payments people perhaps permit pflicht phrase please plugin plus pointer policy preview prompted prompts
-protect proxy publickey pushed quelle queried query quite quoted random rather readonly really recover recovery
-redacted regexp reject rejected remember repeat requis requisito returns reused revealed salted samples schema scopes
-scram script secured secures select sends sentinel session seven several shadow should shown silent simple since sixteen
-small smtp snakecase some someone sometimes speak special specific specify stored strict strings strongly stuff
-submitted such sudo symbol symbols system takes tells terminal tested tests textarea textbox textfield that their them
-then there these they thing things this those though three through today toggled token tooshort toolong tries trim
-truncated tuples twelve twice type types typed unchecked undef under unencrypted unhashed unicode union unix unless
-unsafe unsigned until upper uppercase used usernames users uses using usually uuid validator values varbinary varchar
-variable variant vector verified verify very visible void wants webhook weird were what when where whether which while
-whole whose will wird within would writable write writer wrong yours
+dense derive digest digits directory domain double dummy during each eight either empty encryptedstring enforced
+enter entered error errors every everyone exact exactly example expect expired express external facade fails failure
+falsch false family fancy field fields fixture fixtures float folder follows forbid forgotten formcontrol frontend
+function future gave gehashed generate getenv gets given goes gonna group guest hashes having hello hence hereby
+hexadecimal hidden history however human ignore ignored immer implicit incluso inherit inherited inline input inputs
+inquiry inside instead integer integers internal invalide itself jamais keeps kerberos khusus kind known lambda leer
+legacy letters level linked literal locked longer looks lookup loose lowercase makes manual masked matched matches
+maybe means medium missing mistake mixed mock module money monitor more mostly multiple must mutable names never
+next nicht nobody nochmal noecho nonce none nonempty nopass nope notempty nothing notnull nowhere null nullable
+number numbers numeric nvarchar object objects often once oneof only optionnel other others otherwise ours outside
+overrides partial parts payments people perhaps permit pflicht phrase please plugin plus pointer policy preview
+prompted prompts protect proxy publickey pushed quelle queried query quite quoted random rather readonly really
+recover recovery redacted regexp reject rejected remember repeat requis requisito returns reused revealed salted
+samples schema scopes scram script secured secures select sends sentinel session seven several shadow should shown
+silent simple since sixteen small smtp snakecase some someone sometimes speak special specific specify stored strict
+strings strongly stuff submitted such sudo symbol symbols system takes tells terminal tested tests textarea textbox
+textfield that their them then there these they thing things this those though three through today toggled token
+toolong tooshort tries trim truncated tuples twelve twice type typed types unchecked undef under unencrypted
+unhashed unicode union unix unless unsafe unsigned until upper uppercase used usernames users uses using usually
+uuid validator values varbinary varchar variable variant vector verified verify very visible void wants webhook
+weird were what when where whether which while whole whose will wird within would writable write writer wrong yours
 """
 _SAID = frozenset(_SAID_WORDS.split()) | _CODE
 """What is said of a password, of a field for one or of its type in one word, and no password."""
@@ -173,13 +173,14 @@ _DEFAULTS = re.compile(
 """What programs come with, what is printed in manuals, and what takes the place of a password that was taken out."""
 
 _TRANSLATED_WORDS = """
-adgangskode cyfrinair fjalekalim fjalekalimi geheim geheimnis gizlianahtar hemlighet heslo iphasiwedi katalaluan
-katasandi kupuhipa borinpeyv lykilord lykilor loynior loyniord lozinka nosaukums noslepums parola parole paroli parool pasahitza
-pasfhocal passord pasvorto pasword rahasia salasana salaus segreto sekret sekretas secreto slaptasraktas slaptazodis
-segredo salainen taikalausa titkoskulcs tajny tajne tajemnica wagwoord wachtzin wachtwoordzin confidentiel cekpet jelszo
-tessera geslo sifra zaporka losen hasla sleutel schlussel clave llave chiave klucz avain nyckel nogle tofaktorkode
-tvafaktorskod autentiseringskod passwuert trebo nywila kalmarsirri maxfiysoz parolu contrasinal contrasenya ger-tremen
-pasowo kwachso lozinku senha segretissimo gizli sir tana kennwort passwort sandi kunci nenomsecret secretul
+adgangskode autentiseringskod avain borinpeyv cekpet chiave clave confidentiel contrasenya contrasinal cyfrinair
+fjalekalim fjalekalimi geheim geheimnis geslo gizli gizlianahtar hasla hemlighet heslo iphasiwedi jelszo kalmarsirri
+katalaluan katasandi kennwort klucz kunci kupuhipa kwachso llave losen loynior loyniord lozinka lozinku lykilor
+lykilord maxfiysoz nenomsecret nogle nosaukums noslepums nyckel nywila parola parole paroli parolu parool pasahitza
+pasfhocal pasowo passord passwort passwuert pasvorto pasword rahasia salainen salasana salaus sandi schlussel
+secreto secretul segredo segretissimo segreto sekret sekretas senha sifra sir slaptasraktas slaptazodis sleutel
+taikalausa tajemnica tajne tajny tana tessera titkoskulcs tofaktorkode trebo tvafaktorskod wachtwoordzin wachtzin
+wagwoord zaporka
 """
 _TRANSLATED = frozenset(_TRANSLATED_WORDS.split())
 """Password, secret and key in other languages, without accents: what stands behind the name in a table of labels."""
