@@ -16,9 +16,11 @@ class Talk:
     error: str = ""
 
 
-def tunnel(port: int, host: str, *, connect: str | None = None, timeout: float = 5) -> socket.socket:
-    """Open a CONNECT tunnel. Raises ConnectionError if the gateway refuses it."""
-    raw = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+def tunnel(
+    port: int, host: str, *, connect: str | None = None, timeout: float = 5, source: str = "127.0.0.1"
+) -> socket.socket:
+    """Open a CONNECT tunnel from an address of this machine. Raises ConnectionError if the gateway refuses it."""
+    raw = socket.create_connection(("127.0.0.1", port), timeout=timeout, source_address=(source, 0))
     name = connect or f"{host}:443"
     raw.sendall(f"CONNECT {name} HTTP/1.1\r\nHost: {name}\r\n\r\n".encode("latin-1"))
     head = b""

@@ -225,6 +225,7 @@ class Client:
 
     credential: keyed fingerprint of the provider credential, never the credential; None where there is none, or
     more than one. credentials: the fingerprints of all there are, sorted. key_form: what they look like.
+    key_ids: like credentials, of a signature the fingerprint of its access key id, which is the same on every request.
     headers: request headers that carry no credential, names in lower case.
     proxy_user: whom the explicit proxy's own authentication has proved, "" where nobody.
     tls: what the client hello looks like, a digest in the manner of JA4; "" without TLS.
@@ -238,6 +239,7 @@ class Client:
     proxy_user: str = ""
     tls: str = ""
     credentials: tuple[str, ...] = ()
+    key_ids: tuple[str, ...] = ()
     key_form: KeyForm = KeyForm.PROVIDER
 
 

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -14,7 +15,18 @@ from hypothesis import strategies as st
 
 import sallyport
 from sallyport.decision import Finding, Kind, Severity
-from sallyport.exchange import Attachment, Client, Exchange, Operation, Principal, Request, Segment, Surface
+from sallyport.exchange import (
+    FALLBACK_MODEL,
+    Attachment,
+    Client,
+    Exchange,
+    Operation,
+    Parameter,
+    Principal,
+    Request,
+    Segment,
+    Surface,
+)
 from sallyport.policy.condition import Condition, ConditionError
 from sallyport.policy.inputs import INPUTS, ConditionInput, condition_input, sample_input
 
@@ -68,13 +80,37 @@ def test_a_condition_sees_the_whole_exchange(source: str, holds: bool) -> None:
     assert Condition.compile(source).holds(condition_input(EXCHANGE, [FINDING])) is holds
 
 
+@pytest.mark.parametrize(
+    ("model", "others", "models"),
+    [
+        ("gpt-4o-mini", (), "['gpt-4o-mini']"),
+        (
+            "openai/GPT-4o-mini",
+            ("openai/GPT-5-Pro", "openai/gpt-4o-mini"),
+            "['openai/gpt-4o-mini', 'openai/gpt-5-pro']",
+        ),
+        (None, ("openai/gpt-5-pro",), "['openai/gpt-5-pro']"),
+        (" gpt-5-pro ", (), "['gpt-5-pro']"),
+        (None, (), "['']"),
+        ("", (), "['']"),
+        ("m", ("\ud800",), "['m', '\ufffd']"),
+    ],
+)
+def test_a_condition_sees_every_model_that_may_answer(
+    model: str | None, others: tuple[str, ...], models: str
+) -> None:
+    settings = tuple(Parameter(FALLBACK_MODEL, name, f"/models/{n}") for n, name in enumerate(others))
+    asked = replace(EXCHANGE, request=replace(REQUEST, model=model, parameters=settings))
+    assert Condition.compile(f"request.models == {models}").holds(condition_input(asked))
+
+
 def test_an_exchange_that_says_nothing_still_gives_every_name() -> None:
     bare = Request("p", "d", Operation.OPAQUE, None)
     given_ = condition_input(Exchange("x", "c", ARRIVED, "h", Client("", ""), bare))
     assert given_.values.keys() == INPUTS.keys()
     for source in (
         "principal.id == '' && principal.source == 'none'",
-        "request.model == ''",
+        "request.model == '' && request.models == ['']",
         "size(findings) == 0",
     ):
         assert Condition.compile(source).holds(given_)

@@ -117,6 +117,39 @@ def test_a_setting_is_doubted_in_a_tenants_file_as_well(tmp_path: Path) -> None:
     assert "t.yaml:3:16: note: access.parameters.temperatur: " in out
 
 
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        (rule("when: \"request.model == 'gpt-5'\""), "5:31: note: access.rules[0].when: "),
+        (rule("when: \"'gpt-5' in request.models\""), ""),
+        (rule('when: "request.models != [request.model]"'), ""),
+        (
+            "limits: {rules: [{id: l, limit: 1, per: day, when: request.model == 'x'}]}\n",
+            "3:46: note: limits.rules[0].when: ",
+        ),
+        (
+            "limits:\n  rules:\n    - {id: l, limit: 1, per: day, factors: [{when: request.model == 'x', times: 0.5}]}\n",
+            "5:46: note: limits.rules[0].factors[0].when: ",
+        ),
+        (
+            "secrets: {exclusions: [{rule: secrets.*, when: request.model == 'x', why: w}]}\n",
+            "3:42: note: secrets.exclusions[0].when: ",
+        ),
+    ],
+)
+def test_a_condition_on_the_named_model_alone_is_doubted(tmp_path: Path, text: str, place: str) -> None:
+    code, out = check(tmp_path, text)
+    assert code == 0
+    assert ("`request.model` is the named model alone" in out) == bool(place)
+    assert f"p.yaml:{place}" in out
+
+
+def test_a_condition_of_a_tenant_on_the_named_model_alone_is_doubted(tmp_path: Path) -> None:
+    (tmp_path / "t.yaml").write_text("version: 1\n" + rule("when: \"request.model == 'x'\""))
+    _, out = check(tmp_path, "tenants: {files: {t: t.yaml}}\n")
+    assert "t.yaml:4:31: note: access.rules[0].when: `request.model` is the named model alone" in out
+
+
 @pytest.mark.parametrize("clock", ["25:00", "8:00", "noon"])
 def test_a_time_of_day_that_is_none_is_told_in_words(tmp_path: Path, clock: str) -> None:
     code, out = check(tmp_path, rule(f"hours: {{since: '{clock}'}}"))

@@ -5,7 +5,7 @@ from mitmproxy.http import Request
 
 from sallyport.exchange import KeyForm
 from sallyport.policy.catalogue import Credentials
-from sallyport.proxy.broker import presented
+from sallyport.proxy.broker import Presented, presented
 from sallyport.state.accesskeys import new_access_key
 from sallyport.state.gatewaykeys import new_gateway_key
 from sallyport.state.keyed import fingerprint
@@ -88,6 +88,25 @@ def test_the_id_of_an_access_key_alone_proves_nothing() -> None:
         assert presented(asking(headers), WHERE, SECRET).form is KeyForm.FORGED, headers
     beside = [("authorization", signature(known)), ("x-api-key", known)]
     assert presented(asking(beside), WHERE, SECRET).form is not KeyForm.PROVIDER
+
+
+@pytest.mark.parametrize("separator", [", ", ","])
+def test_signatures_with_one_access_key_have_one_key_id(separator: str) -> None:
+    """Each is another credential, and proves nothing here; who signed is the same."""
+
+    def shown(access_key_id: str, signed: str) -> Presented:
+        value = signature(access_key_id, separator).replace("0" * 64, signed * 64)
+        return presented(asking([("authorization", value)]), WHERE, SECRET)
+
+    one, next_one = shown("AKIA" + "ABCD" * 4, "1"), shown("AKIA" + "ABCD" * 4, "2")
+    assert one.fingerprints != next_one.fingerprints
+    assert one.key_ids == next_one.key_ids == (fingerprint(SECRET, "AKIA" + "ABCD" * 4),)
+    assert shown("AKIA" + "EFGH" * 4, "1").key_ids != one.key_ids
+
+
+def test_any_other_credential_is_its_own_key_id() -> None:
+    both = presented(asking([("authorization", "Bearer b"), ("x-api-key", "a")]), WHERE, SECRET)
+    assert both.key_ids == both.fingerprints == tuple(sorted(fingerprint(SECRET, each) for each in "ab"))
 
 
 def test_a_signature_with_aws_s_own_key_is_a_credential_of_the_provider() -> None:

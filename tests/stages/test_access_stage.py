@@ -1,7 +1,9 @@
 """Who may do what: the call itself, its tags, where it goes, its settings, the rules; one case for each sentence."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +77,35 @@ async def test_a_model_that_may_stand_in_is_judged_like_the_one_that_is_named() 
     other = (Parameter("fallback_model", "claude-opus-4", "/fallbacks/0/model"),)
     assert (await access("  models: {forbid: ['claude-opus*']}", parameters=other)).reason == "access.model"
     assert (await access("  models: {allow: [gpt-5]}", parameters=other)).reason == "access.model"
+
+
+@pytest.mark.parametrize(
+    ("wish", "model", "others", "forbidden"),
+    [
+        ("only two models", "gpt-4o-mini", (), False),
+        ("only two models", "gpt-4o-mini", ("claude-haiku-4-5",), False),
+        ("only two models", None, ("gpt-4o-mini",), False),
+        ("only two models", "claude-opus-4-1", (), True),
+        ("only two models", "claude-haiku-4-5", ("claude-opus-4-1",), True),
+        ("only two models", None, ("gpt-5-pro",), True),
+        ("only two models", None, (), True),
+        ("a family of models", "o3-pro", (), True),
+        ("a family of models", "O3-Pro", (), True),
+        ("a family of models", "gpt-5", ("gpt-4o",), True),
+        ("a family of models", "gpt-5", ("gpt-5-pro",), False),
+    ],
+)
+async def test_the_documented_conditions_on_models_judge_those_that_stand_in(
+    wish: str, model: str | None, others: tuple[str, ...], forbidden: bool
+) -> None:
+    page = (Path(__file__).parents[2] / "docs/policy.md").read_text(encoding="utf-8")
+    found = re.search(rf"^\| {wish} \| `(.+)` \|$", page, re.MULTILINE)
+    assert found is not None
+    when = found[1].replace(r"\|", "|")
+    rules = f'  rules: [{{id: f, effect: forbid, when: "{when}", message: m}}]'
+    named = tuple(Parameter("fallback_model", name, f"/models/{n}") for n, name in enumerate(others))
+    decision = await access(rules, model=model, parameters=named)
+    assert decision.reason == ("access.f" if forbidden else "access.permitted")
 
 
 async def test_a_list_of_models_may_be_asked_for_whatever_is_allowed() -> None:

@@ -29,6 +29,7 @@ from sallyport.policy.references import (
     Doubt,
     credential_doubts,
     doubts,
+    model_doubts,
     parameter_doubts,
     tenant_doubts,
     unseen,
@@ -108,11 +109,13 @@ def _doubts(file: Path, policy: Policy, catalogue: Catalogue) -> Iterator[Doubt]
     yield from finding_doubts(policy, known, source)
     yield from doubts(policy, catalogue, source)
     yield from parameter_doubts(policy.access, KNOWN, ALIASES, source)
+    yield from model_doubts(policy, source)
     yield from unseen(policy, source)
     for name in policy.tenants.files.values():
         source = read_source(policy.beside(name), name)
         theirs = validate(TenantFile, source)
         yield from finding_doubts(theirs, known, source)
+        yield from model_doubts(theirs, source)
         own = theirs.access
         if own is not None:
             yield from tenant_doubts(policy, own, catalogue, source)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sallyport.decision import Finding
-from sallyport.exchange import Circumstances, Exchange, Principal, Scalar, ToolKind
+from sallyport.exchange import FALLBACK_MODEL, Circumstances, Exchange, Principal, Scalar, ToolKind
 
 _MAX_INT = 2**63 - 1
 
@@ -32,7 +32,15 @@ INPUTS: Mapping[str, tuple[str, str]] = {
     "request.host": ("string", "host the client called, lower case"),
     "request.dialect": ("string", "wire format, for example `anthropic_messages`"),
     "request.operation": ("string", "`chat`, `completion`, `embedding`, `count_tokens`, ..."),
-    "request.model": ("string", 'model as the client named it, "" where the call names none'),
+    "request.model": (
+        "string",
+        'model as the client named it, "" where the call names none. Others may answer: ask `request.models`',
+    ),
+    "request.models": (
+        "list<string>",
+        "every model that may answer, lower case: the one that is named first, then those that stand in for it "
+        "(`fallbacks`, `models`) or that a tool asks; `['']` where the call names none",
+    ),
     "request.tools": ("list<string>", "names of the tools the request declares"),
     "request.functions": ("list<string>", "names of the tools it declares that the client runs itself"),
     "request.hosted_tools": (
@@ -178,12 +186,25 @@ def tools_of(exchange: Exchange, kind: ToolKind) -> list[str]:
     return [tool.name for tool in found]
 
 
+def models_of(exchange: Exchange) -> tuple[str, ...]:
+    """Return every model that may answer: the one that is named, and those that may stand in for it."""
+    request = exchange.request
+    others = [str(p.value) for p in request.parameters if p.name == FALLBACK_MODEL]
+    return (request.model, *others) if request.model else tuple(others)
+
+
 UNKNOWN_SERVER = "(unknown)"
 """What stands for an MCP server whose address nobody could read."""
 
 
 def _tools(kind: ToolKind) -> Callable[[Values], list[str]]:
     return lambda of: [_plain(name) for name in tools_of(of.exchange, kind)]
+
+
+def _models(of: Values) -> list[str]:
+    """Return the models as lists compare them. Never empty: `all` holds of an empty list, whatever it asks."""
+    named = dict.fromkeys(_plain(model.strip().casefold()) for model in models_of(of.exchange))
+    return list(named) or [""]
 
 
 def _parameters(of: Values) -> dict[str, Scalar]:
@@ -238,6 +259,7 @@ _READERS: Mapping[str, Callable[[Values], object]] = {
     "request.dialect": lambda of: _plain(of.exchange.request.dialect),
     "request.operation": lambda of: of.exchange.request.operation.value,
     "request.model": lambda of: _plain(of.exchange.request.model or ""),
+    "request.models": _models,
     "request.tools": lambda of: [_plain(t) for t in of.exchange.request.tools],
     "request.functions": _tools(ToolKind.FUNCTION),
     "request.hosted_tools": _tools(ToolKind.HOSTED),

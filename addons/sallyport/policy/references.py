@@ -1,17 +1,21 @@
 """Names in a policy that nothing in it knows: misspelt roles, providers, tenants; definitions that no rule uses.
 
-What may come from elsewhere (roles from the directory, a token or a header) is only doubted, never an error.
+And conditions that look at fewer models than may answer. What may come from elsewhere (roles from the directory, a
+token or a header) is only doubted, never an error.
 """
 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from pydantic import BaseModel
+
 from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.condition import Condition
 from sallyport.policy.globs import Globs
 from sallyport.policy.identity import KeyOwner, NetworkOwner
+from sallyport.policy.layering import TenantFile
 from sallyport.policy.problems import nearest
 from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, Source, dotted
@@ -103,6 +107,30 @@ def credential_doubts(policy: Policy, known: frozenset[str], source: Source) -> 
             near = nearest(rule.credential, known)
             cure = f"did you mean `{near}`?" if near else "add it: sallyport credentials add."
             yield Doubt(source.where(at), dotted(at), f"the directory has no credential of this name; {cure}")
+
+
+def model_doubts(file: Policy | TenantFile, source: Source) -> Iterator[Doubt]:
+    """Yield the conditions of a company's or tenant's file that look at the named model alone."""
+    for at, condition in _conditions(file, ()):
+        alone = condition.reads("request.model") and not condition.reads("request.models")
+        if alone and at in source.places:
+            says = (
+                "`request.model` is the named model alone, as the client spells it, and a request can name others that "
+                "answer in its place; `request.models` has all of them, in lower case."
+            )
+            yield Doubt(source.where(at), dotted(at), says)
+
+
+def _conditions(of: object, at: At) -> Iterator[tuple[At, Condition]]:
+    """Yield every condition that is written in a section, however deep, with its place."""
+    if isinstance(of, Condition):
+        yield at, of
+    elif isinstance(of, BaseModel):
+        for name in type(of).model_fields:
+            yield from _conditions(getattr(of, name), (*at, name))
+    elif isinstance(of, tuple):
+        for index, each in enumerate(of):
+            yield from _conditions(each, (*at, index))
 
 
 def unseen(policy: Policy, source: Source) -> Iterator[Doubt]:

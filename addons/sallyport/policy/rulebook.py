@@ -33,6 +33,7 @@ RECURRING = frozenset(
         *("principal.attributes", "request.provider", "request.host", "request.dialect", "request.operation"),
         *(
             "request.model",
+            "request.models",
             "request.tools",
             "request.functions",
             "request.hosted_tools",

@@ -6,6 +6,7 @@ an SDK puts either in the same place. It exists in the request from the verdict 
 
 import base64
 import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import quote, unquote
 
@@ -30,9 +31,13 @@ _PLACES = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "ocp-apim-
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """The credentials of a request. gateway_key: the one gateway key where there is nothing else, else ""."""
+    """The credentials of a request. gateway_key: the one gateway key where there is nothing else, else "".
+
+    key_ids: the fingerprints again, those of access key ids in place of signatures'.
+    """
 
     fingerprints: tuple[str, ...] = ()
+    key_ids: tuple[str, ...] = ()
     form: KeyForm = KeyForm.PROVIDER
     gateway_key: str = field(default="", repr=False)
 
@@ -60,25 +65,36 @@ class Lacking:
 
 def presented(request: Request, where: Credentials, key: bytes) -> Presented:
     """Say which credentials a request carries, and what they look like. key: the gateway's."""
-    found = {_told_apart(each) for each in credentials_of(request, where)}
+    carried = credentials_of(request, where)
+    found = {_told_apart(each) for each in carried}
     signing = access_key_id(request.headers.get("authorization", ""))
-    prints = tuple(sorted(fingerprint(key, each) for each in found))
+    prints = _fingerprints(key, found)
+    key_ids = _fingerprints(key, {_signing(each) or each for each in carried})
     forms = {form_of(key, each) for each in found}
     # An access key id alone proves nothing: it counts where it signs, and its signature is checked with the body.
     bare = any(is_access_key(each) and each != signing for each in found)
     if KeyForm.FORGED in forms or bare or _is_elsewhere(request, where, key):
-        return Presented(prints, KeyForm.FORGED)
+        return Presented(prints, key_ids, KeyForm.FORGED)
     if KeyForm.GATEWAY not in forms:
-        return Presented(prints)
+        return Presented(prints, key_ids)
     if len(found) > 1:
-        return Presented(prints, KeyForm.SEVERAL)
-    return Presented(prints, KeyForm.GATEWAY, next(iter(found)))
+        return Presented(prints, key_ids, KeyForm.SEVERAL)
+    return Presented(prints, key_ids, KeyForm.GATEWAY, next(iter(found)))
+
+
+def _fingerprints(key: bytes, credentials: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(fingerprint(key, each) for each in credentials))
 
 
 def _told_apart(credential: str) -> str:
     """Return the access key id of a signature that is made with one of the gateway's, else the credential."""
-    signing = access_key_id(credential) or access_key_id(f"{ALGORITHM} {credential}")
+    signing = _signing(credential)
     return signing if is_access_key(signing) else credential
+
+
+def _signing(credential: str) -> str:
+    """Return the access key id of a credential that is a signature, "" of any other."""
+    return access_key_id(credential) or access_key_id(f"{ALGORITHM} {credential}")
 
 
 def _is_elsewhere(request: Request, where: Credentials, key: bytes) -> bool:

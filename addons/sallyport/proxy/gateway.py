@@ -26,6 +26,7 @@ from sallyport.proxy.proxyauth import KnownUsers
 from sallyport.proxy.watch import Watch
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.followers import AnswerRules
+from sallyport.stages.identity import ANONYMOUS
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import NO_TOKENS, Ports, Scanner, Tokens
 from sallyport.state.captures import CaptureWriter
@@ -390,8 +391,17 @@ class Gateway:
         return ExchangeMeter(self.metering, live.tariff, exchange, request_bytes=request_bytes)
 
     def scope(self, exchange: Exchange) -> VaultScope:
-        who = exchange.principal
-        return self.vault.scope(who.tenant if who else "", who.id if who else "", exchange.conversation)
+        """Return the vault of a caller's conversation.
+
+        Callers whom nothing names are all one principal, and begin alike ("Hello"): address and credential tell them
+        apart, each of which many may share. That an access key id needs no proof here harms nobody: a provider that
+        repeats what it was told answers good signatures only.
+        """
+        who, client = exchange.principal, exchange.client
+        is_named = who is not None and who.source != ANONYMOUS.source
+        caller = "" if is_named else digest(self.key, "caller", client.address, *client.key_ids)
+        tenant, id = (who.tenant, who.id) if who is not None else ("", "")
+        return self.vault.scope(tenant, id, exchange.conversation, caller)
 
     async def recorded(self, event: Event, *, required: bool) -> bool:
         """Record an event; False only if it is required to be durable and is not.

@@ -108,6 +108,7 @@ def arrive(gateway: Gateway, flow: http.HTTPFlow) -> Passage:
         mode=mode,
         credential=shown.fingerprints[0] if len(shown.fingerprints) == 1 else None,
         credentials=shown.fingerprints,
+        key_ids=shown.key_ids,
         key_form=shown.form,
         headers=intake.open_headers(request, where) if where else (),
         certificate=holds.certificate,

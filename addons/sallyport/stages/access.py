@@ -6,14 +6,13 @@ from sallyport.decision import Action, Blocked, Change, Decision, Mode
 from sallyport.exchange import Exchange, Operation, Principal, ToolKind
 from sallyport.policy.access import Access, AccessRule
 from sallyport.policy.calls import applied
-from sallyport.policy.inputs import Facts
+from sallyport.policy.inputs import Facts, models_of
 from sallyport.policy.rulebook import Outcome
 from sallyport.policy.states import standing_of
 from sallyport.stages.access_facts import (
     TagError,
     classes_of,
     consents_of,
-    models_of,
     networks_of,
     purpose_of,
     subjects_of,

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
-from sallyport.exchange import FALLBACK_MODEL, Client, Exchange, Principal, ToolKind
+from sallyport.exchange import Client, Exchange, Principal, ToolKind
 from sallyport.policy.access import Access
-from sallyport.policy.inputs import Facts, tools_of
+from sallyport.policy.inputs import Facts, models_of, tools_of
 from sallyport.policy.residency import address_of
 from sallyport.policy.rulebook import Subjects
 from sallyport.stages.stage import Ports
@@ -63,13 +63,6 @@ async def classes_of(section: Access, ports: Ports) -> tuple[str, ...]:
     """Return the classes of the data that detection finds. Raises where not all could be looked at."""
     findings = await ports.scanner.with_names()
     return tuple(each.name for each in section.data_classes if each.holds(findings))
-
-
-def models_of(exchange: Exchange) -> tuple[str, ...]:
-    """Return every model that may answer: the one that is named, and those that may stand in for it."""
-    request = exchange.request
-    others = [str(p.value) for p in request.parameters if p.name == FALLBACK_MODEL]
-    return (request.model, *others) if request.model else tuple(others)
 
 
 def subjects_of(exchange: Exchange, facts: Facts) -> Subjects:

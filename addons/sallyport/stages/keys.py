@@ -7,7 +7,7 @@ from ipaddress import ip_address, ip_network
 from sallyport.exchange import Client, Exchange, KeyForm, Operation
 from sallyport.policy.globs import Globs
 from sallyport.policy.identity import Identity
-from sallyport.stages.access_facts import models_of
+from sallyport.policy.inputs import models_of
 from sallyport.stages.directory import Directory, Key, KeyKind
 
 _ASK = "Ask your security team for another."

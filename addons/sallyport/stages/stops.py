@@ -4,8 +4,8 @@ from sallyport.decision import Action, Decision, Mode
 from sallyport.exchange import Exchange, Operation
 from sallyport.policy.access import Access
 from sallyport.policy.globs import Globs
+from sallyport.policy.inputs import models_of
 from sallyport.policy.models import ancestors, spellings
-from sallyport.stages.access_facts import models_of
 from sallyport.stages.directory import Directory, Stop, StopKind
 from sallyport.stages.stage import Ports
 

@@ -1,7 +1,7 @@
 """The originals behind placeholders: in this process's memory, bounded, never written anywhere.
 
-An entry belongs to one tenant, principal and conversation; another scope's placeholder is unknown here,
-so a foreign placeholder stays as it is.
+An entry belongs to one tenant, principal and conversation, and where the principal is everybody whom nothing names, to
+one caller; another scope's placeholder is unknown here, so a foreign placeholder stays as it is.
 """
 
 import hashlib
@@ -25,15 +25,18 @@ class MemoryVault:
     def __init__(self, key: bytes, *, max_scopes: int = MAX_SCOPES) -> None:
         self._key = key
         self._max_scopes = max_scopes
-        self._scopes: OrderedDict[tuple[str, str, str], OrderedDict[str, str]] = OrderedDict()
+        self._scopes: OrderedDict[tuple[str, ...], OrderedDict[str, str]] = OrderedDict()
         self._answers: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
-    def scope(self, tenant: str, principal: str, conversation: str) -> "VaultScope":
-        """Return the view of one conversation; creates nothing until a value is masked."""
-        return VaultScope(self, (tenant, principal, conversation))
+    def scope(self, tenant: str, principal: str, conversation: str, caller: str = "") -> "VaultScope":
+        """Return the view of one conversation; creates nothing until a value is masked.
 
-    def _values(self, scope: tuple[str, str, str], *, create: bool) -> OrderedDict[str, str] | None:
+        caller: tells those apart who are one principal because nothing names them, "" for a principal with a name.
+        """
+        return VaultScope(self, (tenant, principal, conversation), caller)
+
+    def _values(self, scope: tuple[str, ...], *, create: bool) -> OrderedDict[str, str] | None:
         """Return the values of a scope; the caller holds the lock."""
         values = self._scopes.get(scope)
         if values is None:
@@ -53,11 +56,12 @@ class MemoryVault:
 
 
 class VaultScope:
-    """Placeholders of one tenant, principal and conversation."""
+    """Placeholders of one tenant, principal and conversation, and of one caller where nothing names it."""
 
-    def __init__(self, vault: MemoryVault, scope: tuple[str, str, str]) -> None:
+    def __init__(self, vault: MemoryVault, conversation: tuple[str, str, str], caller: str) -> None:
         self._vault = vault
-        self._scope = scope
+        self._conversation = conversation
+        self._scope = (*conversation, caller) if caller else conversation
 
     def placeholder(self, entity: str, value: str, shared: bool = False) -> str:
         """Return the placeholder of a value, the same for the same value on every turn.
@@ -80,7 +84,7 @@ class VaultScope:
         tag = make_tag(self._vault._key, "hash", *self._tagged(shared), entity, value)
         return spell(entity + "_HASH", tag)
 
-    def _tagged(self, shared: bool) -> tuple[str, str, str]:
+    def _tagged(self, shared: bool) -> tuple[str, ...]:
         return (self._scope[0], "", "") if shared else self._scope
 
     def original(self, placeholder: str) -> str | None:
@@ -95,12 +99,16 @@ class VaultScope:
         return not self._vault._scopes.get(self._scope)
 
     def remember_answer(self, text: str) -> None:
-        """Note that the provider wrote this text here (signed reasoning must go back unchanged)."""
-        answers, digest = self._vault._answers, self._vault._answer_digest(self._scope, text)
+        """Note that the provider wrote this text here (signed reasoning must go back unchanged).
+
+        For all callers of the conversation: what the provider wrote is no secret from it, and who renews a token in
+        the middle is another caller then.
+        """
+        answers, digest = self._vault._answers, self._vault._answer_digest(self._conversation, text)
         with self._vault._lock:
             answers[digest] = None
             while len(answers) > MAX_ANSWERS:
                 answers.popitem(last=False)
 
     def came_from_provider(self, text: str) -> bool:
-        return self._vault._answer_digest(self._scope, text) in self._vault._answers
+        return self._vault._answer_digest(self._conversation, text) in self._vault._answers
