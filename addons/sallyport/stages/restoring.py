@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from itertools import accumulate
 
+from sallyport.stages import tags
 from sallyport.stages.placeholder import JSON_PLACEHOLDER, MAX_LENGTH, PLACEHOLDER
 
 _OPENER = re.compile(r"<[A-Z]?[A-Z0-9_]{0,51}(?:_[a-z2-7]{0,10})?\Z")
@@ -24,13 +25,18 @@ _URLISH = re.compile(
     r"(?i)//|(?:^|(?<=[\"'(<=]))[/\\]{2}|\b[a-z][a-z0-9+.-]{1,20}:[/\\]|www\.|\burl\(|"
     r"\b(?:https?|ftps?|wss?|mailto|tel|sms|data|javascript|vbscript|file|blob):|"
     r"%[0-9a-f]{2}|&[a-z]{1,20}=|\?[\w.-]{1,30}=|&(?:#(?:0{0,4}4[67]|0{0,4}58|x0{0,4}(?:2[ef]|3a))|sol|colon|period);|"
-    rf"[\w-]\.{_TLD}[/?#:]"
+    rf"\\0{{0,4}}(?:2f|3a)|[\w-]\.{_TLD}[/?#:]"
 )
+_STYLE_URL = re.compile(r"(?i)\burl\Z")
 _HOST_SO_FAR = re.compile(rf"(?i)[\w-]\.{_TLD}\Z")
 _AFTER_URL = re.compile(rf"(?:\.[\w-]+)*(?:\.{_TLD}[/:?#]|://|/)", re.IGNORECASE)
 _DECISIVE = re.compile(r"[\s\"'`<>)\]},;!\\]|[.:?](?=[\s\"'])")
 _WINDOW = 64
 """Characters of the current word that are kept; longer than anything _URLISH can match."""
+_BLANK = " \t\n\v\f\r\x1c\x1d\x1e\x1f"
+"""What ends a URL that stands by itself. Other white space, such as U+00A0, is part of it for Markdown."""
+_BLOCK_MARKS = "-+*.0123456789"
+_BEFORE_QUOTED = (*_BLANK, "", *"(=:,[{")
 
 
 _JSON_PIECE = re.compile(r"\\u([0-9a-fA-F]{4})|\\([^u])|(\")|([^\\\"]+)|(\\.*)", re.DOTALL)
@@ -72,11 +78,17 @@ class Context:
         self._tag_opening = False
         self._in_tag = False
         self._in_attribute = False
+        self._tags = tags.NONE
         self._in_target = False
         self._in_definition = False
+        self._on_next_line = False  # the definition has gone over the one line end it may
+        self._awaiting = False  # a link's destination, and nothing but white space has come since
+        self._in_angle = False
         self._depth = 0
+        self._line_start = True
         self._previous = ""
         self._word = ""
+        self._quote = ""  # the one that the current or next word stands in from its first character on
         self._url = False
 
     def feed(self, text: str) -> None:
@@ -106,9 +118,15 @@ class Context:
     def _extend(self, piece: str) -> None:
         if self._tag_opening:
             self._in_tag = self._in_tag or piece[0].isalpha() or piece[0] in "/!?"
+            self._tags = tags.begun(self._tags, piece)
             self._tag_opening = False
+        if self._tags:
+            self._tags = tags.through(self._tags, piece)
+        self._awaiting = False
         if piece[0] == ":" and self._previous == "]":
-            self._in_definition = True  # [x]: URL "title", a Markdown reference, to the end of its line
+            # [x]: URL "title", a Markdown reference, to the end of its line; the URL may stand on the next
+            self._in_definition, self._on_next_line, self._awaiting = True, False, len(piece) == 1
+        self._line_start = self._line_start and not piece.strip(_BLOCK_MARKS)
         self._previous = piece[-1]
         self._grow(piece)
 
@@ -120,34 +138,81 @@ class Context:
     def _structure(self, char: str) -> None:
         previous, self._previous = self._previous, char
         self._tag_opening = char == "<"
+        if self._tags:
+            url = self._url or self._in_target
+            self._tags = tags.at(self._tags, char, url=url, line_start=self._line_start)
+        self._destination(char, previous)
         match char:
-            case "(" if previous == "]" and not self._in_target:
-                self._in_target, self._depth = True, 0
-            case "(" if self._in_target:
-                self._depth += 1
-            case ")" if self._in_target:
-                self._depth -= 1
-                self._in_target = self._depth >= 0
             case ">":
                 self._in_tag = self._in_attribute = False
             case "=":
                 self._in_attribute = self._in_tag
-            case "\n" if previous == "\n":
-                self._in_target = False  # a Markdown link does not span a blank line
             case _:
                 pass
-        if char in "\r\n":
-            self._in_definition = False
-        # White space ends a URL for every renderer; a quote or bracket only where none has begun.
-        if char.isspace() or (char in "<>\"'`|" and not self._url):
-            self._word, self._url = "", False
+        if char not in _BLANK:
+            self._line_start = self._line_start and char in ">)"
+        elif char in "\r\n" and not (previous == "\r" and char == "\n"):
+            self._line_start = True
+        self._split(char, previous)
+
+    def _destination(self, char: str, previous: str) -> None:
+        """Follow where a link leads: ](...), the same in <...>, [x]: ... and url(...)."""
+        if self._in_angle:  # spaces and brackets are part of it
+            self._in_angle = char not in "\r\n" and (char != ">" or previous == "\\")
         else:
+            self._in_angle = self._awaiting and char == "<"
+            match char:
+                case "(" if previous == "]" or (not self._in_target and _STYLE_URL.search(self._word)):
+                    self._depth = self._depth + 1 if self._in_target else 0
+                    self._in_target = True
+                case "(" if self._in_target:
+                    self._depth += 1
+                case ")" if self._in_target and previous != "\\":
+                    self._depth -= 1
+                    self._in_target = self._depth >= 0
+                case "\n" if previous == "\n":
+                    self._in_target = False  # a Markdown link does not span a blank line
+                case _:
+                    pass
+        if self._in_definition and char in _BLANK and not (previous == "\r" and char == "\n"):
+            self._define(char)
+        if char not in _BLANK and not (char == ">" and self._line_start):
+            self._awaiting = char == "(" and previous == "]"
+
+    def _define(self, char: str) -> None:
+        """Follow a definition over white space; a URL on the next line ends it, so that prose there is not lost."""
+        if char not in "\r\n":
+            self._in_definition = not self._on_next_line or self._awaiting or self._in_angle
+        elif self._awaiting and not self._on_next_line:
+            self._on_next_line = True
+        else:
+            self._in_definition = False
+
+    def _split(self, char: str, previous: str) -> None:
+        """Begin a new word where every renderer ends a URL."""
+        if char in _BLANK and previous == "\\":
+            self._previous = previous if char == "\r" else char  # in a style sheet it is part of the URL
+        elif char in "\r\n":
+            self._word, self._url, self._quote = "", False, ""
+        elif char in _BLANK:
+            if not (self._url and self._quote):
+                # Only a quote that nothing follows yet can begin a URL; in quotes a URL may hold spaces.
+                self._quote = "" if self._word else self._quote
+                self._word, self._url = "", False
+        elif char in "<>\"'`|" and not self._url:
+            self._word = ""
+            self._quote = char if char in "\"'" and previous in _BEFORE_QUOTED else ""
+        else:
+            if char == self._quote:
+                self._quote = ""
+            elif char in "\"'" and previous == "(" and self._in_target:
+                self._quote = char  # url("...")
             self._grow(char)
 
     @property
     def forbidden(self) -> bool:
-        named = self._in_attribute or self._in_target or self._in_definition or self._url
-        return named or bool(_HOST_SO_FAR.search(self._word))
+        named = self._in_attribute or self._in_target or self._in_definition or self._in_angle
+        return named or self._url or tags.in_value(self._tags) or bool(_HOST_SO_FAR.search(self._word))
 
 
 class Restorer:
