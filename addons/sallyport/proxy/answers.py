@@ -37,6 +37,8 @@ UNREACHABLE = "upstream.unreachable"
 
 CORE_MESSAGES = {
     "upstream.unreachable": "The provider cannot be reached, or its certificate is not valid.",
+    "upstream.unreachable.descriptors": "The provider cannot be reached: the gateway can open no more connections. "
+    "Try again; if it stays, tell whoever runs the gateway.",
     "upstream.unreachable.dns": "The provider cannot be reached: the gateway finds no address of its name.",
     "upstream.unreachable.timeout": "The provider cannot be reached: it did not answer in time.",
     "upstream.unreachable.refused": "The provider cannot be reached: no address of its name takes a connection.",
