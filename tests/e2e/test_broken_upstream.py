@@ -178,6 +178,9 @@ WHOLE_FAILURES: dict[str, tuple[Deed, str]] = {
     "huge-chunked": (
         say(head("application/json", "transfer-encoding: chunked") + b"".join(chunks(*[b" " * 9999] * 20))),
         "upstream.too_large"),
+    "interim-heads-without-end": (
+        say(b"HTTP/1.1 100 Continue\r\n\r\n" * 17 + head("application/json", length=len(JSON)) + JSON),
+        "upstream.protocol"),
     "switching": (say(b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n"), ""),
 }  # fmt: skip
 
@@ -196,6 +199,30 @@ def test_an_answer_that_is_none_becomes_the_dialects_error(
     assert not reason or error["code"] == reason
     assert end.exchange in error["message"]
     assert end.detail
+
+
+WITHHELD: dict[str, tuple[bytes, int]] = {
+    "nothing": (head("application/json", length=0), 200),
+    "no-content": (b"HTTP/1.1 204 No Content\r\n\r\n", 204),
+    "half": (head("application/json", length=9) + b'{"id": "x', 200),
+    "redirect": (head("text/html", "location: /x", status="302 Found", length=6) + b"<html>", 302),
+}
+"""Answers that cannot be searched for what may not come in, or hold what has to be put back; their status."""
+
+
+@pytest.mark.parametrize("name", WITHHELD)
+def test_an_answer_that_is_withheld_is_recorded_as_broken_with_the_reason_and_charged(
+    gateway: GatewayProcess, upstream: Villain, name: str
+) -> None:
+    model = f"withheld-{name}"
+    said, status = WITHHELD[name]
+    upstream.deeds[model] = say(said)
+    talk = ask(gateway, model, "Write to ann.smith@example.com.")
+    assert (talk.status, json.loads(talk.body)["error"]["code"]) == (502, "upstream.unreadable")
+    end = the_end(gateway, model)
+    assert (end.kind, end.status, end.unread) == (EventKind.BROKEN, status, "answer.unread")
+    assert end.detail.startswith("wire.json.")
+    assert end.usage_source == "estimated"
 
 
 INTERIM = {

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import threading
@@ -30,7 +31,7 @@ from e2e.traffic import (
     settled,
     villain,
 )
-from e2e.zygote import Forked
+from e2e.zygote import Forked, command
 from gateways import OPEN_POLICY, GatewayProcess
 from rawclient import post
 from sallyport.audit.events import EventKind
@@ -389,3 +390,50 @@ def test_a_folder_nobody_may_write_to_is_told(tmp_path: Path) -> None:
     exit_code, said = run(tmp_path, f"--confdir={locked}/conf")
     assert exit_code == 3
     assert "Traceback" not in said
+
+
+# -- file descriptors ----------------------------------------------------------------------------------
+
+
+def test_without_a_descriptor_left_the_gateway_says_so_serves_what_it_has_and_recovers(
+    lab: Lab, tmp_path: Path
+) -> None:
+    with running(tmp_path, lab) as gateway:
+        served, idle = Wire.open(gateway), Wire.open(gateway)
+
+        def asked(wire: Wire, model: str) -> int:
+            wire.data.clear()
+            wire.send(post(CHAT, chat(model), OPENAI))
+            wire.read_all()
+            return wire.status
+
+        assert asked(served, "before") == 200
+        pid, few = gateway.process.pid, 8
+        taken = len(os.listdir(f"/proc/{pid}/fd"))
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (taken + few, hard))
+        crowd = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(40)]
+        eventually(lambda: b"OSError EMFILE" in gateway.log.read_bytes(), 5, "the log names the cause")
+        assert b"LimitNOFILE" in gateway.log.read_bytes()
+        assert asked(served, "during") == 200
+        assert asked(idle, "unreached") == 502
+        assert b"can open no more connections" in idle.data
+        eventually(lambda: b"(again " in gateway.log.read_bytes(), 5, "repeats are counted")
+        assert len(gateway.log.read_text().splitlines()) < 40
+        for sock in crowd:
+            sock.close()
+        eventually(lambda: ask(gateway, "after").status == 200, 10, "new connections are taken")
+        events = settled(gateway.confdir)
+        unreached = [e for e in events if e.model == "unreached"]
+        assert unreached[-1].detail == "upstream.unreachable.descriptors"
+        assert_sound(events)
+        assert_clean(gateway)
+
+
+@pytest.mark.parametrize(("hard", "warns"), [(700, True), (5000, False)])
+def test_a_start_takes_the_descriptors_that_it_may_have_and_warns_of_few(hard: int, warns: bool) -> None:
+    few = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, (600, {hard}))"
+    said = command("run", "--upstream-ca", "/nowhere", first=few)
+    assert "there is no such file" in said.stderr
+    assert ("only 700 files and connections may be open" in said.stderr) is warns
+    assert ("LimitNOFILE" in said.stderr) is warns

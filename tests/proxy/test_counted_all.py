@@ -47,6 +47,7 @@ def end_of(tap: AnswerTap) -> Event:
         over=None,
         output=None,
         unread=False,
+        withheld=None,
         exchange=exchange,
         tap=tap,
         started_ns=0,

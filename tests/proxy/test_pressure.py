@@ -1,6 +1,8 @@
 """Clients that take much and give nothing: what they may hold is bounded, and their exchanges end all the same."""
 
 import contextlib
+import errno
+import io
 import json
 import logging
 import os
@@ -28,7 +30,7 @@ from rawclient import Talk, post, read_answer, tunnel
 from sallyport.audit.events import Event, EventKind
 from sallyport.policy.load import parse_policy
 from sallyport.proxy import addon, http2, stream
-from sallyport.proxy.logs import PatientHandler
+from sallyport.proxy.logs import PatientHandler, WireDataFilter
 
 DUE_S = 30.0
 
@@ -315,3 +317,50 @@ def test_a_log_that_nobody_reads_stops_nobody() -> None:
             heard += os.read(reading, 65536)
     assert heard.startswith(b"0000 x")
     assert b"messages were dropped" in heard
+
+
+def test_a_line_that_comes_again_and_again_is_told_with_a_count() -> None:
+    out = io.StringIO()
+    handler = PatientHandler(out, repeat_s=0.3)
+    logger = logging.Logger("again")
+    logger.addHandler(handler)
+    for number in range(500):
+        logger.warning("the same")
+        logger.warning("another %d", number % 2)
+    eventually(lambda: out.getvalue().count("again") == 3, "counts are told when the time is over")
+    logger.warning("the same")
+    logger.warning("the same")
+    logger.warning("last")
+    handler.flush()
+    lines = out.getvalue().splitlines()
+    assert lines[:3] == ["the same", "another 0", "another 1"]
+    assert lines.count("last") == 1
+    again = [
+        int(line.split("again ")[1].split(" ")[0].replace("once", "1")) for line in lines if "again" in line
+    ]
+    said = len([line for line in lines if "again" not in line])
+    assert sum(again) + said == 1003
+
+
+RAISED: dict[str, tuple[BaseException, str, bool]] = {
+    "no-descriptors": (OSError(errno.EMFILE, "CANARY"), "OSError EMFILE", True),
+    "no-descriptors-anywhere": (OSError(errno.ENFILE, "CANARY"), "OSError ENFILE", True),
+    "reset": (ConnectionResetError(errno.ECONNRESET, "CANARY"), "ConnectionResetError ECONNRESET", False),
+    "text": (OSError("CANARY"), "OSError", False),
+    "no-number": (OSError("CANARY", "CANARY"), "OSError", False),
+    "no-system-error": (OSError(999_999, "CANARY"), "OSError", False),
+    "tls": (ssl.SSLError(errno.EMFILE, "CANARY"), "SSLError", False),
+    "other": (ValueError("CANARY"), "ValueError", False),
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_of_an_exception_the_log_has_the_type_and_the_system_error_and_no_message(name: str) -> None:
+    error, shown, hint = RAISED[name]
+    raised = (type(error), error, None)
+    record = logging.LogRecord("mitmproxy", logging.ERROR, "master.py", 120, "CANARY %s", ("CANARY",), raised)
+    assert WireDataFilter().filter(record)
+    said = logging.Formatter("%(message)s").format(record)
+    assert f"master:120 {shown} (" in said
+    assert "CANARY" not in said
+    assert ("LimitNOFILE" in said) is hint

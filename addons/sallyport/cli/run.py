@@ -7,6 +7,7 @@ import re
 import resource
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -61,6 +62,7 @@ def run(
 ) -> None:
     """Run the gateway. SIGTERM drains streams in flight, SIGHUP reloads the policy."""
     _settle_process()
+    _take_descriptors()
     # Until the host handles it, a reload that comes while we start must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with no_collection():
@@ -154,6 +156,34 @@ def _settle_process() -> None:
         pass
     os.close(fd)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+WANTED_DESCRIPTORS = 65_536
+"""File descriptors to ask for: as many as the systemd unit has."""
+
+FEW_DESCRIPTORS = 4096
+"""An exchange takes two, so that this is enough for nearly 2,000 at a time; a start with fewer warns."""
+
+
+def _take_descriptors() -> None:
+    """Raise the number of files and connections that may be open as far as the system lets us; warn if it is low.
+
+    Shells give 1024, and a gateway that has no descriptor left takes no connection.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    wanted = WANTED_DESCRIPTORS if hard == unlimited else min(hard, WANTED_DESCRIPTORS)
+    if soft != unlimited and soft < wanted:
+        with suppress(OSError, ValueError):  # a sandbox may forbid it, or the kernel have a limit of its own
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != unlimited and soft < FEW_DESCRIPTORS:
+        typer.echo(
+            f"warning: only {soft} files and connections may be open at a time, two for each exchange. Beyond that "
+            f"new connections wait. Raise it to {WANTED_DESCRIPTORS}: LimitNOFILE= of a systemd unit, "
+            "--ulimit nofile= of a container, `ulimit -Hn`",
+            err=True,
+        )
 
 
 def _check_certificates(option: str, path: Path) -> None:

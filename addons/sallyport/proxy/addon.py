@@ -329,7 +329,7 @@ class GatewayAddon:
             answer = finish_buffered(flow, passage, scope)
         if not passage.ended:
             size = len(response.raw_content or b"")
-            kind, detail = ended_as(passage, answer)
+            kind, detail = ended_as(passage)
             end_exchange(self.gateway, passage, kind, answer, size, detail)
 
     def error(self, flow: http.HTTPFlow) -> None:

@@ -37,6 +37,8 @@ UNREACHABLE = "upstream.unreachable"
 
 CORE_MESSAGES = {
     "upstream.unreachable": "The provider cannot be reached, or its certificate is not valid.",
+    "upstream.unreachable.descriptors": "The provider cannot be reached: the gateway can open no more connections. "
+    "Try again; if it stays, tell whoever runs the gateway.",
     "upstream.unreachable.dns": "The provider cannot be reached: the gateway finds no address of its name.",
     "upstream.unreachable.timeout": "The provider cannot be reached: it did not answer in time.",
     "upstream.unreachable.refused": "The provider cannot be reached: no address of its name takes a connection.",
@@ -114,23 +116,38 @@ def clean_answer(flow: http.HTTPFlow, passage: Passage) -> None:
         return
     try:
         clean_body(response, cleaner, passage.live.policy.transport.max_response_bytes)
-    except WireError:
-        passage.unread = response.status_code < 300
-        flow.response = refusal(passage, _UNREADABLE_ANSWER)
+    except WireError as error:
+        _withhold(flow, passage, error)
 
 
-def ended_as(passage: Passage, answer: Response) -> tuple[EventKind, str]:
+def _withhold(flow: http.HTTPFlow, passage: Passage, error: WireError) -> Response:
+    """Put an error in the place of an answer that cannot be read; return what is recorded of it."""
+    assert flow.response is not None
+    status = flow.response.status_code
+    passage.withheld = Response(status, error=error.reason)
+    # An error costs nothing. Of anything else nobody knows how much was made for it, also where nothing of it came.
+    passage.unread = status < 400
+    flow.response = refusal(passage, _UNREADABLE_ANSWER)
+    return passage.withheld
+
+
+def ended_as(passage: Passage) -> tuple[EventKind, str]:
     """Return how an exchange with a whole answer ended, and the detail of it: as a stream would have.
 
     One that could not be read and was withheld is broken.
     """
-    if passage.unread and answer.status == _UNREADABLE_ANSWER.status:
-        return EventKind.BROKEN, f"wire.{answer.error or 'unreadable'}"
+    if passage.withheld is not None:
+        return EventKind.BROKEN, f"wire.{passage.withheld.error or 'unreadable'}"
     return EventKind.COMPLETED, ended_early(passage)
 
 
 def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) -> Response:
-    """Read a whole answer, put originals back, and leave every other byte as it came."""
+    """Read a whole answer, put originals back, and leave every other byte as it came.
+
+    Returns what is recorded of it. What cannot be read, and has to be, is withheld.
+    """
+    if passage.withheld is not None:
+        return passage.withheld  # what is there now is the gateway's own
     response = flow.response
     assert response is not None
     restores = passage.live.restores and not scope.empty
@@ -143,13 +160,12 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
             passage.kept.keep(body)
         answer = passage.dialect.read_response(body, response.status_code)
     except WireError as error:
-        passage.unread = bool(raw) and response.status_code < 300
         acts = output is not None and output.acts
         if not (restores or acts) or response.status_code >= 400:
             # Nothing to put back or to look for; what the provider said goes to the client as it said it.
+            passage.unread = bool(raw) and response.status_code < 300
             return Response(response.status_code, error=error.reason)
-        flow.response = refusal(passage, _UNREADABLE_ANSWER)
-        return Response(502, error=error.reason)
+        return _withhold(flow, passage, error)
     for segment in answer.segments:
         if segment.surface is Surface.REASONING:
             scope.remember_answer(segment.text)

@@ -14,6 +14,7 @@ from mitmproxy.proxy import commands, events, server
 
 from sallyport.proxy.deadlines import within
 from sallyport.proxy.gate import gate
+from sallyport.proxy.logs import has_no_descriptors
 
 type Address = tuple[str, int]
 
@@ -123,6 +124,10 @@ async def open_connection(
             return await _first(allowed, target_port, local_addr)
     except TimeoutError:
         raise OSError("connect timed out") from None
+    except OSError as error:
+        if has_no_descriptors(error):
+            raise OSError("the gateway has no file descriptor left") from None
+        raise
 
 
 async def _resolve(host: str, port: int) -> list[str]:
@@ -147,8 +152,9 @@ async def _first(
             raise OSError("the destination is this gateway")
         try:
             return await asyncio.open_connection(address, port, local_addr=local_addr)
-        except OSError:
-            continue
+        except OSError as error:
+            if has_no_descriptors(error):
+                raise
     raise OSError("no address of the name accepts a connection")
 
 

@@ -41,6 +41,7 @@ def end_exchange(
     passage.ended = True
     assert passage.admitted is not None
     metered, tap = metered_of(passage, kind, answer, size, detail), passage.tap
+    unread = passage.unread or passage.withheld is not None or (tap is not None and tap.unread)
     passage.over = Over(answer, metered.cost_micro_usd, metered.usage)
     for id in (answer.id, *answer.made) if answer is not None else ():
         gateway.link(passage.exchange.request.provider, id, passage.exchange.conversation)
@@ -54,7 +55,7 @@ def end_exchange(
         cost_micro_usd=metered.cost_micro_usd,
         response_bytes=size,
         duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
-        unread=answer_unread(answer, unread=passage.unread or (tap is not None and tap.unread)),
+        unread=answer_unread(answer, unread=unread),
         decisions=recorded(passage),
     )
     if passage.meter is not None and passage.meter.owes:

@@ -128,7 +128,7 @@ MAX_PIPELINED_BYTES = 1024 * 1024
 """Bytes a client may send ahead while an answer is on its way to it."""
 
 MAX_INTERIM_HEADS = 16
-"""Interim (1xx) heads a provider may send before one answer."""
+"""Interim (1xx) heads a provider may send at once before its answer; who sends more does not speak HTTP."""
 
 _INTERIM = re.compile(rb"HTTP/1\.[01] 1(?!01)[0-9]{2}[ \r\n]")
 
@@ -248,20 +248,29 @@ class GuardedHttp1Client(StockClient):
             data = bytes(self.buf)
             end = data.find(b"\r\n\r\n")
             if end < 0 or end > settings.max_header_bytes:
-                self.buf = ReceiveBuffer()
-                self.conn.error = "head_too_large"
-                yield commands.CloseConnection(self.conn)
-                yield from super().read_headers(events.ConnectionClosed(self.conn))
+                yield from self._give_up("head_too_large")
                 return
-        if isinstance(event, events.DataReceived) and self.request:
-            self._drop_interim_heads()
+        if isinstance(event, events.DataReceived) and self.request and not self._drop_interim_heads():
+            yield from self._give_up("interim_heads")
+            return
         yield from super().read_headers(event)
 
-    def _drop_interim_heads(self) -> None:
-        """Take heads like 103 out of the way: stock passes the first as the answer, and clients wait for more."""
+    def _give_up(self, why: str) -> layer.CommandGenerator[None]:
+        """Close the connection before its answer has begun."""
+        self.buf = ReceiveBuffer()
+        self.conn.error = why
+        yield commands.CloseConnection(self.conn)
+        yield from super().read_headers(events.ConnectionClosed(self.conn))
+
+    def _drop_interim_heads(self) -> bool:
+        """Take heads like 103 out of the way: stock passes the first as the answer, and clients wait for more.
+
+        Returns whether no more of them stand there than may.
+        """
         for _ in range(MAX_INTERIM_HEADS):
             if not _INTERIM.match(bytes(self.buf)) or self.buf.maybe_extract_lines() is None:
-                return
+                return True
+        return not _INTERIM.match(bytes(self.buf))
 
 
 on_framing_refused: Callable[[object, str], None] = lambda client, reason: None  # noqa: E731

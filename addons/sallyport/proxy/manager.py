@@ -16,6 +16,7 @@ from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import layer, server_hooks
 
 from sallyport.proxy.gate import gate
+from sallyport.proxy.logs import error_name
 
 logger = logging.getLogger("sallyport.proxy")
 
@@ -71,9 +72,7 @@ async def trigger_event(self: addonmanager.AddonManager, event: hooks.Hook) -> N
 
 def _failed(event: hooks.Hook, error: BaseException) -> None:
     deny(event)
-    logger.error(
-        "hook %s raised %s; the traffic it was to judge is refused", event.name, type(error).__name__
-    )
+    logger.error("hook %s raised %s; the traffic it was to judge is refused", event.name, error_name(error))
     if not _is_ours(error):
         raise error
 

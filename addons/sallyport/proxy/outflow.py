@@ -100,7 +100,7 @@ def outcome(passage: Passage, answer: Response | None) -> Outcome:
     tap = passage.tap
     if tap is not None and tap.failed is not None and tap.unread:
         return UNREADABLE
-    if passage.unread and answer is not None and answer.status >= 300:
+    if passage.withheld is not None:
         return UNREADABLE
     stop = tap.ended_early if tap is not None else passage.output_stop
     return (

@@ -10,7 +10,7 @@ from sallyport.audit.events import Event, EventKind, about
 from sallyport.audit.ids import new_id
 from sallyport.decision import Decision, Verdict
 from sallyport.exchange import Client as Caller
-from sallyport.exchange import Exchange, Operation, Request
+from sallyport.exchange import Exchange, Operation, Request, Response
 from sallyport.policy.catalogue import Provider
 from sallyport.proxy import intake
 from sallyport.proxy.broker import Presented, presented
@@ -39,7 +39,8 @@ class Passage:
     ended: its end event is written, or it never began. cut: reason id for which it is ended from here, "" where it
     is not; cut_message: what the client is told of it.
     meter: what it has reserved of limits. asked_usage: the gateway asked for a report that the client did
-    not ask for. unread: the provider answered, and nobody here could read how much. gateway_key: the key it
+    not ask for. unread: the provider answered, and nobody here could read how much. withheld: what is recorded of an
+    answer that could not be read and did not go to the client. gateway_key: the key it
     came with, where that is one of ours; cleaner: takes the real one out of the answer. output: looks at the answer;
     output_stop: where it ended a buffered one. content_type: as the client
     wrote it, never to be recorded so.
@@ -63,6 +64,7 @@ class Passage:
     meter: ExchangeMeter | None = None
     asked_usage: bool = False
     unread: bool = False
+    withheld: Response | None = None
     gateway_key: str = field(default="", repr=False)
     cleaner: Cleaner | None = None
     request_bytes: int = 0

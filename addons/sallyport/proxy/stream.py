@@ -127,6 +127,7 @@ _REASONS = {
 
 
 _CAUSES = (
+    (".descriptors", ("no file descriptor left",)),
     (".dns", ("does not resolve", "no address that may be reached")),
     (".timeout", ("timed out",)),
     (".refused", ("accepts a connection", "refused")),

@@ -182,7 +182,14 @@ class Bench:
         """Return what an exchange cost as it was recorded: its answer is read, and nobody looks at it."""
         self.metering.noted = Noted()
         apart = replace(
-            passage, live=self.unlooking, meter=meter, tap=None, output=None, output_stop=None, unread=False
+            passage,
+            live=self.unlooking,
+            meter=meter,
+            tap=None,
+            output=None,
+            output_stop=None,
+            unread=False,
+            withheld=None,
         )
         return answered(self.gateway, flow, apart, record).cost
 

@@ -547,6 +547,20 @@ def test_an_error_that_quotes_the_credential_is_masked(
         assert b"****" in said.body
 
 
+@pytest.mark.parametrize(("status", "source"), [("200 OK", "estimated"), ("401 Unauthorized", "")])
+def test_an_answer_that_cannot_be_searched_for_the_credential_is_recorded_as_withheld(
+    echoing: tuple[GatewayProcess, str, str, Villain], status: str, source: str
+) -> None:
+    gateway, key, real, echo = echoing
+    echo.deeds["keye-odd"] = say(answer(status, real.encode(), b"content-encoding: odd"))
+    said = until(lambda: ask_with(gateway, "keye-odd", bearer(key)), lambda s: s.status == 502)
+    assert real.encode() not in said.body + str(said.headers).encode()
+    eventually(lambda: recorded(gateway.confdir)[-1].is_end, 5, "it has ended")
+    end = recorded(gateway.confdir)[-1]
+    assert (end.kind, end.detail, end.unread) == (EventKind.BROKEN, "wire.coding.unknown", "answer.unread")
+    assert (end.status, end.usage_source) == (int(status[:3]), source)
+
+
 def test_a_stream_that_quotes_the_credential_is_masked_across_its_pieces(
     echoing: tuple[GatewayProcess, str, str, Villain],
 ) -> None:
