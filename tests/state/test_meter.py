@@ -85,6 +85,31 @@ async def test_a_report_covers_what_was_heard_before_it_and_texts_after_it_are_c
     assert await used(metering) == {"tokens/a": 30 + made, "money/a": 300 + 20 * made, "calls/a": 1}
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cache_read": 10**12},
+        {"cache_write": 10**12},
+        {"cache_write_1h": 10**12},
+        {"reasoning": 10**12},
+        {"audio_input": 10**12},
+        {"audio_output": 10**12},
+        {"searches": 10**6},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+async def test_a_report_of_which_one_part_cannot_be_locks_no_budget(
+    metering: Metering, more: dict[str, int]
+) -> None:
+    meter = meter_of(metering)
+    meter.hear(TEXT)
+    report = Usage(input=10, output=5, **more)
+    meter.report(report)
+    metered = meter.settle(Response(200, usage=report), 10, failed=False)
+    assert metered.source == "counted"
+    assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=tokens(TEXT))
+
+
 async def test_a_first_report_before_any_text_does_not_stand_for_the_answer(metering: Metering) -> None:
     meter = meter_of(metering)
     meter.report(Usage(input=30, output=1))

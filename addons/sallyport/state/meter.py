@@ -32,6 +32,9 @@ _MOST_ANSWERS = 2**16
 _INCREDIBLE = 2**30
 """A report of more tokens than this for one exchange is a mistake, not a use that locks a budget."""
 
+_MOST_SEARCHES = 2**12
+"""The same of web searches, each of which costs as much as thousands of tokens."""
+
 _NOTHING = Usage(input=0, output=0)
 
 
@@ -372,8 +375,12 @@ class ExchangeMeter:
 
 
 def is_credible(usage: Usage) -> bool:
-    """Say whether one exchange can have used so much."""
-    return max(usage.input or 0, usage.output or 0) <= _INCREDIBLE
+    """Say whether one exchange can have used so much; every part that has a price counts, not the wholes alone."""
+    tokens = (
+        *(usage.input, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.audio_input),
+        *(usage.output, usage.reasoning, usage.audio_output),
+    )
+    return all((count or 0) <= _INCREDIBLE for count in tokens) and (usage.searches or 0) <= _MOST_SEARCHES
 
 
 def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff) -> int:
