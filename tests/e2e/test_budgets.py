@@ -1,5 +1,6 @@
 """Limits and budgets through a running gateway, with the official SDKs: who is refused, who waits, what is booked."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -248,6 +249,41 @@ def test_what_is_booked_is_what_the_provider_reported(
     assert end.usage is not None
     assert (end.usage.input, end.usage.output, end.usage_source) == (given, made, "provider")
     assert end.cost_micro_usd == given * INPUT_USD + made * OUTPUT_USD
+
+
+def background_answer(gateway: GatewayProcess, user: str) -> None:
+    answer = openai_client(user).responses.create(
+        model="lab-gpt", input="a book", background=True, max_output_tokens=200
+    )
+    assert (answer.status, answer.usage) == ("queued", None)
+
+
+def background_stream_left(gateway: GatewayProcess, user: str) -> None:
+    asked = {"model": "lab-slow-300", "input": "a book " * 9, "background": True, "stream": True}
+    body = json.dumps({**asked, "max_output_tokens": 200}).encode()
+    wire = Wire.open(gateway)
+    wire.send(post("/v1/responses", body, OPENAI, f"{HEADER}: {user}"))
+    wire.read_until(b"output_text.delta")
+    wire.reset()
+
+
+@pytest.mark.parametrize("ask", [background_answer, background_stream_left], ids=lambda ask: ask.__name__)
+def test_what_a_provider_goes_on_with_behind_its_answer_is_booked_as_reserved(
+    gateway: GatewayProcess, ask: Callable[[GatewayProcess, str], None]
+) -> None:
+    user = f"later-{ask.__name__.replace('_', '-')}"
+    ask(gateway, user)
+    (end,) = [e for e in settled(gateway.confdir) if e.principal == user and e.is_end]
+    assert end.usage is not None
+    assert (end.usage.output, end.usage_source) == (200, "estimated")
+    assert end.cost_micro_usd == (end.usage.input or 0) * INPUT_USD + 200 * OUTPUT_USD
+    assert used(gateway.confdir, "money", user) == end.cost_micro_usd
+
+
+def test_a_budget_holds_for_answers_in_the_background(gateway: GatewayProcess) -> None:
+    background_answer(gateway, "poor-later")
+    with pytest.raises(openai.RateLimitError):
+        background_answer(gateway, "poor-later")
 
 
 def refused_later(user: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,17 @@ import pytest
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.cli.recorded import RecordedUse
-from sallyport.exchange import Client, Exchange, Operation, Request, Response, Segment, Surface, Usage
+from sallyport.exchange import (
+    Client,
+    Exchange,
+    Operation,
+    Parameter,
+    Request,
+    Response,
+    Segment,
+    Surface,
+    Usage,
+)
 from sallyport.metering.prices import ContractPrice, PriceList
 from sallyport.metering.tokens import PER_TEXT, TokenCounter
 from sallyport.policy.limits import Measure
@@ -147,6 +158,77 @@ async def test_whoever_does_not_wait_for_the_answer_pays_the_estimate(metering: 
     metered = metered_by.settle(None, 0, failed=False)
     assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=50)
     assert metered.source == "estimated"
+
+
+def asked_for_later(operation: Operation = Operation.CHAT, **settings: bool) -> Exchange:
+    of = exchange(operation=operation)
+    parameters = tuple(Parameter(name, value, f"/{name}") for name, value in settings.items())
+    return replace(of, request=replace(of.request, parameters=parameters))
+
+
+@pytest.mark.parametrize(
+    ("of", "answer"),
+    [
+        (asked_for_later(background=True), Response(200, finish_reason="pending")),
+        (asked_for_later(background=True), Response(200)),
+        (exchange(), Response(200, finish_reason="pending", usage=Usage(input=0, output=0))),
+        (asked_for_later(deferred=True), Response(200)),
+        (exchange(operation=Operation.BATCH), Response(200)),
+    ],
+    ids=["receipt", "stream-left", "of-itself", "deferred", "batch"],
+)
+async def test_a_receipt_for_an_answer_that_comes_later_costs_the_estimate(
+    metering: Metering, of: Exchange, answer: Response
+) -> None:
+    meter = meter_of(metering, of)
+    meter.estimate(4096)
+    await meter.reserve(CLAIMS, {})
+    metered = meter.settle(answer, 10, failed=False)
+    expected = Usage(input=tokens(TEXT) + PER_TEXT, output=50)
+    assert (metered.usage, metered.source) == (expected, "estimated")
+    assert metered.cost_micro_usd == 10 * (tokens(TEXT) + PER_TEXT) + 20 * 50
+    meter.book(nothing())
+    assert (await used(metering))["money/a"] == metered.cost_micro_usd
+
+
+async def test_what_was_heard_of_a_later_answer_counts_where_it_is_more_than_was_expected(
+    metering: Metering,
+) -> None:
+    meter = meter_of(metering, asked_for_later(background=True))
+    meter.estimate(4096)
+    meter.hear(TEXT * 3)
+    metered = meter.settle(Response(200), 10, failed=False)
+    assert (metered.usage, metered.source) == (
+        Usage(input=tokens(TEXT) + PER_TEXT, output=tokens(TEXT * 3)),
+        "estimated",
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "answer", "source"),
+    [
+        (
+            asked_for_later(background=True),
+            Response(200, finish_reason="stop", usage=Usage(3, output=4)),
+            "provider",
+        ),
+        (asked_for_later(background=True), Response(200, usage=Usage(3, output=4)), "provider"),
+        (asked_for_later(background=True), Response(200, finish_reason="error"), "counted"),
+        (asked_for_later(background=False), Response(200), "counted"),
+    ],
+    ids=["ended", "reported", "failed", "not-asked"],
+)
+async def test_an_answer_that_has_ended_costs_what_it_used(
+    metering: Metering, of: Exchange, answer: Response, source: str
+) -> None:
+    meter = meter_of(metering, of)
+    meter.estimate(4096)
+    assert meter.settle(answer, 10, failed=False).source == source
+
+
+async def test_an_estimate_is_the_same_where_no_limit_has_asked_for_it(metering: Metering) -> None:
+    metered = meter_of(metering).settle(None, 0, failed=False)
+    assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=50)
 
 
 @pytest.mark.parametrize("operation", [Operation.COUNT_TOKENS, Operation.LIST_MODELS])

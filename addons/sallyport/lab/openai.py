@@ -172,6 +172,9 @@ def _responses(body: Json, model: str) -> Reply:
     whole = _response_object(body, heard, said)
     if heard.stream:
         return _stream(_response_events(whole), model)
+    if whole["background"]:
+        # A receipt; the lab keeps nothing that could be asked for later.
+        return json_reply({**whole, "status": "queued", "output": [], "usage": None})
     return json_reply(whole)
 
 
@@ -192,7 +195,7 @@ def _response_object(body: Json, heard: Heard, said: Said) -> Json:
         "object": "response",
         "created_at": CREATED,
         "status": "completed",
-        "background": False,
+        "background": body.get("background") is True,
         "error": None,
         "incomplete_details": None,
         "instructions": body.get("instructions"),

@@ -37,6 +37,9 @@ _MOST_SEARCHES = 2**12
 
 _NOTHING = Usage(input=0, output=0)
 
+_LATER = frozenset({"background", "deferred"})
+"""Settings by which a provider answers with a receipt, or goes on after the client has left: of Responses, of xAI."""
+
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
@@ -90,6 +93,7 @@ class Metering:
     orphans: exchanges that an earlier process left open; what they had reserved is booked as used.
     recover: books what dead gateways had reserved and the audit knows more of; called now and then.
     lease_ms: open exchanges hold what they reserved for so long at a time, so that a dead gateway lets go.
+    assumed_output_tokens: of an answer that nothing bounds, where no limit has asked for an estimate.
     """
 
     ledger: Ledger
@@ -97,6 +101,7 @@ class Metering:
     orphans: tuple[str, ...] = ()
     recover: Callable[[], Awaitable[object]] | None = None
     lease_ms: int = 90_000
+    assumed_output_tokens: int = 4096
     _open: "dict[str, ExchangeMeter]" = field(default_factory=dict)
     _settling: set[asyncio.Task[None]] = field(default_factory=set)
     _keeper: "asyncio.Task[None] | None" = None
@@ -104,6 +109,7 @@ class Metering:
     def configure(self, limits: Limits) -> None:
         """Do as a policy says; called at the start and after each reload."""
         self.lease_ms = int(limits.lease_s * 1000)
+        self.assumed_output_tokens = limits.assumed_output_tokens
         if isinstance(self.ledger, Fallback):
             local = limits.store_down is StoreDown.ALLOWANCE
             share = Allowance(max(1, round(limits.allowance * 1000))) if local else None
@@ -213,7 +219,7 @@ class ExchangeMeter:
         self._request_bytes = request_bytes
         self._claims: tuple[tuple[Measure, Claim], ...] = ()
         self._input: Count | None = None
-        self._expected_output = 0
+        self._expected_output: int | None = None
         self._reserved = Metered(None)
         self._heard: list[str] = []
         self._unheard = 0
@@ -245,20 +251,23 @@ class ExchangeMeter:
         return self._input
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
-        request = self.exchange.request
-        output = request.max_output_tokens
-        if output is None:
-            output = assumed_output_tokens * request.answers
-        output = min(output, _MOST_TOKENS * min(request.answers, _MOST_ANSWERS))
-        if not request.operation.generates:
-            output = 0
-        self._expected_output = output
+        output = self._expected_output = self._most_output(assumed_output_tokens)
         tokens = self.input().reserved if self._is_billed else 0
         cost: int | None = 0
         if self._is_billed:
             cost = self._tariff.cost(self.exchange, Usage(input=tokens, output=output))
         self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
+
+    def _most_output(self, assumed_output_tokens: int) -> int:
+        """Return how many tokens all answers may have: as the request says, else as the policy assumes."""
+        request = self.exchange.request
+        if not request.operation.generates:
+            return 0
+        output = request.max_output_tokens
+        if output is None:
+            output = assumed_output_tokens * request.answers
+        return min(output, _MOST_TOKENS * min(request.answers, _MOST_ANSWERS))
 
     async def reserve(
         self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
@@ -335,21 +344,41 @@ class ExchangeMeter:
         """Say what was used; book() then books it. failed: the provider did not answer, and charges nothing.
 
         What the provider reported counts. Where it reported nothing, the request's own texts and what was
-        heard of the answer count; where the client did not wait for an answer, the estimate does, for the
-        provider works on.
+        heard of the answer count; where the client did not wait for an answer, or was given a receipt in its
+        place, the estimate does, for the provider works on.
         """
         if not self._is_billed or failed or (answer is not None and answer.status >= 400):
             self._owe(_NOTHING, 0, response_bytes)
             return Metered(None, cost_micro_usd=0)
         if answer is None or (answer.status == 0 and not self._heard and not self._output):
-            usage = Usage(input=self.input().tokens, output=self._expected_output)
-            cost = self._tariff.cost(self.exchange, usage)
-            self._owe(usage, cost, response_bytes)
-            return Metered(usage, "estimated", cost)
-        usage, source = self._used(answer.usage)
+            usage, source = Usage(input=self.input().tokens, output=self._expected()), "estimated"
+        else:
+            usage, source = self._used(answer.usage)
+            if self._goes_on(answer, source):
+                # A running total of what goes on is no less than what was expected of the whole.
+                usage = replace(usage, output=max(usage.output or 0, self._expected()))
+                source = "estimated"
         cost = self._tariff.cost(self.exchange, usage)
         self._owe(usage, cost, response_bytes)
         return Metered(usage, source, cost)
+
+    def _expected(self) -> int:
+        """Return the output that was reserved; where no limit asked for it, what would have been."""
+        if self._expected_output is None:
+            self._expected_output = self._most_output(self._metering.assumed_output_tokens)
+        return self._expected_output
+
+    def _goes_on(self, answer: Response, source: str) -> bool:
+        """Say whether the provider works on behind an answer, so that nobody here learns what it will have used.
+
+        A batch is answered with a receipt, and so is what is asked for in the background. source: of the usage that
+        the answer tells; of one that says how it ended, or what all of it used, nothing more comes.
+        """
+        request = self.exchange.request
+        if request.operation is Operation.BATCH or answer.finish_reason == "pending":
+            return True
+        ended = answer.finish_reason is not None or source == "provider"
+        return not ended and any(p.name in _LATER and p.value is not False for p in request.parameters)
 
     def _used(self, usage: Usage | None) -> tuple[Usage, str]:
         unreported = self._count_heard()
