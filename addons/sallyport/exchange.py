@@ -133,7 +133,7 @@ class Parameter:
 
 
 FALLBACK_MODEL = "fallback_model"
-"""Name among the settings of each model that may answer in place of the one a request names."""
+"""Name among the settings of each model that may answer in place of the one a request names, or that its tools ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +169,12 @@ class Request:
     endpoint: str = ""
     structured: bool = False
     schema: str | None = None
+
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The models that may answer in place of the one it names. What its tools ask answers nobody here."""
+        others = (p for p in self.parameters if p.name == FALLBACK_MODEL and "/tools/" not in p.at)
+        return tuple(str(p.value) for p in others)
 
 
 @dataclass(frozen=True, slots=True)

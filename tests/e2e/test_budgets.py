@@ -28,6 +28,7 @@ RULES = """    - {id: short, limit: 1, per: second, when: 'principal.id.startsWi
     - {id: warned, limit: 4, per: month, soft: 0.5, when: 'principal.id == "warned"'}
     - {id: one, measure: concurrent, limit: 1, when: 'principal.id.startsWith("one")'}
     - {id: patient, limit: 2, per: second, burst: 1, wait_s: 5, when: 'principal.id == "patient"'}
+    - {id: each, measure: total_tokens, limit: 100000000, per: month, by: [model]}
     - {id: watched, limit: 1, per: month, mode: observe, when: 'principal.id == "watched"'}
 """
 KEYS = {"openai": "sk-test-EXAMPLE", "anthropic": "sk-ant-test-EXAMPLE", "google": "AIza-test-EXAMPLE"}
@@ -35,7 +36,9 @@ KEYS = {"openai": "sk-test-EXAMPLE", "anthropic": "sk-ant-test-EXAMPLE", "google
 
 @pytest.fixture(scope="module")
 def gateway(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("limits"), lab, policy=POLICY + RULES) as up:
+    dear = f"    - {{model: 'lab-dear*', input_usd: {10 * INPUT_USD}, output_usd: {10 * OUTPUT_USD}}}\n"
+    policy = POLICY.replace("  contract:\n", f"  contract:\n{dear}")
+    with running(tmp_path_factory.mktemp("limits"), lab, policy=policy + RULES) as up:
         yield up
 
 
@@ -284,6 +287,35 @@ def test_a_budget_holds_for_answers_in_the_background(gateway: GatewayProcess) -
     background_answer(gateway, "poor-later")
     with pytest.raises(openai.RateLimitError):
         background_answer(gateway, "poor-later")
+
+
+def test_a_stand_in_is_reserved_booked_counted_and_recorded_as_itself(gateway: GatewayProcess) -> None:
+    client = openai_client("stood-in")
+    asked = client.chat.completions.with_raw_response.create(
+        model="lab-busy", messages=messages("hello"), extra_body={"models": ["lab-dear"]}, max_tokens=9
+    )
+    usage = asked.parse().usage
+    assert usage is not None
+    cost = 10 * (usage.prompt_tokens * INPUT_USD + usage.completion_tokens * OUTPUT_USD)
+    admitted, end = [e for e in settled(gateway.confdir) if e.principal == "stood-in"]
+    assert (admitted.model, end.model) == ("lab-busy", "lab-dear")
+    assert (end.cost_micro_usd, end.usage_source) == (cost, "provider")
+    assert admitted.cost_micro_usd is not None
+    assert admitted.cost_micro_usd >= cost
+    assert used(gateway.confdir, "money", "stood-in") == cost
+    eventually(lambda: not any(v.reserved for v in levels(gateway.confdir, "each/").values()), 5, "settled")
+    counted = {key: level.used for key, level in levels(gateway.confdir, "each/").items()}
+    assert counted["each/model=lab-dear*"] == usage.total_tokens
+    before = counted.get("each/model=lab-*", 0)
+    client.chat.completions.create(
+        model="lab-gpt", messages=messages("hello"), extra_body={"models": ["lab-dear"]}, max_tokens=9
+    )
+    eventually(
+        lambda: levels(gateway.confdir, "each/")["each/model=lab-*"].used > before,
+        5,
+        "the named model counts",
+    )
+    assert levels(gateway.confdir, "each/")["each/model=lab-dear*"].used == usage.total_tokens
 
 
 def refused_later(user: str) -> None:

@@ -263,6 +263,71 @@ async def test_an_end_that_cannot_be_recorded_is_booked_all_the_same(metering: M
     assert (await used(metering))["tokens/a"] == 7
 
 
+# -- models that stand in ------------------------------------------------------------------------------
+
+DEARER = Tariff(
+    PriceList(
+        [
+            ContractPrice("*", "lab-dear*", Decimal(100), Decimal(200)),
+            ContractPrice("*", "lab-*", Decimal(10), Decimal(20)),
+        ]
+    )
+)
+
+
+def meter_with(
+    metering: Metering, *others: str, at: str = "/models", tariff: Tariff = DEARER
+) -> ExchangeMeter:
+    of = exchange()
+    parameters = tuple(Parameter("fallback_model", other, f"{at}/{n}") for n, other in enumerate(others))
+    of = replace(of, request=replace(of.request, parameters=parameters))
+    return ExchangeMeter(metering, tariff, of, request_bytes=700)
+
+
+async def test_what_is_reserved_is_the_price_of_the_dearest_model_that_may_answer(metering: Metering) -> None:
+    plain, stood_in = meter_with(metering).estimate(0).cost, meter_with(metering, "lab-dear").estimate(0).cost
+    assert plain is not None
+    assert stood_in == 10 * plain
+    assert meter_with(metering, "nobody-knows").estimate(0).cost is None
+    assert meter_with(metering, "(no single value)").estimate(0).cost is None
+    assert meter_with(metering, *(f"lab-{n}" for n in range(99))).estimate(0).cost is None
+
+
+async def test_a_model_that_a_tool_asks_does_not_answer(metering: Metering) -> None:
+    plain = meter_with(metering).estimate(0).cost
+    assert meter_with(metering, "lab-dear", at="/tools/0/model").estimate(0).cost == plain
+
+
+@pytest.mark.parametrize(
+    ("said", "times", "model"),
+    [
+        ("lab-m", 1, ""),
+        ("LAB-M", 1, ""),
+        ("lab-m-2026-11-01", 1, ""),
+        ("lab-dear", 10, "lab-dear"),
+        ("vendor/lab-dear-2026-11-01", 10, "lab-dear"),
+        ("somebody-else", 10, "lab-dear"),
+        (None, 10, "lab-dear"),
+    ],
+)
+async def test_what_is_booked_is_the_price_of_the_model_that_answered_else_of_the_dearest(
+    metering: Metering, said: str | None, times: int, model: str
+) -> None:
+    meter = meter_with(metering, "lab-dear")
+    metered = meter.settle(Response(200, usage=Usage(30, output=5), model=said), 10, failed=False)
+    assert (metered.cost_micro_usd, metered.model) == (times * (30 * 10 + 5 * 20), model)
+
+
+async def test_an_alias_of_the_price_list_is_the_model_that_answered(metering: Metering) -> None:
+    of = exchange(model="gpt-4o-mini")
+    others = (Parameter("fallback_model", "gpt-5-pro", "/models/0"),)
+    of = replace(of, request=replace(of.request, parameters=others))
+    meter = ExchangeMeter(metering, Tariff(PriceList()), of, request_bytes=700)
+    answer = Response(200, usage=Usage(1000, output=4000), model="gpt-5-pro-2025-10-06")
+    metered = meter.settle(answer, 10, failed=False)
+    assert (metered.cost_micro_usd, metered.model) == (495_000, "gpt-5-pro")
+
+
 # -- the dead ------------------------------------------------------------------------------------------
 
 POLICY = """version: 1
@@ -303,6 +368,29 @@ async def test_what_the_audit_recorded_of_a_dead_gateway_is_booked_once(tmp_path
     assert levels == {"tokens/a": (33, 0), "money/a": (550, 0), "calls/a": (1, 0)}
     again = await recorded.recover()
     assert (again.settled, again.waiting) == (0, 1)
+    store.close()
+
+
+async def test_of_several_models_that_might_have_answered_a_dead_gateways_is_booked_on_the_one_that_did(
+    tmp_path: Path,
+) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    end = event(
+        EventKind.COMPLETED, "ended", provider="openai", model="lab-dear", usage=Usage(input=11, output=22)
+    )
+    store.write([event(EventKind.ADMITTED, "ended"), end])
+    models = {"each/principal=a:b/model=lab-dear*": "lab-dear*", "each/principal=a:b/model=lab-*": "lab-*"}
+    await ledger.reserve("ended", [Claim(key, 10**6, 1000, MONTH, model=m) for key, m in models.items()], 1)
+    await asyncio.sleep(0.01)
+    policy = parse_policy(
+        "version: 1\nlimits:\n  rules:\n    - {id: each, measure: total_tokens, limit: 1000000, per: month, "
+        "by: [principal, model]}\n"
+    )
+    live = cast(Live, SimpleNamespace(policy=policy, tariff=DEARER))
+    await RecordedUse(store, ledger, lambda: live).recover()
+    counted = {level.key: (level.used, level.reserved) for level in await ledger.levels()}
+    assert counted["each/principal=a:b/model=lab-dear*"] == (33, 0)
+    assert counted.get("each/principal=a:b/model=lab-*", (0, 0)) == (0, 0)
     store.close()
 
 

@@ -90,12 +90,11 @@ _AMOUNTS: Mapping[Measure, Callable[[Booked], int]] = {
 
 
 def _key(rule: Limit, booked: Booked, prices: PriceList) -> str:
-    known = prices.known_as(booked.provider, booked.host, booked.model)
     values = {
         Dimension.PRINCIPAL: booked.principal,
         Dimension.TENANT: booked.tenant,
         Dimension.KEY: booked.credential,
-        Dimension.MODEL: known or ("other" if booked.model else ""),
+        Dimension.MODEL: prices.name_of(booked.provider, booked.host, booked.model),
         Dimension.PROVIDER: booked.provider,
         Dimension.OPERATION: booked.operation,
         Dimension.NETWORK: booked.client,

@@ -92,6 +92,8 @@ def _chat(body: Json, model: str) -> Reply:
         return error(400, "Invalid 'messages': empty array. Expected an array with minimum length 1.")
     users = [content_text(message.get("content")) for message in messages if message.get("role") == "user"]
     last = messages[-1]
+    if "busy" in model:
+        model = next((other for other in strings(body.get("models"))), model)
     heard = Heard(
         model=model,
         last=users[-1] if users else "",
