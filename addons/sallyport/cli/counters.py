@@ -30,8 +30,11 @@ def exhausted(level: Level, now: datetime) -> datetime | None:
     whole = level.limit + level.granted
     if gone <= timedelta() or now >= end:
         return None
-    at = start + gone * (whole / level.used) if level.used < whole else now
-    return at if at < end else None
+    if level.used >= whole:
+        return now
+    share = whole / level.used
+    # Compared before it is added up: of a limit hardly touched the day lies beyond all calendars.
+    return start + gone * share if share < (end - start) / gone else None
 
 
 @dataclass(frozen=True, slots=True)
