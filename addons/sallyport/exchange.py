@@ -133,7 +133,7 @@ class Parameter:
 
 
 FALLBACK_MODEL = "fallback_model"
-"""Name among the settings of each model that may answer in place of the one a request names."""
+"""Name among the settings of each model that may answer in place of the one a request names, or that its tools ask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +170,19 @@ class Request:
     structured: bool = False
     schema: str | None = None
 
+    @property
+    def stand_ins(self) -> tuple[str, ...]:
+        """The models that may answer in place of the one it names. What its tools ask answers nobody here."""
+        others = (p for p in self.parameters if p.name == FALLBACK_MODEL and "/tools/" not in p.at)
+        return tuple(str(p.value) for p in others)
+
 
 @dataclass(frozen=True, slots=True)
 class Response:
     """A provider answer as its dialect reads it.
 
-    finish_reason: normal form: stop, length, tool, filtered, pause, error; None if not said.
+    finish_reason: normal form: stop, length, tool, filtered, pause, error, pending; None if not said. pause: the
+    client has to ask again so that it goes on; pending: it goes on by itself, and is told to whoever asks later.
     error: the provider's own error code or type where the answer is an error, never its text.
     attachments: content of the answer that is no text. made: ids of files and jobs that the answer names as its own,
     by which a later call continues the conversation.

@@ -1,5 +1,6 @@
 """Limits and budgets through a running gateway, with the official SDKs: who is refused, who waits, what is booked."""
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ RULES = """    - {id: short, limit: 1, per: second, when: 'principal.id.startsWi
     - {id: warned, limit: 4, per: month, soft: 0.5, when: 'principal.id == "warned"'}
     - {id: one, measure: concurrent, limit: 1, when: 'principal.id.startsWith("one")'}
     - {id: patient, limit: 2, per: second, burst: 1, wait_s: 5, when: 'principal.id == "patient"'}
+    - {id: each, measure: total_tokens, limit: 100000000, per: month, by: [model]}
     - {id: watched, limit: 1, per: month, mode: observe, when: 'principal.id == "watched"'}
 """
 KEYS = {"openai": "sk-test-EXAMPLE", "anthropic": "sk-ant-test-EXAMPLE", "google": "AIza-test-EXAMPLE"}
@@ -34,7 +36,9 @@ KEYS = {"openai": "sk-test-EXAMPLE", "anthropic": "sk-ant-test-EXAMPLE", "google
 
 @pytest.fixture(scope="module")
 def gateway(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("limits"), lab, policy=POLICY + RULES) as up:
+    dear = f"    - {{model: 'lab-dear*', input_usd: {10 * INPUT_USD}, output_usd: {10 * OUTPUT_USD}}}\n"
+    policy = POLICY.replace("  contract:\n", f"  contract:\n{dear}")
+    with running(tmp_path_factory.mktemp("limits"), lab, policy=policy + RULES) as up:
         yield up
 
 
@@ -248,6 +252,70 @@ def test_what_is_booked_is_what_the_provider_reported(
     assert end.usage is not None
     assert (end.usage.input, end.usage.output, end.usage_source) == (given, made, "provider")
     assert end.cost_micro_usd == given * INPUT_USD + made * OUTPUT_USD
+
+
+def background_answer(gateway: GatewayProcess, user: str) -> None:
+    answer = openai_client(user).responses.create(
+        model="lab-gpt", input="a book", background=True, max_output_tokens=200
+    )
+    assert (answer.status, answer.usage) == ("queued", None)
+
+
+def background_stream_left(gateway: GatewayProcess, user: str) -> None:
+    asked = {"model": "lab-slow-300", "input": "a book " * 9, "background": True, "stream": True}
+    body = json.dumps({**asked, "max_output_tokens": 200}).encode()
+    wire = Wire.open(gateway)
+    wire.send(post("/v1/responses", body, OPENAI, f"{HEADER}: {user}"))
+    wire.read_until(b"output_text.delta")
+    wire.reset()
+
+
+@pytest.mark.parametrize("ask", [background_answer, background_stream_left], ids=lambda ask: ask.__name__)
+def test_what_a_provider_goes_on_with_behind_its_answer_is_booked_as_reserved(
+    gateway: GatewayProcess, ask: Callable[[GatewayProcess, str], None]
+) -> None:
+    user = f"later-{ask.__name__.replace('_', '-')}"
+    ask(gateway, user)
+    (end,) = [e for e in settled(gateway.confdir) if e.principal == user and e.is_end]
+    assert end.usage is not None
+    assert (end.usage.output, end.usage_source) == (200, "estimated")
+    assert end.cost_micro_usd == (end.usage.input or 0) * INPUT_USD + 200 * OUTPUT_USD
+    assert used(gateway.confdir, "money", user) == end.cost_micro_usd
+
+
+def test_a_budget_holds_for_answers_in_the_background(gateway: GatewayProcess) -> None:
+    background_answer(gateway, "poor-later")
+    with pytest.raises(openai.RateLimitError):
+        background_answer(gateway, "poor-later")
+
+
+def test_a_stand_in_is_reserved_booked_counted_and_recorded_as_itself(gateway: GatewayProcess) -> None:
+    client = openai_client("stood-in")
+    asked = client.chat.completions.with_raw_response.create(
+        model="lab-busy", messages=messages("hello"), extra_body={"models": ["lab-dear"]}, max_tokens=9
+    )
+    usage = asked.parse().usage
+    assert usage is not None
+    cost = 10 * (usage.prompt_tokens * INPUT_USD + usage.completion_tokens * OUTPUT_USD)
+    admitted, end = [e for e in settled(gateway.confdir) if e.principal == "stood-in"]
+    assert (admitted.model, end.model) == ("lab-busy", "lab-dear")
+    assert (end.cost_micro_usd, end.usage_source) == (cost, "provider")
+    assert admitted.cost_micro_usd is not None
+    assert admitted.cost_micro_usd >= cost
+    assert used(gateway.confdir, "money", "stood-in") == cost
+    eventually(lambda: not any(v.reserved for v in levels(gateway.confdir, "each/").values()), 5, "settled")
+    counted = {key: level.used for key, level in levels(gateway.confdir, "each/").items()}
+    assert counted["each/model=lab-dear*"] == usage.total_tokens
+    before = counted.get("each/model=lab-*", 0)
+    client.chat.completions.create(
+        model="lab-gpt", messages=messages("hello"), extra_body={"models": ["lab-dear"]}, max_tokens=9
+    )
+    eventually(
+        lambda: levels(gateway.confdir, "each/")["each/model=lab-*"].used > before,
+        5,
+        "the named model counts",
+    )
+    assert levels(gateway.confdir, "each/")["each/model=lab-dear*"].used == usage.total_tokens
 
 
 def refused_later(user: str) -> None:

@@ -63,8 +63,7 @@ class Meter:
     claims: list[tuple[Measure, Claim]] = field(default_factory=list)
     waits_s: Mapping[str, float] = field(default_factory=dict)
     number: int = 0
-
-    model = "gpt-5"
+    models: tuple[str, ...] = ("gpt-5",)
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
         return self.estimated
@@ -126,6 +125,20 @@ async def test_the_same_name_in_two_tenants_is_two_people_and_a_slash_in_a_name_
 async def test_who_has_no_role_shares_a_counter_with_those_who_have_none() -> None:
     found = await claimed("- {id: a, limit: 5, per: minute, by: [role]}", asking(replace(ANN, roles=())))
     assert list(found) == ["a/role=acme:"]
+
+
+async def test_every_model_that_may_answer_needs_room_on_its_own_counter() -> None:
+    rules = "- {id: a, limit: 1, per: month, by: [model]}\n- {id: b, limit: 5, per: month, by: [provider]}"
+    found = await claimed(rules, models=("small", "large"))
+    assert {key: claim.model for key, claim in found.items()} == {
+        "a/model=small": "small",
+        "a/model=large": "large",
+        "b/provider=openai": None,
+    }
+    meter = Meter(models=("large",))
+    assert (await decided(limits(rules), meter=meter))[0].action is Action.ALLOW
+    meter.models = ("small", "large")
+    assert (await decided(limits(rules), meter=meter))[0].reason == "limits.a"
 
 
 # -- amounts and windows -------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Meter:
     """A model without a price; away: the counters do not answer."""
 
     away: bool = False
-    model: str = "other"
+    models: tuple[str, ...] = ("other",)
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
         return Estimate(100, 400, 2000, None, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,17 @@ import pytest
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.cli.recorded import RecordedUse
-from sallyport.exchange import Client, Exchange, Operation, Request, Response, Segment, Surface, Usage
+from sallyport.exchange import (
+    Client,
+    Exchange,
+    Operation,
+    Parameter,
+    Request,
+    Response,
+    Segment,
+    Surface,
+    Usage,
+)
 from sallyport.metering.prices import ContractPrice, PriceList
 from sallyport.metering.tokens import PER_TEXT, TokenCounter
 from sallyport.policy.limits import Measure
@@ -85,6 +96,31 @@ async def test_a_report_covers_what_was_heard_before_it_and_texts_after_it_are_c
     assert await used(metering) == {"tokens/a": 30 + made, "money/a": 300 + 20 * made, "calls/a": 1}
 
 
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"cache_read": 10**12},
+        {"cache_write": 10**12},
+        {"cache_write_1h": 10**12},
+        {"reasoning": 10**12},
+        {"audio_input": 10**12},
+        {"audio_output": 10**12},
+        {"searches": 10**6},
+    ],
+    ids=lambda more: next(iter(more)),
+)
+async def test_a_report_of_which_one_part_cannot_be_locks_no_budget(
+    metering: Metering, more: dict[str, int]
+) -> None:
+    meter = meter_of(metering)
+    meter.hear(TEXT)
+    report = Usage(input=10, output=5, **more)
+    meter.report(report)
+    metered = meter.settle(Response(200, usage=report), 10, failed=False)
+    assert metered.source == "counted"
+    assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=tokens(TEXT))
+
+
 async def test_a_first_report_before_any_text_does_not_stand_for_the_answer(metering: Metering) -> None:
     meter = meter_of(metering)
     meter.report(Usage(input=30, output=1))
@@ -124,6 +160,77 @@ async def test_whoever_does_not_wait_for_the_answer_pays_the_estimate(metering: 
     assert metered.source == "estimated"
 
 
+def asked_for_later(operation: Operation = Operation.CHAT, **settings: bool) -> Exchange:
+    of = exchange(operation=operation)
+    parameters = tuple(Parameter(name, value, f"/{name}") for name, value in settings.items())
+    return replace(of, request=replace(of.request, parameters=parameters))
+
+
+@pytest.mark.parametrize(
+    ("of", "answer"),
+    [
+        (asked_for_later(background=True), Response(200, finish_reason="pending")),
+        (asked_for_later(background=True), Response(200)),
+        (exchange(), Response(200, finish_reason="pending", usage=Usage(input=0, output=0))),
+        (asked_for_later(deferred=True), Response(200)),
+        (exchange(operation=Operation.BATCH), Response(200)),
+    ],
+    ids=["receipt", "stream-left", "of-itself", "deferred", "batch"],
+)
+async def test_a_receipt_for_an_answer_that_comes_later_costs_the_estimate(
+    metering: Metering, of: Exchange, answer: Response
+) -> None:
+    meter = meter_of(metering, of)
+    meter.estimate(4096)
+    await meter.reserve(CLAIMS, {})
+    metered = meter.settle(answer, 10, failed=False)
+    expected = Usage(input=tokens(TEXT) + PER_TEXT, output=50)
+    assert (metered.usage, metered.source) == (expected, "estimated")
+    assert metered.cost_micro_usd == 10 * (tokens(TEXT) + PER_TEXT) + 20 * 50
+    meter.book(nothing())
+    assert (await used(metering))["money/a"] == metered.cost_micro_usd
+
+
+async def test_what_was_heard_of_a_later_answer_counts_where_it_is_more_than_was_expected(
+    metering: Metering,
+) -> None:
+    meter = meter_of(metering, asked_for_later(background=True))
+    meter.estimate(4096)
+    meter.hear(TEXT * 3)
+    metered = meter.settle(Response(200), 10, failed=False)
+    assert (metered.usage, metered.source) == (
+        Usage(input=tokens(TEXT) + PER_TEXT, output=tokens(TEXT * 3)),
+        "estimated",
+    )
+
+
+@pytest.mark.parametrize(
+    ("of", "answer", "source"),
+    [
+        (
+            asked_for_later(background=True),
+            Response(200, finish_reason="stop", usage=Usage(3, output=4)),
+            "provider",
+        ),
+        (asked_for_later(background=True), Response(200, usage=Usage(3, output=4)), "provider"),
+        (asked_for_later(background=True), Response(200, finish_reason="error"), "counted"),
+        (asked_for_later(background=False), Response(200), "counted"),
+    ],
+    ids=["ended", "reported", "failed", "not-asked"],
+)
+async def test_an_answer_that_has_ended_costs_what_it_used(
+    metering: Metering, of: Exchange, answer: Response, source: str
+) -> None:
+    meter = meter_of(metering, of)
+    meter.estimate(4096)
+    assert meter.settle(answer, 10, failed=False).source == source
+
+
+async def test_an_estimate_is_the_same_where_no_limit_has_asked_for_it(metering: Metering) -> None:
+    metered = meter_of(metering).settle(None, 0, failed=False)
+    assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=50)
+
+
 @pytest.mark.parametrize("operation", [Operation.COUNT_TOKENS, Operation.LIST_MODELS])
 async def test_what_providers_do_not_charge_has_a_price_of_nothing_also_for_unknown_models(
     metering: Metering, operation: Operation
@@ -154,6 +261,71 @@ async def test_an_end_that_cannot_be_recorded_is_booked_all_the_same(metering: M
     meter.settle(Response(200, usage=Usage(input=3, output=4)), 0, failed=False)
     meter.book(broken())
     assert (await used(metering))["tokens/a"] == 7
+
+
+# -- models that stand in ------------------------------------------------------------------------------
+
+DEARER = Tariff(
+    PriceList(
+        [
+            ContractPrice("*", "lab-dear*", Decimal(100), Decimal(200)),
+            ContractPrice("*", "lab-*", Decimal(10), Decimal(20)),
+        ]
+    )
+)
+
+
+def meter_with(
+    metering: Metering, *others: str, at: str = "/models", tariff: Tariff = DEARER
+) -> ExchangeMeter:
+    of = exchange()
+    parameters = tuple(Parameter("fallback_model", other, f"{at}/{n}") for n, other in enumerate(others))
+    of = replace(of, request=replace(of.request, parameters=parameters))
+    return ExchangeMeter(metering, tariff, of, request_bytes=700)
+
+
+async def test_what_is_reserved_is_the_price_of_the_dearest_model_that_may_answer(metering: Metering) -> None:
+    plain, stood_in = meter_with(metering).estimate(0).cost, meter_with(metering, "lab-dear").estimate(0).cost
+    assert plain is not None
+    assert stood_in == 10 * plain
+    assert meter_with(metering, "nobody-knows").estimate(0).cost is None
+    assert meter_with(metering, "(no single value)").estimate(0).cost is None
+    assert meter_with(metering, *(f"lab-{n}" for n in range(99))).estimate(0).cost is None
+
+
+async def test_a_model_that_a_tool_asks_does_not_answer(metering: Metering) -> None:
+    plain = meter_with(metering).estimate(0).cost
+    assert meter_with(metering, "lab-dear", at="/tools/0/model").estimate(0).cost == plain
+
+
+@pytest.mark.parametrize(
+    ("said", "times", "model"),
+    [
+        ("lab-m", 1, ""),
+        ("LAB-M", 1, ""),
+        ("lab-m-2026-11-01", 1, ""),
+        ("lab-dear", 10, "lab-dear"),
+        ("vendor/lab-dear-2026-11-01", 10, "lab-dear"),
+        ("somebody-else", 10, "lab-dear"),
+        (None, 10, "lab-dear"),
+    ],
+)
+async def test_what_is_booked_is_the_price_of_the_model_that_answered_else_of_the_dearest(
+    metering: Metering, said: str | None, times: int, model: str
+) -> None:
+    meter = meter_with(metering, "lab-dear")
+    metered = meter.settle(Response(200, usage=Usage(30, output=5), model=said), 10, failed=False)
+    assert (metered.cost_micro_usd, metered.model) == (times * (30 * 10 + 5 * 20), model)
+
+
+async def test_an_alias_of_the_price_list_is_the_model_that_answered(metering: Metering) -> None:
+    of = exchange(model="gpt-4o-mini")
+    others = (Parameter("fallback_model", "gpt-5-pro", "/models/0"),)
+    of = replace(of, request=replace(of.request, parameters=others))
+    meter = ExchangeMeter(metering, Tariff(PriceList()), of, request_bytes=700)
+    answer = Response(200, usage=Usage(1000, output=4000), model="gpt-5-pro-2025-10-06")
+    metered = meter.settle(answer, 10, failed=False)
+    assert (metered.cost_micro_usd, metered.model) == (495_000, "gpt-5-pro")
 
 
 # -- the dead ------------------------------------------------------------------------------------------
@@ -196,6 +368,29 @@ async def test_what_the_audit_recorded_of_a_dead_gateway_is_booked_once(tmp_path
     assert levels == {"tokens/a": (33, 0), "money/a": (550, 0), "calls/a": (1, 0)}
     again = await recorded.recover()
     assert (again.settled, again.waiting) == (0, 1)
+    store.close()
+
+
+async def test_of_several_models_that_might_have_answered_a_dead_gateways_is_booked_on_the_one_that_did(
+    tmp_path: Path,
+) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    end = event(
+        EventKind.COMPLETED, "ended", provider="openai", model="lab-dear", usage=Usage(input=11, output=22)
+    )
+    store.write([event(EventKind.ADMITTED, "ended"), end])
+    models = {"each/principal=a:b/model=lab-dear*": "lab-dear*", "each/principal=a:b/model=lab-*": "lab-*"}
+    await ledger.reserve("ended", [Claim(key, 10**6, 1000, MONTH, model=m) for key, m in models.items()], 1)
+    await asyncio.sleep(0.01)
+    policy = parse_policy(
+        "version: 1\nlimits:\n  rules:\n    - {id: each, measure: total_tokens, limit: 1000000, per: month, "
+        "by: [principal, model]}\n"
+    )
+    live = cast(Live, SimpleNamespace(policy=policy, tariff=DEARER))
+    await RecordedUse(store, ledger, lambda: live).recover()
+    counted = {level.key: (level.used, level.reserved) for level in await ledger.levels()}
+    assert counted["each/principal=a:b/model=lab-dear*"] == (33, 0)
+    assert counted.get("each/principal=a:b/model=lab-*", (0, 0)) == (0, 0)
     store.close()
 
 

@@ -228,11 +228,13 @@ class Event:
         response_bytes: int | None = None,
         duration_us: int | None = None,
         unread: str = "",
+        model: str = "",
         decisions: "tuple[DecisionRecord, ...]" = (),
     ) -> "Event":
         """Return a later event on the same exchange: same facts, new id, now, and decisions of its own.
 
         unread: what of the answer was not read, a code of audit/classes.py; what was refused is denied.
+        model: that answered in place of the one that was asked for, "" where none did.
         The decisions stay with the event they belong to; dataclasses.replace would keep the id, and an
         event of a known id is not stored again.
         """
@@ -244,6 +246,8 @@ class Event:
         put(later, "id", new_id())
         put(later, "at", datetime.now(UTC))
         put(later, "decisions", decisions)
+        if model:
+            put(later, "model", storable(model))
         put(later, "detail", code(detail))
         put(later, "status", _clamped(status))
         put(later, "finish_reason", code(finish_reason))
@@ -426,7 +430,7 @@ _OWN = (
     *("usage_source", "cost_micro_usd", "duration_us"),
 )
 _LASTING = tuple(field.name for field in fields(Event) if field.name not in _OWN)
-"""What every event of an exchange says alike."""
+"""What every event of an exchange says alike; but an end names the model that answered."""
 
 _IDS = ("id", "exchange")
 _texts_of = attrgetter(*_TEXTS, *_IDS)

@@ -30,8 +30,11 @@ def exhausted(level: Level, now: datetime) -> datetime | None:
     whole = level.limit + level.granted
     if gone <= timedelta() or now >= end:
         return None
-    at = start + gone * (whole / level.used) if level.used < whole else now
-    return at if at < end else None
+    if level.used >= whole:
+        return now
+    share = whole / level.used
+    # Compared before it is added up: of a limit hardly touched the day lies beyond all calendars.
+    return start + gone * share if share < (end - start) / gone else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +93,11 @@ _AMOUNTS: Mapping[Measure, Callable[[Booked], int]] = {
 
 
 def _key(rule: Limit, booked: Booked, prices: PriceList) -> str:
-    known = prices.known_as(booked.provider, booked.host, booked.model)
     values = {
         Dimension.PRINCIPAL: booked.principal,
         Dimension.TENANT: booked.tenant,
         Dimension.KEY: booked.credential,
-        Dimension.MODEL: known or ("other" if booked.model else ""),
+        Dimension.MODEL: prices.name_of(booked.provider, booked.host, booked.model),
         Dimension.PROVIDER: booked.provider,
         Dimension.OPERATION: booked.operation,
         Dimension.NETWORK: booked.client,

@@ -8,9 +8,10 @@ from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.errors import OperatorError
 from sallyport.exchange import Usage
-from sallyport.policy.limits import Limit
+from sallyport.policy.limits import Dimension, Limit
 from sallyport.proxy.gateway import Live
 from sallyport.stages.ledger import Expired, Ledger, limit_of
+from sallyport.stages.limits import counts_model
 from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
 from sallyport.state.meter import used_of
 
@@ -58,10 +59,14 @@ class RecordedUse:
 def _amounts(held: Expired, end: Event, rules: Mapping[str, Limit], live: Live) -> dict[str, int]:
     amounts = {}
     size = (end.request_bytes or 0) + (end.response_bytes or 0)
+    model = live.tariff.prices.name_of(end.provider, end.host, end.model)
+    answered = {limit_of(key) for key in held.amounts if counts_model(key, model)}
     for key, estimate in held.amounts.items():
         rule = rules.get(limit_of(key))
         if rule is None:
             amounts[key] = estimate
+        elif Dimension.MODEL in rule.by and limit_of(key) in answered and not counts_model(key, model):
+            amounts[key] = 0  # of a model that might have answered, and did not
         else:
             usage = end.usage or Usage()
             amounts[key] = used_of(rule.measure, usage, end.cost_micro_usd, size, live.tariff)

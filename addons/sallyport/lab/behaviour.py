@@ -6,6 +6,7 @@ cut, cut-3        break the connection off in the middle (after 3 pieces)
 stream-error      send the provider's error event in the middle of the stream
 ragged            cut the bytes every 23 bytes, through characters and lines
 gzip              compress the answer
+busy              let the first of the models that may stand in (`models`) answer, in OpenAI's chat
 hang              take the request and never answer
 reset             take the request and close the connection
 echo-all          repeat every text of the request, not only the last one of the user

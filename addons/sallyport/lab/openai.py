@@ -92,6 +92,8 @@ def _chat(body: Json, model: str) -> Reply:
         return error(400, "Invalid 'messages': empty array. Expected an array with minimum length 1.")
     users = [content_text(message.get("content")) for message in messages if message.get("role") == "user"]
     last = messages[-1]
+    if "busy" in model:
+        model = next((other for other in strings(body.get("models"))), model)
     heard = Heard(
         model=model,
         last=users[-1] if users else "",
@@ -172,6 +174,9 @@ def _responses(body: Json, model: str) -> Reply:
     whole = _response_object(body, heard, said)
     if heard.stream:
         return _stream(_response_events(whole), model)
+    if whole["background"]:
+        # A receipt; the lab keeps nothing that could be asked for later.
+        return json_reply({**whole, "status": "queued", "output": [], "usage": None})
     return json_reply(whole)
 
 
@@ -192,7 +197,7 @@ def _response_object(body: Json, heard: Heard, said: Said) -> Json:
         "object": "response",
         "created_at": CREATED,
         "status": "completed",
-        "background": False,
+        "background": body.get("background") is True,
         "error": None,
         "incomplete_details": None,
         "instructions": body.get("instructions"),

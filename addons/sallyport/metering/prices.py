@@ -88,6 +88,10 @@ class PriceList:
         own = self._own(provider, host, model or "")
         return None if own is None else own.model
 
+    def name_of(self, provider: str, host: str, model: str | None) -> str:
+        """Return the name a model is counted by: one for all its aliases, "other" for all unknown ones."""
+        return self.known_as(provider, host, model) or ("other" if model else "")
+
     def _own(self, provider: str, host: str, model: str) -> ContractPrice | None:
         """Return the contract price in force; one for every model gives way to a list price."""
         found = next((c for c in self._contract if c.model != "*" and c.covers(provider, model)), None)

@@ -56,6 +56,7 @@ def end_exchange(
         response_bytes=size,
         duration_us=(time.perf_counter_ns() - passage.started_ns) // 1000,
         unread=answer_unread(answer, unread=unread),
+        model=passage.live.shown_model(metered.model),
         decisions=recorded(passage),
     )
     if passage.meter is not None and passage.meter.owes:

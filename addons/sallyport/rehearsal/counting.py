@@ -63,8 +63,8 @@ class RehearsedMeter:
         self.touched: frozenset[str] = frozenset()
 
     @property
-    def model(self) -> str:
-        return self._meter.model
+    def models(self) -> tuple[str, ...]:
+        return self._meter.models
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
         return self._meter.estimate(assumed_output_tokens)

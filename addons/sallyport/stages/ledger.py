@@ -166,6 +166,7 @@ class Claim:
     key: names the limit and whom it counts (`budget.monthly/tenant=acme/principal=ann`), printable; never a
     prompt or a credential. amount: the estimate; 0 always fits and shows the level. enforced: False counts and
     reports, but never denies (observe mode, soft limits). tried: of a limit in shadow, of which nobody is told.
+    model: whose counter it is, where models are counted apart: of several that may answer, one is booked on.
     """
 
     key: str
@@ -174,6 +175,7 @@ class Claim:
     window: Window
     enforced: bool = True
     tried: bool = False
+    model: str | None = None
 
     def __post_init__(self) -> None:
         if not (self.key and len(self.key) <= MAX_KEY_CHARS and self.key.isprintable()):

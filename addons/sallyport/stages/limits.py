@@ -85,7 +85,7 @@ class LimitsStage:
         unpriced = self._unpriced(rules, exchange, section, ports) if estimate.cost is None else None
         if unpriced is not None and (unpriced.rule_mode or ports.limiting).acts:
             return unpriced
-        counted = _Counted(exchange, section, meter.model, estimate, given, ports)
+        counted = _Counted(exchange, section, meter.models, estimate, given, ports)
         asked = [a for rule in rules for a in _asked(rule, counted)]
         if not asked:
             return unfit or unpriced or Decision(self.name, Action.ALLOW, "limits.none")
@@ -201,11 +201,11 @@ def _over_ceiling(exchange: Exchange, section: Limits, estimate: Estimate) -> st
 
 @dataclass(frozen=True, slots=True)
 class _Counted:
-    """What every limit of one exchange is asked about. model: as prices know it."""
+    """What every limit of one exchange is asked about. models: that may answer, as prices know them."""
 
     exchange: Exchange
     section: Limits
-    model: str
+    models: tuple[str, ...]
     estimate: Estimate
     given: ConditionInput
     ports: Ports
@@ -227,9 +227,9 @@ def _asked(rule: Limit, of: _Counted) -> Iterator[_Asked]:
     else:
         window = _window(rule, of.section)
     most = _counted(Decimal(size) * (Decimal(str(rule.grace)) + 1))
-    for key in _keys(rule, exchange, who, of.model):
+    for key, model in _keys(rule, exchange, who, of.models):
         named = f"{SHADOWED}{key}" if apart else key
-        claim = Claim(named, most, amount, window, stands.acts, stands is Mode.SHADOW)
+        claim = Claim(named, most, amount, window, stands.acts, stands is Mode.SHADOW, model)
         yield _Asked(rule, claim, size, mode)
 
 
@@ -289,20 +289,27 @@ def _amount(measure: Measure, estimate: Estimate) -> int:
             return 1
 
 
-def _keys(rule: Limit, exchange: Exchange, who: Principal, model: str) -> Iterator[str]:
-    """Return the counters of a rule that an exchange falls under: one, or one per role."""
+def _keys(
+    rule: Limit, exchange: Exchange, who: Principal, models: Sequence[str]
+) -> Iterator[tuple[str, str | None]]:
+    """Return the counters of a rule that an exchange falls under: one, or one per role and model that may answer.
+
+    With each its model, None where models are not counted apart.
+    """
     request, client = exchange.request, exchange.client
     values = {
         Dimension.PRINCIPAL: who.id,
         Dimension.TENANT: who.tenant,
         Dimension.KEY: client.credential or "",
-        Dimension.MODEL: model,
         Dimension.PROVIDER: request.provider,
         Dimension.OPERATION: request.operation.value,
         Dimension.NETWORK: client.address,
     }
+    apart = models if Dimension.MODEL in rule.by else (None,)
     for role in dict.fromkeys(who.roles or ("",)) if Dimension.ROLE in rule.by else ("",):
-        yield counter_key(rule, {**values, Dimension.ROLE: role}, who.tenant)
+        for model in apart:
+            whose = {**values, Dimension.ROLE: role, Dimension.MODEL: model or ""}
+            yield counter_key(rule, whose, who.tenant), model
 
 
 def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> str:
@@ -325,6 +332,11 @@ def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> st
         return key
     digest = blake2b(key.encode(), digest_size=16).hexdigest()
     return f"{key[: most - len(digest) - 1]}#{digest}"
+
+
+def counts_model(key: str, model: str) -> bool:
+    """Say whether a counter is of this model, as prices know it; unknown of a key that is too long to show it."""
+    return f"{Dimension.MODEL}={quote(model, safe=_SAFE)}" in key.split("/")
 
 
 def network_of(address: str) -> str:

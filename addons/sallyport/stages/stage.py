@@ -61,8 +61,10 @@ class Meter(Protocol):
     """The counters of one exchange."""
 
     @property
-    def model(self) -> str:
-        """The model's name as prices know it, "other" where they do not: an alias is no second counter."""
+    def models(self) -> tuple[str, ...]:
+        """The models that may answer, the one that is asked for first, as prices know them: an alias is no second
+        counter. "other" where they do not know one.
+        """
         ...
 
     def estimate(self, assumed_output_tokens: int) -> Estimate: ...

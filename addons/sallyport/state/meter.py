@@ -10,11 +10,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
-from sallyport.exchange import Exchange, Operation, Response, Usage
+from sallyport.exchange import Exchange, Operation, Request, Response, Usage
 from sallyport.metering.attached import attached_tokens
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
 from sallyport.policy.limits import Limits, Measure, StoreDown
+from sallyport.policy.models import spellings
 from sallyport.stages.ledger import MAX_AMOUNT, Claim, Denied, Ledger, LedgerUnavailable, Reserved
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
@@ -32,7 +33,16 @@ _MOST_ANSWERS = 2**16
 _INCREDIBLE = 2**30
 """A report of more tokens than this for one exchange is a mistake, not a use that locks a budget."""
 
+_MOST_SEARCHES = 2**12
+"""The same of web searches, each of which costs as much as thousands of tokens."""
+
+_MOST_MODELS = 64
+"""That may answer one request: of more nobody looks up the prices, and they have none."""
+
 _NOTHING = Usage(input=0, output=0)
+
+_LATER = frozenset({"background", "deferred"})
+"""Settings by which a provider answers with a receipt, or goes on after the client has left: of Responses, of xAI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +53,19 @@ class Tariff:
     credit_usd: Decimal = Decimal("0.01")
     unknown_is_free: bool = False
 
-    def cost(self, exchange: Exchange, usage: Usage) -> int | None:
-        """Return millionths of a dollar; None where nobody knows the price."""
-        cost = self._price(exchange, usage)
+    def cost(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
+        """Return millionths of a dollar if that model answers; None where nobody knows the price."""
+        cost = self._price(exchange, usage, model)
         if cost is None:
             # A report that no price list can make sense of is no gift: its tokens have an ordinary price.
             given = max(usage.input or 0, (usage.cache_read or 0) + (usage.cache_write or 0))
-            cost = self._price(exchange, Usage(input=given, output=usage.output))
+            cost = self._price(exchange, Usage(input=given, output=usage.output), model)
         return 0 if cost is None and self.unknown_is_free else cost
 
-    def _price(self, exchange: Exchange, usage: Usage) -> int | None:
-        request = exchange.request
+    def _price(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
+        provider = exchange.request.provider
         try:
-            return self.prices.price(
-                request.provider, exchange.host, request.model, usage, exchange.received_at
-            ).micro_usd
+            return self.prices.price(provider, exchange.host, model, usage, exchange.received_at).micro_usd
         except UnknownPrice:
             return None
 
@@ -72,12 +80,14 @@ class Tariff:
 class Metered:
     """What an exchange used. source: provider (reported), counted (from what was seen), estimated, or empty.
 
-    cost_micro_usd: millionths of a dollar, None where nobody knows the price.
+    cost_micro_usd: millionths of a dollar, None where nobody knows the price. model: at whose price, where that is
+    one that answered in place of the model asked for; else "".
     """
 
     usage: Usage | None
     source: str = ""
     cost_micro_usd: int | None = None
+    model: str = ""
 
 
 @dataclass(slots=True)
@@ -87,6 +97,7 @@ class Metering:
     orphans: exchanges that an earlier process left open; what they had reserved is booked as used.
     recover: books what dead gateways had reserved and the audit knows more of; called now and then.
     lease_ms: open exchanges hold what they reserved for so long at a time, so that a dead gateway lets go.
+    assumed_output_tokens: of an answer that nothing bounds, where no limit has asked for an estimate.
     """
 
     ledger: Ledger
@@ -94,6 +105,7 @@ class Metering:
     orphans: tuple[str, ...] = ()
     recover: Callable[[], Awaitable[object]] | None = None
     lease_ms: int = 90_000
+    assumed_output_tokens: int = 4096
     _open: "dict[str, ExchangeMeter]" = field(default_factory=dict)
     _settling: set[asyncio.Task[None]] = field(default_factory=set)
     _keeper: "asyncio.Task[None] | None" = None
@@ -101,6 +113,7 @@ class Metering:
     def configure(self, limits: Limits) -> None:
         """Do as a policy says; called at the start and after each reload."""
         self.lease_ms = int(limits.lease_s * 1000)
+        self.assumed_output_tokens = limits.assumed_output_tokens
         if isinstance(self.ledger, Fallback):
             local = limits.store_down is StoreDown.ALLOWANCE
             share = Allowance(max(1, round(limits.allowance * 1000))) if local else None
@@ -194,7 +207,7 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    model: as it may be written down. answer: what the ledger said, None where it was not asked.
+    answer: what the ledger said, None where it was not asked.
     """
 
     def __init__(
@@ -210,13 +223,14 @@ class ExchangeMeter:
         self._request_bytes = request_bytes
         self._claims: tuple[tuple[Measure, Claim], ...] = ()
         self._input: Count | None = None
-        self._expected_output = 0
+        self._expected_output: int | None = None
         self._reserved = Metered(None)
         self._heard: list[str] = []
         self._unheard = 0
         self._output = 0
         self._told: int | None = None
         self._owed: dict[str, int] | None = None
+        self._may_answer = _may_answer(exchange.request)
         self.exchange = exchange
         self.answer: Reserved | Denied | None = None
 
@@ -227,10 +241,12 @@ class ExchangeMeter:
         return operation.is_billed or (operation is Operation.OPAQUE and self._request_bytes > 0)
 
     @property
-    def model(self) -> str:
-        request = self.exchange.request
-        known = self._tariff.prices.known_as(request.provider, self.exchange.host, request.model)
-        return known or ("other" if request.model else "")
+    def models(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(self._name, self._may_answer)))
+
+    def _name(self, model: str | None) -> str:
+        """Return the name a model is counted by."""
+        return self._tariff.prices.name_of(self.exchange.request.provider, self.exchange.host, model)
 
     def input(self) -> Count:
         """Return the tokens of the request: its texts, what its format adds to each, and what is attached."""
@@ -242,20 +258,23 @@ class ExchangeMeter:
         return self._input
 
     def estimate(self, assumed_output_tokens: int) -> Estimate:
-        request = self.exchange.request
-        output = request.max_output_tokens
-        if output is None:
-            output = assumed_output_tokens * request.answers
-        output = min(output, _MOST_TOKENS * min(request.answers, _MOST_ANSWERS))
-        if not request.operation.generates:
-            output = 0
-        self._expected_output = output
+        output = self._expected_output = self._most_output(assumed_output_tokens)
         tokens = self.input().reserved if self._is_billed else 0
         cost: int | None = 0
         if self._is_billed:
-            cost = self._tariff.cost(self.exchange, Usage(input=tokens, output=output))
+            cost = self._priced(Usage(input=tokens, output=output))[1]
         self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
+
+    def _most_output(self, assumed_output_tokens: int) -> int:
+        """Return how many tokens all answers may have: as the request says, else as the policy assumes."""
+        request = self.exchange.request
+        if not request.operation.generates:
+            return 0
+        output = request.max_output_tokens
+        if output is None:
+            output = assumed_output_tokens * request.answers
+        return min(output, _MOST_TOKENS * min(request.answers, _MOST_ANSWERS))
 
     async def reserve(
         self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
@@ -332,21 +351,68 @@ class ExchangeMeter:
         """Say what was used; book() then books it. failed: the provider did not answer, and charges nothing.
 
         What the provider reported counts. Where it reported nothing, the request's own texts and what was
-        heard of the answer count; where the client did not wait for an answer, the estimate does, for the
-        provider works on.
+        heard of the answer count; where the client did not wait for an answer, or was given a receipt in its
+        place, the estimate does, for the provider works on.
         """
         if not self._is_billed or failed or (answer is not None and answer.status >= 400):
-            self._owe(_NOTHING, 0, response_bytes)
+            self._owe(_NOTHING, 0, response_bytes, self._may_answer[0])
             return Metered(None, cost_micro_usd=0)
         if answer is None or (answer.status == 0 and not self._heard and not self._output):
-            usage = Usage(input=self.input().tokens, output=self._expected_output)
-            cost = self._tariff.cost(self.exchange, usage)
-            self._owe(usage, cost, response_bytes)
-            return Metered(usage, "estimated", cost)
-        usage, source = self._used(answer.usage)
-        cost = self._tariff.cost(self.exchange, usage)
-        self._owe(usage, cost, response_bytes)
-        return Metered(usage, source, cost)
+            usage, source = Usage(input=self.input().tokens, output=self._expected()), "estimated"
+        else:
+            usage, source = self._used(answer.usage)
+            if self._goes_on(answer, source):
+                # A running total of what goes on is no less than what was expected of the whole.
+                usage = replace(usage, output=max(usage.output or 0, self._expected()))
+                source = "estimated"
+        model, cost = self._priced(usage, answer.model if answer is not None else None)
+        self._owe(usage, cost, response_bytes, model)
+        other = model if model and model != self.exchange.request.model else ""
+        return Metered(usage, source, cost, other)
+
+    def _priced(self, usage: Usage, said: str | None = None) -> tuple[str | None, int | None]:
+        """Return the model that answered, and what its answer cost: the one that the answer names.
+
+        said: the name in it. Where that is none of those that may answer, or there is none yet, the dearest of them
+        answered; one without a price is dearer than all others.
+        """
+        models = self._may_answer
+        if said and len(models) > 1:
+            models = self._called(said) or models
+        costs = [(model, self._tariff.cost(self.exchange, usage, model)) for model in models]
+        return max(costs, key=lambda each: (each[1] is None, each[1] or 0))
+
+    def _called(self, said: str) -> tuple[str | None, ...]:
+        """Return which of the models that may answer an answer means by a name; providers add dates, and leave out
+        whose model it is.
+        """
+        same: tuple[str | None, ...]
+        same = tuple(m for m in self._may_answer if m and m.casefold() == said.casefold())
+        if same:
+            return same
+        name = self._name(said)
+        if name != "other" and (same := tuple(m for m in self._may_answer if self._name(m) == name)):
+            return same
+        said_too = set(spellings(said))
+        return tuple(m for m in self._may_answer if m and not said_too.isdisjoint(spellings(m)))
+
+    def _expected(self) -> int:
+        """Return the output that was reserved; where no limit asked for it, what would have been."""
+        if self._expected_output is None:
+            self._expected_output = self._most_output(self._metering.assumed_output_tokens)
+        return self._expected_output
+
+    def _goes_on(self, answer: Response, source: str) -> bool:
+        """Say whether the provider works on behind an answer, so that nobody here learns what it will have used.
+
+        A batch is answered with a receipt, and so is what is asked for in the background. source: of the usage that
+        the answer tells; of one that says how it ended, or what all of it used, nothing more comes.
+        """
+        request = self.exchange.request
+        if request.operation is Operation.BATCH or answer.finish_reason == "pending":
+            return True
+        ended = answer.finish_reason is not None or source == "provider"
+        return not ended and any(p.name in _LATER and p.value is not False for p in request.parameters)
 
     def _used(self, usage: Usage | None) -> tuple[Usage, str]:
         unreported = self._count_heard()
@@ -364,16 +430,30 @@ class ExchangeMeter:
         )
         return counted, "counted"
 
-    def _owe(self, usage: Usage, cost: int | None, response_bytes: int) -> None:
+    def _owe(self, usage: Usage, cost: int | None, response_bytes: int, model: str | None) -> None:
+        """Note what is to be booked. model: that answered; counters of others are let go."""
         if self._claims:
-            size = self._request_bytes + response_bytes
-            self._owed = {c.key: used_of(m, usage, cost, size, self._tariff) for m, c in self._claims}
+            size, own = self._request_bytes + response_bytes, (None, self._name(model))
+            self._owed = {
+                c.key: used_of(m, usage, cost, size, self._tariff) if c.model in own else 0
+                for m, c in self._claims
+            }
             self._claims = ()
 
 
+def _may_answer(request: Request) -> tuple[str | None, ...]:
+    """Return every model that may answer, the one that is asked for first; at least one, None where it has no name."""
+    named = dict.fromkeys(model for model in (request.model, *request.stand_ins) if model)
+    return tuple(named) if 0 < len(named) <= _MOST_MODELS else (None,)
+
+
 def is_credible(usage: Usage) -> bool:
-    """Say whether one exchange can have used so much."""
-    return max(usage.input or 0, usage.output or 0) <= _INCREDIBLE
+    """Say whether one exchange can have used so much; every part that has a price counts, not the wholes alone."""
+    tokens = (
+        *(usage.input, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.audio_input),
+        *(usage.output, usage.reasoning, usage.audio_output),
+    )
+    return all((count or 0) <= _INCREDIBLE for count in tokens) and (usage.searches or 0) <= _MOST_SEARCHES
 
 
 def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff) -> int:

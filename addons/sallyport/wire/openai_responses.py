@@ -240,7 +240,7 @@ def _finish(response: dict[str, Json]) -> str | None:
         case "failed" | "cancelled":
             return "error"
         case "in_progress" | "queued":
-            return "pause"
+            return "pending"
     return None
 
 
