@@ -592,7 +592,13 @@ def verify(
             report.notes.append(f"what lies before checkpoint {start.number} is not in this export")
             pruned = None
     stored = {number: found for number, found in stored.items() if number > last}
-    chain = _merged(stored, list(copy), start, trusted, report)
+    copied = list(copy)
+    chain = _merged(stored, copied, start, trusted, report)
+    ends, newest = max((signed.number for signed in copied), default=0), max(stored, default=last)
+    if copied and ends < newest:
+        report.notes.append(
+            f"the copy ends with checkpoint {ends}, the log with {newest}: what lies between was compared with nothing"
+        )
     for number in sorted(chain):
         signed = chain[number]
         report.checkpoints += 1
@@ -927,7 +933,10 @@ def _signed(found: Mapping[str, Any]) -> Signed:
 
 
 def read_copy(path: Path) -> tuple[list[Signed], list[str]]:
-    """Return the checkpoints of a copy, and notes on lines that hold none. What syslog put before is passed over."""
+    """Return the checkpoints of a copy, and notes on lines that hold none. What syslog put before is passed over.
+
+    Raises Unusable also for a copy without any: compared with nothing, a log that was rolled back would look sound.
+    """
     found: list[Signed] = []
     notes: list[str] = []
     try:
@@ -941,6 +950,11 @@ def read_copy(path: Path) -> tuple[list[Signed], list[str]]:
             found.append(_signed(_json(line[max(0, line.find("{")) :])))
         except (ValueError, KeyError, TypeError):
             notes.append(f"line {number} of the copy is no checkpoint, perhaps cut off while it was written")
+    if not found:
+        raise Unusable(
+            "the copy holds no checkpoint, so nothing can be compared with it: it is something else, or nothing was "
+            "ever copied to it"
+        )
     return found, notes
 
 
