@@ -262,7 +262,11 @@ def test_the_commands_work_together(sqlite_url: str, open_store: OpenStore, tmp_
     run("prove", store.events()[0].id, *place, code=1)
 
 
-@pytest.mark.parametrize("text", ["", "x\n", '{"hello": 1}\n{"hello": 2}\n', '{"number": 1'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x\n", '{"hello": 1}\n{"hello": 2}\n', '{"number": 1', "[" * 100_000],
+    ids=["empty", "text", "other", "cut", "deep"],
+)
 def test_a_copy_without_a_checkpoint_is_told_and_is_none_that_agrees(
     text: str, sqlite_url: str, open_store: OpenStore, tmp_path: Path
 ) -> None:
@@ -308,6 +312,18 @@ def test_a_copy_that_ends_early_is_noted(sqlite_url: str, open_store: OpenStore,
     said = CliRunner().invoke(app, ["verify", "--store", sqlite_url, "--checkpoints", str(copy)])
     assert said.exit_code == 0, said.output
     assert "note: the copy ends with checkpoint 1, the log with 3" in said.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"x": ' + "[" * 100_000, '"a": 1, "a": 2}', '"checkpoint": {"body": "' + "[" * 100_000 + '"}}'],
+    ids=["deep", "twice", "deep body"],
+)
+def test_what_only_looks_like_a_proof_is_told(tmp_path: Path, text: str) -> None:
+    proof = tmp_path / "proof.json"
+    proof.write_text(f'{{"type": "{verifier.PROOF_FORMAT}", "event": {{}}, "index": 0, {text}')
+    with pytest.raises(verifier.Unusable):
+        verifier.check_file(proof, [], None, lambda done, total: None)
 
 
 @pytest.mark.parametrize("after", [0, 2])

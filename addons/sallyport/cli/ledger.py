@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -30,7 +29,7 @@ def open_ledger(url: str | None, confdir: Path) -> Ledger:
         from sallyport.state.ledger.sqlite import SqliteLedger
 
         return SqliteLedger(confdir / "ledger.db" if url is None else Path(url.removeprefix("sqlite:///")))
-    scheme = urlsplit(url).scheme
+    scheme = url.partition("://")[0]
     if scheme in ("redis", "rediss", "unix"):
         from sallyport.state.ledger.redis import RedisLedger
 
