@@ -262,6 +262,70 @@ def test_the_commands_work_together(sqlite_url: str, open_store: OpenStore, tmp_
     run("prove", store.events()[0].id, *place, code=1)
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["", "x\n", '{"hello": 1}\n{"hello": 2}\n', '{"number": 1', "[" * 100_000],
+    ids=["empty", "text", "other", "cut", "deep"],
+)
+def test_a_copy_without_a_checkpoint_is_told_and_is_none_that_agrees(
+    text: str, sqlite_url: str, open_store: OpenStore, tmp_path: Path
+) -> None:
+    store, conf = open_store(sqlite_url), tmp_path / "conf"
+    store.write(some_events("gw-1", 2, "a"))
+    checkpoint_now(sqlite_url, conf, Copies(conf, None, ""))
+    copy, export = tmp_path / "copy.jsonl", tmp_path / "export.jsonl"
+    copy.write_text(text)
+    runner = CliRunner()
+    assert runner.invoke(app, ["export", "--store", sqlite_url, "-o", str(export)]).exit_code == 0
+    script = Path(__file__).parents[2] / "scripts" / "verify_audit"
+    for words in (["--store", sqlite_url], ["--export", str(export)]):
+        with pytest.raises(OperatorError, match="holds no checkpoint") as raised:
+            runner.invoke(app, ["verify", *words, "--checkpoints", str(copy)], catch_exceptions=False)
+        assert raised.value.exit_code == 2
+    command = [sys.executable, "-I", str(script), str(export), "--checkpoints", str(copy)]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "holds no checkpoint" in done.stderr
+
+
+def test_a_database_of_copies_that_holds_none_is_told(
+    sqlite_url: str, open_store: OpenStore, tmp_path: Path
+) -> None:
+    store, conf = open_store(sqlite_url), tmp_path / "conf"
+    to = f"sqlite:///{tmp_path / 'elsewhere' / 'copies.db'}"
+    store.write(some_events("gw-1", 2, "a"))
+    checkpoint_now(sqlite_url, conf, Copies(conf, None, "", to))
+    with sqlite3.connect(tmp_path / "elsewhere" / "copies.db") as connection:
+        connection.execute("DELETE FROM audit_checkpoint_copies")
+    with pytest.raises(OperatorError, match="holds no checkpoint"):
+        CliRunner().invoke(
+            app, ["verify", "--store", sqlite_url, "--checkpoints", to], catch_exceptions=False
+        )
+
+
+def test_a_copy_that_ends_early_is_noted(sqlite_url: str, open_store: OpenStore, tmp_path: Path) -> None:
+    store, conf, copy = open_store(sqlite_url), tmp_path / "conf", tmp_path / "copy.jsonl"
+    copies = Copies(conf, copy, "")
+    for number in range(3):
+        store.write(some_events("gw-1", 2, f"x{number}"))
+        checkpoint_now(sqlite_url, conf, copies if number == 0 else Copies(conf, None, ""))
+    said = CliRunner().invoke(app, ["verify", "--store", sqlite_url, "--checkpoints", str(copy)])
+    assert said.exit_code == 0, said.output
+    assert "note: the copy ends with checkpoint 1, the log with 3" in said.output
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['"x": ' + "[" * 100_000, '"a": 1, "a": 2}', '"checkpoint": {"body": "' + "[" * 100_000 + '"}}'],
+    ids=["deep", "twice", "deep body"],
+)
+def test_what_only_looks_like_a_proof_is_told(tmp_path: Path, text: str) -> None:
+    proof = tmp_path / "proof.json"
+    proof.write_text(f'{{"type": "{verifier.PROOF_FORMAT}", "event": {{}}, "index": 0, {text}')
+    with pytest.raises(verifier.Unusable):
+        verifier.check_file(proof, [], None, lambda done, total: None)
+
+
 @pytest.mark.parametrize("after", [0, 2])
 def test_an_export_from_a_cursor_verifies_by_itself(
     store: Store, signer: Signer, tmp_path: Path, after: int

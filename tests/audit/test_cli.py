@@ -262,7 +262,15 @@ def test_the_confdir_comes_from_the_environment(
 )
 def test_moments(text: str, expected: str) -> None:
     now = datetime(2026, 5, 1, 12, tzinfo=UTC)
-    assert moment(text, now) == datetime.fromisoformat(expected)
+    found = moment(text, now)
+    assert found == datetime.fromisoformat(expected)
+    assert found.utcoffset() == timedelta(0), "what prints it calls it UTC"
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00+02:00", "9999-12-31T23:59-02:00"])
+def test_a_moment_that_utc_has_not_is_told(text: str) -> None:
+    with pytest.raises(OperatorError, match="neither an age nor a time"):
+        moment(text, datetime(2026, 5, 1, 12, tzinfo=UTC))
 
 
 def test_the_command_loads_neither_the_proxy_nor_the_recognisers() -> None:

@@ -173,6 +173,7 @@ def sys_path() -> str:
         ("ftp://x", "jsonl"),
         ("syslog+tcp://", "jsonl"),
         ("syslog+tcp://h:99999", "jsonl"),
+        ("syslog+tcp://[::1", "jsonl"),
         ("hec+http://splunk.example.com:8088", "jsonl"),
         ("hec+https://user:password@h", "jsonl"),
         ("otlp+https://h", "cef"),

@@ -19,6 +19,7 @@ from rules.test_rules_packs import PACK, write
 from sallyport.cli.main import app
 from sallyport.cli.scanning.files import OVERLAP_CHARS, WINDOW_CHARS
 from sallyport.detect.shapes import fill
+from sallyport.errors import OperatorError
 
 RUN = CliRunner()
 KEY = fill("sk-ant-api03-{{urlsafe 90}}", "cli")
@@ -414,6 +415,26 @@ def test_packs_of_ones_own_can_be_tried_alone(tmp_path: Path) -> None:
     root = write(tmp_path, PACK)
     own = RUN.invoke(app, ["scan", "--rules", str(root), "--no-ner"], input=line(1, f"abc123 {KEY}"))
     assert [s["rule"] for s in json.loads(own.stdout)["spans"]] == ["secrets.x.one"]
+
+
+def test_rules_that_are_none_are_bad_input_and_nothing_is_called_clean(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "pack.yaml").write_text(PACK)
+    (tmp_path / "own").mkdir()
+    own, text = write(tmp_path / "own", PACK), tmp_path / "text"
+    text.write_text(f"ANTHROPIC_API_KEY={KEY}\n")
+
+    def refusal(*words: str) -> str:
+        done = RUN.invoke(app, ["scan", *words], input=line(1, KEY))
+        assert isinstance(done.exception, OperatorError), done.output
+        assert (done.exception.exit_code, done.stdout) == (2, "")
+        return str(done.exception)
+
+    for given in (tmp_path / "nonexistent", tmp_path / "empty", tmp_path / "pack.yaml"):
+        for paths in ([], [str(text)]):
+            said = refusal("--rules", str(given), *paths)
+            assert said.startswith(f"--rules {given}: there is no rule below secrets, pii, injection in it")
+    assert "there is no rule below pii in it" in refusal("--rules", str(own), "--kind", "pii")
 
 
 def test_a_policy_that_cannot_be_used_is_bad_input(tmp_path: Path) -> None:

@@ -81,6 +81,17 @@ def test_a_sqlite_file_that_is_locked_refuses_until_it_is_free(tmp_path: Path, l
         reconciled(gateway.confdir)
 
 
+def test_a_file_that_is_removed_is_begun_anew_and_told(tmp_path: Path, lab: Lab) -> None:
+    with running(tmp_path, lab, policy=POLICY) as gateway:
+        assert ask(gateway, "lab-kept").status == 200
+        for file in gateway.confdir.glob("ledger.db*"):
+            file.unlink()
+        assert [ask(gateway, "lab-anew").status for _ in range(2)] == [200, 200]
+        told = [e for e in recorded(gateway.confdir) if e.kind is EventKind.LIMIT_CHANGED]
+        assert [(e.reason, e.detail, e.principal) for e in told] == [("ledger.file", "replaced", "")]
+        assert gateway.log.read_text().count("was removed or replaced: its counters begin anew") == 1
+
+
 def test_a_share_passes_while_the_store_is_away_and_is_booked_once_when_it_is_back(
     tmp_path: Path, lab: Lab, redis: RedisServer
 ) -> None:

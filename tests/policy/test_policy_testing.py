@@ -142,7 +142,7 @@ def test_a_limit_that_is_only_counted_has_not_been_tested(tmp_path: Path) -> Non
         (one("{at: 2026-01-05T12:00:00}", "{action: allow}"), "this time has no zone"),
         (one("{text: a, body: {}}", "{action: allow}"), "exclude each other"),
         (one("{body: {}, tools: [x]}", "{action: allow}"), "the body says this already"),
-        (one("{body: {messages: 3}}", "{action: allow}"), "cannot read this body (wire.type)"),
+        (one("{body: {messages: 3}}", "{action: allow}"), "cannot read this body (json.type)"),
         (one('{text: "${ibann}"}', "{action: allow}"), "there is no sample of this name"),
         (one("{host: api.anthropic.com}", "{action: allow}"), "this is no host of openai"),
         (one("{tokens: [{issuer: x, subject: y}]}", "{action: allow}"), "the policy has no such issuer"),

@@ -255,7 +255,7 @@ def test_lanes_of_responses_are_held_back_apart(gateway: InnerGateway) -> None:
         ('{"type":"response.create"}{"type":"response.create"}', "wire."),
         ('{"type":"response.create","TYPE":"x"}', "wire."),
         ('{"type":"something.new"}', "websocket.unknown_event"),
-        ('{"no":"type"}', "wire.wire.type"),
+        ('{"no":"type"}', "wire.json.type"),
         ('{"type":"input_audio_buffer.append","audio":"AAAA"}', "websocket.audio"),
         (b"\x00\x01", "websocket.binary"),
     ],

@@ -210,6 +210,7 @@ def test_the_master_key_comes_from_each_source(desk: Desk, source: str) -> None:
         {COMMAND_VARIABLE: "false"},
         {COMMAND_VARIABLE: "/no/such/program"},
         {FILE_VARIABLE: "/no/such/file"},
+        {FILE_VARIABLE: "/"},
         {VARIABLE: "a" * 64, FILE_VARIABLE: "/x"},
     ],
 )

@@ -202,12 +202,19 @@ def test_a_full_disk_is_unavailable_loses_nothing_and_is_recovered_from(tmp_path
     assert "SQLite ledger: OperationalError" in done.stdout
 
 
-async def test_a_replaced_file_is_opened_anew(tmp_path: Path) -> None:
+async def test_a_replaced_file_is_opened_anew_and_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "ledger.db"
-    ledger = SqliteLedger(path, patience_s=HANG_S)
+    told: list[str] = []
+    ledger = SqliteLedger(path, patience_s=HANG_S, replaced=lambda: told.append("replaced"))
     await ledger.reserve("a", claims("a", 1), LEASE_MS)
+    assert (told, caplog.messages) == ([], [])
     path.unlink()
     await ledger.reserve("b", claims("b", 1), LEASE_MS)
+    await ledger.reserve("c", claims("b", 1), LEASE_MS)
+    assert told == ["replaced"]
+    assert [f"{path} was removed or replaced" in line for line in caplog.messages] == [True]
     other = SqliteLedger(path, patience_s=HANG_S)
     assert {level.key for level in await other.levels("budget/")} == {"budget/b"}
     await other.close()

@@ -71,9 +71,9 @@ def test_what_a_policy_judges_is_gathered_from_every_request_of_an_anthropic_bat
     ("payload", "reason"),
     [
         (batch(params(), params(model="other")), "batch.models"),
-        ({"requests": [{"custom_id": "x"}]}, "wire.type"),
-        ({"requests": [{"custom_id": "x", "params": {"messages": "hello"}}]}, "wire.type"),
-        ({"requests": "hello"}, "wire.type"),
+        ({"requests": [{"custom_id": "x"}]}, "json.type"),
+        ({"requests": [{"custom_id": "x", "params": {"messages": "hello"}}]}, "json.type"),
+        ({"requests": "hello"}, "json.type"),
     ],
 )
 def test_an_anthropic_batch_that_nobody_can_judge_is_refused(payload: object, reason: str) -> None:

@@ -226,7 +226,7 @@ def test_a_request_tells_model_stream_limit_tools_and_previous():
 def test_an_ill_typed_essential_is_refused(name: str, body: dict):
     with pytest.raises(WireError) as refused:
         ask(name, body)
-    assert refused.value.reason == "wire.type"
+    assert refused.value.reason == "json.type"
 
 
 def test_an_opaque_body_is_one_attachment():

@@ -155,7 +155,7 @@ def test_a_text_file_is_a_text_whatever_it_is_called() -> None:
     [
         (FORM.replace(b'"prompt"', b'"model"'), "form.duplicate"),
         (FORM.replace(b"Names", b"\xff"), "form.binary"),
-        (FORM.replace(b'"prompt"', b'"stream"'), "wire.type"),
+        (FORM.replace(b'"prompt"', b'"stream"'), "multipart.type"),
     ],
 )
 def test_a_form_with_two_readings_is_refused(body: bytes, expected: str) -> None:

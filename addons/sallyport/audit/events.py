@@ -45,7 +45,10 @@ class EventKind(StrEnum):
     POLICY_DRIFTED = "policy_drifted"
     """A gateway has run something else than its repository holds for too long, or does not any more."""
     LIMIT_CHANGED = "limit_changed"
-    """An operator reset a counter, or granted more: detail says which, reason names the limit."""
+    """An operator reset a counter, or granted more: detail says which, reason names the limit.
+
+    Or the ledger's file was removed or replaced (reason ledger.file, detail replaced), by whom the gateway cannot say.
+    """
     ANOMALY = "anomaly"
     """A principal began to behave unlike itself: detail names what is most unusual."""
     DIRECTORY_CHANGED = "directory_changed"

@@ -592,7 +592,13 @@ def verify(
             report.notes.append(f"what lies before checkpoint {start.number} is not in this export")
             pruned = None
     stored = {number: found for number, found in stored.items() if number > last}
-    chain = _merged(stored, list(copy), start, trusted, report)
+    copied = list(copy)
+    chain = _merged(stored, copied, start, trusted, report)
+    ends, newest = max((signed.number for signed in copied), default=0), max(stored, default=last)
+    if copied and ends < newest:
+        report.notes.append(
+            f"the copy ends with checkpoint {ends}, the log with {newest}: what lies between was compared with nothing"
+        )
     for number in sorted(chain):
         signed = chain[number]
         report.checkpoints += 1
@@ -927,7 +933,10 @@ def _signed(found: Mapping[str, Any]) -> Signed:
 
 
 def read_copy(path: Path) -> tuple[list[Signed], list[str]]:
-    """Return the checkpoints of a copy, and notes on lines that hold none. What syslog put before is passed over."""
+    """Return the checkpoints of a copy, and notes on lines that hold none. What syslog put before is passed over.
+
+    Raises Unusable also for a copy without any: compared with nothing, a log that was rolled back would look sound.
+    """
     found: list[Signed] = []
     notes: list[str] = []
     try:
@@ -939,8 +948,13 @@ def read_copy(path: Path) -> tuple[list[Signed], list[str]]:
             continue
         try:
             found.append(_signed(_json(line[max(0, line.find("{")) :])))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             notes.append(f"line {number} of the copy is no checkpoint, perhaps cut off while it was written")
+    if not found:
+        raise Unusable(
+            "the copy holds no checkpoint, so nothing can be compared with it: it is something else, or nothing was "
+            "ever copied to it"
+        )
     return found, notes
 
 
@@ -958,6 +972,14 @@ def read_keys(path: Path) -> list[bytes]:
     if not keys or len(keys) != len(blocks):
         raise Unusable(f"{path} holds no Ed25519 public key, or one of another kind")
     return keys
+
+
+def _bundle(path: Path) -> Mapping[str, Any]:
+    try:
+        found: Mapping[str, Any] = _json(path.read_text("utf-8"))
+    except (ValueError, RecursionError):
+        raise Unusable(f"{path} is no proof of an event") from None
+    return found
 
 
 def _rules_revision(parts: Any) -> str:
@@ -987,7 +1009,7 @@ def verify_proof(bundle: Mapping[str, Any], keys: Iterable[bytes] = ()) -> Repor
             report.add(Finding("changed", "the event is not the one that was hashed", event=id))
         if root_by_path(bytes.fromhex(hash), index, members["count"], path) != members["root"]:
             report.add(Finding("changed", "the event is not in the tree of the checkpoint", event=id))
-    except (KeyError, ValueError, TypeError, AttributeError):
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         raise Unusable("it is no proof of an event") from None
     _check_one(signed, trusted, report)
     report.events = report.checkpoints = 1
@@ -1053,7 +1075,7 @@ def check_file(
                     store.read_anything()
                     report = verify(store, keys=keys, copy=copied, progress=progress)
         elif PROOF_FORMAT.encode() in beginning:
-            return verify_proof(_json(path.read_text("utf-8")), keys)
+            return verify_proof(_bundle(path), keys)
         else:
             with closing(ExportSource(path)) as export:
                 report = verify(export, keys=keys, copy=copied, progress=progress)

@@ -5,15 +5,15 @@ import hmac
 import os
 import re
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from sallyport.audit.checkpointing import Checkpointer, checkpoint_now
 from sallyport.audit.copies import Copies
-from sallyport.audit.events import interrupted
-from sallyport.audit.log import AuditLog
+from sallyport.audit.events import Event, EventKind, interrupted
+from sallyport.audit.log import AuditLog, AuditUnavailable
 from sallyport.audit.people import PersonalLog
 from sallyport.audit.spool import Spool
 from sallyport.audit.spooling import SpoolingSink
@@ -258,7 +258,7 @@ def assemble(
     tokens = TokenCounter()
     tokens.load()
     # What a store that is down means is the policy's to say: Metering.configure.
-    ledger = Fallback(open_ledger(ledger_url, confdir), None)
+    ledger = Fallback(open_ledger(ledger_url, confdir, lambda: _tell_of_new_ledger(log, name)), None)
     gateway = Gateway(
         live=live,
         audit=log,
@@ -298,6 +298,19 @@ def assemble(
     drift.start()
     parts = (gateway, log, sink, store, lock, pools, keeper, late, issuer_keys, checkpointer, people, drift)
     return Assembled(*parts)
+
+
+def _tell_of_new_ledger(log: AuditLog, gateway: str) -> None:
+    with suppress(AuditUnavailable):  # the log line has told of it
+        log.append_nowait(
+            Event(
+                kind=EventKind.LIMIT_CHANGED,
+                gateway=gateway,
+                stage="limits",
+                reason="ledger.file",
+                detail="replaced",
+            )
+        )
 
 
 def _with_spool(

@@ -1,8 +1,8 @@
 """Which ledger is meant: a URL, or the file in the gateway's own folder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -20,8 +20,11 @@ LedgerOption = Annotated[
 ]
 
 
-def open_ledger(url: str | None, confdir: Path) -> Ledger:
-    """Return the ledger a URL names. Raises OperatorError; connects only when it is used."""
+def open_ledger(url: str | None, confdir: Path, replaced: Callable[[], None] = lambda: None) -> Ledger:
+    """Return the ledger a URL names. Raises OperatorError; connects only when it is used.
+
+    replaced: see SqliteLedger.
+    """
     if url == "memory":
         from sallyport.state.ledger.memory import MemoryLedger
 
@@ -29,8 +32,8 @@ def open_ledger(url: str | None, confdir: Path) -> Ledger:
     if url is None or url.startswith("sqlite:///"):
         from sallyport.state.ledger.sqlite import SqliteLedger
 
-        return SqliteLedger(confdir / "ledger.db" if url is None else Path(url.removeprefix("sqlite:///")))
-    scheme = urlsplit(url).scheme
+        return SqliteLedger(_file(url, confdir), replaced=replaced)
+    scheme = url.partition("://")[0]
     if scheme in ("redis", "rediss", "unix"):
         from sallyport.state.ledger.redis import RedisLedger
 
@@ -38,3 +41,12 @@ def open_ledger(url: str | None, confdir: Path) -> Ledger:
     raise OperatorError(
         "--ledger", "it is no ledger", "Write memory, sqlite:///FILE, redis://HOST or rediss://HOST"
     )
+
+
+def ledger_file(url: str | None, confdir: Path) -> Path | None:
+    """Return the file that a URL names, None for a ledger that is none."""
+    return _file(url, confdir) if url is None or url.startswith("sqlite:///") else None
+
+
+def _file(url: str | None, confdir: Path) -> Path:
+    return confdir / "ledger.db" if url is None else Path(url.removeprefix("sqlite:///"))

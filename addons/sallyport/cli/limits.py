@@ -20,7 +20,7 @@ from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import policy_in_use
-from sallyport.cli.ledger import LedgerOption, open_ledger
+from sallyport.cli.ledger import LedgerOption, ledger_file, open_ledger
 from sallyport.cli.operator import record
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
@@ -179,9 +179,10 @@ def _ask[Reply](
     if ledger == "memory":
         todo = "Run the gateway with a ledger in a file or in Redis"
         raise OperatorError("--ledger", "the counters of another process's memory cannot be read", todo)
-    if ledger is None and not (home / "ledger.db").exists():
-        todo = "Give the gateway's own with --confdir or --ledger"
-        raise OperatorError(str(home), "it holds no ledger", todo, exit_code=3)
+    file = ledger_file(ledger, home)
+    if file is not None and not file.exists():  # opened, it would be made, and be empty
+        todo = "Give the gateway's own ledger with --confdir or --ledger"
+        raise OperatorError(str(file), "the ledger is not there", todo, exit_code=3)
 
     async def ask() -> Reply:
         opened = open_ledger(ledger, home)

@@ -7,7 +7,7 @@ from sallyport.errors import OperatorError
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Return the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
+    """Return in UTC the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
 
     Raises OperatorError.
     """
@@ -18,11 +18,12 @@ def moment(text: str, now: datetime) -> datetime:
             return datetime.min.replace(tzinfo=UTC)
     try:
         named = datetime.fromisoformat(text.strip())
-    except ValueError:
+        # What prints it says UTC: another offset must not leave here.
+        return named.astimezone(UTC) if named.tzinfo else named.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
         raise OperatorError(
             "--since", "neither an age nor a time", "Write 30s, 15m, 1h, 2d, 1w, or 2026-05-01T12:00."
         ) from None
-    return named if named.tzinfo else named.replace(tzinfo=UTC)
 
 
 def check_period(since: datetime | None, until: datetime | None, now: datetime) -> None:

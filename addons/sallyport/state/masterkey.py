@@ -49,7 +49,7 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise OperatorError(str(path), f"it cannot be read ({error.strerror})", _READABLE) from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):
             raise OperatorError(str(path), "it is no plain file", _READABLE)
@@ -57,10 +57,13 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
             raise OperatorError(str(path), "it belongs to another user", "chown it to the gateway's user")
         if found.st_mode & 0o027:
             raise OperatorError(str(path), "others may read or change it", f"chmod 600 {path}")
-        try:
+        # Only now: of a folder no file object can be made.
+        with os.fdopen(handle, "rb", closefd=False) as file:
             return file.read(limit_bytes)
-        except OSError as error:
-            raise OperatorError(str(path), f"it cannot be read ({error.strerror})", _READABLE) from None
+    except OSError as error:
+        raise OperatorError(str(path), f"it cannot be read ({error.strerror})", _READABLE) from None
+    finally:
+        os.close(handle)
 
 
 _READABLE = "Give a file the gateway's user may read"

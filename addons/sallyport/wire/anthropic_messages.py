@@ -69,7 +69,7 @@ class AnthropicMessages(JsonDialect):
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         fields.require_objects(payload, "messages")
         if type(payload.get("system") or "") not in (str, list):
-            raise WireError("wire.type", "/system")
+            raise WireError("json.type", "/system")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         found = (

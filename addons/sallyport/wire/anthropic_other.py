@@ -96,6 +96,6 @@ def _params(each: dict[str, Json], number: int) -> dict[str, Json]:
     """Return the Messages request of one entry. Raises WireError if there is none."""
     found = each.get("params")
     if type(found) is not dict:
-        raise WireError("wire.type", f"/requests/{number}/params")
+        raise WireError("json.type", f"/requests/{number}/params")
     _MESSAGES.check(found, Operation.CHAT)
     return found

@@ -179,7 +179,7 @@ class CohereV2(JsonDialect):
         if "messages" in payload:
             fields.require_objects(payload, "messages")
         elif operation is Operation.CHAT and type(payload.get("message")) is not str:
-            raise WireError("wire.type", "/messages")
+            raise WireError("json.type", "/messages")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return openai_common.tool_names(payload.get("tools"))

@@ -60,40 +60,40 @@ def total(*counts: int | None) -> int | None:
 
 
 def require_list(body: dict[str, Json], name: str) -> None:
-    """Refuse a body whose member is not a list. Raises WireError (wire.type)."""
+    """Refuse a body whose member is not a list. Raises WireError (json.type)."""
     if type(body.get(name)) is not list:
-        raise WireError("wire.type", f"/{name}")
+        raise WireError("json.type", f"/{name}")
 
 
 def require_objects(body: dict[str, Json], name: str) -> None:
-    """Refuse a body whose member is not a list of objects. Raises WireError (wire.type)."""
+    """Refuse a body whose member is not a list of objects. Raises WireError (json.type)."""
     found = body.get(name)
     if type(found) is not list or any(type(item) is not dict for item in found):
-        raise WireError("wire.type", f"/{name}")
+        raise WireError("json.type", f"/{name}")
 
 
 def model(body: dict[str, Json], call: Call) -> str | None:
     """Return the model that answers: the one in the target, which a provider goes by, else the one in the body."""
     found = body.get("model")
     if found is not None and type(found) is not str:
-        raise WireError("wire.type", "/model")
+        raise WireError("json.type", "/model")
     return call.model or found or None
 
 
 def stream(body: dict[str, Json], call: Call) -> bool:
-    """Return whether a request asks for a stream. Raises WireError (wire.type) if `stream` is no boolean."""
+    """Return whether a request asks for a stream. Raises WireError (json.type) if `stream` is no boolean."""
     found = body.get("stream")
     if found is None:
         return bool(call.stream)
     if type(found) is not bool:
-        raise WireError("wire.type", "/stream")
+        raise WireError("json.type", "/stream")
     return found or bool(call.stream)
 
 
 def limit(body: dict[str, Json], *names: str) -> int | None:
     """Return the largest token limit that is given: which of several a provider goes by, it alone knows.
 
-    0 is none: protobuf cannot tell it from an absent one. Raises WireError (wire.type) if one is no whole number.
+    0 is none: protobuf cannot tell it from an absent one. Raises WireError (json.type) if one is no whole number.
     """
     return max((whole(body.get(name), name) for name in names), default=0) or None
 
@@ -104,10 +104,10 @@ def answers(body: dict[str, Json], *names: str) -> int:
 
 
 def whole(value: Json, name: str) -> int:
-    """Return a number of a request, 0 if it is absent. Raises WireError (wire.type) if it is no whole number."""
+    """Return a number of a request, 0 if it is absent. Raises WireError (json.type) if it is no whole number."""
     number = 0 if value is None else count(value)
     if number is None:
-        raise WireError("wire.type", f"/{name}")
+        raise WireError("json.type", f"/{name}")
     return number
 
 

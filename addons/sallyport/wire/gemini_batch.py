@@ -54,7 +54,7 @@ class GeminiBatch(GeminiGenerate):
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if _input(payload)[1] is None:
-            raise WireError("wire.type", "/batch")
+            raise WireError("json.type", "/batch")
         for _, each in _inside(payload):
             super().check(each, Operation.CHAT)
 
@@ -69,7 +69,7 @@ def _member(value: Json, name: str) -> tuple[str, Json]:
     """Return a member with the name it goes by, camelCase or snake_case. Raises WireError if it goes by both."""
     there = [spelt for spelt in (name, snake(name)) if fields.get(value, spelt) is not None]
     if len(set(there)) > 1:
-        raise WireError("wire.type", f"/batch/{name}")
+        raise WireError("json.type", f"/batch/{name}")
     spelt = there[0] if there else name
     return spelt, fields.get(value, spelt)
 

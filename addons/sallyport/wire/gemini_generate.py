@@ -100,7 +100,7 @@ class GeminiGenerate(JsonDialect):
         if operation is Operation.CHAT or "contents" in payload:
             fields.require_objects(payload, "contents")
         elif all(_get(payload, name) is None for name in _INPUTS):
-            raise WireError("wire.type", "/contents")
+            raise WireError("json.type", "/contents")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         """Return the declared functions; a built-in tool goes by its member name."""

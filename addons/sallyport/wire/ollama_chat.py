@@ -131,7 +131,7 @@ class OllamaChat(JsonDialect):
         if "messages" in payload or operation is Operation.CHAT:
             fields.require_objects(payload, "messages")
         if type(payload.get("prompt") or "") is not str:
-            raise WireError("wire.type", "/prompt")
+            raise WireError("json.type", "/prompt")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return openai_common.tool_names(payload.get("tools"))

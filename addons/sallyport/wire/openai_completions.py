@@ -42,7 +42,7 @@ class OpenAICompletions(OpenAIChat):
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if type(payload.get("prompt", "")) not in (str, list):
-            raise WireError("wire.type", "/prompt")
+            raise WireError("json.type", "/prompt")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         return ()

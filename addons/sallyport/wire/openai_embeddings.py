@@ -36,7 +36,7 @@ class OpenAIEmbeddings(JsonDialect):
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if type(payload.get("input")) not in (str, list):
-            raise WireError("wire.type", "/input")
+            raise WireError("json.type", "/input")
 
     def read_answer(self, payload: dict[str, Json], reading: Reading, status: int) -> Response:
         usage = openai_common.usage(payload.get("usage"))

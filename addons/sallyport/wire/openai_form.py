@@ -231,7 +231,7 @@ def _is_lines(filename: str, essence: str, purpose: str) -> bool:
 
 def _stream(value: str, call: Call) -> bool:
     if value.lower() not in (*_YES, *_NO):
-        raise WireError("wire.type", "/stream")
+        raise WireError("multipart.type", "/stream")
     return value.lower() in _YES or bool(call.stream)
 
 

@@ -67,7 +67,7 @@ class OpenAIOther(Filing):
         lines = list(enumerate(fields.objects(payload, "requests")))
         for number, line in lines:
             if type(line.get("body")) is not dict:
-                raise WireError("wire.type", f"/requests/{number}/body")
+                raise WireError("json.type", f"/requests/{number}/body")
         asked = model_of(lines)
         if request.model and asked and asked != request.model:
             raise WireError("batch.models")

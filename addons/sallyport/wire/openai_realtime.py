@@ -111,7 +111,7 @@ class OpenAIRealtime(JsonDialect):
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if type(payload.get("type")) is not str:
-            raise WireError("wire.type", "/type")
+            raise WireError("json.type", "/type")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         settings = payload.get("session") or payload.get("response")

@@ -61,9 +61,9 @@ class OpenAIResponses(JsonDialect):
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         # The input may be missing: a stored prompt or conversation can stand in for it.
         if type(payload.get("input", "")) not in (str, list):
-            raise WireError("wire.type", "/input")
+            raise WireError("json.type", "/input")
         if type(payload.get("instructions") or "") not in (str, list):
-            raise WireError("wire.type", "/instructions")
+            raise WireError("json.type", "/instructions")
 
     def tools(self, payload: dict[str, Json]) -> tuple[str, ...]:
         names = openai_common.tool_names(payload.get("tools"))

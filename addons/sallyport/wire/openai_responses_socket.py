@@ -45,7 +45,7 @@ class OpenAIResponsesSocket(OpenAIResponses):
 
     def check(self, payload: dict[str, Json], operation: Operation) -> None:
         if type(payload.get("type")) is not str:
-            raise WireError("wire.type", "/type")
+            raise WireError("json.type", "/type")
         super().check(payload, operation)
 
     def open_stream(self, content_type: str = "application/json") -> StreamReader:

@@ -179,6 +179,7 @@ def test_a_key_that_two_people_use_is_told_of_once(lab: Lab, tmp_path: Path) -> 
         ("credentials", "add", "x", "--provider", "openai"),
         ("credentials", "add", "x", "--provider", "openai", "--from-env", "sk-with-a-key-in-it"),
         ("credentials", "add", "x", "--provider", "openai", "--from-file", "/no/such/file"),
+        ("credentials", "add", "x", "--provider", "openai", "--from-file", "/"),
         ("credentials", "add", "x", "--provider", "openai", "--from-env", "A", "--host", "api.groq.com"),
         ("credentials", "rotate", "x", "--from-env", "A"),
         ("credentials", "remove", "x"),

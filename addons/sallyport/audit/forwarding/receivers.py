@@ -98,11 +98,13 @@ def receiver(address: str, format: str, access: Access) -> Receiver:
     """
     if address == "-":
         return Lines(sys.stdout.fileno(), _line(format))
-    parts = urlsplit(address)
     try:
+        parts = urlsplit(address)
         port = parts.port
     except ValueError:
-        raise OperatorError("--to", "it has no usable port", "Write HOST:PORT") from None
+        raise OperatorError(
+            "--to", "it has no usable host or port", "Write HOST:PORT, or [IPv6]:PORT"
+        ) from None
     if parts.username or parts.password:
         raise OperatorError("--to", "credentials do not belong into an address", "Give --token-file instead")
     scheme = parts.scheme

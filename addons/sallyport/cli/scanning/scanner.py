@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
-from sallyport.detect.packs import load
+from sallyport.detect.packs import KINDS, Packs, load
+from sallyport.errors import OperatorError
 from sallyport.exchange import Segment, Surface
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class Scanner:
         settings = replace(
             settings, kinds=choice.kinds, deadline_s=DEADLINE_S, cpu_s=DEADLINE_S, cache_entries=4
         )
-        self._detector = Detector(settings, load(choice.rules or rules_dir(), choice.kinds))
+        self._detector = Detector(settings, _packs(choice))
         self._detector.warm()
         self._min_score = settings.min_score
         self._threshold = choice.threshold
@@ -127,6 +128,19 @@ class Scanner:
         if self._judges:
             return self._detector.injection_probability(segment)
         return min(1.0, sum(injection_score(found).values(), 0.0))
+
+
+def _packs(choice: Choice) -> Packs:
+    """Return the rules that were asked for. Raises OperatorError for none: a mistyped folder finds nothing, ever."""
+    packs = load(choice.rules or rules_dir(), choice.kinds)
+    if choice.rules is not None and not packs.rules:
+        folders = ", ".join(folder for folder, kind in KINDS.items() if kind in choice.kinds)
+        raise OperatorError(
+            f"--rules {choice.rules}",
+            f"there is no rule below {folders} in it",
+            "Give the folder that these are in, with packs that end in .yaml",
+        )
+    return packs
 
 
 class _Everything:

@@ -7,6 +7,7 @@ of power may lose the last counts (the audit events still have them).
 """
 
 import asyncio
+import logging
 import os
 import sqlite3
 import threading
@@ -33,6 +34,8 @@ from sallyport.state.ledger.clocks import Clock, SystemClock
 from sallyport.state.ledger.patience import patience
 from sallyport.state.ledger.rows import SCHEMA, RowShelf
 
+logger = logging.getLogger("sallyport.ledger")
+
 PATIENCE_S = 0.5
 MAX_BATCH = 64
 LATEST_EVERY_MS = 1000
@@ -53,10 +56,20 @@ class SqliteLedger:
 
     The clock is the host's uptime from a wall time noted in the file, so that it is one for all processes and
     setting the wall clock does nothing; after a reboot it goes on at the wall time, but never behind itself.
+
+    replaced: told, on the ledger's thread, when the file was removed or replaced and is begun anew, as the log is.
     """
 
-    def __init__(self, path: Path, *, patience_s: float = PATIENCE_S, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        patience_s: float = PATIENCE_S,
+        clock: Clock | None = None,
+        replaced: Callable[[], None] = lambda: None,
+    ) -> None:
         self._path = path
+        self._replaced = replaced
         self._patience_s = patience_s
         self._clock = clock or SystemClock()
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
@@ -188,13 +201,22 @@ class SqliteLedger:
         return int(now)
 
     def _connect(self) -> sqlite3.Connection:
-        if self._connection is not None and self._find() != self._identity:
+        # Asked before the old one is closed: a new file may get its inode then.
+        is_another = self._identity is not None and self._find() != self._identity
+        if is_another:
             self._disconnect()  # The file was replaced: nobody else sees what is written to the old one.
         if self._connection is None:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with suppress(FileExistsError):
                 os.close(os.open(self._path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             self._identity = self._find()
+            if is_another:
+                logger.warning(
+                    "the ledger %s was removed or replaced: its counters begin anew, and what was used before counts "
+                    "no more. The audit still has it: sallyport limits reconcile",
+                    self._path,
+                )
+                self._replaced()
             connection = sqlite3.connect(self._path, timeout=self._patience_s, isolation_level=None)
             self._connection = connection
             use_wal(connection, self._patience_s)
