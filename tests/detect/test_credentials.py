@@ -207,6 +207,7 @@ def test_weights_that_are_damaged_are_told(tmp_path: Path) -> None:
         ("must be entered as ", "Shift-Control-6", "."),
         ("gpasswd.1\n   ", "man/pt_BR/man1/*", "\n"),
         ('<div class="g-recaptcha" data-sitekey="', "6LdTk9wUAAAAABz7Hc2LmQp4Vx8RnYtGsJkWdEoU", '">'),
+        ('data-testid="password-input" data-cy="', "token-row-5372", '"'),
         ("[Peer]\nPublicKey = Zk3x/", "Vz8Qw2+NmRt6Yb", "/Ls9HcJd5Gf="),
         ("db_password: ENC[AES256_GCM,data:", "rR14BeH7kCZwM", ",iv:GdvH,tag:IBi0,type:str]"),
         ("spring.datasource.password=ENC(", "zI1G53gxXZf63gO4", ")"),

@@ -89,7 +89,16 @@ def test_what_says_that_it_is_none_is_no_password(value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["Sonnenblume", "Zizituk", "naranja", "HarvestHammer", "WindowWinter", "otterharbour"]
+    "value",
+    [
+        "Sonnenblume",
+        "Zizituk",
+        "naranja",
+        "HarvestHammer",
+        "WindowWinter",
+        "otterharbour",
+        "walrusharbourpirate",
+    ],
 )
 def test_one_word_is_a_password_where_its_place_leaves_no_doubt(value: str) -> None:
     assert chosen_word(value)
@@ -116,6 +125,8 @@ def test_one_word_is_a_password_where_its_place_leaves_no_doubt(value: str) -> N
         "otter",
         "always",
         "otter7",
+        "shhhhhh",
+        "helloworld",
     ],
 )
 def test_types_labels_translations_and_defaults_are_no_words_that_somebody_chose(value: str) -> None:

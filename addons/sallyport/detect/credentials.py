@@ -184,8 +184,9 @@ _OTHER_NAME = re.compile(
     r"(?i)(?:policy|rules|requirements|complexity)[\"']?\s{0,3}(?::=|=|:)\s{0,3}[\"'][^\"'\n]{0,40}$"
     r"|\busername:s:$|(?:^|[\s{,])org\s?=\s?[\"']$|\{\{[^{}\n]{0,80}\|\s?$"
     r"|\bmongodb(?:\+srv)?://[^\s\"'<>]{3,90},$"
+    r"|\bdata-(?:cy|qa|e2e|test(?:-?id)?)=[\"']$"
 )
-"""What is before a token that is a rule for passwords, a user, an organisation, a filter, or one of several hosts."""
+"""What is before a token that is a rule for passwords, a user, an organisation, a filter, a host or a test's mark."""
 
 _BLOCK = 2_000
 """Characters before a token in which the head of a block of a public key is looked for."""

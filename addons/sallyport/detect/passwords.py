@@ -168,7 +168,7 @@ _SAID = frozenset(_SAID_WORDS.split()) | _CODE
 _DEFAULTS = re.compile(
     r"(?i)change(?:it|me|this)|wordpress|airflow|keycloak|grafana|minio|redis|nextcloud|gitlab|gitea|jenkins|elastic"
     r"|kibana|django|drupal|joomla|mailtrap|mailhog|milvus|sysadmin|administrator|passe?$|pas+word|^(?:ftp|db|my|test|some)"
-    r"(?:user|word)?$|^sensitive|secure$|removed|hidden|privacy|gesperrt|^against$|always|yesterday|tomorrow|^please"
+    r"(?:user|word)?$|^sensitive|secure$|removed|hidden|privacy|gesperrt|^against$|always|yesterday|tomorrow|^please|^s+h+$|^hello"
 )
 """What programs come with, what is printed in manuals, and what takes the place of a password that was taken out."""
 
@@ -186,6 +186,13 @@ _TRANSLATED = frozenset(_TRANSLATED_WORDS.split())
 """Password, secret and key in other languages, without accents: what stands behind the name in a table of labels."""
 
 _SHORTEST_WORD = 6
+
+_TWO_WORDS = 16
+"""Letters of a word that is two, whatever it ends on, unless the longest words there are end so."""
+
+_LONG_ENDS = re.compile(
+    r"(?i)(?:[ts]ions?|ment|ness|ity|[ai]lly|ung|ungen|heit|keit|schaft|ized|ised|ated|ical|ist|ism)$"
+)
 
 
 def chosen_word(value: str) -> bool:
@@ -211,7 +218,8 @@ def chosen_word(value: str) -> bool:
     halves = any(
         pieces[0][:place] in _SAID and pieces[0][place:] in _SAID for place in range(3, len(bare) - 2)
     )
-    return not said[0] and not halves and not _KNOWN.search(bare) and _ENDS.search(bare) is None
+    ends = _LONG_ENDS if len(bare) >= _TWO_WORDS else _ENDS
+    return not said[0] and not halves and not _KNOWN.search(bare) and ends.search(bare) is None
 
 
 def _plain_letters(word: str) -> str:
