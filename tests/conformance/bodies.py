@@ -33,6 +33,8 @@ def headers(route: Route) -> dict[str, str]:
         named["anthropic-version"] = "2023-06-01"
     if route.dialect == "gemini_generate" or (route.filed is not None and route.provider == "gemini"):
         return named | {"x-goog-api-key": "AIza-test-EXAMPLE"}
+    if route.provider == "anthropic":
+        return named | {"x-api-key": "sk-ant-test-EXAMPLE"}
     return named | {"authorization": "Bearer sk-test-EXAMPLE"}
 
 

@@ -48,6 +48,7 @@ def end_of(tap: AnswerTap) -> Event:
         output=None,
         unread=False,
         withheld=None,
+        live=SimpleNamespace(shown_model=lambda model: model),
         exchange=exchange,
         tap=tap,
         started_ns=0,

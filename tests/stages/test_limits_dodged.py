@@ -200,7 +200,7 @@ def test_a_number_of_answers_that_only_a_lenient_provider_understands_is_refused
     dialect: str, name: str, many: object
 ) -> None:
     body = {**CHAT, name: many} if dialect == "openai_chat" else {"model": "m", "prompt": "a", name: many}
-    with pytest.raises(WireError, match=r"wire\.type"):
+    with pytest.raises(WireError, match=r"json\.type"):
         request_of(dialect, body)
 
 
