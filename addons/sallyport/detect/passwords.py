@@ -40,7 +40,7 @@ description destination detail details device dialog digest dir direction disabl
 does domain done down download drop duration edit editor element email empty en enabled encode encoded encoder
 encoding encrypted encryption end endpoint enter entity entry enum env environment equal error event every
 exception exists expired expires expiry export extern external extra eye factory failed fallback false feature
-fetch field file filter final find first fixed flag flow focus folder font for forgot form format formatted
+fetch field file filter final find first fixed flag flow focus folder font for forbidden forgot form format formatted
 frame from full func function generate generated generator get global gone grid group guest handle handler has
 hash hashed header help hidden hide hint home hook host hover html http icon id identifier if image import in
 inactive include index info initial inner input insecure inspector instance int integer interface internal
