@@ -82,9 +82,15 @@ def forward(
             tenant,
             lambda text: typer.echo(f"{name}: {text}", err=True),
         )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: forwarder.stopping.set())
-        forwarder.run(once=once)
+        before = {
+            number: signal.signal(number, lambda *_: forwarder.stopping.set())
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+        try:
+            forwarder.run(once=once)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
     typer.echo(f"{name}: {forwarder.sent} events sent.", err=True)
 
 
