@@ -5,13 +5,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from sallyport.heap import no_collection
+from sallyport.heap import keep_what_lives, no_collection
 
 
 @pytest.fixture(autouse=True)
 def on_again() -> Iterator[None]:
     yield
     gc.enable()
+    gc.unfreeze()
 
 
 def test_nothing_is_collected_meanwhile_and_afterwards_it_is_again() -> None:
@@ -39,3 +40,12 @@ def test_a_process_that_collects_nothing_is_left_so() -> None:
     with no_collection():
         pass
     assert not gc.isenabled()
+
+
+def test_what_lives_is_not_looked_at_again_and_what_comes_is() -> None:
+    lives = [[]]
+    keep_what_lives()
+    comes = [[]]
+    looked_at = {id(one) for one in gc.get_objects()}
+    assert id(lives) not in looked_at
+    assert id(comes) in looked_at

@@ -19,6 +19,7 @@ from evasion.hostile import Hostile, of_rules, of_shapes
 from gateways import inner_gateway
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete
 from sallyport.exchange import Segment
+from sallyport.heap import keep_what_lives
 
 SENDER = """
 import sys; sys.path[:0] = {path!r}
@@ -66,6 +67,7 @@ async def _stalls(texts: list[Hostile]) -> None:
     policy = files("sallyport").joinpath("policies", "balanced.yaml").read_text("utf-8")
     detector = Detector(DetectionSettings(deadline_s=2.0, paranoia_secrets=1, paranoia_injection=1))
     detector.warm()
+    keep_what_lives()  # as `sallyport run` does
     bodies: dict[str, bytes] = {"clean": _body("The quick brown fox jumps over the lazy dog. " * 22_000)}
     bodies |= {text.name: _body(text.text(1_000_000))[:1_040_000] for text in texts}
     strings = [f"{n % 1000:03d}" for n in range(90_000)]

@@ -18,7 +18,7 @@ from sallyport.cli.ledger import LedgerOption
 from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
-from sallyport.heap import no_collection
+from sallyport.heap import keep_what_lives, no_collection
 
 _TUN = re.compile(r"tun:[A-Za-z][A-Za-z0-9-]{0,14}")
 
@@ -104,6 +104,7 @@ def run(
             connect_to=overrides,
             bundled=bundled,
         )
+        keep_what_lives()
     for spec in modes:
         if spec.startswith("wireguard"):
             typer.echo(f"the configuration of WireGuard's one client: {ensure_keys(home, spec)}", err=True)

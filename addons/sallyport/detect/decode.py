@@ -43,6 +43,11 @@ _INVISIBLE = (b"\xf3\xa0", b"\xef\xb8")
 """How these characters begin in UTF-8, and few others."""
 
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
+_APART = re.compile(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)")
+_TWO_APART = re.compile(r"[A-Za-z0-9][ ._*|/-](?=[A-Za-z0-9])")
+_AT_ONCE = 16_384
+"""Characters that are put together in one call, during which no other thread runs."""
+
 _LETTERS = re.compile(r"[A-Za-z]")
 _DIGITS = re.compile(r"[0-9]")
 _BREAK = re.compile(r"[\r\n]")
@@ -75,9 +80,9 @@ _SHORT_GAP = 80
 
 def views(text: str, check: Callable[[], None]) -> Iterator[tuple[View, str]]:
     """Yield a text as rules see it, each view with its kind: text, hidden, decoded. Raises as derived does."""
-    view = normalise(text)
+    view = normalise(text, check)
     yield view, "text"
-    unseen = hidden(text)
+    unseen = hidden(text, check)
     if unseen is not None:
         yield unseen, "hidden"
         yield unseen, "decoded"
@@ -97,7 +102,7 @@ def derived(view: View, check: Callable[[], None] = lambda: None) -> View | None
     text = view.text
     subject = linear.Subject(text)
     rotated = _ROTATED.occurs(subject.raw, 0, len(subject.raw))
-    escaped = normalise(text) if "&" in text or "\\" in text else view
+    escaped = normalise(text, check) if "&" in text or "\\" in text else view
     if not rotated and escaped.text == text and not _ANY.occurs(subject.raw, 0, len(subject.raw)):
         return None
     out = Builder()
@@ -112,7 +117,7 @@ def derived(view: View, check: Callable[[], None] = lambda: None) -> View | None
         _plussed(view, subject, out)
     if "=?" in text:
         _header_words(view, subject, out)
-    _spaced(view, subject, out)
+    _spaced(view, subject, out, check)
     if rotated:
         _rotate(view, subject, out)
     if escaped.text != text:
@@ -121,21 +126,24 @@ def derived(view: View, check: Callable[[], None] = lambda: None) -> View | None
     return result if result.text else None
 
 
-def hidden(text: str) -> View | None:
+def hidden(text: str, check: Callable[[], None] = lambda: None) -> View | None:
     """Return letters written in invisible characters, from the original text; None where there are none.
 
     A run counts from four ASCII letters or six digits on; the flags of England, Scotland and Wales do not.
+    check: called for every run; it may raise, which ends this.
     """
     raw = text.encode("utf-8", "surrogatepass")
     if not any(lead in raw for lead in _INVISIBLE):
         return None
     out = Builder()
     for match in _TAGS.finditer(text):
+        check()
         decoded = "".join(chr(ord(c) - 0xE0000) for c in match.group()).replace("\x7f", "")
         flag = match.start() > 0 and text[match.start() - 1] == "\U0001f3f4" and decoded in _FLAGS
         if not flag and _is_written(decoded):
             out.block(match.start(), match.end(), normalise(decoded).text + "\n")
     for match in _SELECTORS.finditer(text):
+        check()
         raw = bytes(_selector_byte(ord(c)) for c in match.group())
         decoded = raw.decode("utf-8", "ignore")
         if _is_written(decoded):
@@ -292,9 +300,19 @@ def _word_end(text: str, index: int) -> int:
     return found.start() if found else min(len(text), index + _SHORT_GAP)
 
 
-def _spaced(view: View, subject: linear.Subject, out: Builder) -> None:
+def _spaced(view: View, subject: linear.Subject, out: Builder, check: Callable[[], None]) -> None:
     """Join l e t t e r s written apart; a wider gap ends a word."""
     for match in _SPACED.finditer(subject):
         start, end = match.span()
-        joined = re.sub(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)", r"\1", view.text[start:end])
-        out.block(*view.span(*match.span()), re.sub(r" {2,}", " ", joined) + "\n")
+        joined = "".join(_joined(view.text[start:end], check))
+        out.block(*view.span(start, end), re.sub(r" {2,}", " ", joined) + "\n")
+
+
+def _joined(text: str, check: Callable[[], None]) -> Iterator[str]:
+    """Yield a text without what parts its letters, cut where a letter, what parts it and another one stand."""
+    low = 0
+    while (cut := _TWO_APART.search(text, low + _AT_ONCE)) is not None:
+        check()
+        yield _APART.sub(r"\1", text[low : cut.end() + 1])[:-1]
+        low = cut.end()
+    yield _APART.sub(r"\1", text[low:])

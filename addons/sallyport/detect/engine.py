@@ -135,7 +135,7 @@ class Detector:
             view = views[0][0]
             subject = Subject(view.text)
             labels = Labels(view.text)
-            for index, within in self._gate.sought(subject, "text"):
+            for index, within in self._gate.sought(subject, "text", deadline.check):
                 rule = self._rules[index]
                 if not rule.surfaces or surface in rule.surfaces:
                     for _, start, end in self._matches(index, within, subject, labels, deadline):
@@ -255,7 +255,7 @@ class Detector:
         subject = Subject(text)
         shields = [m.span() for m in PLACEHOLDER.finditer(text)] if "<" in text else []
         labels = Labels(text)
-        for index, within in self._gate.sought(subject, kind):
+        for index, within in self._gate.sought(subject, kind, deadline.check):
             rule = self._rules[index]
             if rule.surfaces and surface not in rule.surfaces:
                 continue

@@ -10,7 +10,7 @@ asks for, as far as a match can reach (extent.py). What is left is asked for the
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 
 from sallyport.bits import places
@@ -50,17 +50,22 @@ class Gate:
             if members:
                 self._patterns[kind] = parts[members]
 
-    def sought(self, subject: Subject, kind: str) -> Iterator[tuple[int, Windows | None]]:
+    def sought(
+        self, subject: Subject, kind: str, check: Callable[[], None] = lambda: None
+    ) -> Iterator[tuple[int, Windows | None]]:
         """Yield the rules for a kind of view that are to be tried on a folded text, in order, each with where; None
         is everywhere. All of those rules where an automaton gave up: slower, but nothing is missed.
+
+        check: called for every block and outline; it may raise, which ends this.
         """
         wanted = self._for.get(kind, 0)
-        found, where = self._words.hits(subject, wanted)
+        found, where = self._words.hits(subject, wanted, check)
         if (patterns := self._patterns.get(kind)) is not None:
             found |= patterns.hits(subject.raw)
         for index in places(found & wanted):
             within = where.get(index)
             if (shape := self._outlines.get(index)) is not None:
+                check()
                 within = _met_by(shape, subject, within)
             if within is None or within:
                 yield index, within
@@ -130,11 +135,13 @@ class _Words:
         self._overlap = max(map(most_bytes, spelled), default=0) + 4 * _SHORT
         """Bytes behind a block that a word or what stands beside may reach into."""
 
-    def hits(self, subject: Subject, wanted: int) -> tuple[int, dict[int, Windows]]:
+    def hits(
+        self, subject: Subject, wanted: int, check: Callable[[], None]
+    ) -> tuple[int, dict[int, Windows]]:
         """Return the rules to be tried, a bit each, and where; everywhere those that are not named there."""
         raw = subject.raw
         is_long = len(raw) >= _LONG
-        at = self._occurring(self._blocks(raw) if is_long else [raw])
+        at = self._occurring(self._blocks(raw) if is_long else [raw], check)
         if at is None:
             return self._all, {}
         met = self._unasked
@@ -150,12 +157,13 @@ class _Words:
         for low in range(0, len(raw), _BLOCK):
             yield raw[max(0, low - 1) : low + _BLOCK + self._overlap]
 
-    def _occurring(self, blocks: Iterable[bytes]) -> dict[int, int] | None:
+    def _occurring(self, blocks: Iterable[bytes], check: Callable[[], None]) -> dict[int, int] | None:
         """Return the expressions that occur, each with the blocks in which it does, a bit each; None where that could
         not be found out.
         """
         at: dict[int, int] = {}
         for number, block in enumerate(blocks):
+            check()
             words, besides = self._words.matches(block.lower()), self._besides.matches(block)
             if words is None or besides is None:
                 return None

@@ -6,6 +6,7 @@ Folding is per code point (see fold.py); HTML entities and string escapes (\\n, 
 
 import re
 from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from html.entities import html5
 
@@ -111,8 +112,11 @@ class Builder:
         self._highs.append(high)
 
 
-def normalise(text: str) -> View:
-    """Return the view of a text. Never raises; lone surrogates become U+FFFD."""
+def normalise(text: str, check: Callable[[], None] = lambda: None) -> View:
+    """Return the view of a text; lone surrogates become U+FFFD.
+
+    check: called for every piece that is not one character for one; it may raise, and nothing else does.
+    """
     if text.isascii() and not _has_special_ascii(text):
         return View(text)
     out = Builder()
@@ -131,10 +135,11 @@ def normalise(text: str) -> View:
         decoded = _decode(piece) if kind in ("entity", "escape") else ""
         if decoded is None:
             continue
+        check()
         out.linear(begun, "".join((*step, text[done:start])))
         step.clear()
         if folded:
-            _unequal(out, start, folded)
+            _unequal(out, start, folded, check)
         else:
             out.block(start, end, decoded)
         begun = done = end
@@ -151,11 +156,12 @@ def _has_special_ascii(text: str) -> bool:
     return len(raw.translate(None, _CONTROLS)) != len(raw)
 
 
-def _unequal(out: Builder, start: int, folded: list[str]) -> None:
+def _unequal(out: Builder, start: int, folded: list[str], check: Callable[[], None]) -> None:
     run = 0
     for index, piece in enumerate(folded):
         if len(piece) == 1:
             continue
+        check()
         out.linear(start + run, "".join(folded[run:index]))
         out.block(start + index, start + index + 1, piece)
         run = index + 1
