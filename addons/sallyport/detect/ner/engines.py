@@ -3,9 +3,7 @@
 builtin | spacy:PACKAGE | spacy:/PATH | transformers:/FOLDER | onnx:/FOLDER, paths absolute.
 """
 
-import hashlib
-from collections.abc import Callable, Iterable
-from importlib.metadata import version
+from collections.abc import Callable
 from pathlib import Path
 
 from sallyport.detect.ner.engine import Engine
@@ -70,16 +68,3 @@ _LOADERS: dict[str, Callable[[str], Engine]] = {
     "transformers": _transformers,
     "onnx": _onnx,
 }
-
-
-def folder_revision(folder: Path, libraries: Iterable[str]) -> str:
-    """Return a digest of every file of a model and of the versions of the libraries that run it."""
-    digest = hashlib.blake2b(digest_size=16)
-    for library in libraries:
-        digest.update(f"{library}={version(library)}\0".encode())
-    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p.suffix != ".pyc"):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{path.stat().st_size}\0".encode())
-        with path.open("rb") as file:
-            while piece := file.read(1 << 20):
-                digest.update(piece)
-    return digest.hexdigest()

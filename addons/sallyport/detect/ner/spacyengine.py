@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sallyport.detect.ner.engine import Engine, Span
-from sallyport.detect.ner.engines import folder_revision
 from sallyport.detect.ner.labels import entity_of
+from sallyport.detect.ner.revision import folder_revision
 from sallyport.errors import OperatorError
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from sallyport.detect.ner.engine import Engine, Span
-from sallyport.detect.ner.engines import folder_revision
 from sallyport.detect.ner.labels import entity_of
+from sallyport.detect.ner.revision import folder_revision
 from sallyport.errors import OperatorError
 
 _STRIDE = 64
