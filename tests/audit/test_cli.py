@@ -14,7 +14,8 @@ from typer.testing import CliRunner, Result
 from audit.samples import event
 from sallyport.audit.events import DecisionRecord, Event, EventKind, FindingRecord
 from sallyport.audit.store import Store
-from sallyport.cli.audit import app, moment
+from sallyport.cli.audit import app
+from sallyport.cli.moments import moment
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface, Usage

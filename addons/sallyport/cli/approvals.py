@@ -21,10 +21,10 @@ from sallyport.cli.acts import (
     end_of,
     note,
 )
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
 from sallyport.policy.access import AccessRule

@@ -8,7 +8,6 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +18,6 @@ from rich.text import Text
 from sallyport.audit.events import DecisionRecord, Event, EventKind, FindingRecord
 from sallyport.audit.ids import SHORT_CHARS
 from sallyport.audit.schema import event_json
-from sallyport.audit.store import Store
 from sallyport.audit.stored import Outcome
 from sallyport.audit.text import printable
 from sallyport.cli import (
@@ -31,10 +29,8 @@ from sallyport.cli import (
     auditreveal,
     auditstore,
 )
-from sallyport.cli.moments import moment as moment
-from sallyport.cli.options import ConfdirOption as ConfdirOption
-from sallyport.cli.options import StoreOption as StoreOption
-from sallyport.cli.options import store_address
+from sallyport.cli.moments import moment
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 from sallyport.errors import OperatorError
 
@@ -145,13 +141,6 @@ app.command("report")(auditreport.write_report)
 app.command("forget")(auditforget.forget)
 app.add_typer(auditforget.keys_app, name="keys")
 app.add_typer(auditforget.content_app, name="content")
-
-
-def open_store(store: str | None, confdir: Path | None, *, write: bool = False) -> Store:
-    """Open the audit of a gateway, to add to it, or to read as much as the caller may. Raises OperatorError."""
-    if write:
-        return Store.open(store_address(store, confdir))
-    return open_to_read(store, confdir, None, None)
 
 
 def _console() -> Console:

@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
+from sallyport.cli.moments import moment
+from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.reading import open_to_read
 from sallyport.proxy.watch import seen_of
 from sallyport.state.behaviour import MIN_HOURS, Behaviour, Feature, Reason, Standing
 
@@ -30,7 +32,7 @@ def behaviour(
     store held when it started.
     """
     now = datetime.now(UTC)
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir)
     try:
         ends = opened.ended(moment(since, now), MAX_EVENTS)
     finally:

@@ -14,11 +14,11 @@ import typer
 from sqlalchemy import Connection
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.keys.opening import changing_keys, note
 from sallyport.cli.moments import now
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.exchange import KeyForm

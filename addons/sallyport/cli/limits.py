@@ -15,13 +15,15 @@ from rich.text import Text
 
 from sallyport.audit.events import EventKind
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
 from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import policy_in_use
 from sallyport.cli.ledger import LedgerOption, ledger_file, open_ledger
+from sallyport.cli.moments import moment
 from sallyport.cli.operator import record
+from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.reading import open_to_read
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -143,7 +145,7 @@ def reconcile(
     rules = _rules(policy, confdir)
     prices = make_tariff(_policy(policy, confdir)).prices
     levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir)
     try:
         found = compare(levels, rules, opened.booked, prices)
     finally:

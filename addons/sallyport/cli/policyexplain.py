@@ -11,11 +11,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import typer
 from pydantic import ValidationError
 
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import pairs
 from sallyport.cli.explaining import Question, as_object, as_text, explained
 from sallyport.cli.gatewaykey import key_of
-from sallyport.cli.options import store_address
+from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.rehearsing import make_rehearsal
 from sallyport.data import policies_dir
 from sallyport.decision import Action

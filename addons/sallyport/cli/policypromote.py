@@ -14,12 +14,12 @@ import typer
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
-from sallyport.cli.audit import open_store
 from sallyport.cli.detection import read_policy
 from sallyport.cli.operator import act, operator
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.policyrunning import last_in_force, running
 from sallyport.cli.policyversions import policy_named, versions
+from sallyport.cli.reading import open_to_read
 from sallyport.cli.replacing import replacement
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
@@ -244,7 +244,7 @@ class _InForce:
 
 
 def _in_force(store: str | None, confdir: Path | None, home: Path) -> _InForce:
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir)
     try:
         return _InForce([*running(opened, home).values()], last_in_force(opened))
     finally:

@@ -37,7 +37,12 @@ TokenOption = Annotated[
 
 
 def open_to_read(
-    store: str | None, confdir: Path | None, tenant: str | None, token: Path | None, *, names: bool = True
+    store: str | None,
+    confdir: Path | None,
+    tenant: str | None = None,
+    token: Path | None = None,
+    *,
+    names: bool = True,
 ) -> Store:
     """Open the audit with the scope that tenant and token give. Raises OperatorError where they give none.
 

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from sallyport.audit.spend import Spend, SpendDimension
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption, moment
+from sallyport.cli.moments import moment
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 
 

@@ -12,11 +12,11 @@ from sqlalchemy import Connection
 from sallyport.audit.events import EventKind
 from sallyport.audit.text import code, printable
 from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, policy_if_known
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.eventnames import may_name
 from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import names_here
 from sallyport.cli.seen import warning_of
 from sallyport.cli.telling import notify

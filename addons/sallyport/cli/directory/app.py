@@ -2,9 +2,9 @@
 
 import typer
 
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory import checks, importing, people, readers, tenants
 from sallyport.cli.directory.opening import opened_for_change
+from sallyport.cli.options import ConfdirOption, StoreOption
 
 
 def prepare(store: StoreOption = None, confdir: ConfdirOption = None) -> None:

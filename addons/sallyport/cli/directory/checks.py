@@ -9,10 +9,10 @@ from typing import Annotated
 import typer
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.detection import read_policy
 from sallyport.cli.directory.opening import reading
 from sallyport.cli.last_run import policy_in_use
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.policy.sections import Policy
 from sallyport.stages.directory import Person, StopKind
 from sallyport.state.directory.snapshot import Snapshot

@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from sqlalchemy import Connection
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import note, opened_for_change, pairs, reading
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Person, Tenant
 from sallyport.state.directory.importing import ldif, plain, scim

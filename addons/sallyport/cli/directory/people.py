@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import changing, pairs, reading
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Person
 from sallyport.state.directory.people import (

@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption, moment
 from sallyport.cli.directory import grants
 from sallyport.cli.directory.opening import changing, note, opened_for_change, reading
+from sallyport.cli.moments import moment
 from sallyport.cli.operator import operator
-from sallyport.cli.options import store_address
+from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Sqlite, database
 from sallyport.state.directory import readers

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.directory.opening import changing, pairs, reading
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Tenant
 from sallyport.state.directory.people import load_tenants, put_tenant

@@ -15,10 +15,10 @@ from rich.text import Text
 
 from sallyport.audit.keys import KeyUse
 from sallyport.audit.text import printable
-from sallyport.cli.audit import ConfdirOption, StoreOption, moment, open_store
 from sallyport.cli.keys.owning import KeyArgument
-from sallyport.cli.moments import now
-from sallyport.cli.options import store_address
+from sallyport.cli.moments import moment, now
+from sallyport.cli.options import ConfdirOption, StoreOption, store_address
+from sallyport.cli.reading import open_to_read
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import KeyKind
 from sallyport.state.directory.keys import KeyRecord, load_key_records
@@ -100,7 +100,7 @@ def show(
 
 def rows(store: str | None, confdir: Path | None, tenant: str | None) -> Sequence[Row]:
     """Return what the events and the directory say together. Raises OperatorError."""
-    opened = open_store(store, confdir)
+    opened = open_to_read(store, confdir)
     try:
         used = {use.fingerprint: use for use in opened.key_use(tenant)}
     finally:

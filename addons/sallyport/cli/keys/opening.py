@@ -9,8 +9,8 @@ from sqlalchemy import Connection
 
 from sallyport.audit.events import EventKind
 from sallyport.audit.store import add_within
-from sallyport.cli.audit import moment
 from sallyport.cli.directory.opening import opened_for_change
+from sallyport.cli.moments import moment
 from sallyport.cli.operator import act
 from sallyport.errors import OperatorError
 from sallyport.state.directory.keys import KeyRecord, find_key

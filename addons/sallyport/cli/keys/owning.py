@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from sallyport.cli.audit import ConfdirOption, StoreOption
 from sallyport.cli.keys.opening import changing_keys, note_key, time_to_come
 from sallyport.cli.moments import now
+from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Key, KeyKind
 from sallyport.state.directory.keys import KeyRecord, find_key, put_key
