@@ -174,6 +174,10 @@ WHOLE_FAILURES: dict[str, tuple[Deed, str]] = {
     "bad-chunk": (
         say(head("application/json", "transfer-encoding: chunked") + SECRET_GARBAGE), "upstream.protocol"),
     "endless-head": (say(b"HTTP/1.1 200 OK\r\n" + b"x: " + CANARY.encode() * 9000), "upstream.protocol"),
+    "chunk-line-without-end": (
+        say(SSE.replace(b"text/event-stream", b"application/json") + b"1;x=" + b"y" * 200_000),
+        "upstream.protocol",
+    ),
     "huge-answer": (say(head("application/json", length=200_000) + b" " * 200_000), "upstream.too_large"),
     "huge-chunked": (
         say(head("application/json", "transfer-encoding: chunked") + b"".join(chunks(*[b" " * 9999] * 20))),
@@ -245,6 +249,23 @@ def test_what_a_provider_says_before_its_answer_is_not_taken_for_it(
     assert (talk.status, talk.body) == (200, JSON)
     eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, "it has ended")
     assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
+
+
+def test_trailers_of_an_answer_are_left_out_and_hurt_nobody(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    late = b"0\r\nx-checksum: abc\r\n\r\n"
+    said = head("application/json", "trailer: x-checksum", "transfer-encoding: chunked")
+    upstream.deeds["trailers"] = say(said + b"".join(chunks(JSON)) + late)
+    upstream.deeds["trailers-stream"] = say(STREAM.removesuffix(b"0\r\n\r\n") + late)
+    talk = ask(gateway, "trailers")
+    assert (talk.status, talk.body) == (200, b"".join(chunks(JSON)) + b"0\r\n\r\n")
+    talk = ask(gateway, "trailers-stream", stream=True)
+    assert talk.status == 200
+    assert talk.body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    for model in ("trailers", "trailers-stream"):
+        eventually(lambda m=model: len(by_model(recorded(gateway.confdir), m)) == 2, 5, "it has ended")
+        assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
 
 
 def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(
