@@ -268,6 +268,17 @@ def test_trailers_of_an_answer_are_left_out_and_hurt_nobody(
         assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
 
 
+def test_a_stream_of_http_1_0_is_sent_in_chunks_by_1_1_alone(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    old = head("text/event-stream").replace(b"HTTP/1.1", b"HTTP/1.0")
+    upstream.deeds["old"] = say(old + b"".join(EVENTS) + b"data: [DONE]\n\n")
+    talk = ask(gateway, "old", stream=True)
+    assert talk.head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding: chunked" in talk.head
+    assert talk.body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
 def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(
     gateway: GatewayProcess, upstream: Villain
 ) -> None:

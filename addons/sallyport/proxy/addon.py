@@ -298,6 +298,8 @@ class GatewayAddon:
         )
         response.headers.pop("content-length", None)
         if not flow.request.is_http2:
+            # A client takes chunks from HTTP/1.1 only, whatever the provider speaks.
+            response.http_version = "HTTP/1.1"
             response.headers["transfer-encoding"] = "chunked"
 
     async def response(self, flow: http.HTTPFlow) -> None:
