@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -286,6 +287,48 @@ def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(
     upstream.deeds["html"] = say(head("text/html", status="502 Bad Gateway", length=len(page)) + page)
     talk = ask(gateway, "html")
     assert (talk.status, talk.body) == (502, page)
+
+
+def test_a_failure_of_the_provider_is_over_when_it_is_over(
+    tmp_path: Path, ca: LabCa, upstream: Villain
+) -> None:
+    """A client asks again on the connection it has; stock mitmproxy answers with the first failure for ever."""
+    upstream.deeds["well-again"] = say(head("application/json", length=len(JSON)) + JSON)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as front,
+        running(
+            tmp_path, None, extra=["--upstream-ca", str(ca.certificate)], to={OPENAI: front.getsockname()[1]}
+        ) as gateway,
+    ):
+
+        def serve() -> None:
+            front.accept()[0].close()  # before TLS is there
+            while True:
+                try:
+                    theirs, _ = front.accept()
+                except OSError:
+                    return
+                ours = socket.create_connection(("127.0.0.1", upstream.port))
+                for a, b in ((theirs, ours), (ours, theirs)):
+                    threading.Thread(target=pass_on, args=(a, b), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        wire = Wire.open(gateway)
+        statuses = []
+        for _ in range(3):
+            wire.data.clear()
+            wire.send(post(CHAT, chat("well-again"), OPENAI))
+            wire.read_all()
+            statuses.append(wire.status)
+        assert statuses == [502, 200, 200]
+        front.shutdown(socket.SHUT_RDWR)
+
+
+def pass_on(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            to.sendall(piece)
+        to.shutdown(socket.SHUT_WR)
 
 
 SDK_FAILURES = ["reset-before-answer", "garbage", "short-body", "huge-answer"]
