@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import h2.config
+import h2.connection
+import h2.events
 import openai
 import pytest
 
+import rawclient
 from e2e.traffic import (
     ANTHROPIC,
     CANARY,
@@ -267,6 +272,46 @@ def test_trailers_of_an_answer_are_left_out_and_hurt_nobody(
     for model in ("trailers", "trailers-stream"):
         eventually(lambda m=model: len(by_model(recorded(gateway.confdir), m)) == 2, 5, "it has ended")
         assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
+
+
+def with_trailers(sock: ssl.SSLSocket) -> None:
+    """Answer every request over HTTP/2, with trailers behind the body."""
+    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    conn.initiate_connection()
+    sock.sendall(conn.data_to_send())
+    while data := sock.recv(65536):
+        for event in conn.receive_data(data):
+            if isinstance(event, h2.events.StreamEnded):
+                number = event.stream_id
+                length = ("content-length", str(len(JSON)))
+                conn.send_headers(number, [(":status", "200"), ("content-type", "application/json"), length])
+                conn.send_data(number, JSON)
+                conn.send_headers(number, [("x-checksum", "abc")], end_stream=True)
+        sock.sendall(conn.data_to_send())
+
+
+def test_trailers_of_http2_do_not_end_the_connection_of_an_http1_client(tmp_path: Path, ca: LabCa) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            context = ca.server_context(OPENAI)
+            context.set_alpn_protocols(["h2"])
+            with suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as sock:
+                with_trailers(sock)
+
+        threading.Thread(target=serve, daemon=True).start()
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: listener.getsockname()[1]}
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            raw = rawclient.tunnel(gateway.port, OPENAI)
+            # It would take either; the gateway offers the provider what the client offers.
+            wire = Wire(rawclient.tls(raw, OPENAI, gateway.confdir / "ca-cert.pem", ["http/1.1", "h2"]))
+            assert wire.sock.selected_alpn_protocol() == "http/1.1"
+            for _ in range(2):
+                wire.data.clear()
+                wire.send(post(CHAT, chat("late"), OPENAI))
+                wire.read_all()
+                assert (wire.status, bytes(wire.data).partition(b"\r\n\r\n")[2]) == (200, JSON)
+            assert "AssertionError" not in gateway.log.read_text()
 
 
 def test_a_stream_of_http_1_0_is_sent_in_chunks_by_1_1_alone(

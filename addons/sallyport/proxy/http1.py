@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http import (
     RequestHeaders,
     RequestProtocolError,
     ResponseHeaders,
+    ResponseTrailers,
     _http1,
 )
 
@@ -180,6 +181,8 @@ class GuardedHttp1Server(StockServer):
     unsent_head = b""
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, ResponseTrailers):
+            return  # of a provider that speaks HTTP/2; stock crashes on them, and any hop may leave them out
         # The head of a stream goes out at once, and so does a 100 (Continue): nothing follows them yet.
         hold = (
             isinstance(event, ResponseHeaders)
