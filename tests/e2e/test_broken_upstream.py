@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import anthropic
+import h2.config
+import h2.connection
+import h2.events
 import openai
 import pytest
 
+import rawclient
 from e2e.traffic import (
     ANTHROPIC,
     CANARY,
@@ -174,6 +180,10 @@ WHOLE_FAILURES: dict[str, tuple[Deed, str]] = {
     "bad-chunk": (
         say(head("application/json", "transfer-encoding: chunked") + SECRET_GARBAGE), "upstream.protocol"),
     "endless-head": (say(b"HTTP/1.1 200 OK\r\n" + b"x: " + CANARY.encode() * 9000), "upstream.protocol"),
+    "chunk-line-without-end": (
+        say(SSE.replace(b"text/event-stream", b"application/json") + b"1;x=" + b"y" * 200_000),
+        "upstream.protocol",
+    ),
     "huge-answer": (say(head("application/json", length=200_000) + b" " * 200_000), "upstream.too_large"),
     "huge-chunked": (
         say(head("application/json", "transfer-encoding: chunked") + b"".join(chunks(*[b" " * 9999] * 20))),
@@ -247,6 +257,74 @@ def test_what_a_provider_says_before_its_answer_is_not_taken_for_it(
     assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
 
 
+def test_trailers_of_an_answer_are_left_out_and_hurt_nobody(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    late = b"0\r\nx-checksum: abc\r\n\r\n"
+    said = head("application/json", "trailer: x-checksum", "transfer-encoding: chunked")
+    upstream.deeds["trailers"] = say(said + b"".join(chunks(JSON)) + late)
+    upstream.deeds["trailers-stream"] = say(STREAM.removesuffix(b"0\r\n\r\n") + late)
+    talk = ask(gateway, "trailers")
+    assert (talk.status, talk.body) == (200, b"".join(chunks(JSON)) + b"0\r\n\r\n")
+    talk = ask(gateway, "trailers-stream", stream=True)
+    assert talk.status == 200
+    assert talk.body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    for model in ("trailers", "trailers-stream"):
+        eventually(lambda m=model: len(by_model(recorded(gateway.confdir), m)) == 2, 5, "it has ended")
+        assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
+
+
+def with_trailers(sock: ssl.SSLSocket) -> None:
+    """Answer every request over HTTP/2, with trailers behind the body."""
+    conn = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+    conn.initiate_connection()
+    sock.sendall(conn.data_to_send())
+    while data := sock.recv(65536):
+        for event in conn.receive_data(data):
+            if isinstance(event, h2.events.StreamEnded):
+                number = event.stream_id
+                length = ("content-length", str(len(JSON)))
+                conn.send_headers(number, [(":status", "200"), ("content-type", "application/json"), length])
+                conn.send_data(number, JSON)
+                conn.send_headers(number, [("x-checksum", "abc")], end_stream=True)
+        sock.sendall(conn.data_to_send())
+
+
+def test_trailers_of_http2_do_not_end_the_connection_of_an_http1_client(tmp_path: Path, ca: LabCa) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            context = ca.server_context(OPENAI)
+            context.set_alpn_protocols(["h2"])
+            with suppress(OSError), context.wrap_socket(listener.accept()[0], server_side=True) as sock:
+                with_trailers(sock)
+
+        threading.Thread(target=serve, daemon=True).start()
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: listener.getsockname()[1]}
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            raw = rawclient.tunnel(gateway.port, OPENAI)
+            # It would take either; the gateway offers the provider what the client offers.
+            wire = Wire(rawclient.tls(raw, OPENAI, gateway.confdir / "ca-cert.pem", ["http/1.1", "h2"]))
+            assert wire.sock.selected_alpn_protocol() == "http/1.1"
+            for _ in range(2):
+                wire.data.clear()
+                wire.send(post(CHAT, chat("late"), OPENAI))
+                wire.read_all()
+                assert (wire.status, bytes(wire.data).partition(b"\r\n\r\n")[2]) == (200, JSON)
+            assert "AssertionError" not in gateway.log.read_text()
+
+
+def test_a_stream_of_http_1_0_is_sent_in_chunks_by_1_1_alone(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    old = head("text/event-stream").replace(b"HTTP/1.1", b"HTTP/1.0")
+    upstream.deeds["old"] = say(old + b"".join(EVENTS) + b"data: [DONE]\n\n")
+    talk = ask(gateway, "old", stream=True)
+    assert talk.head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding: chunked" in talk.head
+    assert talk.body.endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+
+
 def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(
     gateway: GatewayProcess, upstream: Villain
 ) -> None:
@@ -254,6 +332,48 @@ def test_a_providers_answer_that_is_not_what_it_says_passes_as_it_is(
     upstream.deeds["html"] = say(head("text/html", status="502 Bad Gateway", length=len(page)) + page)
     talk = ask(gateway, "html")
     assert (talk.status, talk.body) == (502, page)
+
+
+def test_a_failure_of_the_provider_is_over_when_it_is_over(
+    tmp_path: Path, ca: LabCa, upstream: Villain
+) -> None:
+    """A client asks again on the connection it has; stock mitmproxy answers with the first failure for ever."""
+    upstream.deeds["well-again"] = say(head("application/json", length=len(JSON)) + JSON)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as front,
+        running(
+            tmp_path, None, extra=["--upstream-ca", str(ca.certificate)], to={OPENAI: front.getsockname()[1]}
+        ) as gateway,
+    ):
+
+        def serve() -> None:
+            front.accept()[0].close()  # before TLS is there
+            while True:
+                try:
+                    theirs, _ = front.accept()
+                except OSError:
+                    return
+                ours = socket.create_connection(("127.0.0.1", upstream.port))
+                for a, b in ((theirs, ours), (ours, theirs)):
+                    threading.Thread(target=pass_on, args=(a, b), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        wire = Wire.open(gateway)
+        statuses = []
+        for _ in range(3):
+            wire.data.clear()
+            wire.send(post(CHAT, chat("well-again"), OPENAI))
+            wire.read_all()
+            statuses.append(wire.status)
+        assert statuses == [502, 200, 200]
+        front.shutdown(socket.SHUT_RDWR)
+
+
+def pass_on(source: socket.socket, to: socket.socket) -> None:
+    with suppress(OSError):
+        while piece := source.recv(65536):
+            to.sendall(piece)
+        to.shutdown(socket.SHUT_WR)
 
 
 SDK_FAILURES = ["reset-before-answer", "garbage", "short-body", "huge-answer"]

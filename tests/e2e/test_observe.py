@@ -4,6 +4,8 @@ import base64
 import gzip
 import json
 import os
+import socket
+import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,6 +37,7 @@ from e2e.traffic import (
 from gateways import OPEN_POLICY, GatewayProcess, lab_in_thread
 from rawclient import Talk, post
 from rawclient import ask as ask_raw
+from sallyport.audit.classes import Coverage
 from sallyport.audit.events import Event, EventKind
 from sallyport.decision import Action
 from sallyport.detect.shapes import fill
@@ -210,7 +213,8 @@ def answering(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gatewa
     with villain(ca, deeds) as server:
         extra = ["--upstream-ca", str(ca.certificate), "--mode", "observe"]
         folder = tmp_path_factory.mktemp("answering")
-        with running(folder, None, extra=extra, to={OPENAI: server.port}) as gateway:
+        policy = OPEN_POLICY + "transport: {max_request_bytes: 65536, max_response_bytes: 65536}\n"
+        with running(folder, None, policy=policy, extra=extra, to={OPENAI: server.port}) as gateway:
             yield gateway, server
             assert_sound(settled(gateway.confdir))
         assert_clean(gateway, MAIL)
@@ -234,6 +238,95 @@ def test_an_answer_arrives_byte_for_byte(answering: tuple[GatewayProcess, Villai
     assert wire.status == 200
     assert got == body
     assert (b"content-encoding: gzip" in data) == bool(headers)
+
+
+def ends(gateway: GatewayProcess) -> list[Event]:
+    return [e for e in settled(gateway.confdir) if e.is_end]
+
+
+def end_after(gateway: GatewayProcess, before: list[Event]) -> Event:
+    """Return the end that has come since; observe records a moment later."""
+    eventually(lambda: len(ends(gateway)) > len(before), 5, "its end is recorded")
+    return ends(gateway)[-1]
+
+
+def test_a_body_longer_than_is_read_passes_and_the_audit_says_what_would_have_been(
+    answering: tuple[GatewayProcess, Villain],
+) -> None:
+    gateway, server = answering
+    got: list[bytes] = []
+
+    def take(sock: socket.socket) -> None:
+        sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+        got.append(b"")
+
+    server.deeds["long"] = take
+    before = ends(gateway)
+    assert send(gateway, post(CHAT, chat("long", f"{MAIL} " + "x" * 200_000), OPENAI)).status == 200
+    assert got
+    end = end_after(gateway, before)
+    assert (end.kind, end.would_be, end.reason) == (
+        EventKind.COMPLETED,
+        Action.DENY,
+        "transport.body_too_large",
+    )
+    assert (end.coverage, end.unread) == (Coverage.OPAQUE, "transport.body_too_large")
+    assert send(gateway, post(CHAT, chat("long", "x" * 300_000), OPENAI)).status == 413
+    assert len(got) == 1
+
+
+UNREAD: dict[str, tuple[str, str, bytes]] = {
+    "an answer longer than is read": (CHAT, "application/json", b'{"choices": []}' + b" " * 100_000),
+    "sound": ("/v1/audio/speech", "audio/mpeg", bytes(range(256)) * 400),
+    "an answer to a stranger": ("/v1/unknown", "application/connect+proto", bytes(range(256)) * 400),
+}
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_an_answer_that_nobody_reads_goes_on_as_it_comes(
+    answering: tuple[GatewayProcess, Villain], name: str
+) -> None:
+    gateway, server = answering
+    path, kind, body = UNREAD[name]
+    model = name.replace(" ", "-")
+    go_on = threading.Event()
+
+    def slowly(sock: socket.socket) -> None:
+        top = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n\r\n"
+        sock.sendall(top.encode() + body[:10])
+        go_on.wait(20)
+        sock.sendall(body[10:])
+
+    server.deeds[model] = slowly
+    before = ends(gateway)
+    wire = Wire.open(gateway)
+    wire.send(post(path, json.dumps({"model": model, "input": "Hello"}).encode(), OPENAI))
+    wire.read_until(body[:10])
+    go_on.set()
+    wire.read_all()
+    head, _, got = bytes(wire.data).partition(b"\r\n\r\n")
+    assert got == body
+    assert f"Content-Length: {len(body)}".encode() in head
+    end = end_after(gateway, before)
+    assert (end.kind, end.status, end.response_bytes) == (EventKind.COMPLETED, 200, len(body))
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_an_answer_that_nobody_reads_ends_where_the_provider_ends_it(
+    answering: tuple[GatewayProcess, Villain], name: str
+) -> None:
+    gateway, server = answering
+    path, kind, body = UNREAD[name]
+    model = "cut-" + name.replace(" ", "-")
+    top = f"HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+    server.deeds[model] = say(top.encode() + body[:5000])
+    before = ends(gateway)
+    wire = Wire.open(gateway)
+    wire.send(post(path, json.dumps({"model": model, "input": "Hello"}).encode(), OPENAI))
+    wire.read_all()
+    assert not wire.whole
+    assert body.startswith(bytes(wire.data).partition(b"\r\n\r\n")[2])
+    assert end_after(gateway, before).kind is EventKind.BROKEN
 
 
 def test_an_official_sdk_notices_nothing(

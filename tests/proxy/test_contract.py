@@ -36,6 +36,7 @@ LEANED_ON = {
     "BufferedH2Connection": _http_h2.BufferedH2Connection,
     "HttpLayer": http.HttpLayer,
     "HttpClient": http.HttpClient,
+    "GetHttpConnection.connection_spec_matches": core.STOCK["GetHttpConnection", "connection_spec_matches"],
     "AddonManager": addonmanager.AddonManager,
     "trigger_event": core.STOCK["AddonManager", "trigger_event"],
     "handle_lifecycle": core.STOCK["AddonManager", "handle_lifecycle"],

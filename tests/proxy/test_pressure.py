@@ -251,6 +251,22 @@ def test_a_body_in_broken_chunks_leaves_one_event_that_says_so(gateway: InnerGat
     assert [(e.kind, e.detail) for e in gateway.audit.events[since:]] == [(EventKind.REFUSED, "framing_body")]
 
 
+LINES = {"chunk-extension": b"0;x=", "chunk-size": b"1", "trailer": b"0\r\nX-A: "}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_a_line_of_a_chunked_body_is_bounded(gateway: InnerGateway, name: str) -> None:
+    since = len(gateway.audit.events)
+    head = post(CHAT, b"", AI, "Transfer-Encoding: chunked")
+    with opened(gateway) as sock, contextlib.suppress(OSError):
+        sock.sendall(head + LINES[name])
+        for _ in range(4):
+            sock.sendall(b"0" * stream.settings.max_header_bytes)
+        assert sock.recv(100).startswith(b"HTTP/1.1 400")
+    eventually(lambda: len(gateway.audit.events) > since, "its end is there")
+    assert [e.detail for e in gateway.audit.events[since:]] == ["framing_body"]
+
+
 def test_a_draining_gateway_tells_http2_clients_to_open_no_more_streams(
     gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

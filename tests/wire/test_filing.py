@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sallyport.decision import Edit, Refusal
-from sallyport.exchange import Attachment, Operation, Request, Surface, ToolKind
+from sallyport.exchange import Attachment, Operation, Request, Response, Surface, ToolKind
 from sallyport.wire.dialect import Call, WireError
 from sallyport.wire.dialects import DIALECTS
 
@@ -180,6 +180,12 @@ def test_what_an_answer_makes_is_named_so_that_it_can_be_followed() -> None:
     answer = DIALECTS["openai_other"].read_response(json.dumps(listed).encode(), 200)
     assert (answer.id, answer.made) == (None, ())
     assert DIALECTS["gemini_batch"].read_response(b'{"name":"batches/xyz"}', 200).id == "xyz"
+
+
+@pytest.mark.parametrize("dialect", OURS)
+@pytest.mark.parametrize(("status", "error"), [(200, None), (204, None), (404, "http_404")])
+def test_nothing_is_an_answer_too(dialect: str, status: int, error: str | None) -> None:
+    assert DIALECTS[dialect].read_response(b"", status) == Response(status, error=error)
 
 
 @pytest.mark.parametrize("dialect", [*OURS, "anthropic_form"])

@@ -279,13 +279,16 @@ class Transport(Section):
     """Sizes and times of connections. Beyond each of them a request is refused or an answer is ended."""
 
     max_request_bytes: int = Field(
-        default=8 * MIB, ge=KIB, le=256 * MIB, description="Body of a request, decoded."
+        default=8 * MIB,
+        ge=KIB,
+        le=256 * MIB,
+        description="Body of a request, decoded; in observe four times as much passes, unread.",
     )
     max_response_bytes: int = Field(
         default=32 * MIB,
         ge=KIB,
         le=1024 * MIB,
-        description="Body of a buffered answer, decoded; streams are not limited.",
+        description="Body of a buffered answer, decoded; streams, and what nobody reads, are not limited.",
     )
     max_event_bytes: int = Field(
         default=8 * MIB,

@@ -45,7 +45,7 @@ from sallyport.proxy.reading import read_body, unsound_body
 from sallyport.proxy.relay import is_relayed, relay
 from sallyport.proxy.signing import unproved
 from sallyport.proxy.stopping import Stopping
-from sallyport.proxy.streamed import answer_of, is_streamed, make_tap
+from sallyport.proxy.streamed import answer_of, is_streamed, is_unread, make_tap, unread_tap
 from sallyport.proxy.tls import normalise_name
 from sallyport.proxy.websocket import Sockets
 from sallyport.proxy.websocket_keeping import Keeping
@@ -284,6 +284,8 @@ class GatewayAddon:
                 flow.metadata[stream.UNFIT] = "upstream.upgraded"
             return
         if not is_streamed(passage, response):
+            if is_unread(passage, response):
+                self._pass_unread(passage, response, chunked=not flow.request.is_http2)
             return
         tap = make_tap(self.gateway, passage, response.headers.get("content-type", ""))
         searched = passage.cleaner is not None or not tap.only_reads
@@ -298,7 +300,22 @@ class GatewayAddon:
         )
         response.headers.pop("content-length", None)
         if not flow.request.is_http2:
+            # A client takes chunks from HTTP/1.1 only, whatever the provider speaks.
+            response.http_version = "HTTP/1.1"
             response.headers["transfer-encoding"] = "chunked"
+
+    def _pass_unread(self, passage: Passage, response: http.Response, *, chunked: bool) -> None:
+        """Let an answer go to the client as it comes, head and all; only the real credential is taken out."""
+        passage.tap = unread_tap(passage, response)
+        cleaned: stream.Tap = passage.tap
+        if passage.cleaner is not None:
+            cleaned = CleanTap(cleaned, passage.cleaner)
+            response.headers.pop("content-length", None)
+            if chunked:
+                response.http_version = "HTTP/1.1"
+                response.headers["transfer-encoding"] = "chunked"
+        kept = self.contents.keeping(passage, self.captures.keeping(passage, cleaned))
+        response.stream = stream.StreamTap(kept, bare=True)
 
     async def response(self, flow: http.HTTPFlow) -> None:
         await self._answered(flow)

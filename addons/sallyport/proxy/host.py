@@ -84,6 +84,11 @@ def apply_settings(gateway: Gateway, live: Live, own: Callable[[], set[tuple[str
     websocket.apply_settings(live)
     transport = live.policy.transport
     stream.settings.max_request_bytes = transport.max_request_bytes
+    if live.policy.only_observes:
+        # What enforce throws away and refuses passes here, unread; for that it has to be held.
+        most = stream.settings.max_held_bytes // 2
+        wanted = min(transport.max_request_bytes * stream.DISCARD_FACTOR, most)
+        stream.settings.max_request_bytes = max(transport.max_request_bytes, wanted)
     stream.settings.max_response_bytes = transport.max_response_bytes
     stream.settings.max_header_bytes = transport.max_header_bytes
     stream.settings.max_headers = transport.max_headers

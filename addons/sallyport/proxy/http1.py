@@ -20,6 +20,7 @@ from mitmproxy.proxy.layers.http import (
     RequestHeaders,
     RequestProtocolError,
     ResponseHeaders,
+    ResponseTrailers,
     _http1,
 )
 
@@ -88,16 +89,27 @@ _ONCE = {
 }
 
 
-class NoTrailers:
-    """A chunked body reader that refuses trailers, which the core cannot carry and nobody scans."""
+class GuardedChunks:
+    """A reader of chunked bodies with a bound on every line that holds no content, and no trailers.
+
+    Those of a request are refused, since nobody scans them; those of an answer are left out, as RFC 9110, 6.5.1
+    leaves to every hop: the core cannot carry them in HTTP/1. of_answer: whose body it reads.
+    """
+
+    of_answer = False
 
     def __init__(self) -> None:
         self._reader = ChunkedReader()
 
     def __call__(self, buffer: ReceiveBuffer) -> object:
         event = self._reader(buffer)
+        if event is None and len(buffer) > settings.max_header_bytes:
+            # Content is taken as it comes: what is left is the line of a chunk, or trailers, without an end.
+            raise h11.RemoteProtocolError("a line of a chunked body without end")
         if isinstance(event, h11.EndOfMessage) and event.headers:
-            raise h11.RemoteProtocolError("trailers are not accepted")
+            if not self.of_answer:
+                raise h11.RemoteProtocolError("trailers are not accepted")
+            return h11.EndOfMessage()
         return event
 
     def read_eof(self) -> object:
@@ -105,8 +117,8 @@ class NoTrailers:
 
 
 def make_body_reader(expected_size: int | None) -> object:
-    """Replace mitmproxy's: the same readers, but no trailers."""
-    return NoTrailers() if expected_size is None else _stock_body_reader(expected_size)
+    """Replace mitmproxy's: the same readers, but guarded where a body is chunked."""
+    return GuardedChunks() if expected_size is None else _stock_body_reader(expected_size)
 
 
 def make_error_response(status_code: int, message: str = "") -> bytes:
@@ -169,6 +181,8 @@ class GuardedHttp1Server(StockServer):
     unsent_head = b""
 
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
+        if isinstance(event, ResponseTrailers):
+            return  # of a provider that speaks HTTP/2; stock crashes on them, and any hop may leave them out
         # The head of a stream goes out at once, and so does a 100 (Continue): nothing follows them yet.
         hold = (
             isinstance(event, ResponseHeaders)
@@ -254,6 +268,11 @@ class GuardedHttp1Client(StockClient):
             yield from self._give_up("interim_heads")
             return
         yield from super().read_headers(event)
+
+    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(self.body_reader, GuardedChunks):
+            self.body_reader.of_answer = True
+        yield from super().read_body(event)
 
     def _give_up(self, why: str) -> layer.CommandGenerator[None]:
         """Close the connection before its answer has begun."""

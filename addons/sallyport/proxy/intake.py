@@ -82,6 +82,10 @@ def refuse(reason: str, message: str, status: int = 400) -> Decision:
     return Decision(TRANSPORT, Action.DENY, f"transport.{reason}", message=message, status=status)
 
 
+TOO_LARGE = refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
+"""The refusal of a body beyond transport.max_request_bytes."""
+
+
 def check_request(flow: HTTPFlow, name: str, max_header_bytes: int, max_headers: int) -> Decision | None:
     """Return why the head of a request is refused, None if it is sound.
 

@@ -17,7 +17,7 @@ from sallyport.wire.dialect import Call, WireError
 def unsound_body(flow: http.HTTPFlow) -> Decision | None:
     """Return why a body is refused before it is read, None if nothing speaks against it."""
     if flow.metadata.get(stream.TOO_LARGE):
-        return intake.refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
+        return intake.TOO_LARGE
     if flow.metadata.get(stream.BUSY):
         return intake.refuse("busy", "The gateway holds as many large requests as it can. Try again.", 503)
     if gate.revoked(flow):
@@ -39,8 +39,12 @@ def read_body(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bytes:
         stream=endpoint.stream,
         content_type=flow.request.headers.get("content-type", ""),
     )
+    limit = passage.live.policy.transport.max_request_bytes
+    if len(flow.request.raw_content or b"") > limit:
+        passage.refused = intake.TOO_LARGE  # the core holds more where nothing is enforced
+        return b""
     try:
-        body = intake.decoded_body(flow.request, passage.live.policy.transport.max_request_bytes)
+        body = intake.decoded_body(flow.request, limit)
         request = passage.dialect.read_request(body, call)
     except WireError as error:
         passage.refused = intake.unreadable(error)

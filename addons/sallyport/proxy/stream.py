@@ -74,10 +74,14 @@ class Tap(Protocol):
 
 
 class StreamTap:
-    """Marks flow.response.stream as ours; mitmproxy only asks whether it is truthy."""
+    """Marks flow.response.stream as ours; mitmproxy only asks whether it is truthy.
 
-    def __init__(self, tap: Tap) -> None:
+    bare: what passes are no events, in which an error could be told: an answer that ends early is cut off.
+    """
+
+    def __init__(self, tap: Tap, *, bare: bool = False) -> None:
         self.tap = tap
+        self.bare = bare
 
     def __call__(self, data: bytes) -> list[bytes]:
         """Serve a stock HttpStream too, were one ever in place: it knows plain callables only."""
@@ -169,7 +173,9 @@ class GuardedStream(StockStream):
         """Refuse by the declared length; what is not declared is counted as it arrives."""
         limit = settings.max_request_bytes if request else settings.max_response_bytes
         buffer = self.request_body_buf if request else self.response_body_buf
-        size = len(buffer) or self._declared(request)
+        if not request and not buffer:
+            return False  # asked before the addon could say that it goes on as it comes; asked again of its first piece
+        size = len(buffer) if request and buffer else max(len(buffer), self._declared(request))
         if size <= limit:
             return False
         if request:
@@ -242,15 +248,32 @@ class GuardedStream(StockStream):
             return
         tap = response.stream.tap
         if isinstance(event, ResponseTrailers):
+            if response.stream.bare:
+                response.trailers = event.trailers  # of gRPC, for one; they go out with the end
             return
         if isinstance(event, ResponseData):
             yield from self._follow(tap.feed(event.data))
         else:
-            yield from self._send_pieces(tap.end())
+            step = tap.end()
+            if step.finish and response.stream.bare:
+                yield from self._cut_off()
+                return
+            yield from self._send_pieces(step)
             yield from self.send_response(already_streamed=True)
+
+    def _cut_off(self) -> layer.CommandGenerator[None]:
+        """End an answer that is no stream of events before its time."""
+        reason = "stream ended by policy"
+        yield SendHttp(RequestProtocolError(self.stream_id, reason, ErrorCode.CANCEL), self.context.server)
+        event = ResponseProtocolError(self.stream_id, reason, ErrorCode.GENERIC_SERVER_ERROR)
+        yield from self._report(event, 502, "upstream.broken")
 
     def _follow(self, step: Step) -> layer.CommandGenerator[None]:
         """Send what a tap gives out, and end the answer or come back later if it says so."""
+        passing = self._passing
+        if step.finish and passing is not None and passing.bare:
+            yield from self._cut_off()
+            return
         yield from self._send_pieces(step)
         if step.finish:
             yield SendHttp(
@@ -268,10 +291,15 @@ class GuardedStream(StockStream):
             yield from super()._handle_event(event)
             return
         self._wakes = False
-        response = self.flow.response
+        if (passing := self._passing) is not None:
+            yield from self._follow(passing.tap.wake())
+
+    @property
+    def _passing(self) -> StreamTap | None:
+        """What the answer goes through, if it has begun to."""
+        through = self.flow.response.stream if self.flow.response is not None else None
         streaming = self.server_state == self.state_stream_response_body
-        if streaming and response is not None and isinstance(response.stream, StreamTap):
-            yield from self._follow(response.stream.tap.wake())
+        return through if streaming and isinstance(through, StreamTap) else None
 
     def _send_pieces(self, step: Step) -> layer.CommandGenerator[None]:
         for chunk in step.out:
@@ -341,12 +369,12 @@ class GuardedStream(StockStream):
         yield HttpErrorHook(self.flow)
         if (yield from self.check_killed(False)):
             return
-        response = self.flow.response
-        streaming = self.server_state == self.state_stream_response_body
-        if streaming and response is not None and isinstance(response.stream, StreamTap):
-            yield from self._send_pieces(response.stream.tap.broken())
-        elif streaming:
-            # Bytes of a tunnelled answer are out already; only a cut connection tells the truth.
+        passing = self._passing
+        told = passing.tap.broken() if passing is not None else Step([])
+        if passing is not None and not passing.bare:
+            yield from self._send_pieces(told)
+        elif self.server_state == self.state_stream_response_body:
+            # Bytes of an answer that nobody reads are out already; only a cut connection tells the truth.
             yield SendHttp(event, self.context.client)
             self.server_state = self.state_errored
             self.flow.live = False

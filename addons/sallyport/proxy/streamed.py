@@ -8,20 +8,71 @@ from mitmproxy import http
 from sallyport.decision import Refusal
 from sallyport.exchange import Response
 from sallyport.policy.sections import standing
+from sallyport.proxy.covering import OPAQUE
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.outflow import looking
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.tap import AnswerTap
+from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.leaves import OCTETS
+from sallyport.wire.opaque import Bytes
 
 _STREAM_TYPES = ("text/event-stream", "application/x-ndjson", "application/vnd.amazon.eventstream")
+
+_SENSED = ("audio/", "image/", "video/")
+"""Beginnings of the media types that are heard or seen."""
 
 
 def is_streamed(passage: Passage, response: http.Response) -> bool:
     """Say whether a provider's answer is a stream of events; JSON and errors are read whole."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _kind(response)
     asked = passage.exchange.request.stream and passage.dialect.name == "gemini_generate"
     streamed = kind in _STREAM_TYPES or (asked and kind == "application/json")
     return streamed and response.status_code == 200
+
+
+def is_unread(passage: Passage, response: http.Response) -> bool:
+    """Say whether nobody here reads an answer, so that it goes to the client as it comes, however long it is.
+
+    That is one to a call that no dialect reads, and where nothing is enforced also sound and pictures, in which
+    nothing is looked for, and what says that it is longer than the gateway reads.
+    """
+    if response.status_code not in (200, 206):
+        return False
+    if (
+        passage.cleaner is not None
+        and response.headers.get("content-encoding", "identity").lower() != "identity"
+    ):
+        return False  # the real credential can only be searched for in the whole of it
+    if passage.dialect.name == OPAQUE:
+        return True
+    too_large = _declared(response) > passage.live.policy.transport.max_response_bytes
+    return passage.live.policy.only_observes and (too_large or _kind(response).startswith(_SENSED))
+
+
+def _kind(response: http.Response) -> str:
+    content_type: str = response.headers.get("content-type", "")
+    return content_type.partition(";")[0].strip().lower()
+
+
+def _declared(response: http.Response) -> int:
+    length: str = response.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else 0
+
+
+def unread_tap(passage: Passage, response: http.Response) -> AnswerTap:
+    """Return what counts the bytes of an answer that nobody reads."""
+    kind = _kind(response)
+    sensed = passage.dialect.name != OPAQUE and kind.startswith(_SENSED)
+    passage.unread = passage.dialect.name != OPAQUE and not sensed
+    return AnswerTap(
+        DIALECTS[OPAQUE],
+        Bytes(OCTETS if sensed else ""),
+        Refusal("upstream.unreadable", "", passage.id, status=502),
+        lookup=None,
+        remember=lambda _: None,
+        lenient=True,
+    )
 
 
 def make_tap(

@@ -16,7 +16,7 @@ from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.outflow import UNREADABLE, outcome, output_filter
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.recorded import Record
-from sallyport.proxy.streamed import answer_of, is_streamed, make_tap
+from sallyport.proxy.streamed import answer_of, is_streamed, is_unread, make_tap, unread_tap
 from sallyport.replay.noting import Durable
 from sallyport.replay.sockets import answer_of as events_of
 from sallyport.stages.outcome import Outcome, outcome_of
@@ -118,6 +118,9 @@ def _whole(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
     assert recorded is not None
     size = len(recorded.raw_content or b"")
     if size > passage.live.policy.transport.max_response_bytes:
+        if is_unread(passage, recorded):
+            passage.tap = unread_tap(passage, recorded)
+            return answer_of(passage.tap, recorded.status_code), size, Outcome()
         passage.unread = True
         return None, 0, TOO_LARGE
     flow.response = recorded.copy()

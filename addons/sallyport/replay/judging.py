@@ -99,12 +99,7 @@ class Bench:
 
     def _refused_unread(self, flow: http.HTTPFlow, passage: Passage) -> Verdict | None:
         """Return the verdict on a body that no stage sees, None where the stages are to be asked."""
-        limits = self.live.policy.transport
         refused = unsound_body(flow)
-        if refused is None and len(flow.request.raw_content or b"") > limits.max_request_bytes:
-            refused = intake.refuse(
-                "body_too_large", "The request body is larger than the gateway reads.", 413
-            )
         if refused is not None:
             return Verdict((replace(refused, mode=Mode.ENFORCE),))
         read_body(self.gateway, flow, passage)

@@ -47,7 +47,12 @@ class GeminiBatch(GeminiGenerate):
         )
 
     def read_response(self, body: bytes, status: int) -> Response:
-        """Read an answer; a batch goes by the end of its name, as the path of later calls has it."""
+        """Read an answer; a batch goes by the end of its name, as the path of later calls has it.
+
+        One that is deleted or cancelled may be answered with nothing, as those of other providers.
+        """
+        if not body:
+            return Response(status, error=f"http_{status}" if status >= 400 else None)
         answer = super().read_response(body, status)
         name = fields.string(parse(body, MAX_ANSWER_NODES), "name") if status < 400 else None
         return replace(answer, id=name.rpartition("/")[2]) if name else answer

@@ -31,7 +31,7 @@ class Opaque(Mute):
         return Response(status, error=f"http_{status}" if status >= 400 else None)
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
-        return _Bytes()
+        return Bytes()
 
     def edit(self, body: bytes, edits: Sequence[Edit]) -> bytes:
         """Return the body: it has no text. Raises WireError (edit.pointer) for any edit."""
@@ -65,11 +65,17 @@ class Opaque(Mute):
         return dump({"type": "error", "error": {**error}})
 
 
-class _Bytes:
-    """Passes bytes on as they come; each piece is an event without text."""
+class Bytes:
+    """Passes bytes on as they come; each piece is an event without text. media_type: what they are, if it is told."""
+
+    def __init__(self, media_type: str = "") -> None:
+        self._media_type = media_type
 
     def feed(self, data: bytes) -> list[StreamEvent]:
-        return [StreamEvent(data)] if data else []
+        if not data:
+            return []
+        content = (Attachment("", self._media_type, len(data)),) if self._media_type else ()
+        return [StreamEvent(data, attachments=content)]
 
     def end(self) -> list[StreamEvent]:
         return []
