@@ -50,6 +50,7 @@ from sallyport.state.content.people import Names, Pseudonyms
 from sallyport.state.content.store import ContentStore, content_address
 from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
+from sallyport.state.directory import lastgood as directory_copy
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.ledger.fallback import Fallback
@@ -344,7 +345,7 @@ def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tupl
         problem, store = error, Store.later(url)
     keeper = Keeper(
         lambda create: DirectoryStore.open(url, create=create),
-        confdir / "directory.copy",
+        confdir / directory_copy.FILE,
         key,
         required=required,
     )
