@@ -26,7 +26,7 @@ def write_file(path: Path, content: bytes, mode: int) -> None:
     The file is this user's. A link at its place is replaced, not followed. The umask takes nothing away and adds
     nothing.
     """
-    with _draft(path, content, mode) as draft:
+    with drafted(path, content, mode) as draft:
         draft.replace(path)
     sync_folder(path.parent)
 
@@ -37,7 +37,7 @@ def write_new(path: Path, content: bytes, mode: int) -> None:
     Of two who come at once, the second gets FileExistsError, and then the first one's file is whole.
     """
     if not _born(path, content, mode):
-        with _draft(path, content, mode) as draft:
+        with drafted(path, content, mode) as draft:
             os.link(draft, path)
     sync_folder(path.parent)
 
@@ -55,6 +55,36 @@ def clear_drafts(folder: Path) -> None:
                 for name in os.listdir(place):
                     if _DRAFT.fullmatch(name):
                         _remove_if_left(Path(place, name))
+
+
+@contextmanager
+def drafted(path: Path, content: bytes, mode: int) -> Iterator[Path]:
+    """Write a file beside the one it is to become, to the disk; it is removed unless it was moved away.
+
+    Raises OSError.
+    """
+    draft, handle = new_draft(path)
+    try:
+        _fill(handle, content, mode)
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def new_draft(path: Path) -> tuple[Path, int]:
+    """Return a new draft of a file, locked and empty, and its handle. Raises OSError.
+
+    O_EXCL: no link that someone laid out is followed.
+    """
+    while True:
+        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
+        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
+        with suppress(OSError):  # a file system without locks: nobody can clear this draft either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return draft, handle
+        os.close(handle)  # it was cleared away before it was locked
 
 
 def sync_folder(folder: Path) -> None:
@@ -87,30 +117,6 @@ def _born(path: Path, content: bytes, mode: int) -> bool:
     finally:
         os.close(handle)
     return True
-
-
-@contextmanager
-def _draft(path: Path, content: bytes, mode: int) -> Iterator[Path]:
-    """Write a file beside the one it is to become, to the disk; it is removed unless it was moved away."""
-    draft, handle = _begun(path)
-    try:
-        _fill(handle, content, mode)
-        yield draft
-    finally:
-        draft.unlink(missing_ok=True)
-        os.close(handle)
-
-
-def _begun(path: Path) -> tuple[Path, int]:
-    """Return a new draft, locked, and its handle. O_EXCL: no link that someone laid out is followed."""
-    while True:
-        draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
-        handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
-        with suppress(OSError):  # a file system without locks: nobody can clear this draft either
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:
-            return draft, handle
-        os.close(handle)  # it was cleared away before it was locked
 
 
 def _fill(handle: int, content: bytes, mode: int) -> None:

@@ -210,6 +210,20 @@ def test_a_deleted_file_is_not_written_to_any_more(sqlite_url: str, open_store: 
     assert [e.exchange for e in open_store(sqlite_url).events()] == ["after"]
 
 
+@pytest.mark.parametrize("endings", [("",), ("", "-wal")], ids=["the file", "and its log"])
+def test_a_file_that_is_emptied_in_its_place_begins_anew_and_is_told(
+    sqlite_url: str, open_store: OpenStore, endings: tuple[str, ...], caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(sqlite_url)
+    store.write([event(exchange="before")])
+    for ending in endings:
+        os.truncate(sqlite_url.removeprefix("sqlite:///") + ending, 0)
+    store.write([event(exchange="after")])
+    store.write([event(exchange="later")])
+    assert {e.exchange for e in open_store(sqlite_url).events()} >= {"after", "later"}
+    assert caplog.text.count("was removed, emptied or replaced") == 1
+
+
 def test_a_restarted_server_is_reached_again(
     postgres: Postgres, postgres_url: str, open_store: OpenStore
 ) -> None:

@@ -121,6 +121,30 @@ def test_another_policy_changes_exactly_what_it_says(
     assert {sample["id"] for sample in said["samples"]} <= ids
 
 
+PRICED = (
+    OPEN_POLICY
+    + """
+prices: {contract: [{model: '*', provider: openai, input_usd: 1, output_usd: 10}]}
+limits: {rules: [{id: day, measure: cost_usd, limit: 0.05, per: day, by: []}]}
+"""
+)
+
+
+@pytest.mark.parametrize("content", ["masked", "original"])
+def test_an_answer_that_did_not_come_costs_in_a_replay_what_it_cost(
+    content: str, tmp_path: Path, lab: Lab
+) -> None:
+    with running(tmp_path, lab, policy=f"{PRICED}capture: {{share: 1, content: {content}}}\n") as gateway:
+        for model in ("reset", "reset-again", "error-500", "error-429", "cut-3", "whole"):
+            for stream in (False, True):
+                ask(gateway, model, "Tell me more.", stream=stream, max_tokens=1000)
+        ends = [e for e in settled(gateway.confdir) if e.is_end]
+    said = replayed(gateway.confdir, tmp_path, PRICED)
+    assert said["base"]["cost_micro_usd"] == sum(e.cost_micro_usd or 0 for e in ends)
+    assert said["candidate"]["cost_micro_usd"] == said["base"]["cost_micro_usd"]
+    assert said["changes"]["same"] == len(ends) == 12, said["changes"]
+
+
 ECHOED = OPEN_POLICY + "\nmasking: {entities: {EMAIL_ADDRESS: allow}}\noutput: {pii: %s}\n"
 
 

@@ -64,6 +64,16 @@ def test_a_folder_that_others_may_write_to_is_refused(tmp_path: Path) -> None:
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o700)
+    os.chown(folder, 12345, 12345)
+    with pytest.raises(OperatorError, match="belongs to another user"):
+        create_ca(folder, HOSTS)
+    assert not list(folder.iterdir())
+
+
 def test_the_certificate_says_critical_constraints_path_length_zero_and_at_most_a_year(
     tmp_path: Path,
 ) -> None:

@@ -1,10 +1,14 @@
 """Files that a policy depends on, and the policy's own: nobody changes what decides unseen, or who may read it."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from policy.policy_sites import told
 from sallyport.cli import replacing, rulesinforce
 from sallyport.cli.detection import read_policy
 from sallyport.cli.replacing import replacement
@@ -65,11 +69,50 @@ def test_a_file_that_is_replaced_stays_its_owners_and_nobody_else_reads_the_draf
     assert file.read_text() == "new"
 
 
-def test_a_draft_that_somebody_else_put_there_is_not_written_into(tmp_path: Path) -> None:
-    file, theirs = tmp_path / "policy.yaml", tmp_path / f".policy.yaml.{os.getpid()}.put"
+def test_a_draft_that_somebody_else_put_there_is_not_written_into(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, theirs = tmp_path / "policy.yaml", tmp_path / f".policy.yaml.{0:016x}.draft"
     file.write_text("old")
     theirs.write_text("theirs")
+    monkeypatch.setattr("secrets.token_hex", lambda n: f"{0:0{2 * n}x}")
     with theirs.open() as opened, replacement(file, "new") as draft:
         draft.put()
         assert opened.read() == "theirs"
     assert file.read_text() == "new"
+
+
+KILLED = """
+import os, signal, sys
+from sallyport.cli.main import app
+from sallyport.cli import policypromote
+policypromote._in_force = policypromote._write_draft = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+app(sys.argv[1:], standalone_mode=False)
+"""
+
+
+@pytest.mark.parametrize("words", [(), ("--draft", "candidate.yaml")], ids=["promote", "draft"])
+def test_what_a_promotion_that_was_killed_left_is_gone_after_the_next(
+    tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(
+        "version: 1\naccess: {rules: [{id: a, effect: forbid, models: [x], mode: shadow, message: No.}]}\n"
+    )
+    words = tuple(str(tmp_path / word) if word.endswith(".yaml") else word for word in words)
+    given = [
+        "policy",
+        "promote",
+        "access.a",
+        "--to",
+        "enforce",
+        "-f",
+        str(file),
+        "--confdir",
+        str(tmp_path / "c"),
+    ]
+    ran = subprocess.run([sys.executable, "-c", KILLED, *given, *words], check=False, env=os.environ)
+    assert ran.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".*"))) == 1, "killed while it lay there"
+    told("promote", "access.a", "--to", "enforce", "-f", str(file), "--draft", str(tmp_path / "next.yaml"))
+    assert not list(tmp_path.glob(".*"))

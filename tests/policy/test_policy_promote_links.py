@@ -41,7 +41,7 @@ def links(site: Site, target: Path) -> None:
     assert not target.is_symlink()
     assert target.stat().st_mode & 0o777 == 0o640
     names = [path.name for folder in (site.file.parent, target.parent) for path in folder.iterdir()]
-    assert not any(name.endswith((".new", ".put")) for name in names)
+    assert not any(name.startswith(".") for name in names)
 
 
 def test_a_promotion_edits_the_file_that_a_link_leads_to(site: Site) -> None:

@@ -1,5 +1,7 @@
 """What `--ledger` takes, and what it says where it is none."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,22 @@ def test_a_file_that_is_not_there_is_told_and_not_made(words: tuple[str, ...], t
         CliRunner().invoke(app, [*words, *given], catch_exceptions=False)
     assert (raised.value.where, raised.value.exit_code) == (str(typo), 3)
     assert not typo.parent.exists()
+
+
+@pytest.mark.parametrize("words", [("status",), ("top",), ("reset", "calls"), ("reconcile",)], ids=" ".join)
+@pytest.mark.parametrize("kind", ["another database", "an empty file", "a text"])
+def test_a_file_that_holds_no_ledger_is_told_and_left_as_it_is(
+    words: tuple[str, ...], kind: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "of another.db"
+    file.write_text("A diary.\n" * 1000 if kind == "a text" else "")
+    if kind == "another database":
+        with closing(sqlite3.connect(file)) as other:
+            other.execute("CREATE TABLE accounts (name TEXT)")
+    held = file.read_bytes()
+    given = ["--ledger", f"sqlite:///{file}", "--policy", "balanced", "--confdir", str(tmp_path / "conf")]
+    with pytest.raises(OperatorError, match="it holds no ledger") as raised:
+        CliRunner().invoke(app, [*words, *given], catch_exceptions=False)
+    assert (raised.value.where, raised.value.exit_code) == (str(file), 3)
+    assert file.read_bytes() == held
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]

@@ -3,6 +3,7 @@
 All calls block: the writer thread of AuditLog and the command line call them, never an event loop.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ from sallyport.audit.stored import StoredEvents, name_of
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Database, Durability, NotDurable, Unreachable, database
 
+logger = logging.getLogger("sallyport.audit")
+
 __all__ = ["Durability", "Store", "StoreUnavailable", "add_within"]
 
 
@@ -47,6 +50,7 @@ class Store(StoredEvents):
     def __init__(self, at: Database, tenant: str | None = None) -> None:
         super().__init__(at, tenant)
         self._connected = True
+        self._was_open = True
         self._settled = True
         self._heads: dict[str, Head] = {}
         """Of the writers this store writes for; empty where the last commit failed or nobody knows how it ended."""
@@ -97,7 +101,7 @@ class Store(StoredEvents):
         Reading raises OperatorError until the database answers.
         """
         store = cls(database(url, durability, patience_s))
-        store._connected = False
+        store._connected = store._was_open = False
         return store
 
     @property
@@ -123,7 +127,15 @@ class Store(StoredEvents):
         if self._tenant is not None:
             raise StoreUnavailable("scoped")
         try:
-            if not self._connected or self._at.was_replaced():
+            if self._was_open and self._at.was_replaced():
+                logger.warning(
+                    "the audit store %s was removed, emptied or replaced: what was recorded before is not in the one "
+                    "that is there now. A copy of the checkpoints shows what is gone: sallyport audit verify",
+                    self.name,
+                )
+                self._was_open = self._connected = False
+                self._at.reader.dispose()
+            if not self._connected:
                 self._reopen()
             rows = [to_row(event) for event in batch]
             try:
@@ -202,7 +214,7 @@ class Store(StoredEvents):
         self._prepare(create=True)
         if not self._settled:
             self._at.settle()
-        self._connected = self._settled = True
+        self._connected = self._was_open = self._settled = True
 
     def _write_together(self, rows: list[Row]) -> None:
         """Insert rows that are all new, chained in memory: nothing is read, and a conflict undoes all."""

@@ -2,6 +2,7 @@
 
 import fcntl
 import hmac
+import logging
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from sallyport.audit.copies import Copies
 from sallyport.audit.events import Event, EventKind, interrupted
 from sallyport.audit.log import AuditLog, AuditUnavailable
 from sallyport.audit.people import PersonalLog
+from sallyport.audit.signing import KEY_FILE as SIGNING_KEY
 from sallyport.audit.spool import Spool
 from sallyport.audit.spooling import SpoolingSink
 from sallyport.audit.store import Store
@@ -50,6 +52,7 @@ from sallyport.state.content.people import Names, Pseudonyms
 from sallyport.state.content.store import ContentStore, content_address
 from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
+from sallyport.state.directory import lastgood as directory_copy
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.ledger.fallback import Fallback
@@ -59,6 +62,8 @@ from sallyport.state.policydrift import DriftWatch
 from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources
 from sallyport.state.vault import MemoryVault
+
+logger = logging.getLogger("sallyport.audit")
 
 WARM, MAX_WARM_EVENTS = timedelta(days=14), 20_000
 """How much of the past a gateway looks at, when it starts, to learn what is usual for its principals."""
@@ -252,6 +257,12 @@ def assemble(
         people.start()
     store.names = Names(lambda: subject_keys_of(master_keys) if master_keys.is_configured else None)
     is_late = not store.is_open or sink.holds_earlier
+    if store.is_open and (confdir / SIGNING_KEY).exists() and not store.events(1):
+        logger.warning(
+            "the audit store %s holds no event, and this gateway has signed checkpoints of a log before. If it was not "
+            "moved on purpose, stop, and bring the store back from a backup",
+            store.name,
+        )
     left_open = [] if is_late else store.open_exchanges(name)
     for admitted in left_open:
         log.append_nowait(interrupted(admitted))
@@ -344,7 +355,7 @@ def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tupl
         problem, store = error, Store.later(url)
     keeper = Keeper(
         lambda create: DirectoryStore.open(url, create=create),
-        confdir / "directory.copy",
+        confdir / directory_copy.FILE,
         key,
         required=required,
     )

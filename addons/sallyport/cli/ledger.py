@@ -1,6 +1,8 @@
 """Which ledger is meant: a URL, or the file in the gateway's own folder."""
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -46,6 +48,36 @@ def open_ledger(url: str | None, confdir: Path, replaced: Callable[[], None] = l
 def ledger_file(url: str | None, confdir: Path) -> Path | None:
     """Return the file that a URL names, None for a ledger that is none."""
     return _file(url, confdir) if url is None or url.startswith("sqlite:///") else None
+
+
+def check_is_ledger(file: Path) -> None:
+    """Refuse a file that holds no counters, since what opens it as a ledger would make them in it.
+
+    Raises OperatorError: for one that is not there, is empty, or is something else.
+    """
+    if not file.exists():
+        what = "the ledger is not there"
+    elif not _may_hold_counters(file):
+        what = "it holds no ledger"
+    else:
+        return
+    todo = "Give the gateway's own ledger with --confdir or --ledger"
+    raise OperatorError(str(file), what, todo, exit_code=3)
+
+
+def _may_hold_counters(file: Path) -> bool:
+    """Say whether a file is a ledger, without writing to it. True where that cannot be asked now."""
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+            opened.execute("PRAGMA query_only = ON")
+            found = opened.execute(
+                "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'reservations'"
+            )
+            return found.fetchone() is not None
+    except sqlite3.OperationalError:
+        return True  # it is locked, or may not be read: the ledger says which
+    except sqlite3.DatabaseError:
+        return False
 
 
 def _file(url: str | None, confdir: Path) -> Path:

@@ -19,7 +19,7 @@ from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import policy_in_use
-from sallyport.cli.ledger import LedgerOption, ledger_file, open_ledger
+from sallyport.cli.ledger import LedgerOption, check_is_ledger, ledger_file, open_ledger
 from sallyport.cli.moments import moment
 from sallyport.cli.operator import record
 from sallyport.cli.options import ConfdirOption, StoreOption
@@ -181,10 +181,8 @@ def _ask[Reply](
     if ledger == "memory":
         todo = "Run the gateway with a ledger in a file or in Redis"
         raise OperatorError("--ledger", "the counters of another process's memory cannot be read", todo)
-    file = ledger_file(ledger, home)
-    if file is not None and not file.exists():  # opened, it would be made, and be empty
-        todo = "Give the gateway's own ledger with --confdir or --ledger"
-        raise OperatorError(str(file), "the ledger is not there", todo, exit_code=3)
+    if file := ledger_file(ledger, home):
+        check_is_ledger(file)
 
     async def ask() -> Reply:
         opened = open_ledger(ledger, home)

@@ -1,7 +1,6 @@
 """`sallyport policy promote`: from trial into force, with a replay of real traffic as the ticket."""
 
 import hashlib
-import os
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from sallyport.cli.reading import open_to_read
 from sallyport.cli.replacing import replacement
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
+from sallyport.files import clear_drafts, drafted
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.editing import with_keys
 from sallyport.policy.promoting import Evidence, Target, next_state, objections, target_of
@@ -192,19 +192,14 @@ def _only_promoted(after: Policy, before: Policy, target: Target, to: Mode) -> P
 @contextmanager
 def _beside(file: Path, text: str) -> Iterator[Path]:
     """Write a text beside the file, where the names in it mean the same; removed in the end, unless it was moved."""
-    copy = file.with_name(f".{file.name}.{os.getpid()}.new")
+    clear_drafts(file.parent)
     try:
-        copy.touch(0o600)  # until it is known who may read it
-        with copy.open("w", encoding="utf-8", newline="") as opened:
-            opened.write(text)
-        copy.chmod(file.stat().st_mode & 0o777)
-        yield copy
+        with drafted(file, text.encode(), file.stat().st_mode & 0o777) as copy:
+            yield copy
     except OSError as error:
         raise OperatorError(
             str(file), f"it cannot be edited there ({error.strerror})", "See who owns it"
         ) from None
-    finally:
-        copy.unlink(missing_ok=True)
 
 
 def _write_draft(file: Path, draft: Path, copy: Path) -> None:

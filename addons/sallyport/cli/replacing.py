@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from sallyport.files import sync_folder
+from sallyport.files import clear_drafts, new_draft, sync_folder
 
 
 @contextmanager
@@ -13,26 +13,34 @@ def replacement(path: Path, text: str) -> Iterator["Draft"]:
     """Write a text beside the file that a path leads to, links followed; put() moves it there. Raises OSError.
 
     Who and what may read it is as with the file that is there, from the first byte on; another's file stays the
-    other's where this account may give it away. A draft that was not put is removed.
+    other's where this account may give it away. A draft that was not put is removed, also
+    that of a process that was killed.
     """
     target = Path(os.path.realpath(path))
-    place = target.with_name(f".{target.name}.{os.getpid()}.put")
     there = target.stat() if target.exists() else None
-    place.unlink(missing_ok=True)
-    mode = 0o666 if there is None else 0o600
-    handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    clear_drafts(target.parent)
+    place, handle = new_draft(target)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            if there is not None:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="", closefd=False) as file:
+            if there is None:
+                os.fchmod(handle, 0o666 & ~_umask())
+            else:
                 with suppress(PermissionError):
-                    os.fchown(file.fileno(), there.st_uid, there.st_gid)
-                os.fchmod(file.fileno(), there.st_mode & 0o777)
+                    os.fchown(handle, there.st_uid, there.st_gid)
+                os.fchmod(handle, there.st_mode & 0o777)
             file.write(text)
             file.flush()
-            os.fsync(file.fileno())
+            os.fsync(handle)
         yield Draft(place, target)
     finally:
         place.unlink(missing_ok=True)
+        os.close(handle)  # and with it the lock by which others know that it is being written
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # it can only be read by setting it
+    os.umask(mask)
+    return mask
 
 
 class Draft:

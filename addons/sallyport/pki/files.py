@@ -16,7 +16,8 @@ _WRITABLE_BY_OTHERS = 0o022
 def locked_folder(folder: Path) -> Iterator[None]:
     """Make a folder for secrets (0700) if it is absent, and hold it against other writers meanwhile.
 
-    A folder that others may write to is refused: they could put their own key in place of ours.
+    A folder that others may write to is refused, and so is one that belongs to another user than this one or root:
+    they could put their own key in place of ours.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -29,7 +30,14 @@ def locked_folder(folder: Path) -> Iterator[None]:
             exit_code=3,
         ) from error
     try:
-        if os.fstat(fd).st_mode & _WRITABLE_BY_OTHERS:
+        found = os.fstat(fd)
+        if found.st_uid not in (0, os.geteuid()):
+            raise OperatorError(
+                str(folder),
+                f"the folder of the certificate authority belongs to another user (uid {found.st_uid})",
+                "Run this as that user, or give the folder to the user that runs the gateway (chown).",
+            )
+        if found.st_mode & _WRITABLE_BY_OTHERS:
             raise OperatorError(
                 str(folder),
                 "other users may write into the folder of the certificate authority",

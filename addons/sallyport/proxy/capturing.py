@@ -240,7 +240,15 @@ class _Making:
         in_answer = None if kept.original else self.found_in_answer
         answered = None if self.outcome is None else answer_record(self.outcome, in_answer)
         made.metadata[KEY] = record_of(
-            exchange, self.verdict, self.cost, findings, usage, answered, kept.model, self.rules
+            exchange,
+            self.verdict,
+            self.cost,
+            findings,
+            usage,
+            answered,
+            kept.model,
+            self.rules,
+            self.over.detail,
         )
         if kept.socket:
             made.request.content = b""

@@ -42,7 +42,7 @@ def end_exchange(
     assert passage.admitted is not None
     metered, tap = metered_of(passage, kind, answer, size, detail), passage.tap
     unread = passage.unread or passage.withheld is not None or (tap is not None and tap.unread)
-    passage.over = Over(answer, metered.cost_micro_usd, metered.usage)
+    passage.over = Over(answer, metered.cost_micro_usd, metered.usage, detail)
     for id in (answer.id, *answer.made) if answer is not None else ():
         gateway.link(passage.exchange.request.provider, id, passage.exchange.conversation)
     event = passage.admitted.followed_by(

@@ -91,12 +91,13 @@ class Kept:
 class Over:
     """How an exchange ended. answer: None where there was none; cost_micro_usd: None where nobody knows.
 
-    usage: what is booked, reported or counted.
+    usage: what is booked, reported or counted. detail: of its end event, "" where it came to its end.
     """
 
     answer: Response | None
     cost_micro_usd: int | None
     usage: Usage | None = None
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,7 @@ class Record:
     findings: of the texts before they were masked, at their places in the masked ones; None where the flow is as it
     came. usage: of the answer, where the answer itself was not kept; found_in_answer: what was found in it, None where
     it was kept, or where there was none. model: of the session, of an event on a WebSocket. rules: revision of those
-    that decided then, "" if not known.
+    that decided then, "" if not known. detail: how it broke off, as its end event says, "" where it did not.
     """
 
     exchange: str
@@ -118,6 +119,7 @@ class Record:
     conversation: str = ""
     model: str = ""
     rules: str = ""
+    detail: str = ""
 
 
 def record_of(
@@ -129,10 +131,11 @@ def record_of(
     answer: dict[str, Any] | None = None,
     model: str = "",
     rules: str = "",
+    detail: str = "",
 ) -> dict[str, Any]:
     """Return what is written into a captured flow: no text, no credential. answer: as answer_record gives it.
 
-    model, rules: as in Record.
+    model, rules, detail: as in Record.
     """
     who = exchange.principal
     stage, reason = cause_reason(verdict)
@@ -160,6 +163,7 @@ def record_of(
         "answer": answer,
         "model": model,
         "rules": rules,
+        "detail": detail,
     }
 
 
@@ -238,6 +242,7 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             str(said.get("conversation", "")),
             str(said.get("model", "")),
             str(said.get("rules", "")),
+            str(said.get("detail", "")),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

@@ -57,7 +57,10 @@ def answered(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, record: Re
     if flow.websocket is not None and passage.meter is None:
         return Answered(became, 0)  # paid for with the answer that builds on it
     kind = EventKind.COMPLETED if flow.error is None else EventKind.BROKEN
-    metered = metered_of(passage, kind, answer, size, "")
+    # A provider that failed charges nothing, and the flow itself looks like one whose client did not wait. Where usage
+    # was kept in place of the answer, something was booked.
+    detail = record.detail if record is not None and record.usage is None else ""
+    metered = metered_of(passage, kind, answer, size, detail)
     if passage.meter is not None and passage.meter.owes:
         passage.meter.book(Durable())
     return Answered(became, metered.cost_micro_usd)

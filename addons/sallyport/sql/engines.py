@@ -147,7 +147,14 @@ class Sqlite:
         return self._identity is not None
 
     def was_replaced(self) -> bool:
-        return self._find() != self._identity
+        """As above. A file that was emptied in its place is another one: what is written goes into its
+        write-ahead log, as pages of a database that is not there any more, and only this process could read them.
+        """
+        try:
+            found = self.path.stat()
+        except OSError:
+            return self._identity is not None
+        return (found.st_dev, found.st_ino) != self._identity or found.st_size == 0
 
     def lock_schema(self, connection: Connection) -> None:
         """BEGIN IMMEDIATE has done it."""

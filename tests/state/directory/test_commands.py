@@ -51,6 +51,37 @@ def told(url: str) -> list[tuple[str, str]]:
         store.close()
 
 
+@pytest.mark.parametrize("gone", [False, True], ids=["an empty file", "no file"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("directory", "people", "add", "bob"),
+        ("directory", "prepare"),
+        ("stop", "model", "gpt-5", "--reason", "incident"),
+        ("keys", "issue", "--provider", "openai", "--owner", "ann", "--credential", "prod"),
+    ],
+    ids=lambda words: " ".join(words[:2]),
+)
+def test_no_command_makes_a_new_directory_over_one_that_was_lost(
+    words: tuple[str, ...], gone: bool, tmp_path: Path
+) -> None:
+    home, store = tmp_path / "conf", tmp_path / "conf" / "audit.db"
+    home.mkdir(mode=0o700)
+    (home / "policy.in-use").write_text("balanced")
+    (home / "gateway.key").touch(0o600)
+    copy = home / "directory.copy"
+    copy.write_bytes(b"of the gateway")
+    if not gone:
+        store.touch(0o600)
+    done = CliRunner().invoke(app, [*words, "--confdir", str(home), "--store", f"sqlite:///{store}"])
+    assert isinstance(done.exception, OperatorError)
+    assert (done.exception.exit_code, str(copy) in str(done.exception)) == (3, True)
+    assert (store.read_bytes() if store.exists() else None) == (None if gone else b"")
+
+    copy.unlink()
+    assert run("prepare", "--confdir", str(home), "--store", f"sqlite:///{store}")[0] == 0
+
+
 def test_people_by_hand_and_every_change_is_in_the_audit(url: str) -> None:
     where = ("--store", url)
     assert run("tenants", "add", "acme", "--title", "Acme", "--attribute", "region=eu", *where)[0] == 0

@@ -17,7 +17,8 @@ from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.state.content.keys import Subject
-from sallyport.state.directory.store import DirectoryStore
+from sallyport.state.directory import lastgood as directory_copy
+from sallyport.state.directory.store import DirectoryStore, NoDirectoryThere, NoStoreThere
 
 
 @contextmanager
@@ -42,6 +43,7 @@ def opened_for_change(
     """
     check_is_used(store, confdir, before_start=before_start)
     url = store_address(store, confdir)
+    _check_is_not_lost(url, confdir)
     Store.open(url).close()
     opened = DirectoryStore.open(url)
     try:
@@ -76,6 +78,28 @@ def check_is_used(store: str | None, confdir: Path | None, *, before_start: bool
             "Give it with --store, as the gateway was started with",
             exit_code=3,
         )
+
+
+def _check_is_not_lost(url: str, confdir: Path | None) -> None:
+    """Refuse a store without a directory where the gateway of the folder has the copy of one.
+
+    A new directory would come into force in the place of the copy: without its people, keys and kill switches.
+    Raises OperatorError.
+    """
+    copy = (confdir or default_confdir()) / directory_copy.FILE
+    if not copy.exists():
+        return
+    try:
+        DirectoryStore.open(url, create=False).close()
+    except (NoDirectoryThere, NoStoreThere) as error:
+        raise OperatorError(
+            error.where,
+            f"{error.what}, and {copy} is the copy of one: a new one would know nobody of it, and no kill switch",
+            "Bring the store back from a backup; or, if it was removed on purpose, remove the copy as well",
+            exit_code=3,
+        ) from None
+    except OperatorError:
+        return  # an earlier version, or a database that does not answer: what opens it next says so
 
 
 @contextmanager

@@ -25,6 +25,9 @@ from sallyport.state.directory.credentials import StoredCredential
 from sallyport.state.directory.people import politely
 from sallyport.state.directory.snapshot import People, Snapshot
 
+FILE = "directory.copy"
+"""Its name in the confdir of a gateway."""
+
 _FORMAT = b"sallyport directory copy 1\n"
 _NONCE_BYTES = 12
 _LENGTH_BYTES = 8

@@ -26,7 +26,7 @@ from sallyport.sql.engines import Database, Durability, Unreachable, database
 from sallyport.state.directory.migrations import can_migrate, migrate
 from sallyport.state.directory.schema import PART_OF, SCHEMA_VERSION, Part, metadata, state
 
-__all__ = ["Changed", "DirectoryStore", "NoDirectoryThere"]
+__all__ = ["Changed", "DirectoryStore", "NoDirectoryThere", "NoStoreThere"]
 
 PATIENCE_S = 10.0
 """How long one statement may be blocked by the database before it counts as failed."""
@@ -34,6 +34,10 @@ PATIENCE_S = 10.0
 
 class NoDirectoryThere(OperatorError):
     """A database without the tables of a directory."""
+
+
+class NoStoreThere(OperatorError):
+    """A file that does not exist."""
 
 
 class Changed(Exception):
@@ -188,7 +192,12 @@ class DirectoryStore:
         if create:
             self._at.make_place()
         elif not self._at.is_there():
-            raise self._error("is not there", "Give the right one with --store or --confdir.")
+            raise NoStoreThere(
+                f"directory {self.name}",
+                "is not there",
+                "Give the right one with --store or --confdir.",
+                exit_code=3,
+            )
         with self._at.reader.connect() as connection:
             version = _version(connection)
         if version == SCHEMA_VERSION:
