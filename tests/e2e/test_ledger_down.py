@@ -66,6 +66,9 @@ def test_a_redis_that_does_not_answer_refuses_until_it_answers_again(
         redis.start()
         eventually(lambda: ask(gateway, "lab-again").status == 200, 10, "service resumes")
         assert "does not answer: requests under limits are refused" in gateway.log.read_text()
+        assert gateway.log.read_text().count("the Redis of the counters has lost all it had counted") == 1
+        told = [e for e in recorded(gateway.confdir) if e.kind is EventKind.LIMIT_CHANGED]
+        assert [(e.reason, e.detail, e.principal) for e in told] == [("ledger.redis", "lost", "")]
 
 
 def test_a_sqlite_file_that_is_locked_refuses_until_it_is_free(tmp_path: Path, lab: Lab) -> None:

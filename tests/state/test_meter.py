@@ -226,6 +226,81 @@ async def test_an_answer_that_has_ended_costs_what_it_used(
     assert meter.settle(answer, 10, failed=False).source == source
 
 
+def thinking(model: str = "lab-m", **settings: str | int | bool) -> Exchange:
+    of = exchange(model=model)
+    parameters = tuple(Parameter(name, value, f"/{name}") for name, value in settings.items())
+    return replace(of, request=replace(of.request, parameters=parameters))
+
+
+CUT = Response(200)
+BEGUN = Response(200, usage=Usage(input=30, output=1))
+
+
+@pytest.mark.parametrize(
+    ("of", "answer", "texts"),
+    [
+        (thinking(reasoning_effort="high"), CUT, ("The answer.",)),
+        (thinking(reasoning_effort="high"), replace(CUT, finish_reason="stop"), ("The answer.",)),
+        (thinking(thinking="enabled", thinking_budget=4000), BEGUN, ()),
+        (thinking(thinking="enabled"), BEGUN, ("The answer.",)),
+        (thinking("openai/gpt-5-mini-2025-08-07"), CUT, ("The answer.",)),
+        (thinking("o3"), CUT, ()),
+    ],
+    ids=["asked", "before the total", "while it thinks", "behind its thoughts", "unasked", "nothing seen"],
+)
+async def test_who_leaves_a_model_that_may_have_thought_unseen_pays_what_was_reserved(
+    metering: Metering, of: Exchange, answer: Response, texts: tuple[str, ...]
+) -> None:
+    meter = meter_of(metering, of)
+    if answer.usage is not None:
+        meter.report(answer.usage)
+    for text in texts:
+        meter.hear(text)
+    metered = meter.settle(answer, 10, failed=False, cut=True)
+    assert metered.usage is not None
+    assert (metered.usage.output, metered.source) == (50, "estimated")
+
+
+@pytest.mark.parametrize(
+    ("of", "answer", "made"),
+    [
+        (thinking(), CUT, tokens("The answer.")),
+        (thinking("gpt-5", reasoning_effort="none"), CUT, tokens("The answer.")),
+        (thinking("gemini-2.5-flash", thinking_budget=0), CUT, tokens("The answer.")),
+        (thinking("gpt-5-chat-latest"), CUT, tokens("The answer.")),
+        (
+            thinking("o3"),
+            Response(200, finish_reason="stop", usage=Usage(input=9, output=40)),
+            40,
+        ),
+        (
+            thinking("gemini-2.5-pro"),
+            Response(200, usage=Usage(input=9, output=40, reasoning=30)),
+            40,
+        ),
+    ],
+    ids=["no thinker", "told not to", "no budget", "plain", "total told", "running total"],
+)
+async def test_who_leaves_an_answer_without_thoughts_unseen_pays_what_was_seen_of_it(
+    metering: Metering, of: Exchange, answer: Response, made: int
+) -> None:
+    meter = meter_of(metering, of)
+    meter.hear("The answer.")
+    if answer.usage is not None:
+        meter.report(answer.usage)
+    metered = meter.settle(answer, 10, failed=False, cut=True)
+    assert metered.usage is not None
+    assert (metered.usage.output, metered.source) == (made, "provider" if answer.usage else "counted")
+
+
+async def test_an_answer_that_came_whole_without_a_report_costs_what_was_seen_of_it(
+    metering: Metering,
+) -> None:
+    meter = meter_of(metering, thinking("o3"))
+    meter.hear("The answer.")
+    assert meter.settle(replace(CUT, finish_reason="stop"), 10, failed=False).source == "counted"
+
+
 async def test_an_estimate_is_the_same_where_no_limit_has_asked_for_it(metering: Metering) -> None:
     metered = meter_of(metering).settle(None, 0, failed=False)
     assert metered.usage == Usage(input=tokens(TEXT) + PER_TEXT, output=50)

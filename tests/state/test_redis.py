@@ -117,6 +117,52 @@ async def test_a_server_that_forgot_script_and_counts_counts_on_from_zero(redis_
     await ledger.close()
 
 
+async def test_a_server_that_forgot_is_told_of_once_by_each_that_had_counted_there(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    one = RedisLedger(redis_server.url, patience_s=PATIENCE_S, lost=lambda: told.append("one"))
+    other = RedisLedger(redis_server.url, patience_s=PATIENCE_S, lost=lambda: told.append("other"))
+    budget = [Claim("budget", 1000, 1, Calendar(Unit.MONTH))]
+    await asyncio.gather(
+        *(each.reserve(f"a{n}", budget, LEASE_MS) for n in range(50) for each in (one, other))
+    )
+    assert told == []
+    redis_server.call("FLUSHALL")
+    await asyncio.gather(*(one.reserve(f"b{n}", budget, LEASE_MS) for n in range(50)))
+    assert told == ["one"]
+    assert "lost all it had counted" in caplog.text
+    await other.sweep()
+    assert told == ["one", "other"]
+    redis_server.kill()
+    redis_server.start()
+    await one.sweep()
+    await one.now_ms()
+    assert told == ["one", "other", "one"]
+    await one.close()
+    await other.close()
+
+
+async def test_a_server_with_an_old_copy_is_told_of_and_since_when(
+    redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+    ledger = RedisLedger(redis_server.url, patience_s=PATIENCE_S, lost=lambda: told.append("lost"))
+    budget = [Claim("budget", 1000, 1, Calendar(Unit.MONTH))]
+    await ledger.reserve("a", budget, LEASE_MS)
+    redis_server.call("SAVE")
+    copied = await ledger.now_ms()
+    while await ledger.now_ms() < copied + 5:
+        await asyncio.sleep(0.001)
+    await ledger.reserve("b", budget, LEASE_MS)
+    redis_server.kill()
+    redis_server.start()
+    assert [level.reserved for level in await ledger.levels("budget")] == [1]
+    assert told == ["lost"]
+    assert "lost what it counted after 20" in caplog.text
+    await ledger.close()
+
+
 async def test_a_burst_waits_for_a_connection_instead_of_failing(redis_server: RedisServer) -> None:
     ledger = RedisLedger(redis_server.url, patience_s=PATIENCE_S, max_connections=3)
     replies = await asyncio.gather(*(ledger.reserve(f"{n}", claims("a"), LEASE_MS) for n in range(100)))

@@ -156,6 +156,38 @@ def test_an_image_is_an_attachment_and_its_url_a_text(url, media_type, size, rea
     assert [s.text for s in request.segments] == ([url] if read else [])
 
 
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "item_reference", "id": "msg_1"},
+        {"id": "msg_1"},
+        {"id": "msg_1", "type": None},
+        {"id": "msg_1", "role": None, "status": "completed"},
+    ],
+    ids=["typed", "untyped", "null type", "null role"],
+)
+def test_a_reference_to_an_item_that_the_provider_keeps_is_an_attachment_with_a_type_and_without(item: dict):
+    (attachment,) = ask("openai_responses", {"input": [item]}).attachments
+    assert (attachment.at, attachment.media_type) == ("/input/0/id", "application/x-file-reference")
+
+
+def test_a_message_with_an_id_is_no_reference_whether_it_has_a_type_or_not():
+    items = [
+        {"id": "msg_1", "role": "user", "content": MARK},
+        {"id": "msg_2", "content": MARK, "type": "message"},
+    ]
+    request = ask("openai_responses", {"input": items})
+    assert request.attachments == ()
+    assert [s.text for s in request.segments].count(MARK) == 2
+
+
+def test_what_stands_beside_a_reference_is_read():
+    request = ask(
+        "openai_responses", {"input": [{"id": "msg_1", "content": [{"type": "input_text", "text": MARK}]}]}
+    )
+    assert MARK in [s.text for s in request.segments]
+
+
 def test_blobs_that_a_provider_made_are_attachments_and_text_if_they_are_no_blobs():
     blocks = [
         {"type": "thinking", "thinking": "t", "signature": "QUJD"},

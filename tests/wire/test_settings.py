@@ -182,9 +182,24 @@ def put(payload, at: str, value):
     *path, last = [untoken(part) for part in at.split("/")[1:]]
     here = payload
     for part in path:
-        here = here[int(part)] if isinstance(here, list) else here.setdefault(part, {})
+        if isinstance(here, dict) and here.get(part) is None:
+            here[part] = {}  # null is how SDKs write that a member is missing
+        here = here[int(part)] if isinstance(here, list) else here[part]
     here[int(last) if isinstance(here, list) else last] = value
     return payload
+
+
+@pytest.mark.parametrize(
+    ("body", "changed"),
+    [
+        (b'{"reasoning": null, "a": 1}', b'{"reasoning": {"effort":"low"}, "a": 1}'),
+        (b'{"reasoning": {"effort": null}}', b'{"reasoning": {"effort": "low"}}'),
+        (b'{"reasoning" :\tnull}', b'{"reasoning" :\t{"effort":"low"}}'),
+    ],
+    ids=["object", "value", "white space"],
+)
+def test_a_setting_is_put_where_null_stands(body: bytes, changed: bytes) -> None:
+    assert change(body, [Change("/reasoning/effort", "low")]) == changed
 
 
 NAMES = st.sampled_from(("a", "b/c", "d~e", "ä", 'q"', ""))
@@ -244,7 +259,6 @@ def test_any_member_of_an_object_can_be_set(
         (b'{"a": {}}', [Change("/a", 1)], "change.not_scalar"),
         (b'{"a": [1]}', [Change("/a/b", 1)], "change.pointer"),
         (b'{"a": "x"}', [Change("/a/b", 1)], "change.pointer"),
-        (b'{"a": null}', [Change("/a/b", 1)], "change.pointer"),
         (b"[1]", [Change("/0", 1)], "change.pointer"),
         (b"{}", [Change("a", 1)], "change.pointer"),
         (b"{}", [Change("/a", 1), Change("/a", 2)], "change.twice"),

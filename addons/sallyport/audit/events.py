@@ -47,7 +47,8 @@ class EventKind(StrEnum):
     LIMIT_CHANGED = "limit_changed"
     """An operator reset a counter, or granted more: detail says which, reason names the limit.
 
-    Or the ledger's file was removed or replaced (reason ledger.file, detail replaced), by whom the gateway cannot say.
+    Or the counters are gone: the ledger's file was removed or replaced (reason ledger.file, detail replaced), or Redis
+    lost what it had counted (ledger.redis, lost). By whom the gateway cannot say.
     """
     ANOMALY = "anomaly"
     """A principal began to behave unlike itself: detail names what is most unusual."""

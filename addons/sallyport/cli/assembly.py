@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from sallyport.audit.checkpointing import Checkpointer, checkpoint_now
@@ -269,7 +270,7 @@ def assemble(
     tokens = TokenCounter()
     tokens.load()
     # What a store that is down means is the policy's to say: Metering.configure.
-    ledger = Fallback(open_ledger(ledger_url, confdir, lambda: _tell_of_new_ledger(log, name)), None)
+    ledger = Fallback(open_ledger(ledger_url, confdir, partial(_tell_of_lost_counts, log, name)), None)
     gateway = Gateway(
         live=live,
         audit=log,
@@ -311,15 +312,15 @@ def assemble(
     return Assembled(*parts)
 
 
-def _tell_of_new_ledger(log: AuditLog, gateway: str) -> None:
+def _tell_of_lost_counts(log: AuditLog, gateway: str, reason: str, detail: str) -> None:
     with suppress(AuditUnavailable):  # the log line has told of it
         log.append_nowait(
             Event(
                 kind=EventKind.LIMIT_CHANGED,
                 gateway=gateway,
                 stage="limits",
-                reason="ledger.file",
-                detail="replaced",
+                reason=reason,
+                detail=detail,
             )
         )
 

@@ -22,10 +22,12 @@ LedgerOption = Annotated[
 ]
 
 
-def open_ledger(url: str | None, confdir: Path, replaced: Callable[[], None] = lambda: None) -> Ledger:
+def open_ledger(
+    url: str | None, confdir: Path, lost: Callable[[str, str], None] = lambda reason, detail: None
+) -> Ledger:
     """Return the ledger a URL names. Raises OperatorError; connects only when it is used.
 
-    replaced: see SqliteLedger.
+    lost: told reason and detail of the event, when a ledger in use has lost what it counted.
     """
     if url == "memory":
         from sallyport.state.ledger.memory import MemoryLedger
@@ -34,12 +36,12 @@ def open_ledger(url: str | None, confdir: Path, replaced: Callable[[], None] = l
     if url is None or url.startswith("sqlite:///"):
         from sallyport.state.ledger.sqlite import SqliteLedger
 
-        return SqliteLedger(_file(url, confdir), replaced=replaced)
+        return SqliteLedger(_file(url, confdir), replaced=lambda: lost("ledger.file", "replaced"))
     scheme = url.partition("://")[0]
     if scheme in ("redis", "rediss", "unix"):
         from sallyport.state.ledger.redis import RedisLedger
 
-        return RedisLedger(url)
+        return RedisLedger(url, lost=lambda: lost("ledger.redis", "lost"))
     raise OperatorError(
         "--ledger", "it is no ledger", "Write memory, sqlite:///FILE, redis://HOST or rediss://HOST"
     )

@@ -75,11 +75,16 @@ def _in_directory(connection: Connection, stop: Stop) -> Iterable[str]:
         case StopKind.PRINCIPAL:
             return connection.scalars(select(people.c.id).where(people.c.tenant == stop.tenant)).all()
         case StopKind.KEY:
-            keys = [record.key for record in load_key_records(connection)]
-            names = {name for key in keys for name in (key.id, key.fingerprint, key.credential) if name}
-            return names | {each.name for each in load_credentials(connection)}
+            return names_of_keys(connection)
         case _:
             return ()
+
+
+def names_of_keys(connection: Connection) -> set[str]:
+    """Return ids and fingerprints of the keys in the directory, and names of the credentials behind them."""
+    keys = [record.key for record in load_key_records(connection)]
+    names = {name for key in keys for name in (key.id, key.fingerprint, key.credential) if name}
+    return names | {each.name for each in load_credentials(connection)}
 
 
 def _is_meant(stop: Stop, name: str) -> bool:

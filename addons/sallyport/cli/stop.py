@@ -1,6 +1,7 @@
 """`sallyport stop`, `resume` and `stops`: kill switches, in force within a second on every gateway of a store."""
 
 import json
+import re
 import shlex
 from contextlib import closing, suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import names_here
-from sallyport.cli.seen import warning_of
+from sallyport.cli.seen import names_of_keys, warning_of
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
 from sallyport.policy.problems import choices, nearest
@@ -49,6 +50,8 @@ def stop(
         _check_provider(value)
     named = kind is StopKind.PRINCIPAL and may_name(store, confdir)
     with changing(store, confdir) as connection:
+        if kind is StopKind.KEY:
+            _check_key(connection, value)
         pulled = pull(connection, kind, value, whose, operator(), reason, at)
         _note(connection, pulled, "stopped", named=named)
     undo = f"sallyport resume {pulled.id}{_where(store, confdir)}"
@@ -134,6 +137,21 @@ def _check_provider(value: str) -> None:
         near = nearest(value, known)
         todo = f"Did you mean `{near}`?" if near else f"Known are {choices(sorted(known))}"
         raise OperatorError("VALUE", "the catalogue has no such provider", todo)
+
+
+def _check_key(connection: Connection, value: str) -> None:
+    """Refuse what is no name of a key: it would stop nothing, and a key itself must not be written down.
+
+    The value is not shown: whoever hurries pastes the key that has leaked.
+    """
+    if re.fullmatch(r"key_[0-9a-f]{24}", value.casefold()):
+        return
+    if value.casefold() not in {name.casefold() for name in names_of_keys(connection)}:
+        raise OperatorError(
+            "VALUE",
+            "it is no fingerprint, and no key or credential of the directory has it as its name",
+            "Never write the key itself. Find its fingerprint with: sallyport keys list",
+        )
 
 
 def _note(connection: Connection, stop: Stop, act: str, *, named: bool) -> None:

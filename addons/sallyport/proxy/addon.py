@@ -253,6 +253,10 @@ class GatewayAddon:
             leaving = await asyncio.to_thread(edited_body, self.gateway, flow, passage, verdict, body)
         else:
             leaving = edited_body(self.gateway, flow, passage, verdict, body)
+        if isinstance(leaving, Decision):
+            await refuse_exchange(self.gateway, flow, passage, Verdict((*verdict.decisions, leaving)))
+            self._keep(flow, passage)
+            return
         await dispatch(self.gateway, flow, passage, with_usage(passage, leaving))
 
     # -- answer --------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from dataclasses import replace
 from mitmproxy import http
 
 from sallyport.audit.events import EventKind
-from sallyport.decision import Decision, Edit, Mode, Verdict
+from sallyport.decision import Action, Decision, Edit, Mode, Verdict
 from sallyport.exchange import KeyForm
 from sallyport.pipeline import merge_edits
 from sallyport.policy.sections import standing
@@ -26,12 +26,16 @@ from sallyport.proxy.signing import signed_anew
 from sallyport.stages.excision import settled
 from sallyport.stages.places import in_body
 from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
+from sallyport.wire.dialect import WireError
 
 
 def edited_body(
     gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, body: bytes
-) -> bytes:
-    """Return the body that leaves: what was scanned, with the enforced edits and changes in it."""
+) -> bytes | Decision:
+    """Return the body that leaves: what was scanned, with the enforced edits and changes in it.
+
+    Or the refusal of one that has no place for a setting which the policy changes or puts in.
+    """
     edits = verdict.edits
     if not edits and not verdict.changes:
         # In observe no byte changes, not even a content coding.
@@ -48,7 +52,23 @@ def edited_body(
         return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
 
     edited = passage.dialect.edit(body, merge_edits(settled(edits), over_union))
-    return passage.dialect.unlinked(passage.dialect.change(edited, verdict.changes))
+    try:
+        changed = passage.dialect.change(edited, verdict.changes)
+    except WireError as error:
+        return _unsettable(error)
+    return passage.dialect.unlinked(changed)
+
+
+def _unsettable(error: WireError) -> Decision:
+    names = "has a member twice" if error.reason == "json.duplicate_key" else "has something else there"
+    return Decision(
+        "access",
+        Action.DENY,
+        "access.parameter.no_place",
+        message=f"The policy sets a setting of this request, and the request {names} ({error.place or error.reason}). "
+        "Write the setting as the provider documents it, or leave it out.",
+        status=400,
+    )
 
 
 def with_usage(passage: Passage, body: bytes) -> bytes:

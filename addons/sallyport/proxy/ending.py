@@ -85,7 +85,7 @@ def metered_of(passage: Passage, kind: EventKind, answer: Response | None, size:
     broken = kind is EventKind.BROKEN and passage.tap is None
     if passage.unread or (broken and answer is not None and answer.status < 400):
         answer = None
-    return meter.settle(answer, size, failed=failed)
+    return meter.settle(answer, size, failed=failed, cut=kind is EventKind.BROKEN)
 
 
 def code_of(detail: str) -> str:

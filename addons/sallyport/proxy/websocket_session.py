@@ -185,6 +185,8 @@ class Session:
             if verdict.action is Action.DENY:
                 return await self._refused(live, asked, passage, None)
             event = await self._edited(message, passage, verdict)
+            if isinstance(event, Decision):
+                return await self._refused(live, asked, passage, event)
             found = any(d.findings for d in verdict.decisions) or judged.attachments
             is_exchange = asked.purpose not in (Purpose.SOUND, Purpose.CONTROL) or found
             unkept = await self._keeping.refused(passage) if is_exchange else None
@@ -210,7 +212,7 @@ class Session:
             self._lacking.pop(asked.lane, None)
         return Outcome([event])
 
-    async def _edited(self, message: SocketMessage, passage: Passage, verdict: Verdict) -> bytes:
+    async def _edited(self, message: SocketMessage, passage: Passage, verdict: Verdict) -> bytes | Decision:
         event = message.content
         if len(event) > INLINE_BYTES:
             return await asyncio.to_thread(edited, self._gateway, message.flow, passage, verdict, event)

@@ -92,8 +92,10 @@ def without_allowed_sound(policy: Policy, request: Request) -> Request:
     return replace(request, attachments=tuple(a for a in request.attachments if not a.at.endswith("/audio")))
 
 
-def edited(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, event: bytes) -> bytes:
-    """Return the event that leaves: what was scanned, with the enforced edits and changes in it."""
+def edited(
+    gateway: Gateway, flow: http.HTTPFlow, passage: Passage, verdict: Verdict, event: bytes
+) -> bytes | Decision:
+    """Return the event that leaves, with the enforced edits and changes in it, or why it cannot, as edited_body."""
     if not verdict.edits and not verdict.changes:
         return event
     return edited_body(gateway, flow, passage, verdict, event)

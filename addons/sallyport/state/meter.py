@@ -13,6 +13,7 @@ from decimal import Decimal
 from sallyport.exchange import Exchange, Operation, Request, Response, Usage
 from sallyport.metering.attached import attached_tokens
 from sallyport.metering.prices import PriceList, UnknownPrice
+from sallyport.metering.thinking import may_think
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
 from sallyport.policy.limits import Limits, Measure, StoreDown
 from sallyport.policy.models import spellings
@@ -347,12 +348,15 @@ class ExchangeMeter:
         """Whether settle left something to book."""
         return self._owed is not None
 
-    def settle(self, answer: Response | None, response_bytes: int, *, failed: bool) -> Metered:
+    def settle(
+        self, answer: Response | None, response_bytes: int, *, failed: bool, cut: bool = False
+    ) -> Metered:
         """Say what was used; book() then books it. failed: the provider did not answer, and charges nothing.
 
         What the provider reported counts. Where it reported nothing, the request's own texts and what was
         heard of the answer count; where the client did not wait for an answer, or was given a receipt in its
-        place, the estimate does, for the provider works on.
+        place, the estimate does, for the provider works on. cut: the answer broke off; of a model that may have
+        thought unseen the estimate then counts as well, or a client that leaves early thinks for nothing.
         """
         if not self._is_billed or failed or (answer is not None and answer.status >= 400):
             self._owe(_NOTHING, 0, response_bytes, self._may_answer[0])
@@ -361,7 +365,7 @@ class ExchangeMeter:
             usage, source = Usage(input=self.input().tokens, output=self._expected()), "estimated"
         else:
             usage, source = self._used(answer.usage)
-            if self._goes_on(answer, source):
+            if self._goes_on(answer, source) or (cut and self._thought_unseen(answer, source)):
                 # A running total of what goes on is no less than what was expected of the whole.
                 usage = replace(usage, output=max(usage.output or 0, self._expected()))
                 source = "estimated"
@@ -413,6 +417,18 @@ class ExchangeMeter:
             return True
         ended = answer.finish_reason is not None or source == "provider"
         return not ended and any(p.name in _LATER and p.value is not False for p in request.parameters)
+
+    def _thought_unseen(self, answer: Response, source: str) -> bool:
+        """Say whether an answer that broke off may have cost thoughts of which nothing told: no total at its end, and
+        no running total of them. source: of the usage that it told.
+        """
+        request, told = self.exchange.request, answer.usage
+        if source == "provider" and answer.finish_reason is not None:
+            return False
+        if told is not None and told.reasoning is not None and is_credible(told):
+            return False
+        names = (name for model in self._may_answer if model for name in spellings(model))
+        return request.operation.generates and may_think(names, request.parameters)
 
     def _used(self, usage: Usage | None) -> tuple[Usage, str]:
         unreported = self._count_heard()

@@ -19,8 +19,9 @@ _OPEN = re.compile(rb"[ \t\r\n]*\{")
 def change(body: bytes, changes: Sequence[Change]) -> bytes:
     """Return the body with these values set; a member that is not there is put first into its object.
 
-    Objects on the way to it are made where they are missing. Raises WireError: what parse() raises,
-    change.pointer for a place that can hold no member, change.twice for two changes of one place,
+    Objects on the way to it are made where they are missing, and where null stands, by which SDKs write that a member
+    is missing. Raises WireError: what parse() raises, change.pointer for a place that can hold no member,
+    change.twice for two changes of one place,
     change.not_scalar where an object or a list stands, change.value for a number JSON has not.
     """
     if not changes:
@@ -82,9 +83,10 @@ def _with_member(body: bytes, one: Change) -> bytes:
     while _member(payload, path[:depth], one.at) is None:
         depth -= 1
     holder = _member(payload, path[:depth], one.at)
-    if holder is None or path[depth] in holder:
-        # A null, or a member under this very name: what it means to the provider is not ours to say.
+    if holder is None:
         raise WireError("change.pointer", public_pointer(one.at))
+    if path[depth] in holder:
+        return _in_place_of_null(body, "/" + "/".join(parts[: depth + 1]), path[depth + 1 :], one)
     start = len(BOM) if body.startswith(BOM) else 0
     if depth:
         pointer = "/" + "/".join(parts[:depth]) + "~k"
@@ -95,12 +97,25 @@ def _with_member(body: bytes, one: Change) -> bytes:
     return _joined(body, brace.end(), path[depth:], one.value, bool(holder))
 
 
+def _in_place_of_null(body: bytes, at: str, names: Sequence[str], one: Change) -> bytes:
+    """Put objects in the place of a null, and the value into the innermost."""
+    span = jsonsplice.value_span(body, at)
+    if span is None or body[slice(*span)] != b"null":
+        raise WireError("change.pointer", public_pointer(one.at))
+    return body[: span[0]] + _nested(names, one.value) + body[span[1] :]
+
+
+def _nested(names: Sequence[str], value: Scalar) -> bytes:
+    """Return a value inside objects, the outermost name first."""
+    made = _token(value)
+    for name in reversed(names):
+        made = b"{" + jsonsplice.quote(name) + b":" + made + b"}"
+    return made
+
+
 def _joined(body: bytes, at: int, names: Sequence[str], value: Scalar, others: bool) -> bytes:
     """Put a member behind an opening brace; names below the first are objects inside objects."""
-    added = _token(value)
-    for name in reversed(names[1:]):
-        added = b"{" + jsonsplice.quote(name) + b":" + added + b"}"
-    added = jsonsplice.quote(names[0]) + b":" + added
+    added = jsonsplice.quote(names[0]) + b":" + _nested(names[1:], value)
     return body[:at] + added + (b"," if others else b"") + body[at:]
 
 

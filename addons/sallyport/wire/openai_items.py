@@ -93,10 +93,12 @@ _ITEMS = {
 
 
 def _choose_item(members: Mapping[str, Json]) -> Shape:
-    """Choose by type; an item without one that has a role is a message."""
+    """Choose by type. Without one it is a message; with an id and no role a reference, whose type is optional."""
     kind = members.get("type")
     if type(kind) is str and kind in _ITEMS:
         return _ITEMS[kind]
+    if kind is None and "id" in members and members.get("role") is None:
+        return _ITEMS["item_reference"]
     if kind is None or kind == "message":
         return _message_shape(members)
     return _PARTS.choose(members) if _PARTS.choose and "role" not in members else _OTHER

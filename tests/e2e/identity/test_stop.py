@@ -107,6 +107,21 @@ def test_a_name_that_nobody_knows_is_stopped_with_a_warning_and_a_known_one_with
     assert "Did you mean default?" in do("stop", "tenant", "defaul", "--reason", "drill")
 
 
+def test_a_key_itself_is_not_taken_for_its_name_and_is_written_nowhere(
+    do: Callable[..., str],
+    url: str,  # noqa: F811
+) -> None:
+    before = len(of_kind(recorded(url), EventKind.KILL_SWITCH))
+    leaked = "sk-proj-" + "EXAMPLE" * 5
+    with pytest.raises(OperatorError) as refused:
+        do("stop", "key", leaked, "--reason", "leaked")
+    assert "no fingerprint" in str(refused.value)
+    assert "keys list" in str(refused.value)
+    assert leaked not in str(refused.value)
+    assert leaked not in do("stops", "--all")
+    assert len(of_kind(recorded(url), EventKind.KILL_SWITCH)) == before
+
+
 def test_a_folder_that_no_gateway_was_started_with_is_refused_and_left_as_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,7 @@
 -- The sums are those of windows.py and accounting.py; the contract tests hold both to one model. All numbers
 -- are integers below 2^53, which a double holds exactly; struct packs them as doubles.
 --
--- tag:ledger    hash: NAME -> account, and '' -> state. NAME is key, 0x1f, shape of the window
+-- tag:ledger    hash: NAME -> account, '' -> state, and 'born' -> when this hash began. NAME is key, 0x1f, shape of the window
 -- tag:r:ID      reservation, packed: {state, due, entries}
 -- tag:due       sorted set of open and expired reservations by when that state ends
 -- tag:expired   sorted set of expired reservations
@@ -278,16 +278,21 @@ end
 -- State of the namespace ---------------------------------------------------------------------------------------
 
 -- raw, shift: the server's time at the last call, and what is added to it so that time never goes back.
+-- last: the time of the call before this one. born: of the first. By them callers know that the server has lost what
+-- was counted: all of it where it began anew, else what was counted after the last call it knows of.
 -- due: no lease and no account needs a sweep before. grants: when the last top-up ends. ttl: last renewal.
-local function begin(packed)
+local function begin(packed, born)
   local raw = server_ms()
   state = {raw = raw, shift = 0, due = math.huge, grants = 0, ttl = -TTL_EVERY_MS}
   if packed then
     state.raw, state.shift, state.due, state.grants, state.ttl = unpack_doubles('>ddddd', packed)
+    state.last = state.raw + state.shift
     state.shift = state.shift + max(0, state.raw - raw)
     state.raw = raw
   end
   now = raw + state.shift
+  state.last, state.born = state.last or now, born and tonumber(born) or now
+  if not born then call('HSET', ledger, 'born', format('%.0f', now)) end
   state.was_due = state.due
 end
 
@@ -655,14 +660,14 @@ end
 function calls.now() return 'now', {now} end
 
 -- The state and the claims' accounts are read with one command.
-local wanted = {''}
-for i, c in ipairs(request.claims or {}) do wanted[i + 1] = c[1] end
+local wanted = {'', 'born'}
+for i, c in ipairs(request.claims or {}) do wanted[i + 2] = c[1] end
 local packed = call('HMGET', ledger, unpack(wanted))
-begin(packed[1])
+begin(packed[1], packed[2])
 for i, c in ipairs(request.claims or {}) do
-  accounts[c[1]] = load(c[1], packed[i + 1], c[4], c[5])
+  accounts[c[1]] = load(c[1], packed[i + 2], c[4], c[5])
   if accounts[c[1]].fresh then accounts[c[1]].limit = c[2] end
 end
 local outcome, numbers, more = calls[request.call]()
 finish()
-return {outcome, pack_all(numbers), more}
+return {outcome, pack('>dd', state.born, state.last) .. pack_all(numbers), more}

@@ -2,11 +2,13 @@
 
 The time is the server's. All keys of a namespace carry one hash tag, {namespace}, so they lie in one slot of a
 cluster: a claim may touch any combination of limits, and a script sees one slot only. A server that lost its
-memory (FLUSHALL, restart without persistence) counts from zero again; set maxmemory-policy noeviction.
+memory (FLUSHALL, restart without persistence, an old copy) counts on from what it has; set maxmemory-policy noeviction.
 """
 
+import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from hashlib import sha1
 from importlib.resources import files
 from struct import unpack
@@ -41,6 +43,8 @@ from sallyport.state.ledger.clocks import Clock, SystemClock
 from sallyport.state.ledger.patience import patience
 from sallyport.state.ledger.windows import account_name, window_numbers
 
+logger = logging.getLogger("sallyport.ledger")
+
 PATIENCE_S = 0.5
 MAX_CONNECTIONS = 32
 MAX_STALE = 3
@@ -63,6 +67,7 @@ class RedisLedger:
 
     url: redis://, rediss:// or unix://. cluster: the URL is that of any node of a cluster.
     namespace: whoever shares it shares the limits. Raises LedgerUnavailable after patience_s.
+    lost: told when the server knows no more of what it had counted for this ledger, as the log is.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class RedisLedger:
         patience_s: float = PATIENCE_S,
         max_connections: int = MAX_CONNECTIONS,
         clock: Clock | None = None,
+        lost: Callable[[], None] = lambda: None,
     ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", namespace):
             raise OperatorError(
@@ -90,6 +96,10 @@ class RedisLedger:
         self._current: dict[Calendar, FixedWindow] = {}
         self._ahead_ms = self._clock.wall_ms() - self._clock.uptime_ms()
         """The server's time less our uptime, to find the current calendar windows; each reply corrects it."""
+        self._lost = lost
+        self._born_ms = 0
+        self._latest_ms = 0
+        """The server's time at its first call, and at the latest whose reply has come: it must know of both."""
 
     async def reserve(self, reservation_id: str, claims: Sequence[Claim], lease_ms: int) -> Reserved | Denied:
         check_claims(claims)
@@ -225,12 +235,28 @@ class RedisLedger:
 
     async def _call(self, name: str, **request: object) -> Reply:
         argument = orjson.dumps({"call": name, **request})
+        known = self._latest_ms
         outcome, packed, *more = await self._patiently(
             lambda: self._evaluate(argument, repeatable=name != "grant")
         )
-        numbers = list(map(int, unpack(f">{len(packed) // 8}d", packed)))
+        born, last, *numbers = map(int, unpack(f">{len(packed) // 8}d", packed))
         self._ahead_ms = numbers[0] - self._clock.uptime_ms()
+        is_new = born > self._born_ms  # replies of two calls may come in the other order
+        if known and (is_new or last < known):
+            self._tell_of_loss(0 if is_new else last)
+            self._latest_ms = 0
+        self._born_ms, self._latest_ms = max(self._born_ms, born), max(self._latest_ms, numbers[0])
         return Reply(outcome, numbers, more[0] if more else b"")
+
+    def _tell_of_loss(self, last_ms: int) -> None:
+        """Say that the server has lost counts. last_ms: of the latest call it knows of, 0 where of none."""
+        at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=last_ms)
+        logger.warning(
+            "the Redis of the counters has lost %s: what was used before counts no more. The audit still has it: "
+            "sallyport limits reconcile. Give Redis persistence (appendonly yes) and maxmemory-policy noeviction",
+            f"what it counted after {at:%Y-%m-%d %H:%M:%S} UTC" if last_ms else "all it had counted",
+        )
+        self._lost()
 
     async def _evaluate(self, argument: bytes, *, repeatable: bool) -> Any:
         """Run the script; load it where the server does not know it, or not any more."""
