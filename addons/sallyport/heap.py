@@ -24,6 +24,6 @@ def no_collection() -> Iterator[None]:
 def keep_what_lives() -> None:
     """Leave out of every collection what lives now, for as long as the process does.
 
-    A start makes 300,000 things that stay. To look at all of them holds every thread for a quarter of a second.
+    A start makes 300,000 things that stay. To look at all of them holds every thread for some 0.4 s.
     """
     gc.freeze()

@@ -7,6 +7,8 @@ import zlib
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sallyport.detect import decode
 from sallyport.detect.errors import ScanIncomplete
@@ -201,3 +203,30 @@ def test_a_layer_never_yields_more_than_twice_what_it_was_given() -> None:
         view = decode.derived(normalise(text))
         assert view is not None
         assert len(view.text) <= 2 * len(text)
+
+
+@given(st.text("ab1@. ._*|/-", max_size=80), st.integers(1, 9))
+def test_letters_apart_are_joined_in_pieces_as_they_are_at_once(text: str, at_once: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decode, "_AT_ONCE", at_once)
+        in_pieces = "".join(decode._joined(text, lambda: None))
+    assert in_pieces == decode._APART.sub(r"\1", text)
+
+
+def no_time_left() -> None:
+    raise ScanIncomplete("no time is left")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\ufdfa" * 3, "&amp;", "e\u0301", tags("call me"), "a\ufe0f\ufe0e" * 9],
+    ids=["ligature", "entity", "accent", "tags", "selectors"],
+)
+def test_a_text_that_is_long_to_normalise_ends_with_the_time(text: str) -> None:
+    with pytest.raises(ScanIncomplete):
+        list(decode.views(text, no_time_left))
+
+
+def test_letters_apart_end_with_the_time() -> None:
+    with pytest.raises(ScanIncomplete):
+        list(decode.views("a b c d " * decode._AT_ONCE, no_time_left))

@@ -140,3 +140,16 @@ def test_a_letter_of_a_word_is_found_in_every_case_that_folded_text_has_it_in() 
         same = {match.span() for match in pattern(re.escape(letter), case_sensitive=False).finditer(subject)}
         found = re.finditer(expression(letter).encode(), small)
         assert {(subject.place(m.start()), subject.place(m.end())) for m in found} == same, letter
+
+
+def test_a_text_that_is_long_to_ask_for_words_ends_with_the_time() -> None:
+    asked = []
+
+    def until_the_third() -> None:
+        asked.append(None)
+        if len(asked) == 3:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        list(ALL.sought(Subject(FILLER * 100), KIND, until_the_third))
+    assert len(asked) == 3
