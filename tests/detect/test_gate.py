@@ -143,7 +143,7 @@ def test_a_letter_of_a_word_is_found_in_every_case_that_folded_text_has_it_in() 
 
 
 def test_a_text_that_is_long_to_ask_for_words_ends_with_the_time() -> None:
-    asked = []
+    asked: list[None] = []
 
     def until_the_third() -> None:
         asked.append(None)
