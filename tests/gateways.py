@@ -20,6 +20,7 @@ from typing import Any
 
 from e2e.zygote import command
 from ledger_law import assert_counted
+from ports import free_port
 from sallyport.audit.events import Event, EventKind
 from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Finding
@@ -40,12 +41,6 @@ OTHER_HOST = "files.example.com"
 
 OPEN_POLICY = "version: 1\nidentity:\n  unknown: anonymous\n"
 """Anyone may speak; everything else as by default."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def connect_to(lab_port: int, hosts: Sequence[str] = (*AI_HOSTS, OTHER_HOST)) -> list[str]:

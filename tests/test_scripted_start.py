@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateways import free_port
+from ports import free_port
 
 ADDONS = Path(__file__).parents[1] / "addons"
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from ports import free_port
 from receiver import receiving
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.forwarding.cursor import Cursor, behind
@@ -188,12 +189,6 @@ def test_an_address_that_is_none_is_told(to: str, format: str) -> None:
 
 
 # -- a real syslog -----------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        return int(held.getsockname()[1])
 
 
 @contextmanager

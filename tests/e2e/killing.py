@@ -31,7 +31,8 @@ from typing import Any, Self
 import rawclient
 from e2e.traffic import CHAT, OPENAI, Wire, chat
 from e2e.zygote import Forked
-from gateways import free_port, python_env
+from gateways import python_env
+from ports import free_port
 from sallyport.audit.events import END_KINDS, INTERRUPTED, EventKind
 from sallyport.audit.exporting import StoreSource, export_lines
 from sallyport.audit.signing import Signer

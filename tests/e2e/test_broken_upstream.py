@@ -44,7 +44,8 @@ from e2e.traffic import (
     settled,
     villain,
 )
-from gateways import OPEN_POLICY, GatewayProcess, free_port
+from gateways import OPEN_POLICY, GatewayProcess
+from ports import free_port
 from proxy.conftest import inner_gateway_in_thread
 from rawclient import post
 from sallyport.audit.events import Event, EventKind

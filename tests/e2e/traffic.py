@@ -15,8 +15,9 @@ from typing import Any, cast
 
 import rawclient
 from e2e.zygote import Forked
-from gateways import OPEN_POLICY, GatewayProcess, connect_to, free_port
+from gateways import OPEN_POLICY, GatewayProcess, connect_to
 from ledger_law import assert_counted
+from ports import free_port
 from rawclient import Talk, post
 from sallyport.audit.events import END_KINDS, Event, EventKind
 from sallyport.audit.store import Store

@@ -13,7 +13,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from gateways import OPEN_POLICY, connect_to, free_port
+from gateways import OPEN_POLICY, connect_to
+from ports import free_port
 from proxy.door import AI, Door
 from rawclient import Talk
 from sallyport.lab.server import Lab

@@ -84,13 +84,3 @@ class RedisServer:
             return self.call("PING").startswith(b"+PONG")
         except OSError:
             return False
-
-
-def free_port() -> int:
-    """Return a loopback port whose cluster bus port (10000 above) fits too."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port: int = probe.getsockname()[1]
-        if port < 55_000:
-            return port

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from ports import free_port
 from sallyport.errors import OperatorError
 from sallyport.stages.ledger import Calendar, Claim, Concurrent, Reserved, RollingWindow, TokenBucket, Unit
 from sallyport.state.ledger.redis import RedisLedger
-from state.redisserver import RedisServer, free_port
+from state.redisserver import RedisServer
 
 LEASE_MS = 60_000
 PATIENCE_S = 20
