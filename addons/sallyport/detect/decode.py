@@ -42,6 +42,8 @@ _SELECTORS = re.compile("[\ufe00-\ufe0f\U000e0100-\U000e01ef]{4,}")
 _INVISIBLE = (b"\xf3\xa0", b"\xef\xb8")
 """How these characters begin in UTF-8, and few others."""
 
+_UNSEEN = linear.pattern(f"{_TAGS.pattern}|{_SELECTORS.pattern}")
+
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _APART = re.compile(r"([A-Za-z0-9@.])[ ._*|/-](?=\S)")
 _TWO_APART = re.compile(r"[A-Za-z0-9][ ._*|/-](?=[A-Za-z0-9])")
@@ -133,7 +135,7 @@ def hidden(text: str, check: Callable[[], None] = lambda: None) -> View | None:
     check: called for every run; it may raise, which ends this.
     """
     raw = text.encode("utf-8", "surrogatepass")
-    if not any(lead in raw for lead in _INVISIBLE):
+    if not any(lead in raw for lead in _INVISIBLE) or not _UNSEEN.occurs(raw, 0, len(raw)):
         return None
     out = Builder()
     for match in _TAGS.finditer(text):

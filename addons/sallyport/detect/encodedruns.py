@@ -75,9 +75,15 @@ class Runs:
                 decoded = _printable(_unhex(line.group()))
                 if decoded is not None:
                     yield *line.span(), decoded
+        nothing: set[bytes] = set()  # names, which stand in a text again and again
         for start, end in self._found(_BASE64):
             run = raw[start:end]
-            yield from self._lines(run, start) if b"\n" in run else self._line(run, start)
+            if run in nothing:
+                continue
+            inner = [*(self._lines(run, start) if b"\n" in run else self._line(run, start))]
+            yield from inner
+            if not inner:
+                nothing.add(run)
         for start, end in self._found(_BASE32):
             decoded = _printable(_unbase32(raw[start:end]))
             if decoded is not None:

@@ -5,15 +5,14 @@ and patterns are looked for apart: in one automaton every place in a word would 
 in a pattern, and a text that has no neighbour so far would make it learn for a millisecond per kilobyte.
 
 A long text is asked for words block by block, and a rule is tried only around the blocks that hold what its pattern
-asks for, as far as a match can reach (extent.py). What is left is asked for the outline of the pattern first
+asks for, as far as a match can reach (around.py). What is left is asked for the outline of the pattern first
 (outline.py). Threads may share a gate.
 """
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
 
 from sallyport.bits import places
+from sallyport.detect.around import Around
 from sallyport.detect.extent import longest
 from sallyport.detect.linear import Pattern, PatternSet, Subject, Windows, pattern
 from sallyport.detect.literals import expression, most_bytes
@@ -23,9 +22,6 @@ from sallyport.detect.packs import Rule
 _BLOCK = 1024
 _LONG = 3 * _BLOCK
 """Bytes of a text from which on its blocks are asked apart."""
-
-_WORTH_A_CALL = 2048
-"""Bytes that are looked through in the time that one more call takes."""
 
 
 class Gate:
@@ -118,107 +114,60 @@ class _Words:
         self._far = _Patterns(far)
         self._near_or_none = self._all & ~sum(1 << index for index in far)
         """The rules that ask for nothing beside their words that may be long."""
-        self._numbers = [*words.values(), *besides.values()]
+        numbers = [*words.values(), *besides.values()]
+        self._bits = [sum(1 << number for number in each) for each in numbers]
         """By expression: its sets."""
-        self._bits = [sum(1 << number for number in numbers) for numbers in self._numbers]
-        asked = {number for numbers in self._numbers for number in numbers}
+        asked = set().union(*numbers)
         unasked = (s + index for s in self._shifts for index in members if s + index not in asked)
         self._unasked = sum(1 << number for number in unasked)
         """The sets that rules do not have."""
-        self._in_parts = {
-            index: [shift + index for shift in self._shifts[:-1] if shift + index in asked]
+        in_parts = {
+            index: tuple(shift + index for shift in self._shifts[:-1] if shift + index in asked)
             for index in members
         }
-        """By rule: the sets of which each match holds an expression."""
-        self._longest = {index: rules[index].longest for index, sets in self._in_parts.items() if sets}
         spelled = (word for index in members for word in (*rules[index].keywords, *_required(rules[index])))
         self._overlap = max(map(most_bytes, spelled), default=0) + 4 * _SHORT
         """Bytes behind a block that a word or what stands beside may reach into."""
+        self._around = Around(
+            numbers,
+            in_parts,
+            {index: rules[index].longest for index, sets in in_parts.items() if sets},
+            _BLOCK,
+            self._overlap,
+        )
 
     def hits(
         self, subject: Subject, wanted: int, check: Callable[[], None]
     ) -> tuple[int, dict[int, Windows]]:
         """Return the rules to be tried, a bit each, and where; everywhere those that are not named there."""
         raw = subject.raw
-        is_long = len(raw) >= _LONG
-        at = self._occurring(self._blocks(raw) if is_long else [raw], check)
-        if at is None:
-            return self._all, {}
+        occurring = []
+        for block in self._blocks(raw) if len(raw) >= _LONG else (raw,):
+            check()
+            within = self._within(block)
+            if within is None:
+                return self._all, {}
+            occurring.append(within)
         met = self._unasked
-        for one in at:
+        for one in set().union(*occurring):
             met |= self._bits[one]
         found = wanted & (self._near_or_none | self._far.hits(raw))
         for shift in self._shifts:
             found &= met >> shift
-        return found, self._windows(subject, at, found) if is_long else {}
+        is_long = len(occurring) > 1
+        return found, self._around.windows(subject, occurring, places(found)) if is_long else {}
 
     def _blocks(self, raw: bytes) -> Iterator[bytes]:
         """Yield the parts of a text, each with the byte before it and the words that begin in it."""
         for low in range(0, len(raw), _BLOCK):
             yield raw[max(0, low - 1) : low + _BLOCK + self._overlap]
 
-    def _occurring(self, blocks: Iterable[bytes], check: Callable[[], None]) -> dict[int, int] | None:
-        """Return the expressions that occur, each with the blocks in which it does, a bit each; None where that could
-        not be found out.
-        """
-        at: dict[int, int] = {}
-        for number, block in enumerate(blocks):
-            check()
-            words, besides = self._words.matches(block.lower()), self._besides.matches(block)
-            if words is None or besides is None:
-                return None
-            here = 1 << number
-            for one in words:
-                at[one] = at.get(one, 0) | here
-            for one in besides:
-                at[self._first_beside + one] = at.get(self._first_beside + one, 0) | here
-        return at
-
-    def _windows(self, subject: Subject, at: Mapping[int, int], found: int) -> dict[int, Windows]:
-        """Return where each of the rules found is to be tried."""
-        reach = self._reach(subject, found)
-        blocks = {number: 0 for index in reach for number in self._in_parts[index]}
-        for one, here in at.items():
-            for number in self._numbers[one]:
-                if number in blocks:
-                    blocks[number] |= here
-        windows = {}
-        for index, chars in reach.items():
-            first, *others = (blocks[number] for number in self._in_parts[index])
-            if self._is_near(subject, chars):
-                for each in others:
-                    first &= each | each << 1 | each >> 1
-            windows[index] = self._around(subject, first, chars)
-        return windows
-
-    def _reach(self, subject: Subject, found: int) -> dict[int, int]:
-        """Return how many characters a match has at most, for those of the rules that may be tried in parts."""
-        extents = {index: self._longest.get(index) for index in places(found)}
-        run = subject.longest_run() if any(one.runs for one in extents.values() if one) else 0
-        reach = {index: one.chars + one.runs * run for index, one in extents.items() if one}
-        return {index: chars for index, chars in reach.items() if 4 * chars < len(subject.raw)}
-
-    def _is_near(self, subject: Subject, chars: int) -> bool:
-        """Say whether all that a match holds begins in one block or in those beside it."""
-        return (4 if subject.wide else 1) * chars <= _BLOCK
-
-    def _around(self, subject: Subject, blocks: int, chars: int) -> Windows:
-        """Return the parts in which every match lies that holds a word beginning in one of the blocks, a bit each."""
-        parts: list[tuple[int, int]] = []
-        gap = (self._overlap + 2 * chars + _WORTH_A_CALL) // _BLOCK - 1
-        for run in _runs(gap).finditer(f"{blocks:b}"[::-1]):
-            first, behind = run.span()
-            low, high = subject.widened(first * _BLOCK, behind * _BLOCK + self._overlap, chars)
-            if parts and low <= parts[-1][1]:
-                low, _ = parts.pop()
-            parts.append((low, high))
-        return parts
-
-
-@cache
-def _runs(gap: int) -> re.Pattern[str]:
-    """Return a pattern of blocks that are looked through as one, since little more lies between them."""
-    return re.compile(f"1(?:0{{0,{gap}}}1)*")
+    def _within(self, block: bytes) -> list[int] | None:
+        """Return the expressions that occur in a block; None where that could not be found out."""
+        words, besides = self._words.matches(block.lower()), self._besides.matches(block)
+        if words is None or besides is None:
+            return None
+        return [*words, *(self._first_beside + one for one in besides)]
 
 
 _SHORT = 16

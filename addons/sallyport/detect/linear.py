@@ -4,11 +4,12 @@ Texts may be str or, where they are ASCII, bytes; offsets are code points in bot
 through is a Subject, whose bytes are made once.
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import re2  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
 _MAX_PATTERN_MEM = 16 << 20
 """Bytes a pattern may remember of what it met. The largest throws all of it away again and again with half as many."""
@@ -17,10 +18,8 @@ _MAX_SET_MEM = 256 << 20
 _ANYWHERE = re2._re2.RE2.Anchor.UNANCHORED
 _HERE = re2._re2.RE2.Anchor.ANCHOR_START
 _BEGINNING = r"\A"
-_STEP = 1024
-"""Bytes from which on characters are counted anew."""
-
 _LONGEST_CHAR = 4
+_IS_SPACE = np.isin(np.arange(256), [*b" \t\n\r\v\f"])
 
 _chars = re2._re2.BytesToCharLen
 
@@ -80,56 +79,56 @@ def pattern(source: str, *, case_sensitive: bool = True) -> Pattern:
 class Subject:
     """A text as patterns look through it. raw: its bytes. wide: whether it has more of them than characters."""
 
-    __slots__ = ("_chars", "_marks", "raw", "text", "wide")
+    __slots__ = ("_before", "_begins", "raw", "text", "wide")
 
     def __init__(self, text: str) -> None:
         self.text = text
         self.raw = text.encode()
         self.wide = len(self.raw) != len(text)
-        self._marks: list[int] = []
-        """The first beginning of a character at or behind each step, and how many characters stand before it."""
-        self._chars: list[int] = []
+        self._before: NDArray[np.int32] | None = None
+        """How many characters stand before each byte, and before the end."""
+        self._begins: NDArray[np.int64] | None = None
+        """The byte at which each character begins, and the end."""
 
     def place(self, at: int) -> int:
         """Return how many characters stand before a byte that begins one."""
         if not self.wide or at < 0:
             return at
-        if not self._marks:
-            self._count()
-        step = at // _STEP
-        more: int = _chars(self.raw, self._marks[step], at)
-        return self._chars[step] + more
+        if self._before is None:
+            self._before = self._counted()
+        return self._before.item(at)
 
     def longest_run(self) -> int:
         """Return the bytes of its longest run without white space of ASCII."""
-        return max(map(len, self.raw.split()), default=0)
+        spaces = _IS_SPACE.take(np.frombuffer(self.raw, np.uint8)).nonzero()[0]
+        return int(np.diff(spaces, prepend=-1, append=len(self.raw)).max(initial=1)) - 1
 
-    def widened(self, low: int, high: int, chars: int) -> tuple[int, int]:
-        """Return a part of the bytes with at least so many characters more on either side.
+    def most_bytes(self, chars: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many bytes so many of its characters can have."""
+        return np.minimum(chars + (len(self.raw) - len(self.text)), _LONGEST_CHAR * chars)
 
-        It may begin and end within a character where the text has few that are wide.
+    def widened(
+        self, low: NDArray[np.int64], high: NDArray[np.int64], chars: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return parts of the bytes, each with at least so many characters more on either side; it begins and ends
+        with a whole one.
         """
-        size = len(self.raw)
-        more = size - len(self.text)
-        if more <= chars:
-            return max(0, low - chars - more), min(size, high + chars + more)
-        if not self._marks:
-            self._count()
-        before, behind = max(0, low - _LONGEST_CHAR) // _STEP, -(-high // _STEP)
-        first = bisect_right(self._chars, self._chars[before] - chars) - 1
-        last = behind < len(self._chars) and bisect_left(self._chars, self._chars[behind] + chars)
-        return self._marks[max(0, first)], self._marks[last] if 0 < last < len(self._marks) else size
+        size, count = len(self.raw), len(self.text)
+        if not self.wide:
+            return np.maximum(low - chars, 0), np.minimum(high + chars, size)
+        if self._before is None:
+            self._before = self._counted()
+        if self._begins is None:
+            self._begins = np.append((np.diff(self._before) > 0).nonzero()[0], size)
+        # A character that a bound cuts in two counts as none of those before it.
+        first = self._before.take(low, mode="clip") - 1 - chars
+        last = self._before.take(high, mode="clip") + chars
+        return self._begins.take(np.maximum(first, 0)), self._begins.take(np.minimum(last, count))
 
-    def _count(self) -> None:
-        raw, mark, chars = self.raw, 0, 0
-        for first in range(0, len(raw) + 1, _STEP):
-            begin = first
-            while begin < len(raw) and raw[begin] & 0xC0 == 0x80:
-                begin += 1
-            chars += _chars(raw, mark, begin)
-            mark = begin
-            self._marks.append(mark)
-            self._chars.append(chars)
+    def _counted(self) -> NDArray[np.int32]:
+        before = np.zeros(len(self.raw) + 1, np.int32)
+        np.cumsum(np.frombuffer(self.raw, np.uint8) & 0xC0 != 0x80, out=before[1:])
+        return before
 
 
 class _Compiled:
