@@ -57,8 +57,8 @@ _IN_MANY_PARAGRAPHS = (
     "test", "text", "these", "those", "time", "type", "use", "user", "value", "want", "way", "where", "why",
     "without", "word", "work", "would", "write",
 )  # fmt: skip
-_COMMON = {**dict.fromkeys(_IN_MOST_PARAGRAPHS, 0.5), **dict.fromkeys(_IN_MANY_PARAGRAPHS, 0.1)}
-"""In how many paragraphs a word stands, as far as it matters."""
+_COMMON = {**dict.fromkeys(_IN_MOST_PARAGRAPHS, 0.5), **dict.fromkeys(_IN_MANY_PARAGRAPHS, 0.1), "@": 0.05}
+"""In how many paragraphs a word stands, as far as it matters; a mark as often as a letter, but for this one."""
 
 
 def required(source: str) -> tuple[Spellings, ...]:
