@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +22,32 @@ def test_a_subject_knows_where_every_character_stands(text: str) -> None:
         at += len(char.encode())
     assert subject.place(at) == len(text)
     assert subject.place(-1) == -1
+
+
+@given(LONG)
+def test_a_subject_knows_its_longest_run(text: str) -> None:
+    assert Subject(text).longest_run() == max(map(len, text.encode().split()), default=0)
+
+
+@given(LONG, st.data())
+def test_a_part_is_widened_by_whole_characters(text: str, data: st.DataObject) -> None:
+    subject = Subject(text)
+    low = data.draw(st.integers(0, len(subject.raw)))
+    high = data.draw(st.integers(low, len(subject.raw) + 9))
+    chars = data.draw(st.integers(0, 30))
+    one = [np.array([number]) for number in (low, high, chars)]
+    (first,), (last,) = subject.widened(*one)
+    before = subject.raw[first:low].decode(errors="ignore")
+    behind = subject.raw[high:last].decode(errors="ignore")
+    assert first == 0 or len(before) >= chars
+    assert last == len(subject.raw) or len(behind) >= chars
+    assert subject.raw[first:last].decode() in text
+
+
+@given(LONG, st.integers(0, 30))
+def test_so_many_characters_have_no_more_bytes_than_told(text: str, chars: int) -> None:
+    told = Subject(text).most_bytes(np.array([chars]))[0]
+    assert all(len(text[at : at + chars].encode()) <= told for at in range(len(text)))
 
 
 @given(LONG)

@@ -24,7 +24,7 @@ from sallyport.detect.wordfile import FILE, known_words, name_of, read
 from sallyport.errors import OperatorError
 
 RULES = load(rules_dir()).rules
-READ = [rule for rule in RULES if rule.required]
+READ = [rule for rule in RULES if rule.required or rule.longest]
 BESIDE = [rule for rule in RULES if rule.beside]
 
 
@@ -45,7 +45,7 @@ def is_sought(rule: Rule, text: str) -> bool:
 @pytest.mark.filterwarnings("ignore:Possible")
 @settings(max_examples=4, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
-def test_whatever_a_pattern_matches_holds_a_word_it_is_looked_for_by_and_is_no_longer_than_told(
+def test_whatever_a_pattern_matches_holds_its_words_and_digits_and_is_no_longer_than_told(
     rule: Rule, data: st.DataObject
 ) -> None:
     text = normalise(data.draw(matched(rule))).text
@@ -55,6 +55,7 @@ def test_whatever_a_pattern_matches_holds_a_word_it_is_looked_for_by_and_is_no_l
         if rule.longest is not None:
             start, end = match.span()
             assert end - start <= rule.longest.chars + rule.longest.runs * subject.longest_run()
+            assert len(re.findall("[0-9]", text[start:end])) >= rule.longest.digits
 
 
 @pytest.mark.parametrize("rule", BESIDE, ids=[rule.id for rule in BESIDE])
@@ -74,7 +75,7 @@ def test_what_must_stand_beside_stands_in_whatever_the_pattern_matches(
 def test_the_file_of_words_is_what_the_patterns_say(folder: str) -> None:
     known = known_words(rules_dir() / folder)
     rules = [rule for rule in RULES if rule.kind is KINDS[folder]]
-    sources = {name_of(rule.source): rule.source for rule in rules if rule.keywords or folder == "injection"}
+    sources = {name_of(rule.source): rule.source for rule in rules}
     besides = {beside_name(rule.beside, rule.source) for rule in rules if rule.beside is not None}
     assert sources.keys() | besides == known.keys(), "run scripts/derive_words"
     for name, source in sources.items():

@@ -20,25 +20,32 @@ _WORTH_A_CALL = 2048
 _NEAR = 4
 """Blocks that may lie between all that a match holds; where it may be spread further, one set of words decides."""
 
+_IS_DIGIT = np.isin(np.arange(256), [*b"0123456789"])
+
 
 class Around:
     """What rules ask for in the blocks of a text, of `block` bytes each.
 
     sets: by expression, the sets it stands in. in_parts: by rule, the sets of which each match holds an expression; the
-    first decides. longest: of those rules, how long a match can be. overlap: bytes behind a block that an expression
-    which begins in it may reach into.
+    first decides. longest: by rule, how long a match can be. overlap: bytes behind a block that an expression which
+    begins in it may reach into.
     """
 
     def __init__(
         self,
         sets: Sequence[Collection[int]],
         in_parts: Mapping[int, Sets],
-        longest: Mapping[int, Extent | None],
+        longest: Sequence[Extent | None],
         block: int,
         overlap: int,
     ) -> None:
         self._in_parts = in_parts
-        self._longest = longest
+        self._extents = {
+            index: one
+            for index, one in enumerate(longest)
+            if one is not None and (in_parts.get(index) or one.digits)
+        }
+        """Of the rules that may be tried in parts."""
         self._block = block
         self._overlap = overlap
         self._sets = np.fromiter(chain.from_iterable(sets), np.int32)
@@ -57,7 +64,7 @@ class Around:
         if not reach:
             return {}
         rules, chars = [*reach], np.array([*reach.values()], np.int64)
-        held = self._held(rules, chars, subject, occurring)
+        held = self._held(rules, subject.most_bytes(chars), subject, occurring)
         rule, block = held.nonzero()
         gap = (self._overlap + 2 * chars + _WORTH_A_CALL) // self._block
         first = _firsts(rule, np.diff(block) > gap.take(rule[1:]))
@@ -76,20 +83,22 @@ class Around:
 
     def _reach(self, subject: Subject, found: Sequence[int]) -> dict[int, int]:
         """Return how many characters a match has at most, for those of the rules that may be tried in parts."""
-        extents = {index: self._longest.get(index) for index in found}
-        run = subject.longest_run() if any(one.runs for one in extents.values() if one) else 0
-        reach = {index: one.chars + one.runs * run for index, one in extents.items() if one}
+        extents = {index: one for index in found if (one := self._extents.get(index)) is not None}
+        run = subject.longest_run() if any(one.runs for one in extents.values()) else 0
+        reach = {index: one.chars + one.runs * run for index, one in extents.items()}
         return {index: chars for index, chars in reach.items() if 4 * chars < len(subject.raw)}
 
     def _held(
         self,
         rules: Sequence[int],
-        chars: NDArray[np.int64],
+        most_bytes: NDArray[np.int64],
         subject: Subject,
         occurring: Sequence[Sequence[int]],
     ) -> NDArray[np.bool]:
-        """Return, (rules, blocks), which hold a word of the first set of each rule, and of each other one near by."""
-        sets = [self._in_parts[index] for index in rules]
+        """Return, (rules, blocks), which hold a word of the first set of each rule, or its first digit, and all else
+        near by. most_bytes: of a match of each rule.
+        """
+        sets = [self._in_parts.get(index, ()) for index in rules]
         ranks = [
             [(at, held[rank]) for at, held in enumerate(sets) if len(held) > rank]
             for rank in range(max(map(len, sets)))
@@ -98,18 +107,44 @@ class Around:
         asked = [one for rank in ranks for _, one in rank]
         rows[asked] = np.arange(len(asked))
         in_blocks = self._in_blocks(rows, len(asked), occurring)
-        held, done = in_blocks[: len(rules)].copy(), len(rules)
-        steps = -(-subject.most_bytes(chars) // self._block)
-        for rank in ranks[1:]:
+        held = np.ones((len(rules), len(occurring)), bool)
+        steps = -(-most_bytes // self._block)
+        done = 0
+        for place, rank in enumerate(ranks):
             mine = np.array([at for at, _ in rank])
             others = in_blocks[done : done + len(rank)]
             done += len(rank)
-            far = steps.take(mine)
-            for step in range(1, _NEAR + 1):
-                others = _spread(others)
-                near = far == step
-                held[mine[near]] &= others[near]
+            if place == 0:
+                held[mine] = others
+            else:
+                _narrow(held, mine, others, steps)
+        digits = np.array([self._extents[index].digits for index in rules])
+        numbers = self._numbers(subject.raw, digits, most_bytes, len(occurring))
+        bare = np.array([not one for one in sets])
+        held[bare] = numbers[bare]
+        mine = ((digits > 0) & ~bare).nonzero()[0]
+        _narrow(held, mine, numbers[mine], steps)
         return held
+
+    def _numbers(
+        self, raw: bytes, digits: NDArray[np.int64], most_bytes: NDArray[np.int64], blocks: int
+    ) -> NDArray[np.bool]:
+        """Return the blocks in which a digit stands that has as many behind it within a match as each rule asks for:
+        (rules, blocks), all for a rule that asks for none.
+        """
+        out = np.ones((digits.size, blocks), bool)
+        places = _IS_DIGIT.take(np.frombuffer(raw, np.uint8)).nonzero()[0]
+        block = places // self._block
+        begins = np.searchsorted(block, np.arange(blocks))
+        for count in {*digits.tolist()} - {0}:
+            ends = places[count - 1 :]
+            size = np.full(places.size + 1, len(raw))  # one more, where blocks behind the last digit begin
+            size[: ends.size] = ends - places[: ends.size] + 1
+            least = np.minimum.reduceat(size, begins)
+            least[np.diff(begins, append=places.size) == 0] = len(raw)
+            mine = (digits == count).nonzero()[0]
+            out[mine] = least <= most_bytes[mine, None]
+        return out
 
     def _in_blocks(
         self, rows: NDArray[np.int32], count: int, occurring: Sequence[Sequence[int]]
@@ -134,6 +169,17 @@ def _firsts(rule: NDArray[np.int64], parted: NDArray[np.bool]) -> NDArray[np.int
     begins = np.ones(rule.size, bool)
     np.logical_or(np.diff(rule) != 0, parted, out=begins[1:])
     return begins.nonzero()[0]
+
+
+def _narrow(
+    held: NDArray[np.bool], mine: NDArray[np.int64], others: NDArray[np.bool], steps: NDArray[np.int64]
+) -> None:
+    """Leave of what some rules hold the blocks near others; steps: by rule, how many blocks may lie between."""
+    far = steps.take(mine)
+    for step in range(1, _NEAR + 1):
+        others = _spread(others)
+        near = far == step
+        held[mine[near]] &= others[near]
 
 
 def _spread(blocks: NDArray[np.bool]) -> NDArray[np.bool]:

@@ -17,6 +17,7 @@ _LETTERS = frozenset(code for code in range(128) if chr(code).isalnum() or chr(c
 _LETTERS_OTHERWISE = frozenset((0x17F, 0x212A))
 """What is a letter of ASCII in another case: the long s, the sign of Kelvin."""
 
+_ZERO, _NINE = b"09"
 _SPACES = frozenset((9, 10, 11, 12, 13, 32))
 _SPACES_OF_CLASSES = _SPACES - {11}
 """What \\s is to RE2, which leaves out the vertical tab."""
@@ -31,6 +32,16 @@ def holds_letters(members: Items) -> bool:
 def holds_spaces(members: Items) -> bool:
     """Say whether a class may match white space of ASCII."""
     return any(_is_in(code, members) for code in _SPACES)
+
+
+def is_digit(item: tuple[Any, Any]) -> bool:
+    """Say whether all that one item, which is one character, may match are digits of ASCII."""
+    kind, value = item
+    if kind is op.IN:
+        return all(map(is_digit, value))
+    if kind is op.RANGE:
+        return bool(value[0] >= _ZERO and value[1] <= _NINE)
+    return bool(kind is op.LITERAL and _ZERO <= value <= _NINE) or value is op.CATEGORY_DIGIT
 
 
 def _is_negated(members: Items) -> bool:

@@ -1,4 +1,6 @@
-"""How long a match of a pattern can be: where one of its words stands, no more of the text need be looked through."""
+"""How long a match of a pattern can be, and how many digits it has: where its words stand, and so many digits near
+them, no more of the text need be looked through.
+"""
 
 import re
 import warnings
@@ -6,7 +8,7 @@ from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any, NamedTuple
 
-from sallyport.detect.classes import READ_OTHERWISE, Items, holds_spaces
+from sallyport.detect.classes import READ_OTHERWISE, Items, holds_spaces, is_digit
 
 _LONGEST = 4_000
 """A match that may have more characters than this may have any number."""
@@ -14,11 +16,12 @@ _LONGEST = 4_000
 
 class Extent(NamedTuple):
     """What a match has at most. runs: how often a whole run of characters without white space, of any length, beside so
-    many characters.
+    many characters. digits: how many digits of ASCII it has at least.
     """
 
     chars: int
     runs: int
+    digits: int
 
 
 class _Endless(Exception):
@@ -38,33 +41,34 @@ def longest(source: str) -> Extent | None:
     return found if found.chars <= _LONGEST else None
 
 
+_NOTHING = Extent(0, 0, 0)
+
+
 def _sequence(items: Items) -> Extent:
-    chars = runs = 0
-    for item in items:
-        more = _one(item)
-        chars, runs = chars + more.chars, runs + more.runs
-    return Extent(chars, runs)
+    each = [_one(item) for item in items]
+    return Extent(*map(sum, zip(*each, strict=True))) if each else _NOTHING
 
 
 def _one(item: tuple[Any, Any]) -> Extent:
     kind, value = item
     if kind is op.AT:
-        return Extent(0, 0)
+        return _NOTHING
     if kind in (op.LITERAL, op.NOT_LITERAL, op.ANY, op.IN):
-        return Extent(1, 0)
+        return Extent(1, 0, int(is_digit(item)))
     if kind is op.SUBPATTERN:
         return _sequence(value[3])
     if kind is op.BRANCH:
         branches = [_sequence(branch) for branch in value[1]]
-        return Extent(max(one.chars for one in branches), max(one.runs for one in branches))
+        chars, runs, digits = zip(*branches, strict=True)
+        return Extent(max(chars), max(runs), min(digits))
     if kind not in (op.MAX_REPEAT, op.MIN_REPEAT):
         raise _Endless
-    _, high, repeated = value
+    low, high, repeated = value
     if high != op.MAXREPEAT:
         once = _sequence(repeated)
-        return Extent(once.chars * high, once.runs * high)
+        return Extent(once.chars * high, once.runs * high, once.digits * low)
     if len(repeated) == 1 and _is_of_a_run(repeated[0]):
-        return Extent(0, 1)
+        return Extent(0, 1, low * int(is_digit(repeated[0])))
     raise _Endless
 
 

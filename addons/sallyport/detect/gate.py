@@ -55,9 +55,9 @@ class Gate:
         check: called for every block and outline; it may raise, which ends this.
         """
         wanted = self._for.get(kind, 0)
-        found, where = self._words.hits(subject, wanted, check)
-        if (patterns := self._patterns.get(kind)) is not None:
-            found |= patterns.hits(subject.raw)
+        patterns = self._patterns.get(kind)
+        occurring = 0 if patterns is None else patterns.hits(subject.raw)
+        found, where = self._words.hits(subject, wanted, occurring, check)
         for index in places(found & wanted):
             within = where.get(index)
             if (shape := self._outlines.get(index)) is not None:
@@ -131,22 +131,25 @@ class _Words:
         self._around = Around(
             numbers,
             in_parts,
-            {index: rules[index].longest for index, sets in in_parts.items() if sets},
+            [rule.longest for rule in rules],
             _BLOCK,
             self._overlap,
         )
 
     def hits(
-        self, subject: Subject, wanted: int, check: Callable[[], None]
+        self, subject: Subject, wanted: int, others: int, check: Callable[[], None]
     ) -> tuple[int, dict[int, Windows]]:
-        """Return the rules to be tried, a bit each, and where; everywhere those that are not named there."""
+        """Return the rules to be tried, a bit each, and where; everywhere those that are not named there.
+
+        others: rules that are to be tried besides, which are looked for by no words.
+        """
         raw = subject.raw
         occurring = []
         for block in self._blocks(raw) if len(raw) >= _LONG else (raw,):
             check()
             within = self._within(block)
             if within is None:
-                return self._all, {}
+                return self._all | others, {}
             occurring.append(within)
         met = self._unasked
         for one in set().union(*occurring):
@@ -154,6 +157,7 @@ class _Words:
         found = wanted & (self._near_or_none | self._far.hits(raw))
         for shift in self._shifts:
             found &= met >> shift
+        found |= others & wanted
         is_long = len(occurring) > 1
         return found, self._around.windows(subject, occurring, places(found)) if is_long else {}
 

@@ -106,7 +106,7 @@ class Rule:
     score: what a match is worth; for injection the points divided by 10.
     keywords: one of them must be in the text, also where the pattern does not ask for it.
     required, longest: read from the pattern, which asks for one word of each set and matches so much at most. Empty
-        and None where that is not known, and where the pattern itself is looked for.
+        and None where that is not known; no words where the pattern itself is looked for.
     beside: source of a pattern without which in the text no match is possible; cheaper to look for than the whole.
     across_messages: whether the end of one message and the beginning of the next can match together. By
         default values can and sentences cannot: a model reads who speaks between them.
@@ -242,8 +242,8 @@ def _build(
         )
         for u in rule.unless
     ]
+    reading = words.get(name_of(source)) or read(source)
     is_sought_by_words = bool(rule.keywords) or kind is Kind.INJECTION
-    reading = (words.get(name_of(source)) or read(source)) if is_sought_by_words else Reading()
     surfaces = frozenset(rule.surfaces or ())
     home = rule.surfaces[0] if rule.surfaces else Surface.USER
     return Rule(
@@ -259,7 +259,7 @@ def _build(
         surfaces=surfaces,
         views=frozenset(rule.views),
         keywords=tuple(fold(k).lower() for k in rule.keywords),
-        required=reading.required,
+        required=reading.required if is_sought_by_words else (),
         longest=reading.longest,
         beside=beside,
         source=source,

@@ -18,14 +18,14 @@ from sallyport.errors import OperatorError
 FILE = "words.json"
 """By the name of a pattern, with a digest: {"words": {name: [[[word, ...], ...], longest]}, "digest": hex}.
 
-longest: [characters, runs], or null. Under packs.beside_name no words and null: a pattern that was found to hold what
-stands beside it.
+longest: [characters, runs, digits], or null. Under packs.beside_name no words and null: a pattern that was found to
+hold what stands beside it.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read of one pattern: literals.required and extent.longest."""
+    """What was read of one pattern: literals.required and extent.longest. The words count where a rule has keywords."""
 
     required: tuple[Spellings, ...] = ()
     longest: Extent | None = None
