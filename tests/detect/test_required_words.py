@@ -5,8 +5,10 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 
+import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -114,6 +116,24 @@ def test_a_file_of_words_that_is_not_as_it_was_written_is_refused(
     assert path.read_bytes() != whole
     with pytest.raises(OperatorError, match=r"^rules/injection/words\.json: is not as it was written"):
         load(tmp_path / "rules")
+
+
+def test_a_file_of_words_of_another_version_is_refused(tmp_path: Path) -> None:
+    shutil.copytree(rules_dir(), tmp_path / "rules")
+    path = tmp_path / "rules" / "pii" / FILE
+    words = {name: [sets, longest and longest[:2]] for name, (sets, longest) in _listed(path).items()}
+    path.write_bytes(orjson.dumps({"words": words, "digest": _digest(words)}))
+    with pytest.raises(OperatorError, match=r"^rules/pii/words\.json: is not as it was written"):
+        load(tmp_path / "rules")
+
+
+def _listed(path: Path) -> dict[str, list[list[int]]]:
+    words: dict[str, list[list[int]]] = orjson.loads(path.read_bytes())["words"]
+    return words
+
+
+def _digest(words: object) -> str:
+    return blake2b(orjson.dumps(words, option=orjson.OPT_SORT_KEYS), digest_size=16).hexdigest()
 
 
 def test_a_pattern_nested_deeper_than_can_be_read_is_looked_for_itself() -> None:

@@ -52,19 +52,18 @@ def known_words(folder: Path) -> Mapping[str, Reading]:
     try:
         held = orjson.loads(path.read_bytes())
         words = held["words"]
-        sound = held["digest"] == _digest(words)
+        if held["digest"] == _digest(words):
+            return {
+                name: Reading(tuple(map(frozenset, sets)), longest and Extent(*longest))
+                for name, (sets, longest) in words.items()
+            }
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise OperatorError(where, f"cannot be read: {type(error).__name__}", todo, exit_code=3) from None
     except (ValueError, TypeError, KeyError):
-        sound = False
-    if not sound:
-        raise OperatorError(where, "is not as it was written, and rules may not be looked for", todo)
-    return {
-        name: Reading(tuple(map(frozenset, sets)), longest and Extent(*longest))
-        for name, (sets, longest) in words.items()
-    }
+        pass  # of another version, or damaged
+    raise OperatorError(where, "is not as it was written, and rules may not be looked for", todo)
 
 
 def file_of_words(words: Mapping[str, Reading]) -> str:
