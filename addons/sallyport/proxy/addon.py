@@ -34,6 +34,7 @@ from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.contents import Contents
 from sallyport.proxy.dispatch import dispatch, edited_body, with_usage
 from sallyport.proxy.ending import code_of, end_exchange, refuse_exchange
+from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.judging import judged
 from sallyport.proxy.layers import abort_connection
@@ -96,6 +97,7 @@ class GatewayAddon:
         for flow, passage in list(self._passages.items()):
             if not passage.ended:
                 passage.cut, passage.cut_message = STOPPING, CORE_MESSAGES[STOPPING]
+                gate.revoke(flow)
                 # To the core this is a provider that went away.
                 if passage.admitted is None or not abort_connection(flow.client_conn, flow.server_conn):
                     abort_connection(flow.client_conn)
