@@ -15,8 +15,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Mode, Verdict
-from sallyport.exchange import Response
-from sallyport.pipeline import STAGES, STOP_STAGES, Step, decide
+from sallyport.exchange import Operation, Response
+from sallyport.pipeline import PREFLIGHT_STAGES, STAGES, STOP_STAGES, Step, decide
 from sallyport.proxy import http1, intake, layers, stream
 from sallyport.proxy.answers import (
     CORE_MESSAGES,
@@ -204,6 +204,12 @@ class GatewayAddon:
         passage.request_bytes = len(flow.request.raw_content or b"")
         if passage.refused is None:
             passage.refused = unsound_body(flow) or unproved(self.gateway, flow.request, passage)
+        asks_ahead = passage.exchange.request.operation is Operation.PREFLIGHT
+        if asks_ahead and passage.refused is None:
+            if passage.request_bytes:
+                passage.refused = intake.refuse("preflight_body", "A preflight request has no body.")
+            elif not self.gateway.live.policy.only_observes:
+                intake.bound_preflight(flow.request)
         if passage.refused is not None:
             await refuse_exchange(
                 self.gateway, flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
@@ -240,7 +246,9 @@ class GatewayAddon:
         return verdict if verdict.action is Action.DENY else None
 
     async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
-        verdict, scanner = await judged(self.gateway, passage, self._stages)
+        asks_ahead = passage.exchange.request.operation is Operation.PREFLIGHT
+        stages = PREFLIGHT_STAGES if asks_ahead else self._stages
+        verdict, scanner = await judged(self.gateway, passage, stages, counted=not asks_ahead)
         self.captures.begin(flow, passage, body, scanner.everything)
         self.contents.begin(passage, scanner.everything)
         if verdict.action is Action.DENY:
