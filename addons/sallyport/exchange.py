@@ -35,6 +35,8 @@ class Operation(StrEnum):
     IMAGE = "image"
     AUDIO = "audio"
     LIST_MODELS = "list_models"
+    PREFLIGHT = "preflight"
+    """A browser asks whether a page may make a call. It has no body and no credential, and nobody is known yet."""
     OPAQUE = "opaque"
 
     @property

@@ -15,7 +15,7 @@ from typing import Any
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
 from sallyport.exchange import Exchange
 from sallyport.policy.sections import Policy, failing, standing
-from sallyport.stages.access import AccessStage
+from sallyport.stages.access import AccessStage, PreflightStage
 from sallyport.stages.identity import IdentityStage
 from sallyport.stages.injection import InjectionStage
 from sallyport.stages.limits import LimitsStage
@@ -52,6 +52,10 @@ STAGES: tuple[Step, ...] = (
 
 STOP_STAGES: tuple[Step, ...] = (STAGES[0], Step(StopStage(), lambda policy: policy.access))
 """Who speaks, and whether a kill switch stops it: all that is asked of a body that nobody can read."""
+
+
+PREFLIGHT_STAGES: tuple[Step, ...] = (Step(PreflightStage(), lambda policy: policy.access), *STAGES[-3:])
+"""What is asked of a browser's question whether a page may call: where to, and whether its texts may leave."""
 
 
 async def decide(

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -131,6 +132,30 @@ def test_a_text_file_leaves_masked_and_comes_back_to_who_sent_it_alone(
     assert client().files.content(put.id).text == SCRIPT
     assert last_end(gateway, "/v1/files").coverage is Coverage.PARSED
     assert client().files.delete(put.id).deleted
+
+
+def test_a_form_as_dotnet_writes_it_leaves_masked_with_all_else_as_it_was(
+    gateway: GatewayProcess, lab: Lab
+) -> None:
+    """No quotes where none are needed, and the filename said twice; no SDK that is installed here writes so."""
+    form = (
+        "--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name=purpose\r\n\r\n"
+        "user_data\r\n--b\r\nContent-Disposition: form-data; name=file; filename={0}; filename*=utf-8''{1}\r\n\r\n"
+        "{2}\r\n--b--\r\n"
+    )
+    headers = {"content-type": 'multipart/form-data; boundary="b"', "authorization": "Bearer sk-test-EXAMPLE"}
+    for plain, again in (("notes.txt", "notes.txt"), (f'"{MAIL}.txt"', f"{MAIL.replace('@', '%40')}.txt")):
+        body = form.format(plain, again, SCRIPT).encode()
+        answer = httpx.post(
+            "https://api.openai.com/v1/files", content=body, headers=headers | {"x-user": "ann"}
+        )
+        assert answer.status_code == 200, answer.text
+        kept = last(lab, "/v1/files").body.decode()
+        mask = re.search("<EMAIL_ADDRESS_[^>]*>", kept)
+        assert mask is not None
+        changed = [part.replace(MAIL, mask[0]) for part in (plain, again.replace("%40", "@"), SCRIPT)]
+        changed[1] = changed[1].replace("<", "%3C").replace(">", "%3E")
+        assert kept == form.format(*changed)
 
 
 def test_a_batch_is_masked_line_by_line_and_its_results_are_restored(

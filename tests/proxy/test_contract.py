@@ -8,6 +8,7 @@ import inspect
 import json
 from pathlib import Path
 
+import h2.connection
 import pytest
 import wsproto.connection
 import wsproto.frame_protocol
@@ -28,6 +29,10 @@ LEANED_ON = {
     "Http1Server": core.STOCK["mitmproxy.proxy.layers.http", "Http1Server"],
     "Http1Client": core.STOCK["mitmproxy.proxy.layers.http", "Http1Client"],
     "Http2Server": core.STOCK["mitmproxy.proxy.layers.http", "Http2Server"],
+    "Http2Client": core.STOCK["mitmproxy.proxy.layers.http", "Http2Client"],
+    "H2Connection.receive_data": h2.connection.H2Connection.receive_data,
+    "H2Connection._receive_frame": h2.connection.H2Connection._receive_frame,
+    "H2Connection._receive_goaway_frame": h2.connection.H2Connection._receive_goaway_frame,
     "Http1Connection": _http1.Http1Connection,
     "make_body_reader": core.STOCK["mitmproxy.proxy.layers.http._http1", "make_body_reader"],
     "make_error_response": core.STOCK["mitmproxy.proxy.layers.http._http1", "make_error_response"],

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from sallyport.proxy import stopping
+from sallyport.proxy.gate import gate
 from sallyport.proxy.stopping import Stopping
 from sallyport.stages.directory import NoDirectory, Stop, StopKind
 from samples import exchange, segment
@@ -29,8 +31,14 @@ class Tap:
             raise ValueError("a tap that is broken")
 
 
+@dataclass(eq=False)
+class Flow:
+    client_conn: object
+    server_conn: object
+
+
 def flying(*, fails: bool = False, client: object = None, server: object = None) -> tuple[Any, Any]:
-    flow = SimpleNamespace(client_conn=client or object(), server_conn=server or object())
+    flow = Flow(client or object(), server or object())
     passage = SimpleNamespace(
         exchange=exchange(segment("x")), admitted=object(), ended=False, cut="", cut_message="", id="e",
         tap=Tap(fails),
@@ -76,4 +84,15 @@ async def test_one_exchange_that_cannot_be_ended_keeps_none_of_the_others(aborte
     looking.start()
     await until(lambda: {flow.server_conn for flow, _ in pairs} <= set(aborted))
     assert [passage.cut for _, passage in pairs] == ["access.stopped"] * 2
+    looking.close()
+
+
+async def test_what_was_stopped_is_not_sent_again(aborted: list[object]) -> None:
+    """A provider may say that it has not looked at a request yet: it goes to another connection, if it still may."""
+    flow, passage = flying()
+    gate.admit(flow)
+    looking = Stopping(Pulled, lambda: [(flow, passage)], lambda: None, lambda _: None, at_once)
+    looking.start()
+    await until(lambda: bool(passage.cut))
+    assert not gate.admitted(flow)
     looking.close()

@@ -24,6 +24,11 @@ def field(name: str = "a", content: bytes = b"x", more: str = "") -> bytes:
     return f'Content-Disposition: form-data; name="{name}"{more}\r\n\r\n'.encode() + content
 
 
+def disposed(parameters: str, content: bytes = b"x") -> bytes:
+    """Return a form whose one part says what a client that is no browser says of it."""
+    return form(f"Content-Disposition: form-data; {parameters}\r\n\r\n".encode() + content)
+
+
 GOOD = form(field())
 
 
@@ -53,6 +58,30 @@ def test_any_content_without_the_boundary_comes_back(contents: list[bytes]) -> N
     assert [body[slice(*p.content_span)] for p in read_parts(body, boundary)] == contents
 
 
+NAMED = {
+    "token": ("name=file", "file", None),
+    "tokens": ("name=file; filename=a-1_%20.pdf", "file", "a-1_%20.pdf"),
+    "token and quotes": ('name=file; filename="a b.pdf"', "file", "a b.pdf"),
+    ".NET": ("name=file; filename=a.pdf; filename*=utf-8''a.pdf", "file", "a.pdf"),
+    ".NET, spaces": ("name=file; filename=\"a b.pdf\"; filename*=utf-8''a%20b.pdf", "file", "a b.pdf"),
+    ".NET, umlaut": (
+        "name=file; filename=\"=?utf-8?B?w6QucGRm?=\"; filename*=utf-8''%C3%A4.pdf",
+        "file",
+        "ä.pdf",
+    ),
+    "quotes, umlaut": ('name="file"; filename="ä.pdf"; filename*=UTF-8\'\'%c3%a4.pdf', "file", "ä.pdf"),
+    "capitals": ("NAME=file; FileName=a.pdf", "file", "a.pdf"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "name", "filename"), NAMED.values(), ids=NAMED.keys())
+def test_names_without_quotes_and_filenames_that_are_said_twice_are_read(
+    parameters: str, name: str, filename: str | None
+) -> None:
+    (part,) = read_parts(disposed(parameters), b"b")
+    assert (part.name, part.filename) == (name, filename)
+
+
 ODD = {
     "preamble": (b"x\r\n" + GOOD, "multipart.preamble"),
     "leading CRLF": (b"\r\n" + GOOD, "multipart.preamble"),
@@ -77,7 +106,50 @@ ODD = {
     "attachment": (form(field().replace(b"form-data", b"attachment")), "multipart.disposition"),
     "extended filename": (form(field(more="; filename*=utf-8''x")), "multipart.disposition"),
     "two filenames": (form(field(more='; filename="a"; filename="b"')), "multipart.disposition"),
-    "unquoted name": (form(b"Content-Disposition: form-data; name=a\r\n\r\nx"), "multipart.disposition"),
+    "name beyond a token": (disposed("name=a b"), "multipart.disposition"),
+    "name of a list, bare": (disposed("name=a[]"), "multipart.disposition"),
+    "name half in quotes": (disposed('name="a"b'), "multipart.disposition"),
+    "quote that never ends": (disposed('name="a'), "multipart.disposition"),
+    "quotes of PHP": (disposed("name='a'"), "multipart.disposition"),
+    "apostrophe in a token": (disposed("name=a; filename=it's"), "multipart.disposition"),
+    "no name": (disposed("name="), "multipart.disposition"),
+    "name not ASCII, bare": (disposed("name=ä"), "multipart.disposition"),
+    "name twice": (disposed("name=a; name=b"), "multipart.disposition"),
+    "extended name": (disposed("name=a; name*=utf-8''b"), "multipart.disposition"),
+    "extended filename alone": (disposed("name=a; filename*=utf-8''x"), "multipart.disposition"),
+    "extended filename first": (disposed("name=a; filename*=utf-8''x; filename=x"), "multipart.disposition"),
+    "two extended": (
+        disposed("name=a; filename=x; filename*=utf-8''x; filename*=utf-8''x"),
+        "multipart.disposition",
+    ),
+    "filenames that differ": (disposed("name=a; filename=x; filename*=utf-8''y"), "multipart.disposition"),
+    "filenames that differ in case": (
+        disposed("name=a; filename=x; filename*=utf-8''X"),
+        "multipart.disposition",
+    ),
+    "percent signs that one side decodes": (
+        disposed("name=a; filename=\"%41\"; filename*=utf-8''A"),
+        "multipart.disposition",
+    ),
+    "encoded word that differs": (
+        disposed("name=a; filename=\"=?utf-8?B?eQ==?=\"; filename*=utf-8''x"),
+        "multipart.disposition",
+    ),
+    "encoded word that is none": (
+        disposed("name=a; filename=\"=?utf-8?B?e?=\"; filename*=utf-8''x"),
+        "multipart.disposition",
+    ),
+    "line end in an encoded word": (
+        disposed("name=a; filename=\"=?utf-8?B?YQ0KYg==?=\"; filename*=utf-8''a%0D%0Ab"),
+        "multipart.disposition",
+    ),
+    "other charset": (disposed("name=a; filename=x; filename*=latin-1''x"), "multipart.disposition"),
+    "language": (disposed("name=a; filename=x; filename*=utf-8'en'x"), "multipart.disposition"),
+    "continued": (disposed("name=a; filename*0=x; filename*1=y"), "multipart.disposition"),
+    "percent sign alone": (disposed("name=a; filename=x; filename*=utf-8''x%"), "multipart.disposition"),
+    "extended, not UTF-8": (disposed("name=a; filename=x; filename*=utf-8''%FF"), "multipart.utf8"),
+    "another parameter": (disposed("name=a; filename=x; size=1"), "multipart.disposition"),
+    "comment": (disposed("name=a (b)"), "multipart.disposition"),
     "escaped quote": (form(field(name='a\\"b')), "multipart.disposition"),
     "name not UTF-8": (form(field().replace(b'"a"', b'"\xff"')), "multipart.utf8"),
     "nested": (form(b"Content-Type: multipart/mixed; boundary=c\r\n" + field()), "multipart.nested"),

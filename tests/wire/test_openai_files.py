@@ -224,6 +224,48 @@ def test_a_streamed_transcript_is_read() -> None:
     assert [(e.closes, e.finish_reason) for e in events] == [((), None), (("*",), "stop")]
 
 
+DOTNET = (
+    b"--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Disposition: form-data; name=purpose\r\n\r\n"
+    b"user_data\r\n--b\r\nContent-Disposition: form-data; name=file; filename=%s; filename*=utf-8''%s\r\n\r\n"
+    b"Write to ann@example.com.\r\n--b--\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("plain", "extended", "wanted", "new"),
+    [
+        (b"ann.pdf", b"ann.pdf", Edit("/1/filename", 0, 3, "<N_1>"), (b'"<N_1>.pdf"', b"%3CN_1%3E.pdf")),
+        (b"ann.pdf", b"ann.pdf", Edit("/1/filename", 0, 3, "bob"), (b"bob.pdf", b"bob.pdf")),
+        (
+            b'"an n.pdf"',
+            b"an%20n.pdf",
+            Edit("/1/filename", 0, 1, '"ä'),
+            (b'"%22\xc3\xa4n n.pdf"', b"%2522%C3%A4n%20n.pdf"),
+        ),
+        (b'"=?utf-8?B?w6QucGRm?="', b"%C3%A4.pdf", Edit("/1/filename", 0, 1, "M"), (b'"M.pdf"', b"M.pdf")),
+        (b"ann.pdf", b"ann.pdf", Edit("/1/content", 9, 24, "<E_1>"), (b"ann.pdf", b"ann.pdf")),
+    ],
+    ids=["quotes-come", "no-quotes-needed", "quotes-stay", "encoded-word", "content-alone"],
+)
+def test_an_edit_of_a_form_of_dotnet_changes_both_filenames_and_nothing_else(
+    plain: bytes, extended: bytes, wanted: Edit, new: tuple[bytes, bytes]
+) -> None:
+    body = DOTNET % (plain, extended)
+    assert form.edit(body, []) == body
+    expected = DOTNET % new
+    if wanted.at == "/1/content":
+        expected = expected.replace(b"ann@example.com", b"<E_1>")
+    changed = form.edit(body, [wanted])
+    assert changed == expected
+    read_form(changed, "multipart/form-data; boundary=b")
+
+
+def test_a_name_without_quotes_gets_them_where_its_edit_needs_them() -> None:
+    body = DOTNET % (b"a", b"a")
+    changed = form.edit(body, [Edit("/0/name", 0, 7, "a b")])
+    assert changed == body.replace(b"name=purpose", b'name="a b"')
+
+
 @pytest.mark.parametrize("dialect", [batch, form], ids=["batch", "form"])
 def test_a_refusal_is_openais(dialect) -> None:
     answer = dialect.refuse(Refusal("r", "No.", "d"), streaming=False)

@@ -4,30 +4,40 @@ import json
 import re
 import shlex
 from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from sqlalchemy import Connection
 
-from sallyport.audit.events import EventKind
+from sallyport.audit.events import Event, EventKind
+from sallyport.audit.store import Store, add_within
 from sallyport.audit.text import code, printable
-from sallyport.cli.acts import JsonOption, ReasonOption, changing, note, policy_if_known
-from sallyport.cli.directory.opening import reading
+from sallyport.cli.acts import JsonOption, ReasonOption, changing, policy_if_known
+from sallyport.cli.directory.opening import NotThere, reading
 from sallyport.cli.eventnames import may_name
+from sallyport.cli.last_run import was_run
 from sallyport.cli.moments import now
+from sallyport.cli.operator import act as acted
 from sallyport.cli.operator import operator
-from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.reading import names_here
 from sallyport.cli.seen import names_of_keys, warning_of
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.problems import choices, nearest
+from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import Stop, StopKind
-from sallyport.state.directory.stops import let_go, load_pulled, pull
+from sallyport.state.directory.heldstops import FILE, read_held, write_held
+from sallyport.state.directory.stops import Pulled, let_go, load_pulled, new_stop, pull
 
 if TYPE_CHECKING:
     from sallyport.state.webhook import Fact
+
+
+_FINGERPRINT = re.compile(r"key_[0-9a-f]{24}")
 
 
 def stop(
@@ -49,11 +59,17 @@ def stop(
     if kind is StopKind.PROVIDER:
         _check_provider(value)
     named = kind is StopKind.PRINCIPAL and may_name(store, confdir)
-    with changing(store, confdir) as connection:
-        if kind is StopKind.KEY:
-            _check_key(connection, value)
-        pulled = pull(connection, kind, value, whose, operator(), reason, at)
-        _note(connection, pulled, "stopped", named=named)
+    try:
+        with changing(store, confdir) as connection:
+            if kind is StopKind.KEY:
+                _check_key(connection, value)
+            pulled = pull(connection, kind, value, whose, operator(), reason, at)
+            add_within(connection, [_event(pulled, "stopped", named=named)])
+    except (NotThere, Unreachable) as error:
+        if not was_run(confdir):
+            raise
+        stop = new_stop(kind, value, whose, reason)
+        _stop_here(Pulled(stop, operator(), at), store, confdir, error)
     undo = f"sallyport resume {pulled.id}{_where(store, confdir)}"
     typer.echo(printable(f"stopped {_named(pulled)} ({pulled.id}). Undo: {undo}"), err=True)
     _notify(confdir, pulled, "kill_switch.stopped")
@@ -77,15 +93,24 @@ def resume(
     """Let go what was stopped."""
     if bool(id) is every:
         raise OperatorError("ID", "give one id, or --all", "List them with: sallyport stops")
-    named = may_name(store, confdir)
-    with changing(store, confdir) as connection:
-        gone = let_go(connection, None if every else id, operator(), now())
-        for each in gone:
-            _note(connection, each, "resumed", named=named)
+    gone, named = _resume_here(id, store, confdir), may_name(store, confdir)
+    away: OperatorError | None = None
+    try:
+        if every or not gone:
+            with changing(store, confdir) as connection:
+                let = let_go(connection, None if every else id, operator(), now())
+                add_within(connection, [_event(each, "resumed", named=named) for each in let])
+            gone += let
+    except (NotThere, Unreachable) as error:
+        if not gone:
+            raise
+        away = error
     for each in gone:
         _notify(confdir, each, "kill_switch.resumed")
     shown = ", ".join(f"{each.id} ({_named(each)})" for each in gone)
     typer.echo(printable(f"resumed: {shown}") if gone else "Nothing was stopped.")
+    if away is not None:
+        raise away
 
 
 def stops(
@@ -95,9 +120,16 @@ def stops(
     confdir: ConfdirOption = None,
 ) -> None:
     """List what is stopped, since when, by whom and why."""
-    with reading(store, confdir) as connection:
-        found = load_pulled(connection, every=every)
-    for each in found:
+    held = read_held(_file(confdir))
+    try:
+        with reading(store, confdir) as connection:
+            found = load_pulled(connection, every=every)
+    except OperatorError as error:
+        if not held:
+            raise
+        found = ()
+        typer.echo(f"{error} What follows stands on this gateway alone.", err=True)
+    for each in (*found, *held):
         own = each.stop
         if as_json:
             plain = {
@@ -114,7 +146,7 @@ def stops(
         if each.resumed_at:
             line += f", resumed {each.resumed_at:%Y-%m-%d %H:%M}Z by {each.resumed_by}"
         typer.echo(printable(f"{line}: {own.reason}"))
-    if not found and not as_json:
+    if not found and not held and not as_json:
         typer.echo("Nothing is stopped.")
 
 
@@ -144,7 +176,7 @@ def _check_key(connection: Connection, value: str) -> None:
 
     The value is not shown: whoever hurries pastes the key that has leaked.
     """
-    if re.fullmatch(r"key_[0-9a-f]{24}", value.casefold()):
+    if _FINGERPRINT.fullmatch(value.casefold()):
         return
     if value.casefold() not in {name.casefold() for name in names_of_keys(connection)}:
         raise OperatorError(
@@ -154,19 +186,78 @@ def _check_key(connection: Connection, value: str) -> None:
         )
 
 
-def _note(connection: Connection, stop: Stop, act: str, *, named: bool) -> None:
-    """Record an act. named: whether a person may be named in it."""
+def _stop_here(pulled: Pulled, store: str | None, confdir: Path | None, why: OperatorError) -> NoReturn:
+    """Stop on the gateway of a folder alone, since its store cannot take it. Raises OperatorError, which says so.
+
+    That is no success: there may be other gateways of the store.
+    """
+    stop, path = pulled.stop, _file(confdir)
+    if stop.kind is StopKind.KEY and not _FINGERPRINT.fullmatch(stop.value.casefold()):
+        raise OperatorError(
+            "VALUE",
+            f"names of keys are not known while {why.where}: {why.what}",
+            "Give the fingerprint of the key: sallyport audit show",
+            exit_code=3,
+        ) from None
+    held = read_held(path)
+    there = [h.stop for h in held if replace(h.stop, id="", reason="") == replace(stop, id="", reason="")]
+    if there:
+        stop = there[0]
+    else:
+        write_held(path, (*held, pulled))
+        _record(stop, "stopped", store, confdir)
+        _notify(confdir, stop, "kill_switch.stopped")
+    typer.echo(stop.id)
+    undo = f"sallyport resume {stop.id}{_where(store, confdir)}"
+    raise OperatorError(
+        why.where,
+        printable(
+            f"{why.what}. {_named(stop)} is stopped all the same ({stop.id}), but on the gateway of this folder alone"
+        ),
+        f"{why.todo}; then stop it for all gateways. Undo this one: {undo}",
+        exit_code=3,
+    ) from None
+
+
+def _resume_here(id: str, store: str | None, confdir: Path | None) -> tuple[Stop, ...]:
+    """Let go what is stopped on the gateway of a folder alone, all of it for an id of "". Raises OperatorError."""
+    held = read_held(_file(confdir))
+    gone = tuple(each.stop for each in held if id in ("", each.stop.id))
+    if gone:
+        write_held(_file(confdir), tuple(each for each in held if each.stop not in gone))
+    for each in gone:
+        _record(each, "resumed", store, confdir)
+    return gone
+
+
+def _record(stop: Stop, act: str, store: str | None, confdir: Path | None) -> None:
+    """Put an act into the audit of a store that has no directory, where it has one; say so where it has none."""
+    try:
+        audit = Store.open(store_address(store, confdir), create=False)
+        try:
+            audit.write([_event(stop, act, named=False)])
+        finally:
+            audit.close()
+    except OperatorError as error:
+        typer.echo(f"{error} That this was {act} is not in the audit.", err=True)
+
+
+def _file(confdir: Path | None) -> Path:
+    return (confdir or default_confdir()) / FILE
+
+
+def _event(stop: Stop, act: str, *, named: bool) -> Event:
+    """Return the event of an act. named: whether a person may be named in it."""
     detail = f"{act}:{stop.id}"
     whole = f"{detail}:{stop.value}"
     if stop.kind is StopKind.PRINCIPAL and named and code(whole) == whole:
         detail = whole
-    tenant = stop.value if stop.kind is StopKind.TENANT else stop.tenant
-    note(
-        connection,
+    return acted(
         EventKind.KILL_SWITCH,
-        f"access.{act}.{stop.kind}",
-        detail,
-        tenant=tenant,
+        stage="access",
+        reason=f"access.{act}.{stop.kind}",
+        detail=detail,
+        tenant=stop.value if stop.kind is StopKind.TENANT else stop.tenant,
         model=stop.value if stop.kind is StopKind.MODEL else "",
         provider=stop.value if stop.kind is StopKind.PROVIDER else "",
         credential=stop.value if stop.kind is StopKind.KEY else "",

@@ -238,6 +238,7 @@ class Access(StageSection):
             Operation.COUNT_TOKENS,
             Operation.MODERATION,
             Operation.LIST_MODELS,
+            Operation.PREFLIGHT,
         ),
         description="Operations that may be used; any other is refused.",
     )

@@ -15,8 +15,8 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Mode, Verdict
-from sallyport.exchange import Response
-from sallyport.pipeline import STAGES, STOP_STAGES, Step, decide
+from sallyport.exchange import Operation, Response
+from sallyport.pipeline import PREFLIGHT_STAGES, STAGES, STOP_STAGES, Step, decide
 from sallyport.proxy import http1, intake, layers, stream
 from sallyport.proxy.answers import (
     CORE_MESSAGES,
@@ -34,6 +34,7 @@ from sallyport.proxy.connections import Connections, address_of, mode_name
 from sallyport.proxy.contents import Contents
 from sallyport.proxy.dispatch import dispatch, edited_body, with_usage
 from sallyport.proxy.ending import code_of, end_exchange, refuse_exchange
+from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
 from sallyport.proxy.judging import judged
 from sallyport.proxy.layers import abort_connection
@@ -96,6 +97,7 @@ class GatewayAddon:
         for flow, passage in list(self._passages.items()):
             if not passage.ended:
                 passage.cut, passage.cut_message = STOPPING, CORE_MESSAGES[STOPPING]
+                gate.revoke(flow)
                 # To the core this is a provider that went away.
                 if passage.admitted is None or not abort_connection(flow.client_conn, flow.server_conn):
                     abort_connection(flow.client_conn)
@@ -202,6 +204,12 @@ class GatewayAddon:
         passage.request_bytes = len(flow.request.raw_content or b"")
         if passage.refused is None:
             passage.refused = unsound_body(flow) or unproved(self.gateway, flow.request, passage)
+        asks_ahead = passage.exchange.request.operation is Operation.PREFLIGHT
+        if asks_ahead and passage.refused is None:
+            if passage.request_bytes:
+                passage.refused = intake.refuse("preflight_body", "A preflight request has no body.")
+            elif not self.gateway.live.policy.only_observes:
+                intake.bound_preflight(flow.request)
         if passage.refused is not None:
             await refuse_exchange(
                 self.gateway, flow, passage, Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
@@ -238,7 +246,9 @@ class GatewayAddon:
         return verdict if verdict.action is Action.DENY else None
 
     async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
-        verdict, scanner = await judged(self.gateway, passage, self._stages)
+        asks_ahead = passage.exchange.request.operation is Operation.PREFLIGHT
+        stages = PREFLIGHT_STAGES if asks_ahead else self._stages
+        verdict, scanner = await judged(self.gateway, passage, stages, counted=not asks_ahead)
         self.captures.begin(flow, passage, body, scanner.everything)
         self.contents.begin(passage, scanner.everything)
         if verdict.action is Action.DENY:

@@ -4,7 +4,7 @@ One name rules: the name the client asked TLS for. Host, :authority and an absol
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 from mitmproxy.http import HTTPFlow, Request
@@ -68,6 +68,12 @@ NEVER_FORWARDED = (
 """Headers that would tell a provider about the inside, belong to this hop only, or ask for another host, path
 or method than the one that was judged."""
 
+
+_ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]{0,30}://[a-z0-9.:\[\]-]{1,260}", re.IGNORECASE)
+_NAMES = re.compile(r"[a-z0-9-]{1,64}(?:, ?[a-z0-9-]{1,64}){0,63}", re.IGNORECASE)
+_CALLED = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+_ASKED = "access-control-request-method"
+_OF_A_PREFLIGHT = frozenset((b"host", b"origin", _ASKED.encode(), b"access-control-request-headers"))
 
 _OF_THE_BODY = frozenset(
     (b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag")
@@ -136,6 +142,12 @@ class Target:
 
 def find_target(provider: Provider, request: Request) -> Target:
     """Look the call up; an unknown one becomes an opaque endpoint, which the access stage judges."""
+    if request.method == "OPTIONS" and is_preflight(request, provider.credentials):
+        called = provider.resolve(request.headers[_ASKED], request.path)
+        if isinstance(called, Endpoint):
+            return Target(
+                replace(called, dialect="opaque", operation=Operation.PREFLIGHT, stream=None, model=None)
+            )
     asked = (WEBSOCKET if is_websocket(request) else request.method, request.path)
     fixed = _fixed.setdefault(provider.routes, {})
     if asked in fixed:
@@ -148,6 +160,28 @@ def find_target(provider: Provider, request: Request) -> Target:
     if "?" not in request.path and not found.captured:
         fixed[asked] = target
     return target
+
+
+def is_preflight(request: Request, where: Credentials) -> bool:
+    """Say whether a browser asks ahead of a call whether a page may make it (Fetch standard, CORS-preflight fetch).
+
+    It has neither body nor credential; with one it is a call like any other.
+    """
+    headers = request.headers
+    origin, method = headers.get_all("origin"), headers.get_all(_ASKED)
+    names = headers.get_all("access-control-request-headers")
+    if len(origin) != 1 or len(method) != 1 or len(names) > 1 or method[0] not in _CALLED:
+        return False
+    if not _ORIGIN.fullmatch(origin[0]) or not all(_NAMES.fullmatch(each) for each in names):
+        return False
+    if "cookie" in headers or "authorization" in headers or credentials_of(request, where):
+        return False
+    return "transfer-encoding" not in headers and headers.get("content-length", "0") == "0"
+
+
+def bound_preflight(request: Request) -> None:
+    """Leave of a browser's question what it is about: nobody has been named who could be asked for the rest."""
+    request.headers.fields = tuple(f for f in request.headers.fields if f[0].lower() in _OF_A_PREFLIGHT)
 
 
 _fixed: WeakKeyDictionary[Routes, dict[tuple[str, str], Target]] = WeakKeyDictionary()

@@ -14,6 +14,7 @@ from typing import Any
 from mitmproxy import http
 
 from sallyport.decision import Decision, Refusal
+from sallyport.proxy.gate import gate
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage
 from sallyport.stages.directory import Directory
@@ -92,7 +93,7 @@ class Stopping:
                 cause = None if passage.cut else cause_of(flow, passage)
                 if cause is not None:
                     ended.append((flow, passage))
-                    self._end(passage, cause)
+                    self._end(flow, passage, cause)
         finally:
             for flow, passage in ended:
                 if _is_shared(flow, flying):
@@ -104,9 +105,10 @@ class Stopping:
         return [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
 
     @staticmethod
-    def _end(passage: Passage, cause: Decision) -> None:
-        """Mark an exchange that is stopped: whatever comes of it now ends it."""
+    def _end(flow: http.HTTPFlow, passage: Passage, cause: Decision) -> None:
+        """Mark an exchange that is stopped: whatever comes of it now ends it, and it does not leave again."""
         passage.cut, passage.cut_message = cause.reason, cause.message
+        gate.revoke(flow)
         if passage.tap is not None:
             passage.tap.stop(Refusal(cause.reason, cause.message, passage.id, cause.status))
 

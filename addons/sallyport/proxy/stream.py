@@ -13,7 +13,7 @@ from weakref import WeakSet
 
 from mitmproxy import flow as mitm_flow
 from mitmproxy import http
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Server
 from mitmproxy.net.http.http1 import expected_http_body_size
 from mitmproxy.net.http.validate import validate_headers
 from mitmproxy.proxy import commands, events, layer
@@ -25,7 +25,10 @@ from mitmproxy.proxy.layers.http import (
     HttpErrorHook,
     HttpEvent,
     RequestData,
+    RequestEndOfMessage,
+    RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
     ResponseEndOfMessage,
     ResponseHeaders,
@@ -40,6 +43,9 @@ StockStream = stock.HttpStream
 _CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 MEASURED_BYTES = 64 * 1024
 """Bytes of a body after which is looked, and looked again, how much is held for all clients."""
+
+MAX_TIMES_SENT = 4
+"""How many connections a request is tried on while each is ended by the provider before it looks at it."""
 
 DISCARD_FACTOR = 4
 """How many times the body limit is read and thrown away before the connection is cut instead."""
@@ -71,6 +77,13 @@ class Tap(Protocol):
     def broken(self) -> Step:
         """The upstream stopped in the middle: say so in the dialect; nothing held may come out."""
         ...
+
+
+class NotProcessed(ResponseProtocolError):
+    """The provider has not looked at a request, and says so: it may go again, to another connection."""
+
+    def __init__(self, stream_id: int) -> None:
+        super().__init__(stream_id, "not processed", ErrorCode.GENERIC_SERVER_ERROR)
 
 
 class StreamTap:
@@ -156,6 +169,7 @@ class GuardedStream(StockStream):
         self._request_bytes = 0
         self._next_measure = MEASURED_BYTES
         self._wakes = False
+        self._times_sent = 1
 
     # -- the gate ------------------------------------------------------------------------------------
 
@@ -316,6 +330,12 @@ class GuardedStream(StockStream):
     def handle_protocol_error(
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> layer.CommandGenerator[None]:
+        if isinstance(event, NotProcessed) and self._may_go_again:
+            self._times_sent += 1
+            # Who ends the exchange now must not cut the old connection, on which others are answered.
+            self.flow.server_conn = Server(address=self.flow.server_conn.address)
+            yield from self._send_request()
+            return
         answerable = (
             isinstance(event, ResponseProtocolError)
             and self.client_state == self.state_done
@@ -330,6 +350,28 @@ class GuardedStream(StockStream):
         if event.code is ErrorCode.CONNECT_FAILED:
             reason += _cause(event.message)
         yield from self._report(event, status, reason)
+
+    @property
+    def _may_go_again(self) -> bool:
+        """Whether a request that the provider has not processed is all here, still wanted and still admitted."""
+        waits = (
+            self.client_state == self.state_done and self.server_state == self.state_wait_for_response_headers
+        )
+        whole = self.flow.request.raw_content is not None
+        return waits and whole and self._times_sent < MAX_TIMES_SENT and gate.admitted(self.flow)
+
+    def _send_request(self) -> layer.CommandGenerator[None]:
+        """Send a request as stock does once its body is whole."""
+        if not (yield from self.make_server_connection()):
+            return
+        request, server = self.flow.request, self.context.server
+        bare = not (request.raw_content or request.trailers)
+        yield SendHttp(RequestHeaders(self.stream_id, request, bare), server)
+        if request.raw_content:
+            yield SendHttp(RequestData(self.stream_id, request.raw_content), server)
+        if request.trailers:
+            yield SendHttp(RequestTrailers(self.stream_id, request.trailers), server)
+        yield SendHttp(RequestEndOfMessage(self.stream_id), server)
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
         """Report unsound headers of an answer like every other failure; stock answers past the dialect."""

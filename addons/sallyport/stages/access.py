@@ -135,13 +135,8 @@ class AccessStage:
                 "The gateway does not know this endpoint and cannot read what is sent to it. Use a documented "
                 "endpoint of the provider, or ask your security team to add it.",
             )
-        if request.operation not in section.operations:
-            return self._deny("operation", f"The operation {request.operation} is not allowed here.")
-        endpoints = section.endpoints
-        if endpoints.speaks and not endpoints.admits(f"{request.provider} {request.endpoint}"):
-            return self._deny(
-                "endpoint", f"This endpoint of the provider is not allowed here. Use another, or {_ASK}."
-            )
+        if (denied := _of_the_endpoint(exchange, section)) is not None:
+            return denied
         for attachment in request.attachments:
             reason = section.attachments.refuses(attachment, request.operation)
             if reason is not None:
@@ -237,7 +232,36 @@ class AccessStage:
         return replace(self._deny(rule.id, told(refused)), rule_mode=rule.mode, needs=refused.needs)
 
     def _deny(self, reason: str, message: str) -> Decision:
-        return Decision(self.name, Action.DENY, f"access.{reason}", message=message)
+        return _denial(reason, message)
+
+
+class PreflightStage:
+    """What a browser asks ahead of a call: judged by where the call would go, since nobody is known yet."""
+
+    name = AccessStage.name
+
+    async def decide(self, exchange: Exchange, section: Access, ports: Ports) -> Decision:
+        stop = stopped_by(exchange, ports.directory)
+        if stop is not None:
+            return refusal_of(stop)
+        return _of_the_endpoint(exchange, section) or Decision(self.name, Action.ALLOW, "access.preflight")
+
+
+def _denial(reason: str, message: str) -> Decision:
+    return Decision(AccessStage.name, Action.DENY, f"access.{reason}", message=message)
+
+
+def _of_the_endpoint(exchange: Exchange, section: Access) -> Decision | None:
+    """Return the refusal of what is called, whatever is in the call; None where it may be called."""
+    request = exchange.request
+    if request.operation not in section.operations:
+        return _denial("operation", f"The operation {request.operation} is not allowed here.")
+    endpoints = section.endpoints
+    if endpoints.speaks and not endpoints.admits(f"{request.provider} {request.endpoint}"):
+        return _denial(
+            "endpoint", f"This endpoint of the provider is not allowed here. Use another, or {_ASK}."
+        )
+    return None
 
 
 _TOOLS = {

@@ -79,7 +79,7 @@ def _has_key(value: str, exchange: Exchange, directory: Directory) -> bool:
 def _names_model(pattern: str, exchange: Exchange) -> bool:
     """Say whether a call could reach a model; one of which no model can be told could reach any."""
     request = exchange.request
-    if request.operation is Operation.LIST_MODELS:
+    if request.operation in (Operation.LIST_MODELS, Operation.PREFLIGHT):
         return False
     named = models_of(exchange)
     if not named or any(map(_hides_model, named)):

@@ -4,14 +4,18 @@ Pointers are those of openai_form: /<part>/name, /<part>/filename, /<part>/conte
 of JSON lines /<part>/content/<line>/... . Offsets are code points.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 from sallyport.decision import Change, Edit
 from sallyport.wire.dialect import WireError
 from sallyport.wire.jsonlines import edit_lines, grouped
 from sallyport.wire.multipart import Part, boundary_in, read_parts
 from sallyport.wire.textsplice import spliced
+
+_TOKEN = re.compile(rb"[0-9A-Za-z!#$%&+\-.^_`|~]+")
 
 # The WHATWG encoding of a name: these would end its quotes or its line.
 _QUOTED = str.maketrans({'"': "%22", "\r": "%0D", "\n": "%0A", "\\": "%5C"})
@@ -77,9 +81,13 @@ def _tokens(body: bytes, part: Part, edits: list[Edit], at: str) -> dict[tuple[i
     for place, wanted in names.items():
         match place:
             case "name":
-                found[part.name_span] = spliced(part.name, wanted).translate(_QUOTED).encode()
+                found[part.name_span] = _written(body, part.name_span, spliced(part.name, wanted))
             case "filename" if part.filename is not None:
-                found[part.filename_span] = spliced(part.filename, wanted).translate(_QUOTED).encode()
+                name = spliced(part.filename, wanted)
+                found[part.filename_span] = _written(body, part.filename_span, name)
+                if part.extended_span is not None:
+                    # Both say the same; what stands in quotes may be longer by %22.
+                    found[part.extended_span] = quote(name.translate(_QUOTED), safe="!#$&+^`|").encode()
             case "content" if "lines" not in names:
                 text = decoded(body[slice(*part.content_span)])
                 found[part.content_span] = spliced(text, wanted).encode()
@@ -88,3 +96,10 @@ def _tokens(body: bytes, part: Part, edits: list[Edit], at: str) -> dict[tuple[i
             case _:
                 raise WireError("edit.pointer", at)
     return found
+
+
+def _written(body: bytes, span: tuple[int, int], text: str) -> bytes:
+    """Return a name as it goes in place of another; one that stood without quotes gets them if it needs them."""
+    new = text.translate(_QUOTED).encode()
+    quoted = body[span[0] - 1 : span[0]] == b'"'
+    return new if quoted or _TOKEN.fullmatch(new) else b'"' + new + b'"'

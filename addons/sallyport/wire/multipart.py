@@ -1,14 +1,18 @@
 """A form is read by one strict grammar: whatever two parsers could cut differently is refused.
 
-No preamble, no epilogue, no padding, CRLF only, no transfer encodings, no nesting, no RFC 2231 names,
-and the boundary nowhere but where it delimits. Browsers, httpx and curl all write within this grammar.
+No preamble, no epilogue, no padding, CRLF only, no transfer encodings, no nesting, and the boundary nowhere but
+where it delimits. Browsers, httpx, curl and .NET all write within this grammar. .NET puts no quotes around a name
+that needs none, and says a filename twice (filename and filename*): servers differ on which of them they take, so
+both have to say the same.
 
-Sources: RFC 7578, RFC 2046 section 5.1; the WHATWG encoding of quotes in names (%22).
+Sources: RFC 7578, RFC 2046 section 5.1, RFC 8187; the WHATWG encoding of quotes in names (%22).
 """
 
+import binascii
 import itertools
 import re
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from sallyport.wire.dialect import WireError
 from sallyport.wire.mediatype import MediaType, parse_media_type, require_utf8
@@ -18,16 +22,28 @@ MAX_HEAD_BYTES = 8192
 
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,\-./:=?]{1,70}")
 _HEADER = re.compile(rb"([A-Za-z-]{1,40}):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
+# A token without "'", which is a quote to PHP, and without "*".
+_VALUE = rb'(?:"([^"\\\x00-\x1f\x7f]*)"|([0-9A-Za-z!#$%&+\-.^_`|~]+))'
+_EXTENDED = rb"utf-8''((?:[0-9A-Za-z!#$&+\-.^_`|~]|%[0-9A-Fa-f]{2})*)"
 _DISPOSITION = re.compile(
-    rb'form-data;[ ]*name="([^"\\\x00-\x1f\x7f]*)"(?:;[ ]*filename="([^"\\\x00-\x1f\x7f]*)")?', re.IGNORECASE
+    rb"form-data;[ ]*name="
+    + _VALUE
+    + rb"(?:;[ ]*filename="
+    + _VALUE
+    + rb"(?:;[ ]*filename\*="
+    + _EXTENDED
+    + rb")?)?",
+    re.IGNORECASE,
 )
+_ENCODED_WORD = re.compile(rb"=\?utf-8\?B\?([0-9A-Za-z+/=]*)\?=", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One field of a form. Spans are byte offsets into the body; names as they stand, %22 not decoded.
 
-    filename: None if the part has none. media_type: None if it has no Content-Type.
+    filename: None if the part has none. media_type: None if it has no Content-Type. extended_span: of the filename as
+    it is said again (filename*), without its charset; None if it is not.
     """
 
     name: str
@@ -36,6 +52,7 @@ class Part:
     name_span: tuple[int, int]
     filename_span: tuple[int, int]
     content_span: tuple[int, int]
+    extended_span: tuple[int, int] | None = None
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -112,15 +129,39 @@ def _read_part(body: bytes, start: int, end: int) -> Part:
     disposition = _DISPOSITION.fullmatch(value)
     if not disposition:
         raise WireError("multipart.disposition", f"byte {value_at}")
-    name, filename = ((value_at + a, value_at + b) for a, b in (disposition.span(1), disposition.span(2)))
+    name, filename, extended = (_span(disposition, groups, value_at) for groups in ((1, 2), (3, 4), (5,)))
+    assert name is not None
     return Part(
-        name=_decoded(disposition[1], value_at),
-        filename=None if disposition[2] is None else _decoded(disposition[2], value_at),
+        name=_decoded(body[slice(*name)], value_at),
+        filename=None if filename is None else _filename(body, filename, extended),
         media_type=_media_type(*found[b"content-type"]) if b"content-type" in found else None,
         name_span=name,
-        filename_span=filename,
+        filename_span=filename or (value_at, value_at),
         content_span=(head_end + 4, end),
+        extended_span=extended,
     )
+
+
+def _span(found: re.Match[bytes], groups: tuple[int, ...], at: int) -> tuple[int, int] | None:
+    """Return where the one of some groups stands that has matched, None if none has."""
+    start, end = next((found.span(group) for group in groups if found[group] is not None), (-1, -1))
+    return None if start < 0 else (at + start, at + end)
+
+
+def _filename(body: bytes, at: tuple[int, int], extended: tuple[int, int] | None) -> str:
+    """Return a filename. One that is said twice has to be the same: servers take either."""
+    plain = body[slice(*at)]
+    if extended is None:
+        return _decoded(plain, at[0])
+    said = _decoded(unquote_to_bytes(body[slice(*extended)]), extended[0])
+    word = _ENCODED_WORD.fullmatch(plain)  # what .NET writes for letters beyond ASCII
+    try:
+        same = said.encode() in (plain, word and binascii.a2b_base64(word[1], strict_mode=True))
+    except binascii.Error:
+        same = False
+    if not same or any(letter < " " or letter == "\x7f" for letter in said):
+        raise WireError("multipart.disposition", f"byte {extended[0]}")
+    return said
 
 
 def _media_type(at: int, value: bytes) -> MediaType:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import openai
 import pytest
+from typer.testing import CliRunner
 
 import rawclient
 from audit.conftest import postgres, postgres_url, sqlite_url, url  # noqa: F401
@@ -21,6 +22,7 @@ from gateways import OTHER_HOST, GatewayProcess
 from rawclient import post
 from sallyport.audit.events import Event, EventKind
 from sallyport.cli.last_run import remember
+from sallyport.cli.main import app
 from sallyport.errors import OperatorError
 from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
@@ -381,3 +383,28 @@ def test_a_kill_switch_survives_a_restart_with_postgresql_down(
 def shake_hands(gateway: GatewayProcess, host: str) -> None:
     tunnel = rawclient.tunnel(gateway.port, host, timeout=5)
     rawclient.tls(tunnel, host, gateway.confdir / "ca-cert.pem").close()
+
+
+@pytest.mark.parametrize("gone", [True, False], ids=["no file", "an empty file"])
+def test_a_store_that_is_lost_keeps_nobody_from_stopping(lab: Lab, tmp_path: Path, gone: bool) -> None:
+    with running(tmp_path, lab, policy=POLICY) as gateway:
+        home = ("--confdir", str(gateway.confdir))
+        first = sallyport("stop", "model", "stp-first", "--reason", "drill", *home).splitlines()[-1]
+        eventually((gateway.confdir / "directory.copy").exists, WITHIN_S, "the gateway has a copy")
+        for file in gateway.confdir.glob("audit.db*"):
+            file.unlink()
+        if not gone:
+            (gateway.confdir / "audit.db").touch(0o600)
+        done = CliRunner().invoke(app, ["stop", "model", "stp-lost", "--reason", "drill", *home])
+        assert isinstance(done.exception, OperatorError)
+        assert done.exception.exit_code == 3, "there may be other gateways of the store"
+        second = done.stdout.strip()
+        assert all(words in str(done.exception) for words in (second, "alone", "sallyport resume"))
+        eventually(lambda: said(gateway, "ann", "stp-lost") == "access.stopped", WITHIN_S, "it is stopped")
+        assert said(gateway, "ann", "stp-first") == "access.stopped"
+        assert said(gateway, "ann", "stp-other") == ""
+        assert second in CliRunner().invoke(app, ["stops", *home]).stdout
+        assert second in CliRunner().invoke(app, ["resume", second, *home]).stdout
+        eventually(lambda: said(gateway, "ann", "stp-lost") == "", WITHIN_S, "it passes")
+        assert first
+        assert said(gateway, "ann", "stp-first") == "access.stopped", "the copy holds"

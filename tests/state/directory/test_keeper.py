@@ -14,12 +14,15 @@ import pytest
 from sqlalchemy import Connection, delete, insert, text
 
 from sallyport.errors import OperatorError
+from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import Approval, Key, KeyKind, Person, Stop, StopKind, Tenant
 from sallyport.state.directory import schema as tables
+from sallyport.state.directory.heldstops import FILE, write_held
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.lastgood import LastGood, Unreadable
 from sallyport.state.directory.people import put_person, remove_person
 from sallyport.state.directory.snapshot import People, Snapshot
+from sallyport.state.directory.stops import Pulled
 from sallyport.state.directory.store import DirectoryStore
 from servers import Postgres
 
@@ -393,3 +396,64 @@ def test_a_copy_of_another_key_is_not_used_at_the_start(
             make(postgres_url)
     finally:
         postgres.start()
+
+
+# -- kill switches that the store could not take -------------------------------------------------------
+
+
+def hold(tmp_path: Path, *stops: Stop) -> None:
+    write_held(tmp_path / FILE, tuple(Pulled(stop, "op", datetime.now(UTC)) for stop in stops))
+
+
+HERE = Stop("h1", StopKind.MODEL, "gpt-5", "", "leak")
+
+
+def test_what_is_stopped_here_holds_beside_the_store_until_it_is_let_go(
+    make: Make, url: str, store: DirectoryStore, tmp_path: Path
+) -> None:
+    pull(store, "s1")
+    add(store)
+    keeper = make(url)
+    hold(tmp_path, HERE)
+    eventually(lambda: [stop.id for stop in keeper.current.stops()] == ["s1", "h1"])
+    assert keeper.current.named("email:ada@example.com") == ADA
+    pull(store, "s2")
+    eventually(lambda: {stop.id for stop in keeper.current.stops()} == {"s1", "s2", "h1"})
+    kept = LastGood(tmp_path / "copy", KEY).read()
+    assert kept is not None
+    assert "h1" not in {stop.id for stop in kept.stops()}, "it is of this gateway, and let go here"
+    assert {stop.id for stop in make(url).current.stops()} == {"s1", "s2", "h1"}, "from the start on"
+    hold(tmp_path)
+    eventually(lambda: {stop.id for stop in keeper.current.stops()} == {"s1", "s2"})
+
+
+def test_what_is_stopped_here_waits_for_no_database(tmp_path: Path) -> None:
+    """The thread that reads the store hangs, as with a server that takes connections and says nothing."""
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def open_store(create: bool) -> DirectoryStore:
+        if opened:
+            hangs.set()
+            goes_on.wait(20)
+        opened.append(create)
+        raise Unreachable("directory x", "does not answer", "Wait.")
+
+    opened: list[bool] = []
+    keeper = Keeper(open_store, tmp_path / "copy", KEY, required=False, poll_s=0.02)
+    keeper.start()
+    assert hangs.wait(10)
+    hold(tmp_path, HERE)
+    eventually(lambda: keeper.current.stops() == (HERE,))
+    goes_on.set()
+    keeper.close()
+
+
+@pytest.mark.parametrize("content", [b"", b"[", b"{}", b'[{"stop": {"id": "x", "kind": "nobody"}}]', b"\xff"])
+def test_a_list_of_stops_that_cannot_be_read_stops_everything(
+    make: Make, url: str, tmp_path: Path, content: bytes
+) -> None:
+    (tmp_path / FILE).write_bytes(content)
+    keeper = make(url)
+    assert [stop.kind for stop in keeper.current.stops()] == [StopKind.EVERYTHING]
+    (tmp_path / FILE).unlink()
+    eventually(lambda: keeper.current.stops() == ())

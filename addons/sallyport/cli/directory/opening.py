@@ -21,6 +21,10 @@ from sallyport.state.directory import lastgood as directory_copy
 from sallyport.state.directory.store import DirectoryStore, NoDirectoryThere, NoStoreThere
 
 
+class NotThere(OperatorError):
+    """The directory of a gateway is not where a command looks for it: it was lost, or is elsewhere."""
+
+
 @contextmanager
 def reading(store: str | None, confdir: Path | None) -> Iterator[Connection]:
     """Open one read of the directory. Raises OperatorError."""
@@ -72,9 +76,10 @@ def check_is_used(store: str | None, confdir: Path | None, *, before_start: bool
             exit_code=3,
         )
     if not Path(store_address(None, confdir)).exists():
-        raise OperatorError(
+        has_copy = (folder / directory_copy.FILE).exists()
+        raise (NotThere if has_copy else OperatorError)(
             str(folder),
-            "the gateway of this folder has its store elsewhere",
+            "the gateway of this folder has its store elsewhere, or has lost it",
             "Give it with --store, as the gateway was started with",
             exit_code=3,
         )
@@ -92,7 +97,7 @@ def _check_is_not_lost(url: str, confdir: Path | None) -> None:
     try:
         DirectoryStore.open(url, create=False).close()
     except (NoDirectoryThere, NoStoreThere) as error:
-        raise OperatorError(
+        raise NotThere(
             error.where,
             f"{error.what}, and {copy} is the copy of one: a new one would know nobody of it, and no kill switch",
             "Bring the store back from a backup; or, if it was removed on purpose, remove the copy as well",

@@ -4,6 +4,8 @@
 - A revision is looked for every poll_s; a new one is read whole before it takes the place of the last.
 - While the store fails, the last good directory stays in force, and across a restart its copy in a file.
 - A store without a directory never takes the place of a copy: kill switches do not vanish with a file.
+- Kill switches that the store could not take stand in a file of their own, which a second thread follows: it
+  waits for no database.
 """
 
 import gc
@@ -17,8 +19,9 @@ from pathlib import Path
 from sallyport.errors import OperatorError
 from sallyport.heap import no_collection
 from sallyport.sql.engines import Unreachable
-from sallyport.stages.directory import NOBODY, Directory
+from sallyport.stages.directory import NOBODY, Directory, Stop
 from sallyport.state.directory.credentials import StoredCredential
+from sallyport.state.directory.heldstops import FILE, Held
 from sallyport.state.directory.lastgood import LastGood, Unreadable
 from sallyport.state.directory.snapshot import Snapshot
 from sallyport.state.directory.store import DirectoryStore
@@ -52,8 +55,9 @@ class Keeper:
     """Keeps `current` as new as the store.
 
     open_store: opens the directory, and creates it where the argument says so; raises OperatorError.
-    last_good_file: the copy. key: the gateway's secret key. required: refuse to start where neither store
-    nor copy can be read; else the gateway starts with a directory that knows nobody.
+    last_good_file: the copy; the kill switches of this gateway alone stand beside it. key: the gateway's secret
+    key. required: refuse to start where neither store nor copy can be read; else the gateway starts with a
+    directory that knows nobody.
     """
 
     def __init__(
@@ -67,6 +71,9 @@ class Keeper:
     ) -> None:
         self._open_store = open_store
         self._copy = LastGood(last_good_file, key)
+        self._held = Held(last_good_file.with_name(FILE))
+        self._stopped: tuple[Stop, ...] = ()
+        self._putting = threading.Lock()
         self._required = required
         self._poll_s = poll_s
         self._store: DirectoryStore | None = None
@@ -79,7 +86,9 @@ class Keeper:
         self._looked = threading.Condition()
         self._looks = 0
         self._closing = False
+        self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sallyport-directory", daemon=True)
+        self._follower = threading.Thread(target=self._follow, name="sallyport-stops", daemon=True)
 
     @property
     def current(self) -> Directory:
@@ -106,12 +115,14 @@ class Keeper:
             if kept is None and (self._required or not isinstance(error, Unreachable)):
                 raise
             if kept is not None:
-                self._snapshot = self._current = kept
+                self._put(kept)
             self._standing = Standing(
                 Source.COPY if kept else Source.NONE, self._current.revision, error.what
             )
             logger.warning("%s %s", error, _STARTS_FROM_COPY if kept else _STARTS_EMPTY)
+        self._take_held()
         self._thread.start()
+        self._follower.start()
 
     def refresh(self, timeout_s: float = 5.0) -> bool:
         """Look now, and return when that is done; False if it took too long. Blocks."""
@@ -127,6 +138,7 @@ class Keeper:
     def close(self) -> None:
         """Stop keeping; the last directory stays."""
         self._closing = True
+        self._closed.set()
         self._asked.set()
         if self._thread.is_alive():
             self._thread.join(timeout=15)
@@ -142,6 +154,37 @@ class Keeper:
             with self._looked:
                 self._looks += 1
                 self._looked.notify_all()
+
+    def _follow(self) -> None:
+        while not self._closed.wait(self._poll_s):
+            try:
+                self._take_held()
+            except Exception as error:
+                # The border of the thread: without it nothing would be stopped any more while the store is away.
+                logger.warning("%s could not be looked at (%s)", self._held.path, type(error).__name__)
+
+    def _take_held(self) -> None:
+        """Put in force what the file beside the copy stops, if it is another one than before."""
+        found = self._held.look()
+        if found is None:
+            return
+        with self._putting:
+            self._stopped = found
+            self._combine()
+        logger.warning("%s: %s", self._held.path, _told(found))
+
+    def _put(self, snapshot: Snapshot) -> None:
+        """Put a directory in force, with what is stopped on this gateway alone."""
+        with self._putting:
+            self._snapshot = snapshot
+            self._combine()
+
+    def _combine(self) -> None:
+        if not self._stopped:
+            self._current = NOBODY if self._snapshot is None else self._snapshot
+            return
+        known = self._snapshot or Snapshot()
+        self._current = replace(known, pulled=(*known.pulled, *self._stopped))
 
     def _look(self) -> None:
         try:
@@ -175,7 +218,7 @@ class Keeper:
             logger.warning("the directory is read from the store again, revision %d", snapshot.revision)
         self._failures = 0
         self._standing = Standing(Source.STORE, snapshot.revision)
-        self._snapshot = self._current = snapshot
+        self._put(snapshot)
         if unsaved := self._save(snapshot):
             self._standing = replace(self._standing, unsaved=unsaved)
 
@@ -220,6 +263,12 @@ def _set_apart(snapshot: Snapshot, last: Snapshot | None) -> None:
     """Let later rounds of the collector pass over a large directory; without cycles, it dies by counting."""
     if len(snapshot.who.people) >= LARGE and (last is None or snapshot.who is not last.who):
         gc.freeze()
+
+
+def _told(stopped: tuple[Stop, ...]) -> str:
+    if not stopped:
+        return "nothing is stopped on this gateway alone any more"
+    return f"stopped on this gateway alone, until it is resumed: {', '.join(stop.id for stop in stopped)}"
 
 
 _STARTS_FROM_COPY = "The gateway starts with its last good copy of the directory."

@@ -45,10 +45,8 @@ def load_pulled(connection: Connection, *, every: bool = False) -> tuple[Pulled,
     )
 
 
-def pull(
-    connection: Connection, kind: StopKind, value: str, tenant: str, by: str, reason: str, now: datetime
-) -> Stop:
-    """Pull a kill switch; one that is pulled already is returned. Raises OperatorError."""
+def new_stop(kind: StopKind, value: str, tenant: str, reason: str) -> Stop:
+    """Return a kill switch that nobody has pulled yet. Raises OperatorError for what is none."""
     if (kind is StopKind.EVERYTHING) is bool(value):
         what = "everything takes no value" if value else "which one is to be stopped is missing"
         raise OperatorError("VALUE", what, "See: sallyport stop --help")
@@ -59,11 +57,18 @@ def pull(
     if not reason.strip() or not reason.isprintable() or len(reason) > 500:
         what = "it is empty, too long or not plain text"
         raise OperatorError("--reason", what, "Write one line for the auditor")
+    return Stop(f"stop-{secrets.token_hex(4)}", kind, value, tenant, reason)
+
+
+def pull(
+    connection: Connection, kind: StopKind, value: str, tenant: str, by: str, reason: str, now: datetime
+) -> Stop:
+    """Pull a kill switch; one that is pulled already is returned. Raises OperatorError."""
+    stop = new_stop(kind, value, tenant, reason)
     same = (stops.c.kind == kind.value, stops.c.value == value, stops.c.tenant == tenant)
     there = connection.execute(select(stops).where(*same, _PULLED)).first()
     if there is not None:
         return Stop(there.id, kind, value, tenant, there.reason)
-    stop = Stop(f"stop-{secrets.token_hex(4)}", kind, value, tenant, reason)
     connection.execute(
         insert(stops).values(
             id=stop.id,

@@ -1,0 +1,323 @@
+"""A provider that speaks HTTP/2 ends connections, refuses streams and limits them: what it still answers arrives."""
+
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h2.settings
+import httpx
+import openai
+import pytest
+
+from e2e.http2client import Http2Client
+from e2e.traffic import OPENAI, assert_clean, assert_sound, by_model, eventually, recorded, running
+from gateways import OPEN_POLICY, GatewayProcess
+from http2provider import LAST_OF_ALL, Asked, Http2Provider, http2_provider
+from sallyport.audit.events import Event, EventKind
+from sallyport.lab.authority import LabCa
+
+WHOLE = [EventKind.ADMITTED, EventKind.COMPLETED]
+BROKEN = [EventKind.ADMITTED, EventKind.BROKEN]
+INTERNAL_ERROR = 2
+ONE_AT_ONCE = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
+    return LabCa(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def upstream(ca: LabCa) -> Iterator[Http2Provider]:
+    with http2_provider(ca, OPENAI) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    ca: LabCa, upstream: Http2Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    extra = ["--upstream-ca", str(ca.certificate)]
+    policy = OPEN_POLICY + "transport:\n  idle_timeout_s: 20\n"
+    with running(
+        tmp_path_factory.mktemp("h2"), None, policy=policy, extra=extra, to={OPENAI: upstream.port}
+    ) as up:
+        yield up
+    assert_sound(recorded(up.confdir))
+    assert_clean(up)
+    assert "crashed" not in up.log.read_text()
+
+
+@pytest.fixture
+def client(gateway: GatewayProcess) -> Http2Client:
+    return Http2Client(gateway)
+
+
+def said(body: str) -> str:
+    events = [line.removeprefix("data: ") for line in body.split("\n\n") if line.startswith("data: {")]
+    choices = [choice for event in events for choice in json.loads(event).get("choices", [])]
+    return "".join(choice["delta"].get("content", "") for choice in choices)
+
+
+def ended(gateway: GatewayProcess, model: str, kinds: list[EventKind]) -> Event:
+    eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, f"{model} has ended")
+    events = [e for e in recorded(gateway.confdir) if e.model == model]
+    assert [e.kind for e in events] == kinds
+    return events[1]
+
+
+def assert_booked(gateway: GatewayProcess, model: str) -> None:
+    """Check that an exchange came to its end, with the usage that the provider reported."""
+    end = ended(gateway, model, WHOLE)
+    assert end.usage is not None
+    assert (end.usage.input, end.usage.output, end.usage_source) == (7, 5, "provider")
+
+
+def asked_for(upstream: Http2Provider, model: str) -> list[Asked]:
+    return [asked for asked in upstream.asked if asked.model == model]
+
+
+class Held:
+    """A deed that begins an answer, and goes on with it when it is told to."""
+
+    def __init__(self, then: Callable[[Asked], None] | None = None) -> None:
+        self.begun, self.go_on = threading.Event(), threading.Event()
+        self.asked: Asked | None = None
+        self._then = then
+
+    def __call__(self, asked: Asked) -> None:
+        self.asked = asked
+        asked.headers()
+        asked.say("one ")
+        self.begun.set()
+        assert self.go_on.wait(20)
+        if self._then is not None:
+            self._then(asked)
+            return
+        asked.say("two ")
+        asked.say("three")
+        asked.end()
+
+    def wait(self) -> Asked:
+        assert self.begun.wait(20)
+        assert self.asked is not None
+        return self.asked
+
+
+# -- GOAWAY --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, INTERNAL_ERROR], ids=["no-error", "with-an-error"])
+@pytest.mark.parametrize("frames", ["one", "highest-first", "twice"])
+def test_an_answer_in_flight_goes_on_behind_a_goaway_and_the_next_request_takes_another_way(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client, frames: str, code: int
+) -> None:
+    flying, next_one = f"flying-{frames}-{code}", f"next-{frames}-{code}"
+    held = upstream.deeds[flying] = Held()
+    flight = client.ask(flying, stream=True)
+    asked = held.wait()
+    if frames == "highest-first":
+        asked.line.goaway(LAST_OF_ALL)
+    asked.line.goaway(asked.stream, code)
+    if frames == "twice":
+        asked.line.goaway(asked.stream, code)
+    asked.say("still ")
+    client.heard(flight, "still")
+    assert client.status(next_one) == 200
+    assert asked_for(upstream, next_one)[0].line is not asked.line
+    held.go_on.set()
+    status, body = client.whole(flight)
+    assert (status, said(body)) == (200, "one still two three")
+    assert body.endswith("data: [DONE]\n\n")
+    assert_booked(gateway, flying)
+    assert_booked(gateway, next_one)
+    assert asked.line.goodbye.wait(10), "the old connection is ended once nothing goes on there"
+
+
+def test_a_body_under_way_goes_on_behind_a_goaway(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    """The provider has taken the head and opens the window for the rest of the body only later."""
+    text, lines = "word " * 60_000, len(upstream.lines)
+    upstream.open_window.clear()
+    flight = client.ask("long-body", text)
+    eventually(
+        lambda: len(upstream.lines) > lines and any(upstream.lines[-1].bodies.values()), 5, "it begins"
+    )
+    line = upstream.lines[-1]
+    line.goaway(1)
+    upstream.open_window.set()
+    line.read_on()
+    assert client.whole(flight)[0] == 200
+    assert_booked(gateway, "long-body")
+    assert json.loads(asked_for(upstream, "long-body")[0].body)["messages"][0]["content"] == text
+
+
+def test_a_request_that_was_not_looked_at_goes_again_and_nobody_notices(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    held = upstream.deeds["stays"] = Held()
+    upstream.deeds["moved"] = lambda asked: asked.line.goaway(1) if asked.number == first else asked.answer()
+    flight = client.ask("stays", stream=True)
+    first = held.wait().number
+    status, body = client.whole(client.ask("moved"))
+    assert (status, json.loads(body)["choices"][0]["message"]["content"]) == (200, "hello")
+    tries = asked_for(upstream, "moved")
+    assert len(tries) == 2
+    assert tries[0].line is not tries[1].line
+    assert (tries[0].body, tries[0].head) == (tries[1].body, tries[1].head)
+    held.go_on.set()
+    assert said(client.whole(flight)[1]) == "one two three"
+    assert_booked(gateway, "stays")
+    assert_booked(gateway, "moved")
+
+
+def test_what_no_connection_looks_at_is_refused_so_that_a_client_asks_again_later(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    upstream.deeds["nowhere"] = lambda asked: asked.line.goaway(0)
+    number = client.ask("nowhere")
+    status, body = client.whole(number)
+    assert (status, json.loads(body)["error"]["code"]) == (502, "upstream.protocol")
+    assert client.heads[number].get("x-should-retry") != "false"
+    assert len(asked_for(upstream, "nowhere")) == 4
+    assert ended(gateway, "nowhere", BROKEN).cost_micro_usd in (0, None)
+
+
+def test_a_provider_that_closes_behind_its_goaway_breaks_what_it_had_promised(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    def fail(asked: Asked) -> None:
+        asked.line.goaway(asked.stream, INTERNAL_ERROR)
+        asked.line.hang_up()
+
+    held = upstream.deeds["promised"] = Held(fail)
+    flight = client.ask("promised", stream=True)
+    held.wait()
+    held.go_on.set()
+    _, body = client.whole(flight)
+    assert said(body) == "one "
+    assert '"code":"upstream.' in body
+    assert ended(gateway, "promised", BROKEN).detail.startswith("upstream.")
+    assert len(asked_for(upstream, "promised")) == 1, "it was looked at, so that it is not sent again"
+    assert client.status("after-promised") == 200
+
+
+def test_a_client_that_gives_up_behind_a_goaway_ends_the_answer_at_the_provider(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    held = upstream.deeds["given-up"] = Held()
+    number = client.ask("given-up", stream=True)
+    asked = held.wait()
+    asked.line.goaway(asked.stream)
+    asked.say("still")
+    client.heard(number, "still")
+    client.give_up(number)
+    assert asked.line.goodbye.wait(20)
+    assert asked.stream in asked.line.reset
+    assert ended(gateway, "given-up", BROKEN).usage_source in ("counted", "estimated")
+    held.go_on.set()
+    assert client.status("after-given-up") == 200
+    assert_booked(gateway, "after-given-up")
+
+
+def test_an_idle_connection_that_is_told_goaway_hurts_nobody(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    assert client.status("idle-1") == 200
+    line = asked_for(upstream, "idle-1")[0].line
+    line.goaway(1)
+    assert line.goodbye.wait(10)
+    assert client.status("idle-2") == 200
+    assert asked_for(upstream, "idle-2")[0].line is not line
+
+
+class Http2Alone(ssl.SSLContext):
+    """Offers HTTP/2 and nothing else; httpx puts HTTP/1.1 before it."""
+
+    def set_alpn_protocols(self, protocols: object) -> None:
+        super().set_alpn_protocols(["h2"])
+
+
+def test_an_sdk_reads_a_stream_whole_whose_connection_is_being_ended(
+    gateway: GatewayProcess, upstream: Http2Provider
+) -> None:
+    held = upstream.deeds["sdk"] = Held()
+    trust = Http2Alone(ssl.PROTOCOL_TLS_CLIENT)
+    trust.load_verify_locations(str(gateway.confdir / "ca-cert.pem"))
+    proxy = f"http://127.0.0.1:{gateway.port}"
+    with httpx.Client(http2=True, verify=trust, proxy=proxy, trust_env=False, timeout=20) as http:
+        sdk = openai.OpenAI(api_key="sk-test-EXAMPLE", http_client=http, max_retries=0)
+        text = ""
+        stream = sdk.chat.completions.create(
+            model="sdk",
+            messages=[{"role": "user", "content": "hello"}],
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+        for chunk in stream:
+            if not text:
+                asked = held.wait()
+                asked.line.goaway(asked.stream)
+                held.go_on.set()
+            text += "".join(choice.delta.content or "" for choice in chunk.choices)
+    assert text == "one two three"
+    assert_booked(gateway, "sdk")
+
+
+# -- streams that wait for their turn ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["goaway", "hang-up"])
+def test_requests_that_wait_for_their_turn_go_on_when_the_connection_ends(
+    tmp_path: Path, ca: LabCa, how: str
+) -> None:
+    def end(asked: Asked) -> None:
+        asked.line.goaway(asked.stream) if how == "goaway" else asked.line.hang_up()
+
+    with http2_provider(ca, OPENAI, ONE_AT_ONCE) as upstream:
+        held = upstream.deeds["first"] = Held(end)
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            client = Http2Client(gateway)
+            flight = client.ask("first", stream=True)
+            asked = held.wait()
+            client.heard(flight, "one")
+            waiting = [client.ask(f"waits-{n}") for n in range(3)]
+            eventually(
+                lambda: sum(e.kind is EventKind.ADMITTED for e in recorded(gateway.confdir)) == 4,
+                5,
+                "all wait",
+            )
+            assert len(upstream.asked) == 1
+            upstream.settings = None
+            held.go_on.set()
+            assert [client.whole(number)[0] for number in waiting] == [200] * 3
+            if how == "goaway":
+                asked.say("two")
+                asked.end()
+                assert said(client.whole(flight)[1]) == "one two"
+            for n in range(3):
+                assert_booked(gateway, f"waits-{n}")
+                assert len(asked_for(upstream, f"waits-{n}")) == 1
+
+
+def test_a_request_that_its_client_gave_up_while_it_waited_never_leaves(tmp_path: Path, ca: LabCa) -> None:
+    with http2_provider(ca, OPENAI, ONE_AT_ONCE) as upstream:
+        held = upstream.deeds["first"] = Held()
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            client = Http2Client(gateway)
+            first = client.ask("first", stream=True)
+            held.wait()
+            client.heard(first, "one")
+            waits = client.ask("impatient")
+            eventually(lambda: by_model(recorded(gateway.confdir), "impatient"), 5, "it is admitted")
+            client.give_up(waits)
+            ended(gateway, "impatient", BROKEN)
+            held.go_on.set()
+            client.whole(first)
+            assert client.status("last") == 200
+            assert not asked_for(upstream, "impatient")

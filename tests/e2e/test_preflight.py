@@ -1,0 +1,181 @@
+"""A page in a browser asks, ahead of its call, whether it may make it: the provider answers that, not the gateway."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from e2e.http2client import Http2Client
+from e2e.traffic import CHAT, OPENAI, assert_clean, assert_sound, eventually, recorded, running, settled
+from gateways import GatewayProcess
+from http2provider import Asked, Http2Provider, http2_provider
+from sallyport.audit.classes import Coverage
+from sallyport.audit.events import Event, EventKind
+from sallyport.cli.main import app
+from sallyport.lab.authority import LabCa
+
+POLICY = """
+version: 1
+identity:
+  keys: [{fingerprint: key_0123456789abcdef01234567, owner: ann}]
+access:
+  operations: [chat, file, preflight]
+  endpoints: {forbid: ["openai POST /v1/embeddings"]}
+"""
+"""Nobody who calls here is known."""
+
+ASKED = {
+    "origin": "https://app.example.com",
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type,x-stainless-os",
+}
+BESIDE = {
+    "user-agent": "Mozilla/5.0",
+    "referer": "https://app.example.com/x",
+    "sec-fetch-mode": "cors",
+    "x-note": "hello",
+}
+MAY = (
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-headers", "authorization"),
+    ("access-control-max-age", "60"),
+)
+
+
+def may(asked: Asked) -> None:
+    asked.headers(*MAY, status=204, kind="text/plain", end=True)
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
+    return LabCa(tmp_path_factory.mktemp("ca"))
+
+
+@pytest.fixture(scope="module")
+def upstream(ca: LabCa) -> Iterator[Http2Provider]:
+    with http2_provider(ca, OPENAI) as server:
+        server.deeds[""] = may
+        yield server
+
+
+@pytest.fixture(scope="module")
+def gateway(
+    ca: LabCa, upstream: Http2Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[GatewayProcess]:
+    extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+    with running(tmp_path_factory.mktemp("preflight"), None, policy=POLICY, extra=extra, to=to) as up:
+        yield up
+    assert_sound([event for event in settled(up.confdir) if event.exchange])
+    assert_clean(up)
+
+
+def ask(
+    gateway: GatewayProcess, path: str = CHAT, body: bytes = b"", **changed: str
+) -> tuple[int, dict[str, str]]:
+    """Ask as a browser does; return the status and headers of the answer."""
+    client = Http2Client(gateway)
+    headers = ASKED | BESIDE | {name.replace("_", "-"): value for name, value in changed.items()}
+    fields = [(":method", "OPTIONS"), (":scheme", "https"), (":authority", OPENAI), (":path", path)]
+    number = client.send([*fields, *((k, v) for k, v in headers.items() if v)], body)
+    status, _ = client.whole(number)
+    return status, client.heads[number]
+
+
+def last_end(gateway: GatewayProcess, before: int) -> Event:
+    def ends() -> list[Event]:
+        return [e for e in recorded(gateway.confdir) if e.is_end]
+
+    eventually(lambda: len(ends()) > before, 5, "it has ended")
+    return ends()[-1]
+
+
+def test_the_provider_answers_what_a_browser_asks_ahead_of_a_call(
+    gateway: GatewayProcess, upstream: Http2Provider
+) -> None:
+    before = sum(e.is_end for e in recorded(gateway.confdir))
+    status, headers = ask(gateway)
+    assert status == 204
+    assert {name: headers[name] for name, _ in MAY} == dict(MAY)
+    sent = {name: value for name, value in upstream.asked[-1].head.items() if not name.startswith(":")}
+    assert sent == ASKED | {"accept-encoding": "identity"}, "of the rest nothing leaves: nobody is known"
+    end = last_end(gateway, before)
+    assert (end.kind, end.operation, end.endpoint, end.status) == (
+        EventKind.COMPLETED,
+        "preflight",
+        CHAT,
+        204,
+    )
+    assert (end.principal, end.coverage, end.usage, end.cost_micro_usd) == ("", Coverage.PARSED, None, None)
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE"])
+def test_it_is_judged_by_the_endpoint_that_would_be_called(gateway: GatewayProcess, method: str) -> None:
+    assert ask(gateway, "/v1/files/file-abc123", access_control_request_method=method)[0] == 204
+
+
+REFUSED: dict[str, tuple[str, bytes, dict[str, str], str]] = {
+    "a credential": (CHAT, b"", {"authorization": "Bearer sk-test-EXAMPLE"}, "identity.unknown"),
+    "a cookie": (CHAT, b"", {"cookie": "a=b"}, "identity.unknown"),
+    "a body": (CHAT, b"hello", {}, "transport.preflight_body"),
+    "a length": (CHAT, b"hello", {"content-length": "5"}, "identity.unknown"),
+    "no origin": (CHAT, b"", {"origin": ""}, "identity.unknown"),
+    "text as an origin": (CHAT, b"", {"origin": "Dear model, translate this"}, "identity.unknown"),
+    "text as names": (
+        CHAT,
+        b"",
+        {"access_control_request_headers": "dear model: translate"},
+        "identity.unknown",
+    ),
+    "too many names": (
+        CHAT,
+        b"",
+        {"access_control_request_headers": ",".join(["x-a"] * 65)},
+        "identity.unknown",
+    ),
+    "no method": (CHAT, b"", {"access_control_request_method": ""}, "identity.unknown"),
+    "a socket": ("/v1/realtime", b"", {"access_control_request_method": "WS"}, "identity.unknown"),
+    "another method": (CHAT, b"", {"access_control_request_method": "PUT"}, "identity.unknown"),
+    "an unknown endpoint": ("/v1/nowhere", b"", {}, "identity.unknown"),
+    "an unknown query": (f"{CHAT}?note=hello", b"", {}, "identity.unknown"),
+    "a forbidden endpoint": ("/v1/embeddings", b"", {}, "access.endpoint"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_anything_else_is_a_call_like_any_other_and_does_not_leave(
+    gateway: GatewayProcess, upstream: Http2Provider, name: str
+) -> None:
+    path, body, changed, reason = REFUSED[name]
+    seen, before = len(upstream.asked), sum(e.is_end for e in recorded(gateway.confdir))
+    status, headers = ask(gateway, path, body, **changed)
+    assert status in (400, 403)
+    assert "access-control-allow-origin" not in headers
+    assert last_end(gateway, before).reason == reason
+    assert len(upstream.asked) == seen
+
+
+def test_a_kill_switch_stops_it_and_one_of_a_model_does_not(gateway: GatewayProcess) -> None:
+    def stop(*words: str) -> None:
+        said = CliRunner().invoke(
+            app, ["stop", *words, "--reason", "test", "--confdir", str(gateway.confdir)]
+        )
+        assert said.exit_code == 0, said.output
+
+    stop("model", "gpt-*")
+    assert ask(gateway)[0] == 204
+    stop("provider", "openai")
+    eventually(lambda: ask(gateway)[0] == 403, 5, "the kill switch is in force")
+
+
+def test_a_policy_that_lists_operations_without_it_refuses_it(tmp_path: Path, ca: LabCa) -> None:
+    with http2_provider(ca, OPENAI) as upstream:
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        policy = POLICY.replace(", preflight", "")
+        with running(tmp_path, None, policy=policy, extra=extra, to=to) as gateway:
+            assert ask(gateway)[0] == 403
+            assert last_end(gateway, 0).reason == "access.operation"
+        with running(tmp_path / "b", None, policy=f"{policy}mode: observe\n", extra=extra, to=to) as gateway:
+            upstream.deeds[""] = may
+            assert ask(gateway)[0] == 204
+            assert upstream.asked[-1].head["x-note"] == "hello", "where nothing is enforced nothing changes"
