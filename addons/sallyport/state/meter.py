@@ -5,12 +5,13 @@ one whose gateway dies expires with its lease.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from sallyport.exchange import Exchange, Operation, Request, Response, Usage
+from sallyport.metering import terms
 from sallyport.metering.attached import attached_tokens
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.thinking import may_think
@@ -48,11 +49,32 @@ _LATER = frozenset({"background", "deferred"})
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a policy says of prices. unknown_is_free: count a model without a price as nothing."""
+    """What a policy says of prices.
+
+    unknown_is_free: count a model without a price as nothing. unnamed_tier: of a request that names no service tier.
+    """
 
     prices: PriceList = field(default_factory=PriceList)
     credit_usd: Decimal = Decimal("0.01")
     unknown_is_free: bool = False
+    unnamed_tier: str = "default"
+
+    def charges(
+        self, exchange: Exchange, usage: Usage, model: str | None, *, presumed: bool, held: bool
+    ) -> "Iterator[Charge]":
+        """Yield what usage may cost if that model answers, one for each of the terms that are not told.
+
+        presumed: nobody told the input. held: nothing has been answered, and a tier without a price is told as such.
+        """
+        request = exchange.request
+        listed = self.prices.tiers(request.provider, exchange.host, model)
+        may = (usage.tier,) if usage.tier else terms.tiers(request, listed, self.unnamed_tier)
+        for tier in may:
+            if tier == terms.UNKNOWN and not (held and not self.unknown_is_free):
+                continue
+            served = replace(usage, tier=tier)
+            for each in terms.untold(request, served, presumed=presumed):
+                yield Charge(model, tier, self.cost(exchange, each, model))
 
     def cost(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
         """Return millionths of a dollar if that model answers; None where nobody knows the price."""
@@ -60,7 +82,7 @@ class Tariff:
         if cost is None:
             # A report that no price list can make sense of is no gift: its tokens have an ordinary price.
             given = max(usage.input or 0, (usage.cache_read or 0) + (usage.cache_write or 0))
-            cost = self._price(exchange, Usage(input=given, output=usage.output), model)
+            cost = self._price(exchange, Usage(input=given, output=usage.output, tier=usage.tier), model)
         return 0 if cost is None and self.unknown_is_free else cost
 
     def _price(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
@@ -75,6 +97,15 @@ class Tariff:
         if cost is None or not self.credit_usd:
             return cost
         return int(cost / self.credit_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one model costs on some terms. cost_micro_usd: None where nobody knows the price."""
+
+    model: str | None
+    tier: str
+    cost_micro_usd: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +293,11 @@ class ExchangeMeter:
         output = self._expected_output = self._most_output(assumed_output_tokens)
         tokens = self.input().reserved if self._is_billed else 0
         cost: int | None = 0
+        tier = ""
         if self._is_billed:
-            cost = self._priced(Usage(input=tokens, output=output))[1]
-        self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
+            dearest = self._charged(Usage(input=tokens, output=output), presumed=True, held=True)
+            cost, tier = dearest.cost_micro_usd, dearest.tier
+        self._reserved = Metered(Usage(input=tokens, output=output, tier=tier), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
 
     def _most_output(self, assumed_output_tokens: int) -> int:
@@ -369,22 +402,36 @@ class ExchangeMeter:
                 # A running total of what goes on is no less than what was expected of the whole.
                 usage = replace(usage, output=max(usage.output or 0, self._expected()))
                 source = "estimated"
-        model, cost = self._priced(usage, answer.model if answer is not None else None)
+        said = answer.model if answer is not None else None
+        charge = self._charged(usage, said, presumed=not self._told_input(answer))
+        model, cost = charge.model, charge.cost_micro_usd
         self._owe(usage, cost, response_bytes, model)
         other = model if model and model != self.exchange.request.model else ""
-        return Metered(usage, source, cost, other)
+        return Metered(terms.told(replace(usage, tier=charge.tier)), source, cost, other)
 
-    def _priced(self, usage: Usage, said: str | None = None) -> tuple[str | None, int | None]:
-        """Return the model that answered, and what its answer cost: the one that the answer names.
+    def _charged(
+        self, usage: Usage, said: str | None = None, *, presumed: bool, held: bool = False
+    ) -> Charge:
+        """Return what the model that answered costs: the one that the answer names.
 
         said: the name in it. Where that is none of those that may answer, or there is none yet, the dearest of them
-        answered; one without a price is dearer than all others.
+        answered, and on the dearest terms that it did not rule out; what has no price is dearer than all that has.
+        presumed, held: as Tariff.charges takes them.
         """
         models = self._may_answer
         if said and len(models) > 1:
             models = self._called(said) or models
-        costs = [(model, self._tariff.cost(self.exchange, usage, model)) for model in models]
-        return max(costs, key=lambda each: (each[1] is None, each[1] or 0))
+        may = (
+            charge
+            for model in models
+            for charge in self._tariff.charges(self.exchange, usage, model, presumed=presumed, held=held)
+        )
+        return max(may, key=lambda each: (each.cost_micro_usd is None, each.cost_micro_usd or 0))
+
+    def _told_input(self, answer: Response | None) -> bool:
+        """Say whether the provider told how much it has read."""
+        usage = answer.usage if answer is not None else None
+        return usage is not None and is_credible(usage) and bool(usage.input)
 
     def _called(self, said: str) -> tuple[str | None, ...]:
         """Return which of the models that may answer an answer means by a name; providers add dates, and leave out
