@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import Event, EventKind, interrupted
 from sallyport.audit.store import Store
 from sallyport.cli.recorded import RecordedUse
 from sallyport.exchange import (
@@ -30,9 +30,12 @@ from sallyport.metering.tokens import PER_TEXT, TokenCounter
 from sallyport.policy.limits import Measure
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Live
-from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, Unit
+from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, TokenBucket, Unit
+from sallyport.state.ledger.fallback import Allowance, Fallback
 from sallyport.state.ledger.memory import MemoryLedger
+from sallyport.state.ledger.redis import RedisLedger
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+from state.redisserver import RedisServer
 
 TARIFF = Tariff(PriceList([ContractPrice("*", "lab-*", Decimal(10), Decimal(20))]))
 TEXT = "The harbour master reads the tide tables twice each morning. " * 3
@@ -618,6 +621,33 @@ async def test_of_several_models_that_might_have_answered_a_dead_gateways_is_boo
     store.close()
 
 
+async def test_what_a_dead_gateway_left_open_is_booked_on_one_of_the_models_that_might_have_answered(
+    tmp_path: Path,
+) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    used = Usage(input=11, output=22)
+    admitted = event(EventKind.ADMITTED, "open", provider="openai", model="lab-m", usage=used)
+    store.write([admitted, interrupted(admitted)])
+    models = {"each/principal=a:b/model=lab-dear*": "lab-dear*", "each/principal=a:b/model=lab-*": "lab-*"}
+    claims = [Claim(key, 10**6, 33, MONTH, model=model) for key, model in models.items()]
+    await ledger.reserve("open", [*claims, Claim("at-once/a", 1, 1, Concurrent())], 90_000)
+    policy = parse_policy(
+        "version: 1\nlimits:\n  rules:\n    - {id: each, measure: total_tokens, limit: 1000000, per: month, "
+        "by: [principal, model]}\n"
+    )
+    live = cast(Live, SimpleNamespace(policy=policy, tariff=DEARER))
+    recorded = RecordedUse(store, ledger, lambda: live)
+    metering = Metering(ledger, TokenCounter(), orphans=("open",), recover=recorded.recover)
+    metering.start()
+    async with asyncio.timeout(20):
+        while not (counted := {level.key: level.used for level in await ledger.levels() if level.used}):
+            await asyncio.sleep(0.01)
+    assert counted == {"each/principal=a:b/model=lab-*": 33}
+    assert isinstance(await ledger.reserve("next", [Claim("at-once/a", 1, 1, Concurrent())], 1), Reserved)
+    await metering.close()
+    store.close()
+
+
 async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> None:
     store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
     await ledger.reserve("x", [c for _, c in CLAIMS], 1)
@@ -628,3 +658,36 @@ async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> Non
     live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
     done = await RecordedUse(store, ledger, lambda: live).recover()
     assert (done.settled, done.waiting) == (0, 1)
+
+
+async def test_who_waits_for_room_while_the_store_comes_back_is_admitted_and_booked_once(
+    redis_server: RedisServer,
+) -> None:
+    store = RedisLedger(redis_server.url, patience_s=0.25)
+    ledger = Fallback(store, Allowance(500), probe_every_ms=10)
+    metering = Metering(ledger, TokenCounter())
+    claims = [
+        (Measure.REQUESTS, Claim("rate/a", 2, 1, TokenBucket(1, 1000))),
+        (Measure.REQUESTS, Claim("calls/a", 1000, 1, MONTH)),
+    ]
+    await asyncio.gather(
+        *(store.now_ms() for _ in range(4))
+    )  # opens connections, into which the calls are written
+    redis_server.freeze()
+    meters = [meter_of(metering, exchange(id)) for id in ("first", "second")]
+    try:
+        admitted = [asyncio.create_task(meter.reserve(claims, {"rate/a": 30.0})) for meter in meters]
+        await asyncio.wait(admitted, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        redis_server.resume()
+    # The store had taken both reservations without an answer, and gives back that of the one who waits.
+    assert [type(answer) for answer in await asyncio.gather(*admitted)] == [Reserved, Reserved]
+    for meter in meters:
+        meter.settle(Response(200, usage=Usage(input=3, output=4)), 0, failed=False)
+        meter.book(nothing())
+    while ledger.owed or await metering.booked():
+        await asyncio.sleep(0.01)
+        await ledger.sweep()
+    (level,) = await store.levels("calls/a")
+    assert (level.used, level.reserved) == (2, 0)
+    await metering.close()

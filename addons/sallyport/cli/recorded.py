@@ -13,7 +13,7 @@ from sallyport.proxy.gateway import Live
 from sallyport.stages.ledger import Expired, Ledger, limit_of
 from sallyport.stages.limits import counts_model
 from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
-from sallyport.state.meter import used_of
+from sallyport.state.meter import exchange_of, used_of
 
 _USED = (EventKind.COMPLETED, EventKind.BROKEN)
 
@@ -43,16 +43,16 @@ class RecordedUse:
         live = self.live()
         rules = {rule.id: rule for rule in live.policy.limits.rules}
         found: dict[str, Mapping[str, int]] = {}
-        for exchange in reservation_ids:
+        for reservation in reservation_ids:
             try:
-                events = await asyncio.to_thread(self.store.exchange, exchange)
+                events = await asyncio.to_thread(self.store.exchange, exchange_of(reservation))
             except OperatorError:
                 return found
             end = next((event for event in events if event.is_end), None)
-            if end is not None and end.kind in _USED and exchange in held:
-                found[exchange] = _amounts(held[exchange], end, rules, live)
+            if end is not None and end.kind in _USED and reservation in held:
+                found[reservation] = _amounts(held[reservation], end, rules, live)
             elif end is not None or not events:
-                found[exchange] = {}
+                found[reservation] = {}
         return found
 
 

@@ -18,7 +18,15 @@ from sallyport.metering.thinking import may_think
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
 from sallyport.policy.limits import Limits, Measure, StoreDown
 from sallyport.policy.models import spellings
-from sallyport.stages.ledger import MAX_AMOUNT, Claim, Denied, Ledger, LedgerUnavailable, Reserved
+from sallyport.stages.ledger import (
+    MAX_AMOUNT,
+    AlreadySettled,
+    Claim,
+    Denied,
+    Ledger,
+    LedgerUnavailable,
+    Reserved,
+)
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
 
@@ -40,6 +48,10 @@ _MOST_SEARCHES = 2**12
 
 _MOST_MODELS = 64
 """That may answer one request: of more nobody looks up the prices, and they have none."""
+
+_MOST_ATTEMPTS = 64
+_AGAIN = "#"
+"""Stands between an exchange and the number of a further reservation of it."""
 
 _NOTHING = Usage(input=0, output=0)
 
@@ -163,7 +175,7 @@ class Metering:
         """Renew the leases of what is under way, for as long as the gateway runs."""
         orphans, self.orphans = self.orphans, ()
         for exchange_id in orphans:
-            await self._settle(exchange_id, {})
+            await self._take_over(exchange_id)
         while True:
             answers = False
             with suppress(LedgerUnavailable):
@@ -174,7 +186,19 @@ class Metering:
             await self._until_next(answers)
             for meter in list(self._open.values()):
                 with suppress(LedgerUnavailable):
-                    await self.ledger.renew(meter.exchange.id, self.lease_ms)
+                    await self.ledger.renew(meter.reservation, self.lease_ms)
+
+    async def _take_over(self, exchange_id: str) -> None:
+        """End what a dead process had reserved: recover then books what the audit says of it.
+
+        Settled as it was reserved, each of several models that might have answered would be booked.
+        """
+        if self.recover is None:
+            await self._settle(exchange_id, {})
+            return
+        with suppress(LedgerUnavailable):
+            await self.ledger.renew(exchange_id, 1)
+            await asyncio.sleep(0.002)
 
     async def _until_next(self, answers: bool) -> None:
         """Wait for a third of a lease, or a second where the store has been away meanwhile and is owed."""
@@ -197,7 +221,7 @@ class Metering:
         what its successor books; the other way round nobody could tell what was booked.
         """
         self._open.pop(meter.exchange.id, None)
-        task = asyncio.get_running_loop().create_task(self._settle(meter.exchange.id, amounts, recorded))
+        task = asyncio.get_running_loop().create_task(self._settle(meter.reservation, amounts, recorded))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -209,7 +233,7 @@ class Metering:
         return bool(ended)
 
     async def _settle(
-        self, exchange_id: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
+        self, reservation: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
     ) -> None:
         if recorded is not None:
             # The border to the log: an event it cannot store now stays queued there, and the use is a fact.
@@ -218,9 +242,9 @@ class Metering:
         for wait_s in range(1, _SETTLE_TRIES + 1):
             try:
                 if amounts is None:
-                    await self.ledger.release(exchange_id)
+                    await self.ledger.release(reservation)
                 else:
-                    await self.ledger.settle(exchange_id, amounts)
+                    await self.ledger.settle(reservation, amounts)
             except LedgerUnavailable:
                 await asyncio.sleep(wait_s)
             else:
@@ -239,7 +263,7 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    answer: what the ledger said, None where it was not asked.
+    answer: what the ledger said, None where it was not asked. reservation: by what id the ledger knows it.
     """
 
     def __init__(
@@ -264,6 +288,7 @@ class ExchangeMeter:
         self._owed: dict[str, int] | None = None
         self._may_answer = _may_answer(exchange.request)
         self.exchange = exchange
+        self.reservation = exchange.id
         self.answer: Reserved | Denied | None = None
 
     @property
@@ -314,11 +339,10 @@ class ExchangeMeter:
         self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
     ) -> Reserved | Denied:
         asked = [claim for _, claim in claims]
-        ledger = self._metering.ledger
         began = asyncio.get_running_loop().time()
-        answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+        answer = await self._ask(asked)
         if isinstance(answer, Denied) and await self._metering.booked():
-            answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+            answer = await self._ask(asked)
         while True:
             if isinstance(answer, Reserved):
                 self._claims = tuple(claims)
@@ -332,7 +356,19 @@ class ExchangeMeter:
                 self.answer = answer
                 return answer
             await asyncio.sleep(max(0.005, fits_in_ms / 1000))
-            answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+            answer = await self._ask(asked)
+
+    async def _ask(self, asked: Sequence[Claim]) -> Reserved | Denied:
+        """Ask the ledger, under a further id where what was asked before is over.
+
+        A store that went away had taken that without an answer, and has given it back since; it knows each id once.
+        """
+        for attempt in range(1, _MOST_ATTEMPTS):
+            try:
+                return await self._metering.ledger.reserve(self.reservation, asked, self._metering.lease_ms)
+            except AlreadySettled:
+                self.reservation = f"{self.exchange.id}{_AGAIN}{attempt}"
+        raise LedgerUnavailable("the ledger's store comes and goes")
 
     def release(self) -> None:
         """Give everything back: nothing has left."""
@@ -502,6 +538,11 @@ class ExchangeMeter:
                 for m, c in self._claims
             }
             self._claims = ()
+
+
+def exchange_of(reservation: str) -> str:
+    """Return the id of the exchange that a reservation is of."""
+    return reservation.partition(_AGAIN)[0]
 
 
 def _may_answer(request: Request) -> tuple[str | None, ...]:
