@@ -627,7 +627,7 @@ async def test_what_a_dead_gateway_left_open_is_booked_on_one_of_the_models_that
     store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
     used = Usage(input=11, output=22)
     admitted = event(EventKind.ADMITTED, "open", provider="openai", model="lab-m", usage=used)
-    store.write([admitted, interrupted(admitted)])
+    store.write([admitted])
     models = {"each/principal=a:b/model=lab-dear*": "lab-dear*", "each/principal=a:b/model=lab-*": "lab-*"}
     claims = [Claim(key, 10**6, 33, MONTH, model=model) for key, model in models.items()]
     await ledger.reserve("open", [*claims, Claim("at-once/a", 1, 1, Concurrent())], 90_000)
@@ -636,7 +636,7 @@ async def test_what_a_dead_gateway_left_open_is_booked_on_one_of_the_models_that
         "by: [principal, model]}\n"
     )
     live = cast(Live, SimpleNamespace(policy=policy, tariff=DEARER))
-    recorded = RecordedUse(store, ledger, lambda: live)
+    recorded = RecordedUse(store, ledger, lambda: live, {"open": interrupted(admitted)})
     metering = Metering(ledger, TokenCounter(), orphans=("open",), recover=recorded.recover)
     metering.start()
     async with asyncio.timeout(20):

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
@@ -23,12 +23,13 @@ class RecordedUse:
     """Amounts by counter of exchanges whose reservation expired, as their events add up.
 
     live: the policy in force, which knows what a counter measures. A counter that no limit knows any more
-    keeps its estimate.
+    keeps its estimate. ends: of exchanges, by id, that the store may not have yet.
     """
 
     store: Store
     ledger: Ledger
     live: Callable[[], Live]
+    ends: Mapping[str, Event] = field(default_factory=dict)
 
     async def recover(self) -> Reconciled:
         """Book what dead gateways left. One that was admitted and has no end yet waits, and is then charged.
@@ -44,8 +45,10 @@ class RecordedUse:
         rules = {rule.id: rule for rule in live.policy.limits.rules}
         found: dict[str, Mapping[str, int]] = {}
         for reservation in reservation_ids:
+            exchange = exchange_of(reservation)
+            end = self.ends.get(exchange)
             try:
-                events = await asyncio.to_thread(self.store.exchange, exchange_of(reservation))
+                events = [end] if end else await asyncio.to_thread(self.store.exchange, exchange)
             except OperatorError:
                 return found
             end = next((event for event in events if event.is_end), None)
