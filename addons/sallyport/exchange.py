@@ -144,6 +144,7 @@ class Request:
     tools: names of the tools declared in the request; declared: the same with who runs them.
     answers: how many it asks for at once; max_output_tokens is what all of them together may have.
     previous: id of an earlier response this request continues at the provider, if any.
+    kept_tokens: of what it continues, as far as the gateway has seen that: the provider reads and charges it again.
     unset: settings the body leaves out and the dialect could put into it: normal name, pointer.
     region: where the host, the path and the model say that it is processed, "" where they do not tell.
     endpoint: method and path template of the catalogue, `POST /v1/responses`; "" where it has none.
@@ -172,6 +173,7 @@ class Request:
     structured: bool = False
     schema: str | None = None
     cache_ttl: str = ""
+    kept_tokens: int = 0
 
     @property
     def stand_ins(self) -> tuple[str, ...]:

@@ -306,11 +306,15 @@ class ExchangeMeter:
         return self._tariff.prices.name_of(self.exchange.request.provider, self.exchange.host, model)
 
     def input(self) -> Count:
-        """Return the tokens of the request: its texts, what its format adds to each, and what is attached."""
+        """Return the tokens of the request: its texts, what its format adds to each, what is attached, and what the
+        provider keeps of the conversation.
+        """
         if self._input is None:
             request = self.exchange.request
             count = self._metering.tokens.count([s.text for s in request.segments], request.model)
-            more = PER_TEXT * len(request.segments) + attached_tokens(request.attachments)
+            more = (
+                PER_TEXT * len(request.segments) + attached_tokens(request.attachments) + request.kept_tokens
+            )
             self._input = replace(count, tokens=count.tokens + more)
         return self._input
 
