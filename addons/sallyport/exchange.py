@@ -83,7 +83,7 @@ class Usage:
 
     input holds all prompt tokens including cached ones; output includes reasoning. cache_write_1h is the part
     of cache_write kept for an hour; audio_input and audio_output are parts of input and output. searches: web
-    searches the provider made. tier: its service tier, "" where it is the ordinary one.
+    searches the provider made. tier: the service tier or speed that it names, "" where it names none.
     """
 
     input: int | None = None
@@ -146,9 +146,12 @@ class Request:
     tools: names of the tools declared in the request; declared: the same with who runs them.
     answers: how many it asks for at once; max_output_tokens is what all of them together may have.
     previous: id of an earlier response this request continues at the provider, if any.
+    kept_tokens: of what it continues, as far as the gateway has seen that: the provider reads and charges it again.
     unset: settings the body leaves out and the dialect could put into it: normal name, pointer.
     region: where the host, the path and the model say that it is processed, "" where they do not tell.
     endpoint: method and path template of the catalogue, `POST /v1/responses`; "" where it has none.
+    cache_ttl: how long the provider is asked to keep the input in its cache: 5m, or 1h where it may be longer; "" where
+    it is not asked.
     structured: the answer has to be JSON of a schema of its own. schema: that schema as JSON text, `{}` for JSON of
     any form; None where none is declared.
     """
@@ -171,6 +174,8 @@ class Request:
     endpoint: str = ""
     structured: bool = False
     schema: str | None = None
+    cache_ttl: str = ""
+    kept_tokens: int = 0
 
     @property
     def stand_ins(self) -> tuple[str, ...]:

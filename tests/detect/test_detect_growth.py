@@ -9,10 +9,10 @@ from detect.scanning import findings
 from evasion.hostile import Hostile, of_shapes
 from sallyport.detect import decode, engine
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete
-from sallyport.detect.fold import FOLD
 from sallyport.detect.normalise import normalise
 from sallyport.detect.seams import REACH, ribbons
 from sallyport.exchange import Segment, Surface
+from sallyport.fold import FOLD
 
 HOSTILE = [pytest.param(hostile, id=hostile.name) for hostile in of_shapes()]
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sallyport.detect.fold import FOLD, fold
 from sallyport.detect.normalise import Builder, normalise
+from sallyport.fold import FOLD, fold
 
 FOLDED = [
     pytest.param("al\u200bice", "alice", id="zero-width-space"),

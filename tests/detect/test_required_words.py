@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from sallyport.data import rules_dir
 from sallyport.decision import Kind
 from sallyport.detect import linear
-from sallyport.detect.fold import fold
 from sallyport.detect.gate import Gate
 from sallyport.detect.linear import Subject
 from sallyport.detect.literals import expression, required
@@ -24,6 +23,7 @@ from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import KINDS, Rule, beside_name, load
 from sallyport.detect.wordfile import FILE, known_words, name_of, read
 from sallyport.errors import OperatorError
+from sallyport.fold import fold
 
 RULES = load(rules_dir()).rules
 READ = [rule for rule in RULES if rule.required or rule.longest]

@@ -265,7 +265,7 @@ def background_stream_left(gateway: GatewayProcess, user: str) -> None:
     asked = {"model": "lab-slow-300", "input": "a book " * 9, "background": True, "stream": True}
     body = json.dumps({**asked, "max_output_tokens": 200}).encode()
     wire = Wire.open(gateway)
-    wire.send(post("/v1/responses", body, OPENAI, f"{HEADER}: {user}"))
+    wire.send(post("/v1/responses", json.dumps(body).encode(), OPENAI, f"{HEADER}: {user}"))
     wire.read_until(b"output_text.delta")
     wire.reset()
 
@@ -389,6 +389,31 @@ def test_what_is_under_way_is_limited_and_freed_by_an_end_and_by_an_abort(gatewa
         ask_openai("one", "now me")
 
 
+@pytest.mark.parametrize("by", ["previous_response_id", "conversation"])
+def test_who_leaves_a_turn_pays_for_the_conversation_that_the_provider_read_again(
+    gateway: GatewayProcess, by: str
+) -> None:
+    user = f"goes-on-by-{by}"
+    before = {"conversation": "conv_tides"} if by == "conversation" else {}
+    first = openai_client(user).responses.create(model="lab-gpt", input="word " * 2000, extra_body=before)
+    assert first.usage is not None
+    assert first.usage.input_tokens > 500
+    kept = before or {"previous_response_id": first.id}
+    wire = Wire.open(gateway)
+    body = {"model": "lab-slow-300", "input": "go on", "stream": True, **kept}
+    wire.send(post("/v1/responses", json.dumps(body).encode(), OPENAI, f"{HEADER}: {user}"))
+    wire.read_until(b"response.created")
+    wire.reset()
+    ends = lambda: [e for e in settled(gateway.confdir) if e.principal == user and e.is_end]  # noqa: E731
+    eventually(lambda: len(ends()) == 2, 10, "the turn that was left is booked")
+    left = ends()[-1]
+    assert left.kind is EventKind.BROKEN
+    assert left.usage is not None
+    assert left.usage.input is not None
+    assert left.usage.input > first.usage.total_tokens
+    assert used(gateway.confdir, "tokens", user) >= left.usage.input + first.usage.total_tokens
+
+
 def test_one_after_the_other_always_fits_where_one_at_a_time_may(gateway: GatewayProcess) -> None:
     client = openai_client("one-by-one")
     for number in range(15):
@@ -431,7 +456,8 @@ def test_a_place_that_a_killed_gateway_held_is_free_after_its_lease(tmp_path: Pa
         wire.reset()
     with running(tmp_path, lab, policy=POLICY + RULES) as second:
         eventually(lambda: not levels(second.confdir, "one/"), 10, "the place is free")
-        assert used(second.confdir, "tokens", "one-killed") > 100, "its estimate, for want of anything better"
+        booked = "its estimate is booked, for want of anything better"
+        eventually(lambda: used(second.confdir, "tokens", "one-killed") > 100, 10, booked)
         (end,) = [e for e in settled(second.confdir) if e.principal == "one-killed" and e.is_end]
         assert end.usage_source == "estimated"
         reconciled(second.confdir)

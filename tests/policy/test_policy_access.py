@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sallyport.data import rules_dir
+from sallyport.policy.calls import Models
 from sallyport.policy.catalogue import load_catalogue
 from sallyport.policy.globs import GlobLists, Globs
 from sallyport.policy.hours import Hours
@@ -109,6 +110,24 @@ def test_a_tuned_model_descends_from_its_base_and_is_not_it() -> None:
     assert "gpt-4o" in ancestors("ft:gpt-4o-2024-08-06:acme::abc")
     assert "gpt-4o" not in spellings("ft:gpt-4o-2024-08-06:acme::abc")
     assert "gpt-4o" not in spellings("gpt-4o-mini")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "gpt-4\N{CYRILLIC SMALL LETTER O}",
+        "gpt\N{NON-BREAKING HYPHEN}4o",
+        "\N{FULLWIDTH LATIN SMALL LETTER G}pt-4o-2024-08-06",
+        "gpt-4o\N{ZERO WIDTH SPACE}",
+        "gpt-4o\x00",
+        "openai/GPT-4\N{GREEK CAPITAL LETTER OMICRON}:free",
+        "ft:gpt-4\N{CYRILLIC SMALL LETTER O}:acme::abc",
+    ],
+)
+def test_a_forbidden_model_is_forbidden_in_letters_that_look_alike_and_allowed_in_its_own(model: str) -> None:
+    assert not Models(forbid=("gpt-4o",)).admits_model(model)
+    assert not Models(allow=("gpt-4o",)).admits_model(model)
+    assert Models(forbid=("gpt-4o-mini",)).admits_model(model)
 
 
 def test_globs_know_stars_and_question_marks_and_nothing_else() -> None:

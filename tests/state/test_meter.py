@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from sallyport.audit.events import Event, EventKind
+from sallyport.audit.events import Event, EventKind, interrupted
 from sallyport.audit.store import Store
 from sallyport.cli.recorded import RecordedUse
 from sallyport.exchange import (
@@ -30,9 +30,12 @@ from sallyport.metering.tokens import PER_TEXT, TokenCounter
 from sallyport.policy.limits import Measure
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Live
-from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, Unit
+from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, TokenBucket, Unit
+from sallyport.state.ledger.fallback import Allowance, Fallback
 from sallyport.state.ledger.memory import MemoryLedger
+from sallyport.state.ledger.redis import RedisLedger
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+from state.redisserver import RedisServer
 
 TARIFF = Tariff(PriceList([ContractPrice("*", "lab-*", Decimal(10), Decimal(20))]))
 TEXT = "The harbour master reads the tide tables twice each morning. " * 3
@@ -184,7 +187,8 @@ async def test_a_receipt_for_an_answer_that_comes_later_costs_the_estimate(
     meter.estimate(4096)
     await meter.reserve(CLAIMS, {})
     metered = meter.settle(answer, 10, failed=False)
-    expected = Usage(input=tokens(TEXT) + PER_TEXT, output=50)
+    tier = "batch" if of.request.operation is Operation.BATCH else ""
+    expected = Usage(input=tokens(TEXT) + PER_TEXT, output=50, tier=tier)
     assert (metered.usage, metered.source) == (expected, "estimated")
     assert metered.cost_micro_usd == 10 * (tokens(TEXT) + PER_TEXT) + 20 * 50
     meter.book(nothing())
@@ -403,6 +407,154 @@ async def test_an_alias_of_the_price_list_is_the_model_that_answered(metering: M
     assert (metered.cost_micro_usd, metered.model) == (495_000, "gpt-5-pro")
 
 
+# -- terms that change the price ------------------------------------------------------------------------
+
+LISTED = Tariff(PriceList())
+GPT_5, OPUS = (1.25, 10.0), (5.0, 25.0)
+"""Dollars per million tokens of input and of output."""
+
+
+def on_terms(
+    model: str = "gpt-5", ttl: str = "", operation: Operation = Operation.CHAT, **settings: str
+) -> Exchange:
+    """Return a request of a million tokens or so of output; settings: with their values."""
+    of = exchange(operation=operation, model=model)
+    provider, host, dialect = ("openai", "api.openai.com", "openai_chat")
+    if model.startswith("claude"):
+        provider, host, dialect = ("anthropic", "api.anthropic.com", "anthropic_messages")
+    request = replace(
+        of.request,
+        provider=provider,
+        dialect=dialect,
+        max_output_tokens=10_000,
+        parameters=tuple(Parameter(name, value, f"/{name}") for name, value in settings.items()),
+        cache_ttl=ttl,
+    )
+    return replace(of, host=host, request=request)
+
+
+def metered_on(metering: Metering, of: Exchange, tariff: Tariff = LISTED) -> ExchangeMeter:
+    return ExchangeMeter(metering, tariff, of, request_bytes=700)
+
+
+@pytest.mark.parametrize(
+    ("of", "input_times", "output_times"),
+    [
+        (on_terms(), 1, 1),
+        (on_terms(service_tier="default"), 1, 1),
+        (on_terms(service_tier="flex"), 1, 1),
+        (on_terms(service_tier="priority"), 2, 2),
+        (on_terms(service_tier="PRIORITY "), 2, 2),
+        (on_terms(service_tier="fast"), 2, 2),
+        (on_terms(service_tier="auto"), 2, 2),
+        (on_terms(service_tier="of next year"), 2, 2),
+        (on_terms(operation=Operation.BATCH), 0.5, 0.5),
+        (on_terms("claude-opus-4-8"), 1, 1),
+        (on_terms("claude-opus-4-8", speed="fast"), 2, 2),
+        (on_terms("claude-opus-4-8", service_tier="auto"), 1, 1),
+        (on_terms("claude-opus-4-8", "5m"), 1.25, 1),
+        (on_terms("claude-opus-4-8", "1h"), 2, 1),
+        (on_terms("claude-opus-4-8", "1h", speed="fast"), 4, 2),
+        (on_terms("claude-opus-4-8", "1h", Operation.BATCH), 1, 0.5),
+    ],
+    ids=lambda of: (
+        of.request.model + str([p.value for p in of.request.parameters]) + of.request.cache_ttl
+        if isinstance(of, Exchange)
+        else None
+    ),
+)
+async def test_what_is_reserved_is_as_dear_as_the_request_permits(
+    metering: Metering, of: Exchange, input_times: float, output_times: float
+) -> None:
+    meter = metered_on(metering, of)
+    asked, answered = OPUS if str(of.request.model).startswith("claude") else GPT_5
+    estimate = meter.estimate(0)
+    expected = estimate.input_tokens * asked * input_times + 10_000 * answered * output_times
+    assert estimate.cost == pytest.approx(expected, abs=1)
+    # Who leaves before there is an answer pays the same, but for the margin on the input.
+    left = meter.settle(None, 0, failed=False)
+    expected = meter.input().tokens * asked * input_times + 10_000 * answered * output_times
+    assert left.cost_micro_usd == pytest.approx(expected, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("of", "said", "times", "shown"),
+    [
+        (on_terms(service_tier="priority"), Usage(1000, output=100, tier="priority"), 2, "priority"),
+        (on_terms(service_tier="priority"), Usage(1000, output=100, tier="default"), 1, ""),
+        (on_terms(service_tier="priority"), Usage(1000, output=100), 2, "priority"),
+        (on_terms(service_tier="flex"), Usage(1000, output=100, tier="flex"), 0.5, "flex"),
+        (on_terms(service_tier="flex"), Usage(1000, output=100), 1, ""),
+        (on_terms(service_tier="auto"), Usage(1000, output=100, tier="default"), 1, ""),
+        (on_terms(), Usage(1000, output=100, tier="priority"), 2, "priority"),
+        (on_terms(), Usage(1000, output=100), 1, ""),
+        (on_terms("claude-opus-4-8", speed="fast"), Usage(1000, output=100), 2, "fast"),
+        (on_terms("claude-opus-4-8", speed="fast"), Usage(1000, output=100, tier="standard"), 1, ""),
+    ],
+)
+async def test_what_is_booked_is_the_tier_that_the_answer_tells_else_the_dearest(
+    metering: Metering, of: Exchange, said: Usage, times: float, shown: str
+) -> None:
+    asked, answered = OPUS if str(of.request.model).startswith("claude") else GPT_5
+    metered = metered_on(metering, of).settle(Response(200, usage=said), 0, failed=False)
+    assert metered.cost_micro_usd == 1000 * asked * times + 100 * answered * times
+    assert metered.usage is not None
+    assert metered.usage.tier == shown
+
+
+async def test_what_was_written_to_the_cache_for_a_time_that_is_not_told_was_for_an_hour_if_that_was_asked(
+    metering: Metering,
+) -> None:
+    for ttl, hour, dollars in (("1h", None, 10), ("1h", 0, 6.25), ("1h", 1000, 10), ("5m", None, 6.25)):
+        written = Usage(1000, cache_write=1000, output=0, cache_write_1h=hour)
+        meter = metered_on(metering, on_terms("claude-opus-4-8", ttl))
+        assert meter.settle(Response(200, usage=written), 0, failed=False).cost_micro_usd == 1000 * dollars
+
+
+async def test_an_automatic_cache_that_charges_for_writing_is_reserved_as_written(metering: Metering) -> None:
+    meter = metered_on(metering, on_terms("gpt-6-astra"))
+    estimate = meter.estimate(0)
+    assert estimate.cost == pytest.approx(estimate.input_tokens * 12.5 + 10_000 * 50, abs=1)
+
+
+async def test_a_tier_without_a_price_has_none_until_it_is_answered(metering: Metering) -> None:
+    of = on_terms("openai/gpt-5", service_tier="priority")
+    of = replace(of, host="openrouter.ai", request=replace(of.request, provider="openrouter"))
+    assert metered_on(metering, of).estimate(0).cost is None
+    assert metered_on(metering, of, replace(LISTED, unknown_is_free=True)).estimate(0).cost
+    auto = replace(of, request=replace(of.request, parameters=(Parameter("service_tier", "auto", "/s"),)))
+    assert metered_on(metering, auto).estimate(0).cost
+    assert (
+        metered_on(metering, of)
+        .settle(Response(200, usage=Usage(9, output=9)), 0, failed=False)
+        .cost_micro_usd
+    )
+
+
+async def test_the_operator_says_of_what_tier_a_request_is_that_names_none(metering: Metering) -> None:
+    tariff = replace(LISTED, unnamed_tier="priority")
+    ordinary = metered_on(metering, on_terms(service_tier="default"), tariff).estimate(0).cost
+    assert ordinary is not None
+    assert metered_on(metering, on_terms(), tariff).estimate(0).cost == pytest.approx(2 * ordinary, abs=2)
+    opus = on_terms("claude-opus-4-8")
+    assert metered_on(metering, opus, tariff).estimate(0).cost == metered_on(metering, opus).estimate(0).cost
+
+
+async def test_a_contract_price_rises_as_the_list_price_does(metering: Metering) -> None:
+    own = Tariff(PriceList([ContractPrice("*", "*-*", Decimal(1), Decimal(8))]))
+    for of, times in (
+        (on_terms(), 1),
+        (on_terms(service_tier="priority"), 2),
+        (on_terms(service_tier="flex"), 1),
+        (on_terms("claude-opus-4-8", speed="fast"), 2),
+        (on_terms("lab-m", service_tier="priority"), 1),
+    ):
+        metered = metered_on(metering, of, own).settle(
+            Response(200, usage=Usage(1000, output=100)), 0, failed=False
+        )
+        assert metered.cost_micro_usd == (1000 + 800) * times
+
+
 # -- the dead ------------------------------------------------------------------------------------------
 
 POLICY = """version: 1
@@ -469,6 +621,33 @@ async def test_of_several_models_that_might_have_answered_a_dead_gateways_is_boo
     store.close()
 
 
+async def test_what_a_dead_gateway_left_open_is_booked_on_one_of_the_models_that_might_have_answered(
+    tmp_path: Path,
+) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    used = Usage(input=11, output=22)
+    admitted = event(EventKind.ADMITTED, "open", provider="openai", model="lab-m", usage=used)
+    store.write([admitted])
+    models = {"each/principal=a:b/model=lab-dear*": "lab-dear*", "each/principal=a:b/model=lab-*": "lab-*"}
+    claims = [Claim(key, 10**6, 33, MONTH, model=model) for key, model in models.items()]
+    await ledger.reserve("open", [*claims, Claim("at-once/a", 1, 1, Concurrent())], 90_000)
+    policy = parse_policy(
+        "version: 1\nlimits:\n  rules:\n    - {id: each, measure: total_tokens, limit: 1000000, per: month, "
+        "by: [principal, model]}\n"
+    )
+    live = cast(Live, SimpleNamespace(policy=policy, tariff=DEARER))
+    recorded = RecordedUse(store, ledger, lambda: live, {"open": interrupted(admitted)})
+    metering = Metering(ledger, TokenCounter(), orphans=("open",), recover=recorded.recover)
+    metering.start()
+    async with asyncio.timeout(20):
+        while not (counted := {level.key: level.used for level in await ledger.levels() if level.used}):
+            await asyncio.sleep(0.01)
+    assert counted == {"each/principal=a:b/model=lab-*": 33}
+    assert isinstance(await ledger.reserve("next", [Claim("at-once/a", 1, 1, Concurrent())], 1), Reserved)
+    await metering.close()
+    store.close()
+
+
 async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> None:
     store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
     await ledger.reserve("x", [c for _, c in CLAIMS], 1)
@@ -479,3 +658,36 @@ async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> Non
     live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
     done = await RecordedUse(store, ledger, lambda: live).recover()
     assert (done.settled, done.waiting) == (0, 1)
+
+
+async def test_who_waits_for_room_while_the_store_comes_back_is_admitted_and_booked_once(
+    redis_server: RedisServer,
+) -> None:
+    store = RedisLedger(redis_server.url, patience_s=0.25)
+    ledger = Fallback(store, Allowance(500), probe_every_ms=10)
+    metering = Metering(ledger, TokenCounter())
+    claims = [
+        (Measure.REQUESTS, Claim("rate/a", 2, 1, TokenBucket(1, 1000))),
+        (Measure.REQUESTS, Claim("calls/a", 1000, 1, MONTH)),
+    ]
+    await asyncio.gather(
+        *(store.now_ms() for _ in range(4))
+    )  # opens connections, into which the calls are written
+    redis_server.freeze()
+    meters = [meter_of(metering, exchange(id)) for id in ("first", "second")]
+    try:
+        admitted = [asyncio.create_task(meter.reserve(claims, {"rate/a": 30.0})) for meter in meters]
+        await asyncio.wait(admitted, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        redis_server.resume()
+    # The store had taken both reservations without an answer, and gives back that of the one who waits.
+    assert [type(answer) for answer in await asyncio.gather(*admitted)] == [Reserved, Reserved]
+    for meter in meters:
+        meter.settle(Response(200, usage=Usage(input=3, output=4)), 0, failed=False)
+        meter.book(nothing())
+    while ledger.owed or await metering.booked():
+        await asyncio.sleep(0.01)
+        await ledger.sweep()
+    (level,) = await store.levels("calls/a")
+    assert (level.used, level.reserved) == (2, 0)
+    await metering.close()

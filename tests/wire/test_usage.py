@@ -6,8 +6,8 @@ from functools import reduce
 
 import pytest
 
-from sallyport.exchange import Usage
-from sallyport.wire.dialect import newer
+from sallyport.exchange import Operation, Usage
+from sallyport.wire.dialect import Call, newer
 from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.eventstream import json_frame
 from wire.samples import feed
@@ -88,7 +88,7 @@ ANTHROPIC_HOUR = {
     "service_tier": "standard",
     "speed": "standard",
 }
-HOUR = Usage(1730, 1000, 700, 90, 50, cache_write_1h=600, searches=3)
+HOUR = Usage(1730, 1000, 700, 90, 50, cache_write_1h=600, searches=3, tier="standard")
 
 COMPACTED = {
     "input_tokens": 23_000,
@@ -219,7 +219,8 @@ REALTIME = {
 
 ANSWERS = {
     "chat with audio": ("openai_chat", chat(OPENAI_AUDIO), AUDIO),
-    "chat of an ordinary tier": ("openai_chat", chat(GROQ, service_tier="default"), Usage(55, output=21)),
+    "chat of an ordinary tier": ("openai_chat", chat(GROQ, service_tier="default"), Usage(55, output=21, tier="default")),
+    "chat of a tier that is not told yet": ("openai_chat", chat(GROQ, service_tier="auto"), Usage(55, output=21)),
     "chat of tier flex": ("openai_chat", chat(GROQ, service_tier="flex"), Usage(55, output=21, tier="flex")),
     "chat of tier fast": ("openai_chat", chat(GROQ, service_tier="fast"), Usage(55, output=21, tier="fast")),
     "groq": ("openai_chat", {**CHAT_TEXT, "x_groq": {"id": "q", "usage": GROQ}}, Usage(55, output=21)),
@@ -594,3 +595,37 @@ def test_a_stream_that_reports_nothing_has_no_usage(dialect: str):
         dialect, sse({"type": "ping", "choices": []}, named=dialect.startswith(("anth", "openai_r")))
     )
     assert told(dialect, [body]) is None
+
+
+@pytest.mark.parametrize(
+    ("dialect", "body", "ttl"),
+    [
+        ("anthropic_messages", {"cache_control": {"type": "ephemeral", "ttl": "1h"}}, "1h"),
+        ("anthropic_messages", {"cache_control": {"type": "ephemeral"}}, "5m"),
+        ("anthropic_messages", {"cache_control": {"type": "ephemeral", "ttl": "1d"}}, "1h"),
+        (
+            "anthropic_messages",
+            {
+                "system": [
+                    {"type": "text", "text": "a", "cache_control": {"ttl": "1h", "type": "ephemeral"}},
+                    {"type": "text", "text": "b", "cache_control": {"type": "ephemeral", "ttl": "5m"}},
+                ]
+            },
+            "1h",
+        ),
+        ("anthropic_messages", {"tools": [{"name": "t", "cache_control": {"type": "ephemeral"}}]}, "5m"),
+        ("anthropic_messages", {}, ""),
+        ("bedrock_converse", {"system": [{"cachePoint": {"type": "default", "ttl": "1h"}}]}, "1h"),
+        ("bedrock_converse", {"system": [{"cachePoint": {"type": "default"}}]}, "5m"),
+        (
+            "openai_chat",
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]}]},
+            "1h",
+        ),
+    ],
+)  # fmt: skip
+def test_a_request_tells_how_long_its_prompt_is_to_be_kept(dialect: str, body: dict, ttl: str) -> None:
+    content = [{"text": "Hi"}] if dialect == "bedrock_converse" else "Hi"
+    whole = {"model": "m", "messages": [{"role": "user", "content": content}], **body}
+    call = Call("p", Operation.CHAT, content_type="application/json")
+    assert DIALECTS[dialect].read_request(json.dumps(whole).encode(), call).cache_ttl == ttl

@@ -264,9 +264,9 @@ def assemble(
             "moved on purpose, stop, and bring the store back from a backup",
             store.name,
         )
-    left_open = [] if is_late else store.open_exchanges(name)
-    for admitted in left_open:
-        log.append_nowait(interrupted(admitted))
+    left_open = [] if is_late else [interrupted(admitted) for admitted in store.open_exchanges(name)]
+    for end in left_open:
+        log.append_nowait(end)
     tokens = TokenCounter()
     tokens.load()
     # What a store that is down means is the policy's to say: Metering.configure.
@@ -293,7 +293,8 @@ def assemble(
     gateway.content_writer.start()  # also where nothing is kept any more: what was kept has its end
     if not is_late:
         gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
-    gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live).recover
+    ends = {end.exchange: end for end in left_open}
+    gateway.metering.recover = RecordedUse(store, ledger, lambda: gateway.live, ends).recover
     late = Latecomer(store, log, name, lambda: not sink.holds_earlier) if is_late else None
 
     def copied() -> int | None:

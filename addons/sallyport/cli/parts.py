@@ -148,7 +148,12 @@ def make_tariff(policy: Policy) -> Tariff:
         for c in policy.prices.contract
     )
     free = policy.prices.unknown_model == "pass"
-    return Tariff(PriceList(tuple(contract)), policy.prices.credit_usd, unknown_is_free=free)
+    return Tariff(
+        PriceList(tuple(contract)),
+        policy.prices.credit_usd,
+        unknown_is_free=free,
+        unnamed_tier=policy.prices.unnamed_tier,
+    )
 
 
 def _read_recognisers(policy: Policy, index: int) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
@@ -13,7 +13,7 @@ from sallyport.proxy.gateway import Live
 from sallyport.stages.ledger import Expired, Ledger, limit_of
 from sallyport.stages.limits import counts_model
 from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
-from sallyport.state.meter import used_of
+from sallyport.state.meter import exchange_of, used_of
 
 _USED = (EventKind.COMPLETED, EventKind.BROKEN)
 
@@ -23,12 +23,13 @@ class RecordedUse:
     """Amounts by counter of exchanges whose reservation expired, as their events add up.
 
     live: the policy in force, which knows what a counter measures. A counter that no limit knows any more
-    keeps its estimate.
+    keeps its estimate. ends: of exchanges, by id, that the store may not have yet.
     """
 
     store: Store
     ledger: Ledger
     live: Callable[[], Live]
+    ends: Mapping[str, Event] = field(default_factory=dict)
 
     async def recover(self) -> Reconciled:
         """Book what dead gateways left. One that was admitted and has no end yet waits, and is then charged.
@@ -43,16 +44,18 @@ class RecordedUse:
         live = self.live()
         rules = {rule.id: rule for rule in live.policy.limits.rules}
         found: dict[str, Mapping[str, int]] = {}
-        for exchange in reservation_ids:
+        for reservation in reservation_ids:
+            exchange = exchange_of(reservation)
+            end = self.ends.get(exchange)
             try:
-                events = await asyncio.to_thread(self.store.exchange, exchange)
+                events = [end] if end else await asyncio.to_thread(self.store.exchange, exchange)
             except OperatorError:
                 return found
             end = next((event for event in events if event.is_end), None)
-            if end is not None and end.kind in _USED and exchange in held:
-                found[exchange] = _amounts(held[exchange], end, rules, live)
+            if end is not None and end.kind in _USED and reservation in held:
+                found[reservation] = _amounts(held[reservation], end, rules, live)
             elif end is not None or not events:
-                found[exchange] = {}
+                found[reservation] = {}
         return found
 
 

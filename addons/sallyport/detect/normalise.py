@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from html.entities import html5
 
-from sallyport.detect.fold import FOLD
+from sallyport.fold import FOLD
 
 _CONTROLS = bytes([*range(9), 11, 12, *range(14, 32), 127])
 _SPECIAL = re.compile(

@@ -15,7 +15,6 @@ from pydantic import BaseModel, Field, ValidationError
 from sallyport.decision import Kind, Severity
 from sallyport.detect import linear
 from sallyport.detect.extent import Extent
-from sallyport.detect.fold import fold
 from sallyport.detect.implied import implies
 from sallyport.detect.literals import Spellings
 from sallyport.detect.packfile import (
@@ -34,6 +33,7 @@ from sallyport.detect.validators import VALIDATORS
 from sallyport.detect.wordfile import FILE, Reading, known_words, name_of, read
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface
+from sallyport.fold import fold
 
 KINDS = {"secrets": Kind.SECRET, "pii": Kind.PII, "injection": Kind.INJECTION}
 

@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
-from sallyport.detect.fold import fold
 from sallyport.errors import OperatorError
+from sallyport.fold import fold
 
 if TYPE_CHECKING:
     from presidio_analyzer import PatternRecognizer

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sallyport.exchange import Usage
+from sallyport.metering.terms import UNKNOWN
 
 MICRO = Decimal(1_000_000)
 
@@ -77,8 +78,14 @@ class PriceList:
         """
         own = self._own(provider, host, model or "")
         if own is not None:
-            return Price(_micro(own.of(usage)), "contract")
+            return Price(_micro(own.of(usage) * _uplift(provider, host, model or "", usage, at)), "contract")
+        if usage.tier == UNKNOWN:
+            raise UnknownPrice("no price for the tier it asks for")
         return Price(_micro(_listed(provider, host, model or "", usage, at)), "list")
+
+    def tiers(self, provider: str, host: str, model: str | None) -> frozenset[tuple[str, str]]:
+        """Return the settings that have a price of their own for a model, each with its word."""
+        return _tiers(provider, host, model or "")
 
     def known_as(self, provider: str, host: str, model: str | None) -> str | None:
         """Return the name of a model in the price list, one for all its aliases; None for an unknown one."""
@@ -100,6 +107,30 @@ class PriceList:
         if _known(provider, host, model) is not None:
             return None
         return next((c for c in self._contract if c.covers(provider, model)), None)
+
+
+def _uplift(provider: str, host: str, model: str, usage: Usage, at: datetime) -> Decimal:
+    """Return what a contract price is multiplied by for terms that it does not speak of, and the list does.
+
+    The list has ordinary and dear ones of the same model; a cheaper one does not lower a contract price.
+    """
+    plain = replace(usage, tier="", cache_write_1h=None)
+    if usage == plain:
+        return Decimal(1)
+    try:
+        ordinary = _listed(provider, host, model, plain, at)
+        return max(
+            Decimal(1), _listed(provider, host, model, usage, at) / ordinary if ordinary else Decimal(1)
+        )
+    except UnknownPrice:
+        return Decimal(1)
+
+
+@lru_cache(maxsize=1024)
+def _tiers(provider: str, host: str, model: str) -> frozenset[tuple[str, str]]:
+    found = _known(provider, host, model)
+    variants = (found[1].price_variants or ()) if found is not None else ()
+    return frozenset((str(key), str(word)) for v in variants for key, word in v.when.items())
 
 
 def _listed(provider: str, host: str, model: str, usage: Usage, at: datetime) -> Decimal:

@@ -347,3 +347,7 @@ class Prices(Section):
         default="refuse",
         description="A model without a price, where a limit counts money: refuse, or count it as nothing and say so.",
     )
+    unnamed_tier: Literal["default", "flex", "priority"] = Field(
+        default="default",
+        description="Service tier of a request that names none: what your projects at OpenAI are set to.",
+    )

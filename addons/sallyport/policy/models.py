@@ -8,6 +8,8 @@ claude-sonnet-4 is also us.anthropic.claude-sonnet-4-20250514-v1:0 (Bedrock) and
 import re
 from functools import lru_cache
 
+from sallyport.fold import FOLD
+
 _PRESET = "@preset/"
 _PATH = re.compile(r"^.*/")
 _PROFILE = re.compile(r"^(?:us-gov|us|eu|apac|global|jp|au|ca)\.(?=[a-z0-9]+\.)")
@@ -30,11 +32,20 @@ def spellings(model: str) -> tuple[str, ...]:
 
 
 def ancestors(model: str) -> tuple[str, ...]:
-    """Return its names and those of the model behind it: what is forbidden stays so when tuned, or in a preset."""
-    folded = model.strip().casefold()
-    tuned = _TUNED.match(folded)
-    plain = folded.partition(_PRESET)[0] if _PRESET in folded else ""
-    return spellings(model) + (spellings(tuned[1]) if tuned else ()) + (spellings(plain) if plain else ())
+    """Return its names and those of the model behind it: what is forbidden stays so when tuned, or in a preset.
+
+    So it does in letters that look alike, or with some that nobody sees: who knows what a server makes of them.
+    """
+    found: tuple[str, ...] = ()
+    plainly = model.isascii() and model.isprintable()
+    for name in (model,) if plainly else (model, "".join(FOLD[char] for char in model[:_MAX_CHARS])):
+        folded = name.strip().casefold()
+        tuned = _TUNED.match(folded)
+        plain = folded.partition(_PRESET)[0] if _PRESET in folded else ""
+        found += (
+            spellings(name) + (spellings(tuned[1]) if tuned else ()) + (spellings(plain) if plain else ())
+        )
+    return found
 
 
 @lru_cache(4096)

@@ -43,8 +43,8 @@ def end_exchange(
     metered, tap = metered_of(passage, kind, answer, size, detail), passage.tap
     unread = passage.unread or passage.withheld is not None or (tap is not None and tap.unread)
     passage.over = Over(answer, metered.cost_micro_usd, metered.usage, detail)
-    for id in (answer.id, *answer.made) if answer is not None else ():
-        gateway.link(passage.exchange.request.provider, id, passage.exchange.conversation)
+    if answer is not None:
+        gateway.link(passage.exchange, answer, metered.usage)
     event = passage.admitted.followed_by(
         kind,
         detail=detail,

@@ -15,7 +15,7 @@ from sallyport.audit.events import Event, EventKind, about
 from sallyport.decision import Finding, Kind, Mode, Verdict
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.ner.merge import merge
-from sallyport.exchange import Exchange, Principal, Request, Segment, Surface
+from sallyport.exchange import Exchange, Principal, Request, Response, Segment, Surface, Usage
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.restrictions import Restricted
 from sallyport.policy.sections import Policy, counts_apart, mode_of, standing
@@ -279,6 +279,18 @@ class ScanOnce:
         return await lane.run(partial(work, *args, **kwargs), self._patience_s)
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """What is known of an id that a provider has given. tokens: of the conversation, when it was given.
+
+    grows: it is of the conversation itself, which keeps it.
+    """
+
+    conversation: str
+    tokens: int
+    grows: bool = False
+
+
 @dataclass(slots=True)
 class Gateway:
     """One running gateway. live is replaced by assignment; nothing else of it changes.
@@ -313,7 +325,7 @@ class Gateway:
     unpromoted: str = ""
     watch: Watch = field(init=False)
     petitions: Petitions = field(init=False)
-    _links: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    _links: OrderedDict[str, _Link] = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.id, self.record)
@@ -373,16 +385,36 @@ class Gateway:
         if request.previous is not None:
             linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
             if linked is not None:
-                return linked
+                return linked.conversation
         texts = (s.text for s in request.segments if s.surface is Surface.USER)
         first = next(texts, None) or next((s.text for s in request.segments), "")
         return digest(self.key, "conversation", request.provider, first)
 
-    def link(self, provider: str, answer_id: str | None, conversation: str) -> None:
-        """Remember to which conversation an answer belongs."""
-        if not answer_id:
+    def kept_tokens(self, request: Request) -> int:
+        """Return how many tokens the provider keeps of what a request continues; 0 where that is not known here."""
+        if request.previous is None:
+            return 0
+        linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
+        return 0 if linked is None else linked.tokens
+
+    def link(self, exchange: Exchange, answer: Response, usage: Usage | None) -> None:
+        """Remember to which conversation an answer belongs, and what it has made; usage: what it used, all it read."""
+        tokens = 0 if usage is None else (usage.input or 0) + (usage.output or 0)
+        link = _Link(exchange.conversation, tokens)
+        for made in (answer.id, *answer.made):
+            self._link(exchange.request.provider, made, link)
+        if exchange.request.previous is not None and exchange.request.operation.generates:
+            # A conversation keeps its id, an answer does not: that of an answer says what was kept then.
+            self._link(exchange.request.provider, exchange.request.previous, replace(link, grows=True))
+
+    def _link(self, provider: str, made: str | None, link: _Link) -> None:
+        if not made:
             return
-        self._links[digest(self.key, "answer", provider, answer_id)] = conversation
+        key = digest(self.key, "answer", provider, made)
+        known = self._links.get(key)
+        if link.grows and known is not None and not known.grows:
+            return
+        self._links[key] = link
         while len(self._links) > MAX_LINKS:
             self._links.popitem(last=False)
 

@@ -62,13 +62,14 @@ class _Loose:
 class Answers:
     """The answers of one session. session: its own passage, for events that belong to no answer.
 
-    keeping: None keeps nothing of them.
+    keeping: None keeps nothing of them. kept_tokens: of the conversation, as the answer that ended last had them.
     """
 
     gateway: Gateway
     session: Passage
     make_tap: MakeTap
     keeping: Keeping | None = None
+    kept_tokens: int = 0
     _waiting: deque[Turn] = field(default_factory=deque)
     _open: dict[tuple[str, str], Turn] = field(default_factory=dict)
     _bases: dict[str, Passage] = field(default_factory=dict)
@@ -267,6 +268,9 @@ class Answers:
                 attachments=tap.attachments,
             )
         end_exchange(self.gateway, passage, kind, answer, tap.bytes_out if tap else 0, detail)
+        used = passage.over.usage if passage.over is not None else None
+        if used is not None:
+            self.kept_tokens = (used.input or 0) + (used.output or 0)
         self._keep(passage)
 
     def _keep(self, passage: Passage) -> None:

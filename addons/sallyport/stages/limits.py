@@ -130,8 +130,8 @@ class LimitsStage:
             self.name,
             Action.DENY,
             "limits.no_price",
-            message="This model has no known price, and a budget applies. Use another model, or ask "
-            f"{section.ask} to give it a price.",
+            message="This model, or the service tier the request asks for, has no known price, and a budget applies. "
+            f"Use another one, or ask {section.ask} to give it a price.",
             rule_mode=_strongest(modes, ports.limiting),
         )
 

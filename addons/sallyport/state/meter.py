@@ -5,19 +5,28 @@ one whose gateway dies expires with its lease.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from sallyport.exchange import Exchange, Operation, Request, Response, Usage
+from sallyport.metering import terms
 from sallyport.metering.attached import attached_tokens
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.thinking import may_think
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
 from sallyport.policy.limits import Limits, Measure, StoreDown
 from sallyport.policy.models import spellings
-from sallyport.stages.ledger import MAX_AMOUNT, Claim, Denied, Ledger, LedgerUnavailable, Reserved
+from sallyport.stages.ledger import (
+    MAX_AMOUNT,
+    AlreadySettled,
+    Claim,
+    Denied,
+    Ledger,
+    LedgerUnavailable,
+    Reserved,
+)
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
 
@@ -40,6 +49,10 @@ _MOST_SEARCHES = 2**12
 _MOST_MODELS = 64
 """That may answer one request: of more nobody looks up the prices, and they have none."""
 
+_MOST_ATTEMPTS = 64
+_AGAIN = "#"
+"""Stands between an exchange and the number of a further reservation of it."""
+
 _NOTHING = Usage(input=0, output=0)
 
 _LATER = frozenset({"background", "deferred"})
@@ -48,11 +61,32 @@ _LATER = frozenset({"background", "deferred"})
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """What a policy says of prices. unknown_is_free: count a model without a price as nothing."""
+    """What a policy says of prices.
+
+    unknown_is_free: count a model without a price as nothing. unnamed_tier: of a request that names no service tier.
+    """
 
     prices: PriceList = field(default_factory=PriceList)
     credit_usd: Decimal = Decimal("0.01")
     unknown_is_free: bool = False
+    unnamed_tier: str = "default"
+
+    def charges(
+        self, exchange: Exchange, usage: Usage, model: str | None, *, presumed: bool, held: bool
+    ) -> "Iterator[Charge]":
+        """Yield what usage may cost if that model answers, one for each of the terms that are not told.
+
+        presumed: nobody told the input. held: nothing has been answered, and a tier without a price is told as such.
+        """
+        request = exchange.request
+        listed = self.prices.tiers(request.provider, exchange.host, model)
+        may = (usage.tier,) if usage.tier else terms.tiers(request, listed, self.unnamed_tier)
+        for tier in may:
+            if tier == terms.UNKNOWN and not (held and not self.unknown_is_free):
+                continue
+            served = replace(usage, tier=tier)
+            for each in terms.untold(request, served, presumed=presumed):
+                yield Charge(model, tier, self.cost(exchange, each, model))
 
     def cost(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
         """Return millionths of a dollar if that model answers; None where nobody knows the price."""
@@ -60,7 +94,7 @@ class Tariff:
         if cost is None:
             # A report that no price list can make sense of is no gift: its tokens have an ordinary price.
             given = max(usage.input or 0, (usage.cache_read or 0) + (usage.cache_write or 0))
-            cost = self._price(exchange, Usage(input=given, output=usage.output), model)
+            cost = self._price(exchange, Usage(input=given, output=usage.output, tier=usage.tier), model)
         return 0 if cost is None and self.unknown_is_free else cost
 
     def _price(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
@@ -75,6 +109,15 @@ class Tariff:
         if cost is None or not self.credit_usd:
             return cost
         return int(cost / self.credit_usd)
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What one model costs on some terms. cost_micro_usd: None where nobody knows the price."""
+
+    model: str | None
+    tier: str
+    cost_micro_usd: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +175,7 @@ class Metering:
         """Renew the leases of what is under way, for as long as the gateway runs."""
         orphans, self.orphans = self.orphans, ()
         for exchange_id in orphans:
-            await self._settle(exchange_id, {})
+            await self._take_over(exchange_id)
         while True:
             answers = False
             with suppress(LedgerUnavailable):
@@ -143,7 +186,19 @@ class Metering:
             await self._until_next(answers)
             for meter in list(self._open.values()):
                 with suppress(LedgerUnavailable):
-                    await self.ledger.renew(meter.exchange.id, self.lease_ms)
+                    await self.ledger.renew(meter.reservation, self.lease_ms)
+
+    async def _take_over(self, exchange_id: str) -> None:
+        """End what a dead process had reserved: recover then books what the audit says of it.
+
+        Settled as it was reserved, each of several models that might have answered would be booked.
+        """
+        if self.recover is None:
+            await self._settle(exchange_id, {})
+            return
+        with suppress(LedgerUnavailable):
+            await self.ledger.renew(exchange_id, 1)
+            await asyncio.sleep(0.002)
 
     async def _until_next(self, answers: bool) -> None:
         """Wait for a third of a lease, or a second where the store has been away meanwhile and is owed."""
@@ -166,7 +221,7 @@ class Metering:
         what its successor books; the other way round nobody could tell what was booked.
         """
         self._open.pop(meter.exchange.id, None)
-        task = asyncio.get_running_loop().create_task(self._settle(meter.exchange.id, amounts, recorded))
+        task = asyncio.get_running_loop().create_task(self._settle(meter.reservation, amounts, recorded))
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -178,7 +233,7 @@ class Metering:
         return bool(ended)
 
     async def _settle(
-        self, exchange_id: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
+        self, reservation: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
     ) -> None:
         if recorded is not None:
             # The border to the log: an event it cannot store now stays queued there, and the use is a fact.
@@ -187,9 +242,9 @@ class Metering:
         for wait_s in range(1, _SETTLE_TRIES + 1):
             try:
                 if amounts is None:
-                    await self.ledger.release(exchange_id)
+                    await self.ledger.release(reservation)
                 else:
-                    await self.ledger.settle(exchange_id, amounts)
+                    await self.ledger.settle(reservation, amounts)
             except LedgerUnavailable:
                 await asyncio.sleep(wait_s)
             else:
@@ -208,7 +263,7 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    answer: what the ledger said, None where it was not asked.
+    answer: what the ledger said, None where it was not asked. reservation: by what id the ledger knows it.
     """
 
     def __init__(
@@ -233,6 +288,7 @@ class ExchangeMeter:
         self._owed: dict[str, int] | None = None
         self._may_answer = _may_answer(exchange.request)
         self.exchange = exchange
+        self.reservation = exchange.id
         self.answer: Reserved | Denied | None = None
 
     @property
@@ -250,11 +306,15 @@ class ExchangeMeter:
         return self._tariff.prices.name_of(self.exchange.request.provider, self.exchange.host, model)
 
     def input(self) -> Count:
-        """Return the tokens of the request: its texts, what its format adds to each, and what is attached."""
+        """Return the tokens of the request: its texts, what its format adds to each, what is attached, and what the
+        provider keeps of the conversation.
+        """
         if self._input is None:
             request = self.exchange.request
             count = self._metering.tokens.count([s.text for s in request.segments], request.model)
-            more = PER_TEXT * len(request.segments) + attached_tokens(request.attachments)
+            more = (
+                PER_TEXT * len(request.segments) + attached_tokens(request.attachments) + request.kept_tokens
+            )
             self._input = replace(count, tokens=count.tokens + more)
         return self._input
 
@@ -262,9 +322,11 @@ class ExchangeMeter:
         output = self._expected_output = self._most_output(assumed_output_tokens)
         tokens = self.input().reserved if self._is_billed else 0
         cost: int | None = 0
+        tier = ""
         if self._is_billed:
-            cost = self._priced(Usage(input=tokens, output=output))[1]
-        self._reserved = Metered(Usage(input=tokens, output=output), "estimated", cost)
+            dearest = self._charged(Usage(input=tokens, output=output), presumed=True, held=True)
+            cost, tier = dearest.cost_micro_usd, dearest.tier
+        self._reserved = Metered(Usage(input=tokens, output=output, tier=tier), "estimated", cost)
         return Estimate(tokens, output, self._request_bytes, cost, self._tariff.credits(cost))
 
     def _most_output(self, assumed_output_tokens: int) -> int:
@@ -281,11 +343,10 @@ class ExchangeMeter:
         self, claims: Sequence[tuple[Measure, Claim]], waits_s: Mapping[str, float]
     ) -> Reserved | Denied:
         asked = [claim for _, claim in claims]
-        ledger = self._metering.ledger
         began = asyncio.get_running_loop().time()
-        answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+        answer = await self._ask(asked)
         if isinstance(answer, Denied) and await self._metering.booked():
-            answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+            answer = await self._ask(asked)
         while True:
             if isinstance(answer, Reserved):
                 self._claims = tuple(claims)
@@ -299,7 +360,19 @@ class ExchangeMeter:
                 self.answer = answer
                 return answer
             await asyncio.sleep(max(0.005, fits_in_ms / 1000))
-            answer = await ledger.reserve(self.exchange.id, asked, self._metering.lease_ms)
+            answer = await self._ask(asked)
+
+    async def _ask(self, asked: Sequence[Claim]) -> Reserved | Denied:
+        """Ask the ledger, under a further id where what was asked before is over.
+
+        A store that went away had taken that without an answer, and has given it back since; it knows each id once.
+        """
+        for attempt in range(1, _MOST_ATTEMPTS):
+            try:
+                return await self._metering.ledger.reserve(self.reservation, asked, self._metering.lease_ms)
+            except AlreadySettled:
+                self.reservation = f"{self.exchange.id}{_AGAIN}{attempt}"
+        raise LedgerUnavailable("the ledger's store comes and goes")
 
     def release(self) -> None:
         """Give everything back: nothing has left."""
@@ -369,22 +442,36 @@ class ExchangeMeter:
                 # A running total of what goes on is no less than what was expected of the whole.
                 usage = replace(usage, output=max(usage.output or 0, self._expected()))
                 source = "estimated"
-        model, cost = self._priced(usage, answer.model if answer is not None else None)
+        said = answer.model if answer is not None else None
+        charge = self._charged(usage, said, presumed=not self._told_input(answer))
+        model, cost = charge.model, charge.cost_micro_usd
         self._owe(usage, cost, response_bytes, model)
         other = model if model and model != self.exchange.request.model else ""
-        return Metered(usage, source, cost, other)
+        return Metered(terms.told(replace(usage, tier=charge.tier)), source, cost, other)
 
-    def _priced(self, usage: Usage, said: str | None = None) -> tuple[str | None, int | None]:
-        """Return the model that answered, and what its answer cost: the one that the answer names.
+    def _charged(
+        self, usage: Usage, said: str | None = None, *, presumed: bool, held: bool = False
+    ) -> Charge:
+        """Return what the model that answered costs: the one that the answer names.
 
         said: the name in it. Where that is none of those that may answer, or there is none yet, the dearest of them
-        answered; one without a price is dearer than all others.
+        answered, and on the dearest terms that it did not rule out; what has no price is dearer than all that has.
+        presumed, held: as Tariff.charges takes them.
         """
         models = self._may_answer
         if said and len(models) > 1:
             models = self._called(said) or models
-        costs = [(model, self._tariff.cost(self.exchange, usage, model)) for model in models]
-        return max(costs, key=lambda each: (each[1] is None, each[1] or 0))
+        may = (
+            charge
+            for model in models
+            for charge in self._tariff.charges(self.exchange, usage, model, presumed=presumed, held=held)
+        )
+        return max(may, key=lambda each: (each.cost_micro_usd is None, each.cost_micro_usd or 0))
+
+    def _told_input(self, answer: Response | None) -> bool:
+        """Say whether the provider told how much it has read."""
+        usage = answer.usage if answer is not None else None
+        return usage is not None and is_credible(usage) and bool(usage.input)
 
     def _called(self, said: str) -> tuple[str | None, ...]:
         """Return which of the models that may answer an answer means by a name; providers add dates, and leave out
@@ -455,6 +542,11 @@ class ExchangeMeter:
                 for m, c in self._claims
             }
             self._claims = ()
+
+
+def exchange_of(reservation: str) -> str:
+    """Return the id of the exchange that a reservation is of."""
+    return reservation.partition(_AGAIN)[0]
 
 
 def _may_answer(request: Request) -> tuple[str | None, ...]:

@@ -143,6 +143,7 @@ REQUEST = Shape(
         "thinking": Shape(_D, {**words("type display"), **plain("budget_tokens")}),
         "output_config": Shape(_D, {"effort": WORD, "format": _FORMAT}),
         "metadata": Shape(_D, plain("user_id")),
+        "cache_control": CACHE_CONTROL,
         **words("service_tier inference_geo speed"),
         **plain("max_tokens stream temperature top_p top_k stop_sequences anthropic_version"),
     },

@@ -226,7 +226,7 @@ def _usage(counts: Json) -> Usage | None:
         output=output,
         reasoning=fields.count(counts, "output_tokens_details", "thinking_tokens"),
         cache_write_1h=fields.total(
-            *(fields.some(c, "cache_creation", "ephemeral_1h_input_tokens") for c in whole)
+            *(fields.count(c, "cache_creation", "ephemeral_1h_input_tokens") for c in whole)
         ),
         searches=fields.some(counts, "server_tool_use", "web_search_requests"),
     )
@@ -234,8 +234,9 @@ def _usage(counts: Json) -> Usage | None:
 
 
 def _tier(counts: Json) -> str:
-    """Return the tier, or the speed, that an answer was served with, where it is not the ordinary one."""
-    if fields.string(counts, "speed") == "fast":
-        return "fast"
+    """Return the speed, or the tier, that an answer was served with, where that changes the price."""
+    speed = fields.string(counts, "speed")
+    if speed in ("fast", "standard"):
+        return speed
     found = fields.string(counts, "service_tier")
     return found if found in ("priority", "batch") else ""

@@ -16,7 +16,19 @@ from sallyport.wire.jsondialect import JsonDialect
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings
 from sallyport.wire.shape import FREE, Leaf, Reading, Shape, by, walk
-from sallyport.wire.shapes import BASE64, MADE, OPAQUE, PLAIN, TOOL_SCHEMA, WORD, made, plain, said, text
+from sallyport.wire.shapes import (
+    BASE64,
+    CACHE_CONTROL,
+    MADE,
+    OPAQUE,
+    PLAIN,
+    TOOL_SCHEMA,
+    WORD,
+    made,
+    plain,
+    said,
+    text,
+)
 from sallyport.wire.streams import JoinedBlocks, OpenChannels, deltas
 
 _A = Surface.ASSISTANT
@@ -97,7 +109,7 @@ def _media(kind: str, surface: Surface) -> Shape:
     return Shape(surface, choose=choose)
 
 
-_CACHE_POINT = Shape(_D, {"type": WORD, "ttl": PLAIN})
+_CACHE_POINT = CACHE_CONTROL
 
 
 def _block(surface: Surface) -> Shape:
@@ -396,13 +408,14 @@ def usage(payload: dict[str, Json]) -> Usage | None:
         fields.total(fields.count(counts, f"{name}s"), fields.count(counts, f"{name}Count"))
         for name in ("cacheReadInputToken", "cacheWriteInputToken")
     )
-    hour = (d for d in fields.objects(counts, "cacheDetails") if d.get("ttl") == "1h")
+    by_ttl = fields.objects(counts, "cacheDetails")
+    hour = (fields.count(d, "inputTokens") if d.get("ttl") == "1h" else 0 for d in by_ttl)
     tier = fields.string(payload, "serviceTier", "type")
     return Usage(
         input=fields.total(fields.count(counts, "inputTokens"), read, written),
         cache_read=read,
         cache_write=written,
         output=fields.count(counts, "outputTokens"),
-        cache_write_1h=fields.total(*(fields.count(d, "inputTokens") for d in hour)) or None,
-        tier=tier if tier in ("flex", "priority") else "",
+        cache_write_1h=fields.total(*hour),
+        tier=tier if tier in ("flex", "priority", "default") else "",
     )

@@ -60,6 +60,7 @@ class Filing(Mute):
             previous=fields.previous(payload, *self.continues),
             answers=fields.answers(payload, "n") if call.operation is Operation.IMAGE else 1,
             parameters=self.settings.read(payload),
+            cache_ttl=reading.cache_ttl,
         )
 
     def read_response(self, body: bytes, status: int) -> Response:

@@ -57,6 +57,7 @@ class JsonDialect(Mute, ABC):
             unset=absent(self.places(payload, call), parameters),
             structured=self.structured(payload),
             schema=self.schema(payload),
+            cache_ttl=reading.cache_ttl,
         )
 
     @staticmethod

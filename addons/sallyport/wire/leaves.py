@@ -73,6 +73,15 @@ def word(reading: Reading, at: str, text: str, members: Mapping[str, Json], surf
         reading.text(at, surface, text)
 
 
+def caching(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+    """The type of a request to keep a prompt in the provider's cache; how long stands beside it."""
+    if members.get("ttl") not in (None, "5m"):
+        reading.cache_ttl = "1h"  # the longest that is known, and the dearest
+    else:
+        reading.cache_ttl = reading.cache_ttl or "5m"
+    word(reading, at, text, members, surface)
+
+
 def model(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
     """The name of a model; anything that does not look like one is text."""
     if not is_model(text):

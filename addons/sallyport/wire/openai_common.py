@@ -99,9 +99,9 @@ def answer_parts() -> dict[str, Shape]:
 
 
 def tier(payload: Json) -> str:
-    """Return the service tier of an answer where it changes the price."""
+    """Return the service tier that an answer was served with; "auto", as one that begins says, tells nothing."""
     found = fields.string(payload, "service_tier")
-    return found if found in ("flex", "priority", "fast") else ""
+    return found if found in ("default", "flex", "priority", "fast", "scale") else ""
 
 
 def usage(counts: Json, served_as: str = "") -> Usage | None:

@@ -21,15 +21,16 @@ type Choose = Callable[[Mapping[str, Json]], Shape]
 class Reading:
     """What a walk gathers, in the order of the body.
 
-    marks: FLOW and SOURCE bits of a segment, by pointer, where there are any.
+    marks: FLOW and SOURCE bits of a segment, by pointer, where there are any. cache_ttl: as of a Request.
     """
 
-    __slots__ = ("attachments", "marks", "segments")
+    __slots__ = ("attachments", "cache_ttl", "marks", "segments")
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self.attachments: list[Attachment] = []
         self.marks: dict[str, int] = {}
+        self.cache_ttl = ""
 
     def text(self, at: str, surface: Surface, text: str) -> None:
         """Add a text; an empty one says nothing and is left out."""

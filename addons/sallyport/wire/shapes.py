@@ -20,7 +20,7 @@ REFERENCE = Shape(Surface.DOCUMENT, leaf=leaves.reference)
 # For answers only: ids, dates, counts and ratings that the provider made, whole branches of them.
 MADE = Shape(Surface.DOCUMENT, leaf=leaves.skip, names=False)
 
-CACHE_CONTROL = Shape(Surface.DOCUMENT, {"type": WORD, "ttl": PLAIN})
+CACHE_CONTROL = Shape(Surface.DOCUMENT, {"type": Shape(Surface.DOCUMENT, leaf=leaves.caching), "ttl": PLAIN})
 
 
 def text(surface: Surface) -> Shape:

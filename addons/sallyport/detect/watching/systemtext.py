@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
 
-from sallyport.detect.fold import fold
+from sallyport.fold import fold
 
 GRAM = 3
 """Words after which a run is followed; fewer are common to all texts."""

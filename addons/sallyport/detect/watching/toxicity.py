@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sallyport.decision import Kind, Severity
-from sallyport.detect.fold import fold
 from sallyport.detect.watching.watcher import Match
 from sallyport.errors import OperatorError
+from sallyport.fold import fold
 
 RULE = "output.toxicity.sentence"
 SHIPPED = Path(__file__).parent / "toxicity.npz"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from sallyport.stages.ledger import (
     NOTHING,
+    AlreadySettled,
     Booking,
     Calendar,
     Claim,
@@ -118,6 +119,8 @@ class Fallback:
         return len(self._owed)
 
     async def reserve(self, reservation_id: str, claims: Sequence[Claim], lease_ms: int) -> Reserved | Denied:
+        if reservation_id in self._owed and self._draining.locked():
+            raise AlreadySettled("what the store may hold of this reservation is being given back")
         if reservation_id not in self._held and await self._is_back():
             try:
                 return await self._store.reserve(reservation_id, claims, lease_ms)

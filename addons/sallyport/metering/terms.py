@@ -1,0 +1,62 @@
+"""On which terms a provider may serve a request: a faster tier, a batch, a prompt that it keeps in its cache.
+
+What an answer tells of them counts; what it does not tell is as dear as the request permits.
+"""
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+
+from sallyport.exchange import Operation, Request, Usage
+
+ORDINARY = frozenset(
+    {"", "default", "standard", "standard_only", "on_demand", "flex", "batch", "scale", "reserved"}
+)
+"""Words for a tier that costs no more than the ordinary one: it, cheaper ones, and capacity that is paid beforehand."""
+
+UNKNOWN = "unknown"
+"""A tier that a request asks for and of which no price is known."""
+
+_SETTINGS = ("service_tier", "speed")
+_HOUR = "1h"
+
+
+def tiers(request: Request, listed: Collection[tuple[str, str]], unnamed: str) -> tuple[str, ...]:
+    """Return the tiers that may serve a request, "" for the ordinary one.
+
+    listed: settings and words with a price of their own for the model. unnamed: the service tier of a request that
+    names none, where the provider has a price for it.
+    """
+    if request.operation is Operation.BATCH:
+        return ("batch",)
+    asked = {p.name: p.value for p in request.parameters if p.name in _SETTINGS and type(p.value) is str}
+    found: dict[str, None] = {"": None}
+    if "service_tier" not in asked and ("service_tier", unnamed) in listed:
+        found[unnamed] = None
+    for name, value in asked.items():
+        word = str(value).strip().lower()
+        if word in ORDINARY:
+            continue
+        of_name = [of for setting, of in listed if setting == name]
+        # `auto` is the provider's to decide, and so is what becomes of a word that it may not know.
+        found |= dict.fromkeys([word] if word in of_name else of_name)
+        if not of_name and word != "auto":
+            found[UNKNOWN] = None
+    return tuple(found)
+
+
+def told(usage: Usage) -> Usage:
+    """Return a report whose tier is "" where that is the ordinary one."""
+    return replace(usage, tier="") if usage.tier in ("default", "standard", "scale") else usage
+
+
+def untold(request: Request, usage: Usage, *, presumed: bool) -> Iterator[Usage]:
+    """Yield what usage may be where nobody told how much of the input was written to the provider's cache.
+
+    presumed: nobody told the input either. OpenAI writes to its cache unasked.
+    """
+    yield usage
+    kept = request.cache_ttl
+    if presumed and (kept or request.dialect.startswith("openai")):
+        yield replace(usage, cache_write=usage.input, cache_write_1h=usage.input if kept == _HOUR else None)
+    elif kept == _HOUR and usage.cache_write and usage.cache_write_1h is None:
+        yield replace(usage, cache_write_1h=usage.cache_write)
