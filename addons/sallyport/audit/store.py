@@ -52,6 +52,7 @@ class Store(StoredEvents):
         self._connected = True
         self._was_open = True
         self._settled = True
+        self._problem = ""
         self._heads: dict[str, Head] = {}
         """Of the writers this store writes for; empty where the last commit failed or nobody knows how it ended."""
 
@@ -155,7 +156,11 @@ class Store(StoredEvents):
             self._heads.clear()
             self._connected = False
             self._settled = self._settled and _is_locked(error)
-            raise StoreUnavailable(name_of(error)) from None
+            if (
+                not isinstance(error, NotDurable) or not self._problem
+            ):  # it says only that the last failure stands
+                self._problem = name_of(error)
+            raise StoreUnavailable(self._problem) from None
 
     def _prepare(self, create: bool) -> None:
         if create:
