@@ -129,11 +129,7 @@ class Store(StoredEvents):
             raise StoreUnavailable("scoped")
         try:
             if self._was_open and self._at.was_replaced():
-                logger.warning(
-                    "the audit store %s was removed, emptied or replaced: what was recorded before is not in the one "
-                    "that is there now. A copy of the checkpoints shows what is gone: sallyport audit verify",
-                    self.name,
-                )
+                self._warn_of_another()
                 self._was_open = self._connected = False
                 self._at.reader.dispose()
             if not self._connected:
@@ -162,7 +158,16 @@ class Store(StoredEvents):
                 self._problem = name_of(error)
             raise StoreUnavailable(self._problem) from None
 
-    def _prepare(self, create: bool) -> None:
+    def _warn_of_another(self) -> None:
+        logger.warning(
+            "the audit store %s was removed, emptied or replaced: what was recorded before is not in the one "
+            "that is there now. A copy of the checkpoints shows what is gone: sallyport audit verify",
+            self.name,
+        )
+
+    def _prepare(self, create: bool) -> bool:
+        """See that the tables are there, in the present schema; return whether they had to be made."""
+        made = False
         if create:
             self._at.make_place()
         elif not self._at.is_there():
@@ -171,7 +176,9 @@ class Store(StoredEvents):
             version = _version(connection)
             if version is None and create:
                 self._at.lock_schema(connection)
-                version = _version(connection) or self._create(connection)
+                version = _version(connection)
+                if made := version is None:
+                    version = self._create(connection)
         if version is None:
             raise self._error("holds no audit", "Give the right one with --store or --confdir.")
         if version == SCHEMA_VERSION:
@@ -189,6 +196,7 @@ class Store(StoredEvents):
                 f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
                 "Start the gateway once: it brings its store up to date.",
             )
+        return made
 
     def _create(self, connection: Connection) -> int:
         if self._is_sqlite:
@@ -216,7 +224,8 @@ class Store(StoredEvents):
     def _reopen(self) -> None:
         self._at.writer.dispose()
         self._heads.clear()
-        self._prepare(create=True)
+        if self._prepare(create=True) and self._was_open:
+            self._warn_of_another()
         if not self._settled:
             self._at.settle()
         self._connected = self._was_open = self._settled = True
