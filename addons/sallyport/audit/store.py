@@ -31,9 +31,10 @@ from sallyport.audit.events import Event
 from sallyport.audit.maintaining import LACKS_RIGHT, keep_ahead
 from sallyport.audit.migrations import can_migrate, migrate
 from sallyport.audit.schema import SCHEMA_VERSION, Row, metadata, schema_versions, to_row
-from sallyport.audit.stored import StoredEvents, name_of
+from sallyport.audit.stored import StoredEvents
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Database, Durability, NotDurable, Unreachable, database
+from sallyport.sql.failures import cure_of, name_of
 
 logger = logging.getLogger("sallyport.audit")
 
@@ -41,7 +42,14 @@ __all__ = ["Durability", "Store", "StoreUnavailable", "add_within"]
 
 
 class StoreUnavailable(Exception):
-    """A write is not known to be durable. The text names the error, never a value."""
+    """A write is not known to be durable. The text names the error, never a value.
+
+    cure: what to do about it, "" where nobody knows.
+    """
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(problem)
+        self.cure = cure
 
 
 class Store(StoredEvents):
@@ -87,7 +95,7 @@ class Store(StoredEvents):
             raise Unreachable(
                 f"audit store {store.name}",
                 f"cannot be opened ({name_of(error)})",
-                "Check that it is an audit store, that it is running and that you may read and write it.",
+                f"{cure_of(error, _CHECK)}.",
                 exit_code=3,
             ) from None
         except OperatorError:
@@ -156,7 +164,7 @@ class Store(StoredEvents):
                 not isinstance(error, NotDurable) or not self._problem
             ):  # it says only that the last failure stands
                 self._problem = name_of(error)
-            raise StoreUnavailable(self._problem) from None
+            raise StoreUnavailable(self._problem, cure_of(error, "")) from None
 
     def _warn_of_another(self) -> None:
         logger.warning(
@@ -279,6 +287,7 @@ class Store(StoredEvents):
 
 
 _UPGRADE_PATIENCE_S = 3600.0
+_CHECK = "Check that it is an audit store, that it is running and that you may read and write it"
 
 
 def _placed(rows: list[Row]) -> set[tuple[int, int]]:

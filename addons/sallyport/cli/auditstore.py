@@ -24,6 +24,7 @@ from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.sql.engines import database
+from sallyport.sql.failures import cure_of, name_of
 
 _PATIENCE_S = 3600.0
 """For who drops or deletes much."""
@@ -178,7 +179,7 @@ def _refused(name: str, error: SQLAlchemyError) -> OperatorError:
         )
     return OperatorError(
         f"audit store {name}",
-        f"cannot be used ({state or type(error).__name__})",
-        "Check that it is running and that it is an audit store.",
+        f"cannot be used ({name_of(error)})",
+        f"{cure_of(error, 'Check that it is running and that it is an audit store')}.",
         exit_code=3,
     )
