@@ -29,6 +29,7 @@ from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
 from sallyport.policy.sections import Policy
+from sallyport.sql.failures import cure_of
 from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level, limit_of
 
 app = typer.Typer(
@@ -87,9 +88,20 @@ def reset(
 ) -> None:
     """Forget what was used under a counter; what is under way stays. Recorded in the audit."""
     limits = _policy(policy, confdir).limits
-    if not _ask(ledger, confdir, lambda opened: opened.reset(key)):
-        raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
-    record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="reset")
+
+    def note() -> None:
+        record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="reset")
+
+    async def forget(opened: Ledger) -> None:
+        used = key in {level.key for level in await opened.levels(key, ended=True)}
+        if used:
+            note()
+        if not await opened.reset(key):
+            raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
+        if not used:
+            note()
+
+    _ask(ledger, confdir, forget)
     tell(limits, key, "reset")
     typer.echo("reset")
 
@@ -119,10 +131,10 @@ def grant(
             todo = "List counters with: sallyport limits status. For one that has not been used yet add --new"
             raise OperatorError("KEY", "there is no such counter", todo)
         until_ms = await opened.now_ms() + int((end - now).total_seconds() * 1000)
+        record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="grant")
         await opened.grant(key, more, until_ms)
 
     _ask(ledger, confdir, add)
-    record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="grant")
     tell(limits, key, "grant")
     typer.echo(f"granted until {end:%Y-%m-%d %H:%M} UTC")
 
@@ -194,9 +206,8 @@ def _ask[Reply](
     try:
         return asyncio.run(ask())
     except LedgerUnavailable as error:
-        raise OperatorError(
-            "--ledger", f"it does not answer ({error})", "Check that it is running", exit_code=3
-        ) from None
+        cure = cure_of(error.__cause__ or error, "Check that it is running")
+        raise OperatorError("--ledger", f"it does not answer ({error})", cure, exit_code=3) from None
 
 
 def _show(levels: Sequence[Level], rules: Mapping[str, Limit], as_json: bool) -> None:
