@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from sallyport.audit.events import EventKind
+from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.cli.ledger import open_ledger
 from sallyport.cli.limits import app
 from sallyport.errors import OperatorError
-from sallyport.stages.ledger import Claim, Level, RollingWindow
+from sallyport.stages.ledger import Calendar, Claim, Level, RollingWindow, Unit
 
 KEY = "calls/principal=default:ada"
 POLICY = "version: 1\nlimits: {rules: [{id: calls, limit: 5, per: hour, by: [principal]}]}\n"
@@ -96,3 +96,25 @@ def test_no_log_is_begun_beside_one_that_was_lost(home: Path) -> None:
     assert "is not there" in str(refused.exception)
     assert not (home / "audit.db").exists()
     assert level(home) == (3, 0)
+
+
+def test_counters_of_people_who_cannot_be_named_are_not_said_to_differ(home: Path) -> None:
+    """The log holds a pseudonym, and its key is not here: nobody knows whose counter that is."""
+    (home / "policy.yaml").write_text(POLICY.replace("per: hour", "per: day"))
+
+    async def use() -> None:
+        ledger = open_ledger(None, home)
+        await ledger.book("r-2", [Claim(KEY, 5, 1, Calendar(Unit.DAY))])
+        await ledger.close()
+
+    asyncio.run(use())
+    store = Store.open(home / "audit.db")
+    whose = {"tenant": "default", "principal": f"person:{'ab' * 16}", "source": "header"}
+    admitted = Event(kind=EventKind.ADMITTED, gateway="gw", exchange="e-1", **whose)  # type: ignore[arg-type]
+    store.write([admitted, admitted.followed_by(EventKind.COMPLETED)])
+    store.close()
+    told = limits(home, "reconcile")
+    assert isinstance(told.exception, OperatorError)
+    assert told.exception.exit_code == 3
+    assert "cannot be compared" in str(told.exception)
+    assert "differ" not in told.output

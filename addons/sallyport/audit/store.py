@@ -202,7 +202,8 @@ class Store(StoredEvents):
         else:
             raise self._error(
                 f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
-                "Start the gateway once: it brings its store up to date.",
+                "Start the gateway once: it brings its store up to date. Or run as the owner of the tables: "
+                "sallyport directory prepare.",
             )
         return made
 

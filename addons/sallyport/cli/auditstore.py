@@ -62,7 +62,8 @@ def prune(
             raise OperatorError(
                 f"audit store {at.name}",
                 f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
-                "Start the gateway once: it brings its store up to date.",
+                "Start the gateway once: it brings its store up to date. Or run as the owner of the tables: "
+                "sallyport directory prepare.",
                 exit_code=3,
             )
         done = prune_store(at, Signer.of(home), until, _told, dry_run=dry_run)

@@ -23,7 +23,7 @@ from sallyport.cli.ledger import LedgerOption, check_is_ledger, ledger_file, ope
 from sallyport.cli.moments import moment
 from sallyport.cli.operator import record
 from sallyport.cli.options import ConfdirOption, StoreOption
-from sallyport.cli.reading import open_to_read
+from sallyport.cli.reading import names_here, open_to_read
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -157,11 +157,17 @@ def reconcile(
     rules = _rules(policy, confdir)
     prices = make_tariff(_policy(policy, confdir)).prices
     levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
-    opened = open_to_read(store, confdir)
+    opened, untold = open_to_read(store, confdir, names=False), list[str]()
+    opened.names = names_here(confdir, untold.append)
     try:
         found = compare(levels, rules, opened.booked, prices)
     finally:
         opened.close()
+    if untold:
+        what = f"{untold[0]}, so what people used cannot be compared with their counters"
+        raise OperatorError(
+            "limits reconcile", what, "Run it where the keys are, when they answer", exit_code=3
+        )
     for line in found:
         if as_json:
             typer.echo(json.dumps({**line.plain(), "agrees": line.agrees}))
