@@ -10,6 +10,7 @@ from sallyport.cli.assembly import assemble
 from sallyport.cli.gatewayname import gateway_name, known_name
 from sallyport.cli.last_run import remember
 from sallyport.errors import OperatorError
+from sallyport.state.masterkey import MasterKeys
 
 
 def start(folder: Path) -> None:
@@ -95,6 +96,14 @@ def test_a_name_that_cannot_be_read_or_made_is_told(tmp_path: Path, monkeypatch:
         gateway_name(tmp_path)
     with pytest.raises(OperatorError, match="cannot be read or made"):
         gateway_name(tmp_path / "absent")
+
+
+def test_a_master_key_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """As on a full disk, or in a folder that may not be written."""
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OperatorError, match="no master key can be made there") as caught:
+        MasterKeys(tmp_path / "file", {}).make()
+    assert caught.value.exit_code == 3
 
 
 def test_a_policy_that_cannot_be_noted_is_told(tmp_path: Path) -> None:

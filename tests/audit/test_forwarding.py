@@ -326,6 +326,45 @@ def test_a_file_that_is_rotated_away_gets_nothing_more(
     assert (ids_in(old), ids_in(out)) == ([events[0].id], [events[1].id])
 
 
+def test_what_was_taken_and_cannot_be_noted_is_noted_later_and_not_sent_again(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    """As with a full disk: a service that ended there would send its batch anew at each of its starts."""
+    store, out, folder = open_store(sqlite_url), tmp_path / "out.jsonl", tmp_path / "forward"
+    told: list[str] = []
+    wanted = fill(store, 2)
+    sending = forwarder(sqlite_url, tmp_path, f"file://{out}", tell=told.append)
+    thread = threading.Thread(target=sending.run, daemon=True)
+    thread.start()
+    until(lambda: sending.cursor.read() == {"gw-1": 2})
+    shutil.rmtree(folder)
+    folder.write_text("no folder can be made here")
+    wanted += fill(store, 3)
+    until(lambda: told)
+    folder.unlink()
+    until(lambda: sending.cursor.read() == {"gw-1": 5})
+    sending.stopping.set()
+    thread.join(10)
+    assert ids_in(out) == wanted
+    assert [text.partition(";")[0].rpartition(": ")[2] for text in told] == [
+        "how far the receiver has got cannot be noted (FileExistsError EEXIST). See who owns its folder",
+        "it works again",
+    ]
+
+
+def test_a_place_that_cannot_be_noted_is_told_before_anything_is_sent(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    fill(open_store(sqlite_url), 2)
+    (tmp_path / "forward").write_text("no folder can be made here")
+    out = tmp_path / "out.jsonl"
+    words = ["audit", "forward", "x", "--to", f"file://{out}", "--once", "--store", sqlite_url]
+    ran = CliRunner().invoke(app, [*words, "--confdir", str(tmp_path)])
+    assert isinstance(ran.exception, OperatorError)
+    assert ran.exception.exit_code == 3
+    assert not out.exists()
+
+
 def test_a_line_that_a_full_disk_cut_off_swallows_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

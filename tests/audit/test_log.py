@@ -279,7 +279,62 @@ async def test_ends_survive_a_failing_store_and_the_log_recovers_by_itself(
     assert log.status().pending == 0
 
 
-async def test_a_short_fault_is_not_noticed(sink: Memory, make_log: Callable[..., AuditLog]) -> None:
+async def test_that_the_store_takes_nothing_is_told_once_with_the_reason_and_so_is_its_end(
+    sink: Memory, make_log: Callable[..., AuditLog], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = make_log(deadline_s=0.1)
+    for _ in range(2):
+        caplog.clear()
+        sink.broken = True
+        for number in range(5):
+            with pytest.raises(AuditUnavailable):
+                await log.append(event(exchange=f"e{number}"))
+        await until(lambda: bool(caplog.records))
+        assert len(caplog.records) == 1
+        assert "the audit store takes no events (DiskFull)" in caplog.text
+        sink.broken = False
+        await until(lambda: len(caplog.records) == 2)
+        assert caplog.messages[1] == "the audit store takes events again; 0 were lost meanwhile"
+
+
+async def test_a_write_that_hangs_is_told_while_it_hangs(
+    sink: Memory, make_log: Callable[..., AuditLog], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = make_log(deadline_s=0.1)
+    sink.gate.clear()
+    for number in range(3):
+        with pytest.raises(AuditUnavailable):
+            await log.append(event(exchange=f"e{number}"))
+    assert [one.getMessage()[:63] for one in caplog.records] == [
+        "the audit store takes no events (it does not answer). Until it "
+    ]
+    sink.gate.set()
+    await until(lambda: len(caplog.records) == 2)
+
+
+async def test_events_for_which_there_is_no_room_are_told_once_and_counted_when_the_store_is_back(
+    sink: Memory, make_log: Callable[..., AuditLog], caplog: pytest.LogCaptureFixture
+) -> None:
+    log = make_log(deadline_s=0.1, capacity=3)
+    for _ in range(2):
+        caplog.clear()
+        sink.broken = True
+        log.append_nowait(event(EventKind.STARTED))
+        await until(lambda: log.status().health is Health.REFUSING)
+        log.append_nowait(event(EventKind.TUNNELLED))
+        log.append_nowait(event(EventKind.TUNNELLED))
+        for _ in range(4):
+            with pytest.raises(AuditUnavailable, match="full"):
+                log.append_nowait(event(EventKind.TUNNELLED))
+        lost = [one for one in caplog.records if "further ones are lost" in one.getMessage()]
+        assert len(lost) == 1
+        sink.broken = False
+        await until(lambda: "takes events again; 4 were lost meanwhile" in caplog.text)
+
+
+async def test_a_short_fault_is_not_noticed(
+    sink: Memory, make_log: Callable[..., AuditLog], caplog: pytest.LogCaptureFixture
+) -> None:
     log = make_log()
     sink.broken = True
     waiting = asyncio.create_task(log.append(event(exchange="e")))
@@ -287,6 +342,7 @@ async def test_a_short_fault_is_not_noticed(sink: Memory, make_log: Callable[...
     sink.broken = False
     await waiting
     assert [e.exchange for e in sink.rows] == ["e"]
+    assert not caplog.records
 
 
 async def test_a_sink_that_raises_anything_is_a_failing_sink(make_log: Callable[..., AuditLog]) -> None:

@@ -232,6 +232,29 @@ async def test_a_full_spool_refuses_until_the_store_is_back(
     assert {one.kind for one in found if one.exchange == f"e{len(taken)}"} <= {EventKind.REFUSED}
 
 
+async def test_where_the_spool_takes_nothing_either_nobody_is_told_that_events_wait_there(
+    sqlite_url: str,
+    open_store: OpenStore,
+    tmp_path: Path,
+    sinks: list[SpoolingSink],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    (tmp_path / "spool").write_text("no folder can be made here")
+    sink = SpoolingSink(open_store(sqlite_url), spool_in(tmp_path / "spool"), lambda: True, "gw-1")
+    sinks.append(sink)
+    sink.start()
+    log = AuditLog(sink, deadline_s=0.5)
+    away(sqlite_url, True)
+    for _ in range(8):
+        with pytest.raises(AuditUnavailable):
+            await log.append(event(exchange="refused"))
+        await asyncio.sleep(0.2)
+    assert len(caplog.records) == 1
+    assert "takes no events (OperationalError SQLITE_ERROR, spool: FileExistsError EEXIST)" in caplog.text
+    away(sqlite_url, False)
+    assert await log.aclose()
+
+
 async def test_a_frozen_and_a_restarted_server_cost_no_exchange(
     postgres: Postgres, postgres_url: str, open_store: OpenStore, tmp_path: Path, sinks: list[SpoolingSink]
 ) -> None:

@@ -224,6 +224,26 @@ def test_a_file_that_is_emptied_in_its_place_begins_anew_and_is_told(
     assert caplog.text.count("was removed, emptied or replaced") == 1
 
 
+def test_a_database_that_is_found_empty_begins_anew_and_is_told(
+    postgres_url: str, open_store: OpenStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a failover to a server that has nothing, or a restore that was forgotten."""
+    store = open_store(postgres_url)
+    store.write([event(exchange="before")])
+    engine = create_engine(postgres_url.replace("postgresql:", "postgresql+psycopg:"))
+    with engine.begin() as admin:
+        schema = admin.scalar(text("SELECT current_schema()"))
+        admin.execute(text(f"DROP SCHEMA {schema} CASCADE"))
+        admin.execute(text(f"CREATE SCHEMA {schema}"))
+    engine.dispose()
+    with pytest.raises(StoreUnavailable):
+        store.write([event(exchange="lost")])
+    store.write([event(exchange="after")])
+    store.write([event(exchange="later")])
+    assert {e.exchange for e in open_store(postgres_url).events()} == {"after", "later"}
+    assert caplog.text.count("was removed, emptied or replaced") == 1
+
+
 def test_a_restarted_server_is_reached_again(
     postgres: Postgres, postgres_url: str, open_store: OpenStore
 ) -> None:

@@ -182,6 +182,9 @@ def test_a_full_disk_stops_every_request_until_there_is_room(
         resumed_s = assert_resumes(gateway, "disk-after")
         events = settled(url)
         assert_clean(gateway)
+        told = gateway.log.read_text()
+    assert told.count("the audit store takes no events (OperationalError SQLITE_FULL") == 1
+    assert told.count("the audit store takes events again") == 1
     assert models_seen(lab, "disk-").keys() <= {e.model for e in of_kind(events, EventKind.ADMITTED)}
     assert models_seen(lab, "disk-full-").total() == statuses.count(200)
     assert models_seen(lab, "disk-more-").total() == 0

@@ -12,10 +12,12 @@ from sallyport.audit.copies import Copies
 from sallyport.audit.signing import Signer
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import database
+from sallyport.sql.failures import cure_of, name_of
 
 logger = logging.getLogger("sallyport.audit")
 
 PATIENCE_S = 5.0
+_CHECK = "Check that it is running, that you may write it, and that the gateway was started once"
 _PATIENCE_AT_END_S = 30.0
 """How long the end waits for what goes on; a pruning that is cut off then is whole as far as it got."""
 
@@ -45,8 +47,8 @@ def checkpoint_now(url: str, confdir: Path, copies: Copies) -> Checkpoint | None
     except SQLAlchemyError as error:
         raise OperatorError(
             f"audit store {at.name}",
-            f"cannot be used ({type(error).__name__})",
-            "Check that it is running, that you may write it, and that the gateway was started once.",
+            f"cannot be used ({name_of(error)})",
+            f"{cure_of(error, _CHECK)}.",
             exit_code=3,
         ) from None
     finally:

@@ -11,10 +11,13 @@ The rules of this file:
 - An event that nobody waits for goes with the next that somebody waits for, at the latest after linger_s.
 - An event that somebody waits for is written as soon as its event loop has nothing else to do, at the latest after
   gather_s: while the loop is busy with others, nobody it tells would go on any sooner, and theirs go with it.
+- An operator reads in the gateway's log when callers begin to get their no, when events are lost, and when it is over:
+  once each, and never under the lock.
 """
 
 import asyncio
 import atexit
+import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -27,6 +30,8 @@ from sallyport.audit.events import AUDIT_UNAVAILABLE, CANCELLED, Event, EventKin
 from sallyport.audit.store import StoreUnavailable
 
 __all__ = ["AuditLog", "AuditUnavailable", "Health", "Sink", "Status"]
+
+logger = logging.getLogger("sallyport.audit")
 
 _IDLE_TURN_S = 50e-6
 """A turn of an event loop that takes no longer had nothing to do but look."""
@@ -132,7 +137,8 @@ class AuditLog:
         self._failing_since: float | None = None
         self._failures = 0
         self._problem = ""
-        self._lost = 0
+        self._lost = self._lost_before = 0
+        self._is_away_told = self._is_loss_told = False
         self._transactions = 0
         self._written = 0
         self._closing = False
@@ -153,7 +159,11 @@ class AuditLog:
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         entry = _Entry(event, waiter, withdrawable)
-        self._accept(entry)
+        try:
+            self._accept(entry)
+        except AuditUnavailable:
+            self._tell()  # of a write that hangs only who waits for it learns
+            raise
         if loop not in self._hurrying:
             self._hurrying.add(loop)
             now = monotonic()
@@ -168,6 +178,7 @@ class AuditLog:
             timer.cancel()
         problem = self._give_up(entry, AUDIT_UNAVAILABLE)
         if problem:
+            self._tell()
             raise AuditUnavailable(problem)
 
     def append_nowait(self, event: Event) -> None:
@@ -175,7 +186,11 @@ class AuditLog:
 
         Raises AuditUnavailable at once when the queue is full or the log closed.
         """
-        self._accept(_Entry(event, None, withdrawable=False))
+        try:
+            self._accept(_Entry(event, None, withdrawable=False))
+        except AuditUnavailable:
+            self._tell()
+            raise
 
     def status(self) -> Status:
         """Return the state of this moment; takes no I/O."""
@@ -295,6 +310,31 @@ class AuditLog:
         patience_s = self._deadline_s if self._failures < 2 else self._deadline_s / 2
         return Health.REFUSING if now - self._failing_since >= patience_s else Health.DEGRADED
 
+    def _tell(self) -> None:
+        """Say what changed since it was last said: whether the store takes events, and whether any are lost."""
+        with self._changed:
+            health, problem = self._health(), self._problem or "it does not answer"
+            lost = self._lost - self._lost_before
+            tells_away = health is Health.REFUSING and not self._is_away_told
+            tells_loss = lost > 0 and not self._is_loss_told and not self._closing
+            self._is_away_told |= tells_away
+            self._is_loss_told |= tells_loss
+            has_room = health is Health.READY and self._queued < self._capacity // 2
+            is_over = has_room and (self._is_away_told or self._is_loss_told)
+            if is_over:
+                self._is_away_told = self._is_loss_told = False
+                self._lost_before = self._lost
+        if tells_away:
+            logger.warning(
+                "the audit store takes no events (%s). Until it does, what must be recorded before it leaves is "
+                "refused with 503 audit.unavailable; other events wait in memory",
+                problem,
+            )
+        if tells_loss:
+            logger.error("too many events wait for the audit store: further ones are lost")
+        if is_over:
+            logger.warning("the audit store takes events again; %d were lost meanwhile", lost)
+
     def _in_haste(self) -> bool:
         return self._urgent or self._closing or self._queued >= self._max_batch
 
@@ -313,7 +353,9 @@ class AuditLog:
                 pause_s = self._put_back(batch, type(error).__name__)
             else:
                 self._finish(batch)
+                self._tell()
                 continue
+            self._tell()
             with self._changed:
                 self._changed.wait_for(lambda: self._stopped, pause_s)
 

@@ -8,6 +8,7 @@ The rules of this file:
 - Nothing leaves the spool before the store has it. The store leaves out what it has already, so nothing is doubled.
 """
 
+import errno
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -69,6 +70,7 @@ class SpoolingSink:
 
     def write(self, batch: Sequence[Event]) -> None:
         """Store a batch, or have it on the disk. Raises StoreUnavailable where neither is possible."""
+        away = ""
         if not self._waiting:
             try:
                 self._store.write(batch)
@@ -76,7 +78,7 @@ class SpoolingSink:
             except StoreUnavailable as error:
                 if not batch or not self._wanted():
                     raise
-                logger.warning("the audit store is away (%s): events wait on the disk", error)
+                away = str(error)
         elif not self._wanted():
             raise StoreUnavailable("spool is being emptied")
         with self._lock:
@@ -85,9 +87,14 @@ class SpoolingSink:
             except SpoolFull:
                 raise StoreUnavailable("spool is full") from None
             except OSError as error:
-                raise StoreUnavailable(f"spool: {type(error).__name__} {error.errno}") from None
+                code = errno.errorcode.get(error.errno or 0, "")
+                raise StoreUnavailable(
+                    f"{away and f'{away}, '}spool: {type(error).__name__} {code}"
+                ) from None
             finally:
                 self._waiting = self._waiting or bool(self._spool.files)
+        if away:
+            logger.warning("the audit store is away (%s): events wait on the disk", away)
         self._wake.set()
 
     def close(self) -> None:

@@ -31,9 +31,10 @@ from sallyport.audit.events import Event
 from sallyport.audit.maintaining import LACKS_RIGHT, keep_ahead
 from sallyport.audit.migrations import can_migrate, migrate
 from sallyport.audit.schema import SCHEMA_VERSION, Row, metadata, schema_versions, to_row
-from sallyport.audit.stored import StoredEvents, name_of
+from sallyport.audit.stored import StoredEvents
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Database, Durability, NotDurable, Unreachable, database
+from sallyport.sql.failures import cure_of, name_of
 
 logger = logging.getLogger("sallyport.audit")
 
@@ -41,7 +42,14 @@ __all__ = ["Durability", "Store", "StoreUnavailable", "add_within"]
 
 
 class StoreUnavailable(Exception):
-    """A write is not known to be durable. The text names the error, never a value."""
+    """A write is not known to be durable. The text names the error, never a value.
+
+    cure: what to do about it, "" where nobody knows.
+    """
+
+    def __init__(self, problem: str, cure: str = "") -> None:
+        super().__init__(problem)
+        self.cure = cure
 
 
 class Store(StoredEvents):
@@ -52,6 +60,7 @@ class Store(StoredEvents):
         self._connected = True
         self._was_open = True
         self._settled = True
+        self._problem = ""
         self._heads: dict[str, Head] = {}
         """Of the writers this store writes for; empty where the last commit failed or nobody knows how it ended."""
 
@@ -86,7 +95,7 @@ class Store(StoredEvents):
             raise Unreachable(
                 f"audit store {store.name}",
                 f"cannot be opened ({name_of(error)})",
-                "Check that it is an audit store, that it is running and that you may read and write it.",
+                f"{cure_of(error, _CHECK)}.",
                 exit_code=3,
             ) from None
         except OperatorError:
@@ -128,11 +137,7 @@ class Store(StoredEvents):
             raise StoreUnavailable("scoped")
         try:
             if self._was_open and self._at.was_replaced():
-                logger.warning(
-                    "the audit store %s was removed, emptied or replaced: what was recorded before is not in the one "
-                    "that is there now. A copy of the checkpoints shows what is gone: sallyport audit verify",
-                    self.name,
-                )
+                self._warn_of_another()
                 self._was_open = self._connected = False
                 self._at.reader.dispose()
             if not self._connected:
@@ -155,9 +160,22 @@ class Store(StoredEvents):
             self._heads.clear()
             self._connected = False
             self._settled = self._settled and _is_locked(error)
-            raise StoreUnavailable(name_of(error)) from None
+            if (
+                not isinstance(error, NotDurable) or not self._problem
+            ):  # it says only that the last failure stands
+                self._problem = name_of(error)
+            raise StoreUnavailable(self._problem, cure_of(error, "")) from None
 
-    def _prepare(self, create: bool) -> None:
+    def _warn_of_another(self) -> None:
+        logger.warning(
+            "the audit store %s was removed, emptied or replaced: what was recorded before is not in the one "
+            "that is there now. A copy of the checkpoints shows what is gone: sallyport audit verify",
+            self.name,
+        )
+
+    def _prepare(self, create: bool) -> bool:
+        """See that the tables are there, in the present schema; return whether they had to be made."""
+        made = False
         if create:
             self._at.make_place()
         elif not self._at.is_there():
@@ -166,7 +184,9 @@ class Store(StoredEvents):
             version = _version(connection)
             if version is None and create:
                 self._at.lock_schema(connection)
-                version = _version(connection) or self._create(connection)
+                version = _version(connection)
+                if made := version is None:
+                    version = self._create(connection)
         if version is None:
             raise self._error("holds no audit", "Give the right one with --store or --confdir.")
         if version == SCHEMA_VERSION:
@@ -182,8 +202,10 @@ class Store(StoredEvents):
         else:
             raise self._error(
                 f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
-                "Start the gateway once: it brings its store up to date.",
+                "Start the gateway once: it brings its store up to date. Or run as the owner of the tables: "
+                "sallyport directory prepare.",
             )
+        return made
 
     def _create(self, connection: Connection) -> int:
         if self._is_sqlite:
@@ -211,7 +233,8 @@ class Store(StoredEvents):
     def _reopen(self) -> None:
         self._at.writer.dispose()
         self._heads.clear()
-        self._prepare(create=True)
+        if self._prepare(create=True) and self._was_open:
+            self._warn_of_another()
         if not self._settled:
             self._at.settle()
         self._connected = self._was_open = self._settled = True
@@ -265,6 +288,7 @@ class Store(StoredEvents):
 
 
 _UPGRADE_PATIENCE_S = 3600.0
+_CHECK = "Check that it is an audit store, that it is running and that you may read and write it"
 
 
 def _placed(rows: list[Row]) -> set[tuple[int, int]]:

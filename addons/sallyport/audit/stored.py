@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Join, RowMapping, Select, and_, exists, or_, select, text
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import SQLAlchemyError
 
 from sallyport.audit import partitions
 from sallyport.audit.coverage import (
@@ -40,6 +40,7 @@ from sallyport.audit.spend import (
 from sallyport.audit.text import storable
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Database
+from sallyport.sql.failures import cure_of, name_of
 
 
 class Outcome(StrEnum):
@@ -249,22 +250,12 @@ class StoredEvents:
 
     def _unread(self, error: BaseException) -> OperatorError:
         return self._error(
-            f"cannot be read ({name_of(error)})", "Check that it is running and that you may read it."
+            f"cannot be read ({name_of(error)})",
+            f"{cure_of(error, 'Check that it is running and that you may read it')}.",
         )
 
     def _error(self, what: str, todo: str, *, exit_code: int = 3) -> OperatorError:
         return OperatorError(f"audit store {self.name}", what, todo, exit_code=exit_code)
-
-
-def name_of(error: BaseException) -> str:
-    """Return the error's own name: its text may hold values."""
-    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    for name in ("sqlite_errorname", "sqlstate"):
-        if found := getattr(cause, name, None):
-            return f"{type(cause).__name__} {found}"
-    if isinstance(cause, OperatorError):
-        return cause.what
-    return type(cause).__name__
 
 
 def _is_of_events(query: Select[Any]) -> bool:

@@ -24,6 +24,7 @@ from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.sql.engines import database
+from sallyport.sql.failures import cure_of, name_of
 
 _PATIENCE_S = 3600.0
 """For who drops or deletes much."""
@@ -61,7 +62,8 @@ def prune(
             raise OperatorError(
                 f"audit store {at.name}",
                 f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
-                "Start the gateway once: it brings its store up to date.",
+                "Start the gateway once: it brings its store up to date. Or run as the owner of the tables: "
+                "sallyport directory prepare.",
                 exit_code=3,
             )
         done = prune_store(at, Signer.of(home), until, _told, dry_run=dry_run)
@@ -178,7 +180,7 @@ def _refused(name: str, error: SQLAlchemyError) -> OperatorError:
         )
     return OperatorError(
         f"audit store {name}",
-        f"cannot be used ({state or type(error).__name__})",
-        "Check that it is running and that it is an audit store.",
+        f"cannot be used ({name_of(error)})",
+        f"{cure_of(error, 'Check that it is running and that it is an audit store')}.",
         exit_code=3,
     )

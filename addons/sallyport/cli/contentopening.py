@@ -7,8 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from sallyport.audit.events import EventKind
-from sallyport.audit.store import Store, StoreUnavailable
-from sallyport.cli.operator import act
+from sallyport.audit.store import Store
+from sallyport.cli.operator import act, put
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -63,13 +63,7 @@ class Content:
         event = replace(done, id=id or done.id, at=at or done.at)
         opened = Store.open(self.log, create=False)
         try:
-            opened.write([event])
-        except StoreUnavailable as error:
-            raise OperatorError(
-                f"audit store {opened.name}",
-                f"the event cannot be written ({error})",
-                "Nothing more was done",
-            ) from None
+            put(opened, event)
         finally:
             opened.close()
 

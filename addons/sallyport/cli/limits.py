@@ -23,12 +23,13 @@ from sallyport.cli.ledger import LedgerOption, check_is_ledger, ledger_file, ope
 from sallyport.cli.moments import moment
 from sallyport.cli.operator import record
 from sallyport.cli.options import ConfdirOption, StoreOption
-from sallyport.cli.reading import open_to_read
+from sallyport.cli.reading import names_here, open_to_read
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
 from sallyport.policy.sections import Policy
+from sallyport.sql.failures import cure_of
 from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level, limit_of
 
 app = typer.Typer(
@@ -87,9 +88,20 @@ def reset(
 ) -> None:
     """Forget what was used under a counter; what is under way stays. Recorded in the audit."""
     limits = _policy(policy, confdir).limits
-    if not _ask(ledger, confdir, lambda opened: opened.reset(key)):
-        raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
-    record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="reset")
+
+    def note() -> None:
+        record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="reset")
+
+    async def forget(opened: Ledger) -> None:
+        used = key in {level.key for level in await opened.levels(key, ended=True)}
+        if used:
+            note()
+        if not await opened.reset(key):
+            raise OperatorError("KEY", "there is no such counter", "List them with: sallyport limits status")
+        if not used:
+            note()
+
+    _ask(ledger, confdir, forget)
     tell(limits, key, "reset")
     typer.echo("reset")
 
@@ -119,10 +131,10 @@ def grant(
             todo = "List counters with: sallyport limits status. For one that has not been used yet add --new"
             raise OperatorError("KEY", "there is no such counter", todo)
         until_ms = await opened.now_ms() + int((end - now).total_seconds() * 1000)
+        record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="grant")
         await opened.grant(key, more, until_ms)
 
     _ask(ledger, confdir, add)
-    record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="grant")
     tell(limits, key, "grant")
     typer.echo(f"granted until {end:%Y-%m-%d %H:%M} UTC")
 
@@ -145,11 +157,17 @@ def reconcile(
     rules = _rules(policy, confdir)
     prices = make_tariff(_policy(policy, confdir)).prices
     levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
-    opened = open_to_read(store, confdir)
+    opened, untold = open_to_read(store, confdir, names=False), list[str]()
+    opened.names = names_here(confdir, untold.append)
     try:
         found = compare(levels, rules, opened.booked, prices)
     finally:
         opened.close()
+    if untold:
+        what = f"{untold[0]}, so what people used cannot be compared with their counters"
+        raise OperatorError(
+            "limits reconcile", what, "Run it where the keys are, when they answer", exit_code=3
+        )
     for line in found:
         if as_json:
             typer.echo(json.dumps({**line.plain(), "agrees": line.agrees}))
@@ -194,9 +212,8 @@ def _ask[Reply](
     try:
         return asyncio.run(ask())
     except LedgerUnavailable as error:
-        raise OperatorError(
-            "--ledger", f"it does not answer ({error})", "Check that it is running", exit_code=3
-        ) from None
+        cure = cure_of(error.__cause__ or error, "Check that it is running")
+        raise OperatorError("--ledger", f"it does not answer ({error})", cure, exit_code=3) from None
 
 
 def _show(levels: Sequence[Level], rules: Mapping[str, Limit], as_json: bool) -> None:

@@ -5,8 +5,9 @@ import pwd
 from pathlib import Path
 
 from sallyport.audit.events import Event, EventKind
-from sallyport.audit.store import Store
+from sallyport.audit.store import Store, StoreUnavailable
 from sallyport.cli.options import store_address
+from sallyport.errors import OperatorError
 
 
 def operator() -> str:
@@ -67,9 +68,23 @@ def record(
     detail: str,
     tenant: str = "",
 ) -> None:
-    """Write the event of an act, durable when this returns. Raises OperatorError."""
-    opened = Store.open(store_address(store, confdir))
+    """Write the event of an act, durable when this returns; call it before the act. Raises OperatorError."""
+    opened = Store.open(store_address(store, confdir), create=False)
     try:
-        opened.write([act(kind, stage=stage, reason=reason, detail=detail, tenant=tenant)])
+        put(opened, act(kind, stage=stage, reason=reason, detail=detail, tenant=tenant))
     finally:
         opened.close()
+
+
+def put(opened: Store, event: Event) -> None:
+    """Write one event, durable when this returns. Raises OperatorError."""
+    try:
+        opened.write([event])
+    except StoreUnavailable as error:
+        todo = error.cure or "Check that it is running and that you may write it"
+        raise OperatorError(
+            f"audit store {opened.name}",
+            f"the event cannot be written ({error}), so nothing was done",
+            todo,
+            exit_code=3,
+        ) from None

@@ -11,7 +11,7 @@ from sallyport.audit.store import Store
 from sallyport.audit.text import printable
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import remember
-from sallyport.cli.operator import act
+from sallyport.cli.operator import act, put
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
@@ -136,7 +136,7 @@ def _accept(
             policy_revision=found.revision,
             detail=f"serial:{found.serial}:{found.digest}",
         )
-        opened.write([accepted])
+        put(opened, accepted)
     finally:
         opened.close()
     Serials((confdir or default_confdir()) / "policies").keep(found)

@@ -14,7 +14,7 @@ import typer
 from sallyport.audit.events import Event, EventKind
 from sallyport.audit.store import Store
 from sallyport.cli.detection import read_policy
-from sallyport.cli.operator import act, operator
+from sallyport.cli.operator import act, operator, put
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.policyrunning import last_in_force, running
 from sallyport.cli.policyversions import policy_named, versions
@@ -308,7 +308,7 @@ def _record(promoted: Promoted, store: str | None, confdir: Path | None, home: P
             policy_revision=promoted.revision,
             detail=f"{promoted.to}:{how}",
         )
-        opened.write([told])
+        put(opened, told)
     finally:
         opened.close()
     try:

@@ -29,6 +29,7 @@ from sallyport.policy.load import PRESETS
 from sallyport.policy.promotion import NotPromoted
 from sallyport.policy.sections import Policy
 from sallyport.policy.tightening import tightened
+from sallyport.sql.failures import cure_of
 from sallyport.state.policyversions import PolicyVersions, Promotions, Version, version_of
 from sallyport.state.rulesversions import Rules, RulesVersions, parts_that_differ
 
@@ -273,7 +274,8 @@ def rollback(
                 draft.put()  # once all of them could be written; the main file, which names the others, last
     except OSError as error:
         what = f"it cannot be written back there ({error.strerror})"
-        raise OperatorError(str(error.filename or file), what, "See who owns it") from None
+        todo = cure_of(error, "See who owns it")
+        raise OperatorError(str(error.filename or file), what, todo, exit_code=3) from None
     now = read_policy(str(file), mode)
     typer.echo(f"{file}: revision {now.revision}. Put it in force with a reload (SIGHUP).")
     if now.revision != revision:

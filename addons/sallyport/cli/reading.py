@@ -5,6 +5,7 @@ through this command line only; who can open the file can read it.
 """
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -54,13 +55,16 @@ def open_to_read(
     return opened
 
 
-def names_here(confdir: Path | None) -> Names:
-    """Return who pseudonyms stand for, by the keys that a folder and the environment lead to. close() it."""
+def names_here(confdir: Path | None, tell: Callable[[str], None] | None = None) -> Names:
+    """Return who pseudonyms stand for, by the keys that a folder and the environment lead to. close() it.
+
+    tell: gets a sentence when names cannot be told; None prints it.
+    """
     masters = MasterKeys(confdir or default_confdir())
     keys = SubjectKeys(keys_address(masters), masters)
     return Names(
         lambda: keys if masters.is_configured else None,
-        lambda text: typer.echo(printable(text), err=True),
+        tell or (lambda text: typer.echo(printable(text), err=True)),
         keys.close,
     )
 

@@ -88,8 +88,14 @@ class MasterKeys:
         return named or self.default_file.exists()
 
     def make(self) -> Path:
-        """Write a new master key into the default file, which must not exist yet. Raises OSError."""
-        write_new(self.default_file, base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n", PRIVATE)
+        """Write a new master key into the default file, which must not exist yet. Raises OperatorError."""
+        key = base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n"
+        try:
+            write_new(self.default_file, key, PRIVATE)
+        except OSError as error:
+            what = f"no master key can be made there ({error.strerror})"
+            todo = f"See who owns the folder and whether there is room, or name a key in {FILE_VARIABLE}"
+            raise OperatorError(str(self.default_file), what, todo, exit_code=3) from None
         return self.default_file
 
     def seal(self, value: str, *about: str) -> str:

@@ -14,6 +14,7 @@ from sallyport.audit.schema import events, from_row
 from sallyport.audit.store import Store
 from sallyport.errors import OperatorError
 from sallyport.files import PUBLIC, write_file
+from sallyport.sql.failures import cure_of, name_of
 
 type Positions = dict[str, int]
 """By gateway: the seq of the last event that was taken."""
@@ -40,10 +41,13 @@ class Cursor:
             ) from None
 
     def write(self, positions: Mapping[str, int]) -> None:
-        """Note the positions; when this returns they are durable."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        """Note the positions; when this returns they are durable. Raises OperatorError."""
         noted = json.dumps({"positions": dict(sorted(positions.items()))}) + "\n"
-        write_file(self.path, noted.encode(), PUBLIC)
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_file(self.path, noted.encode(), PUBLIC)
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
 
 
 def behind(store: Store, positions: Mapping[str, int], limit: int) -> list[tuple[Event, int]]:
@@ -81,8 +85,12 @@ def only_one(path: Path) -> Iterator[None]:
     """Keep a second process from sending to the same receiver. Raises OperatorError."""
     import fcntl
 
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        held = path.with_suffix(".lock").open("w")
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    with held as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -93,3 +101,8 @@ def only_one(path: Path) -> Iterator[None]:
                 exit_code=3,
             ) from None
         yield
+
+
+def _unwritable(path: Path, error: OSError) -> OperatorError:
+    what = f"how far the receiver has got cannot be noted ({name_of(error)})"
+    return OperatorError(str(path), what, cure_of(error, "See who owns its folder"), exit_code=3)

@@ -35,6 +35,8 @@ class Forwarder:
     batch: int = BATCH
     stopping: threading.Event = field(default_factory=threading.Event)
     sent: int = 0
+    is_unnoted: bool = False
+    """Whether the receiver has more than the cursor says: that is noted before anything else is sent."""
 
     def run(self, *, once: bool = False) -> None:
         """Forward. once: only what is there now. Raises OperatorError; where once is set, also for a receiver."""
@@ -87,6 +89,8 @@ class Forwarder:
 
     def _forward(self, store: Store, positions: Positions) -> bool:
         """Send one batch and move the cursor; False if there was nothing."""
+        if self.is_unnoted:
+            self._note(positions)
         found = behind(store, positions, self.batch)
         if not found:
             return False
@@ -99,8 +103,13 @@ class Forwarder:
             if gone > 0:
                 self.tell(f"{gone} events of {printable(name)} were pruned before they could be sent")
         positions.update({event.gateway: seq for event, seq in found})
-        self.cursor.write(positions)
+        self.is_unnoted = True
+        self._note(positions)
         return True
+
+    def _note(self, positions: Positions) -> None:
+        self.cursor.write(positions)
+        self.is_unnoted = False
 
 
 def _told(error: NotTaken | OperatorError) -> OperatorError:

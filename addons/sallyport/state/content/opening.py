@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, MetaData, Table, event, insert, inspect, select, text
-from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.exc import SQLAlchemyError
 
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Durability, Sqlite, Unreachable, database
+from sallyport.sql.failures import cure_of, name_of
 
 PATIENCE_S = 5.0
 
@@ -140,12 +141,10 @@ class Opened:
         return connection.scalar(query)
 
     def _failed(self, done: str, error: BaseException) -> OperatorError:
-        cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-        name = type(cause).__name__  # its text may hold values
         return Unreachable(
             f"{self._what} {self.name}",
-            f"cannot be {done} ({name})",
-            "Check that it is running and that you may read and write it",
+            f"cannot be {done} ({name_of(error)})",
+            cure_of(error, "Check that it is running and that you may read and write it"),
             exit_code=3,
         )
 

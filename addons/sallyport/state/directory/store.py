@@ -17,12 +17,12 @@ from sqlalchemy.exc import (
     IntegrityError,
     ProgrammingError,
     SQLAlchemyError,
-    StatementError,
 )
 from sqlalchemy.sql.dml import UpdateBase
 
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Database, Durability, Unreachable, database
+from sallyport.sql.failures import cure_of, name_of
 from sallyport.state.directory.migrations import can_migrate, migrate
 from sallyport.state.directory.schema import PART_OF, SCHEMA_VERSION, Part, metadata, state
 
@@ -216,7 +216,8 @@ class DirectoryStore:
         elif can_migrate(version):
             raise self._error(
                 f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
-                "Start the gateway once: it brings its store up to date.",
+                "Start the gateway once: it brings its store up to date. Or run as the owner of the tables: "
+                "sallyport directory prepare.",
             )
         else:
             raise self._newer(version)
@@ -244,8 +245,8 @@ class DirectoryStore:
         refused = isinstance(error, (IntegrityError, DataError, ProgrammingError))
         return (OperatorError if refused else Unreachable)(
             f"directory {self.name}",
-            f"cannot be {done} ({_name_of(error)})",
-            "Check that the database is running and that you may read and write it.",
+            f"cannot be {done} ({name_of(error)})",
+            f"{cure_of(error, 'Check that the database is running and that you may read and write it')}.",
             exit_code=3,
         )
 
@@ -275,12 +276,3 @@ def _version(connection: Connection) -> int | None:
     if not inspect(connection).has_table(state.name):
         return None
     return connection.scalar(select(state.c.version).where(state.c.part == Part.WHOLE.value))
-
-
-def _name_of(error: BaseException) -> str:
-    """Return the error's own name: its text may hold values."""
-    cause = error.orig if isinstance(error, StatementError) and error.orig is not None else error
-    for name in ("sqlite_errorname", "sqlstate"):
-        if found := getattr(cause, name, None):
-            return f"{type(cause).__name__} {found}"
-    return type(cause).__name__

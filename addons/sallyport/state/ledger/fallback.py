@@ -124,8 +124,8 @@ class Fallback:
         if reservation_id not in self._held and await self._is_back():
             try:
                 return await self._store.reserve(reservation_id, claims, lease_ms)
-            except LedgerUnavailable:
-                self._note_away()
+            except LedgerUnavailable as error:
+                self._note_away(error)
                 self._owed.setdefault(reservation_id, MAYBE_HELD)
         return await self._reserve_locally(reservation_id, claims, lease_ms)
 
@@ -136,8 +136,8 @@ class Fallback:
         if await self._is_back():
             try:
                 return await self._store.renew(reservation_id, lease_ms)
-            except LedgerUnavailable:
-                self._note_away()
+            except LedgerUnavailable as error:
+                self._note_away(error)
         return True
 
     async def settle(self, reservation_id: str, amounts: Mapping[str, int] = NOTHING) -> Settlement:
@@ -152,8 +152,8 @@ class Fallback:
         if await self._is_back():
             try:
                 return await self._store.book(reservation_id, claims)
-            except LedgerUnavailable:
-                self._note_away()
+            except LedgerUnavailable as error:
+                self._note_away(error)
         return self._owe(reservation_id, Booked(await self._in_their_windows(claims)))
 
     async def levels(self, prefix: str = "", *, ended: bool = False) -> tuple[Level, ...]:
@@ -178,8 +178,8 @@ class Fallback:
             raise LedgerUnavailable("the ledger's store is away")
         try:
             return await self._store.sweep(at_most)
-        except LedgerUnavailable:
-            self._note_away()
+        except LedgerUnavailable as error:
+            self._note_away(error)
             raise
 
     async def expired(self, at_most: int = 1000) -> tuple[Expired, ...]:
@@ -228,8 +228,8 @@ class Fallback:
             finish = self._store.settle if whole else self._store.release
             try:
                 return await finish(reservation_id, amounts)
-            except LedgerUnavailable:
-                self._note_away()
+            except LedgerUnavailable as error:
+                self._note_away(error)
         return self._owe(reservation_id, Finished(dict(amounts), whole))
 
     def _owe(self, reservation_id: str, owed: Booked | Finished) -> Settlement:
@@ -249,14 +249,14 @@ class Fallback:
             for claim in claims
         ]
 
-    def _note_away(self) -> None:
+    def _note_away(self, error: LedgerUnavailable) -> None:
         if not self._away:
             done = (
                 "requests under limits are refused"
                 if self._allowance is None
                 else "a share passes from memory"
             )
-            logger.warning("the store of the counters does not answer: %s", done)
+            logger.warning("the store of the counters does not answer: %s (%s)", done, error)
         self._away = True
         self._probe_at_ms = self._clock.uptime_ms() + self._probe_every_ms
 
@@ -286,8 +286,8 @@ class Fallback:
                     for outcome in done:
                         if isinstance(outcome, BaseException):
                             raise outcome
-            except LedgerUnavailable:
-                self._note_away()
+            except LedgerUnavailable as error:
+                self._note_away(error)
                 return False
             if self._away:
                 logger.warning("the store of the counters answers again")

@@ -18,6 +18,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
+from sallyport.sql.failures import name_of
 from sallyport.sql.wal import use_wal
 from sallyport.stages.ledger import (
     NOTHING,
@@ -179,7 +180,8 @@ class SqliteLedger:
             connection.execute("COMMIT")
         except (sqlite3.Error, OSError) as error:
             self._disconnect()
-            failure = LedgerUnavailable(f"SQLite ledger: {type(error).__name__} ({_error_name(error)})")
+            failure = LedgerUnavailable(f"SQLite ledger: {name_of(error)}")
+            failure.__cause__ = error
             answers = [(call, None, failure) for call in batch]
         for call, reply, trouble in answers:
             with suppress(RuntimeError):  # The loop is closed: nobody waits.
@@ -248,7 +250,3 @@ def _answer(future: asyncio.Future[Any], reply: Any, trouble: BaseException | No
         future.set_result(reply)
     else:
         future.set_exception(trouble)
-
-
-def _error_name(error: BaseException) -> str:
-    return getattr(error, "sqlite_errorname", "") or type(error).__name__
