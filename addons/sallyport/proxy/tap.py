@@ -459,9 +459,16 @@ class AnswerTap:
                 self._queued_bytes -= len(self._queue.pop().event.raw)
 
     def _ready(self) -> list[bytes]:
-        if self._queued_bytes > MAX_QUEUED_BYTES:
-            all_of_them = self._queued_bytes > self._max_event_bytes
+        out = self._released()
+        # What waits for nothing has gone: a read may bring more events at once than may wait behind a held one.
+        if self._queue and (behind := self._queued_bytes - len(self._queue[0].event.raw)) > MAX_QUEUED_BYTES:
+            all_of_them = behind > self._max_event_bytes
             self._close(tuple(c for c in self._latest if all_of_them or not self._flows[c].waits_for_end))
+            out += self._released()
+        return out
+
+    def _released(self) -> list[bytes]:
+        """Take out the events that wait for nothing, up to the first that does."""
         out: list[bytes] = []
         while self._queue and not self._queue[0].open_channels:
             waiting = self._queue.popleft()
