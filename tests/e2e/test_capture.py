@@ -10,8 +10,10 @@ from mitmproxy import http
 from mitmproxy.io import tnetstring
 from typer.testing import CliRunner
 
-from e2e.traffic import CANARY, ask, assert_clean, recorded, running, settled
+import rawclient
+from e2e.traffic import CANARY, CHAT, OPENAI, ask, assert_clean, chat, recorded, running, settled
 from gateways import OPEN_POLICY, GatewayProcess, lab_in_thread
+from rawclient import post
 from sallyport.audit.events import EventKind
 from sallyport.cli.main import app
 from sallyport.lab.server import Lab
@@ -191,3 +193,26 @@ def test_nothing_is_kept_unless_the_policy_says_so(tmp_path: Path, lab: Lab) -> 
     conf = run(tmp_path, lab, "share: 0")
     assert not (conf / "captures").exists()
     assert not (conf / "master.key").exists()
+
+
+@pytest.mark.parametrize("content", ["masked", "original"])
+def test_what_a_capture_leaves_out_of_the_head_is_decided_on_in_a_replay(
+    content: str, tmp_path: Path, lab: Lab
+) -> None:
+    with running(
+        tmp_path, lab, policy=f"{OPEN_POLICY}\ncapture: {{share: 1, content: {content}}}\n"
+    ) as gateway:
+        for model, path, *headers in (
+            ("mail", CHAT, f"X-Note: {MAIL}"),
+            ("secret", CHAT, f"X-Note: {SECRET}"),
+            ("query", f"{CHAT}?note=5"),
+            ("encoded", f"{CHAT}?note=%41"),
+        ):
+            request = post(path, chat(model), OPENAI, *headers)
+            rawclient.ask(gateway.port, gateway.confdir / "ca-cert.pem", OPENAI, request, timeout=10)
+    ends = [event for event in recorded(gateway.confdir) if event.is_end]
+    assert [end.kind for end in ends] == [EventKind.REFUSED] * 4
+    said = replayed(gateway.confdir, tmp_path, OPEN_POLICY)
+    assert said["changes"]["same"] == 4, said["changes"]
+    allowing = OPEN_POLICY + "\nmasking: {entities: {EMAIL_ADDRESS: allow}}\n"
+    assert replayed(gateway.confdir, tmp_path, allowing)["changes"]["newly_allowed"] == 1

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from proxy.outflows import output_filter, refused
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface
-from sallyport.proxy.tap import AnswerTap
+from sallyport.proxy.tap import MAX_QUEUED_BYTES, AnswerTap, Looking
 from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import StreamEvent
 from sallyport.wire.dialects import DIALECTS
@@ -219,3 +220,28 @@ def test_a_channel_that_never_goes_on_delays_the_others_only_so_far() -> None:
         waited += len(other)
     assert waited <= 33 * 1024
     assert b"".join(out).startswith(held)
+
+
+def said(text: str) -> bytes:
+    return b'data: {"choices":[{"index":0,"delta":{"content":"%s"}}]}\n\n' % text.encode()
+
+
+@pytest.mark.parametrize("before", [said("word ") * 1000, said("word " * 10_000)], ids=["many", "one"])
+@pytest.mark.parametrize("policy", ["", "pii: mask"], ids=["restored", "masked"])
+def test_a_value_at_the_end_of_a_long_read_is_waited_for(before: bytes, policy: str) -> None:
+    """A fast provider sends more in one read than may wait behind a held event: what waits for nothing does not count."""
+    value, shown = (MAIL, "[EMAIL_ADDRESS]") if policy else (PLACEHOLDER, MAIL)
+    dialect = DIALECTS["openai_chat"]
+    tap = AnswerTap(
+        dialect,
+        dialect.open_stream(),
+        REFUSAL,
+        lookup=SCOPE.original,
+        remember=lambda t: None,
+        looking=Looking(output_filter(policy, dialect), None, refused) if policy else None,
+    )
+    first = before[: -len(b'"}}]}\n\n')] + value[:9].encode() + b'"}}]}\n\n'
+    assert len(first) > MAX_QUEUED_BYTES
+    got = b"".join([*tap.feed(first).out, *tap.feed(said(f"{value[9:]} now")).out, *tap.end().out])
+    text = "".join(d.text for event in read("openai_chat", got) for d in event.deltas)
+    assert text.endswith(f"word {shown} now")

@@ -86,6 +86,27 @@ def test_a_captured_flow_keeps_the_conversation_it_had(tmp_path: Path) -> None:
     assert found["changes"]["newly_refused"] == sum(place_of("access.new", name) < 30 for name in names)
 
 
+@pytest.mark.parametrize(("mode", "change"), [("enforce", "same"), ("observe", "answer_newly_whole")])
+def test_an_answer_that_could_not_be_read_is_withheld_again_though_it_was_not_kept(
+    mode: str, change: str, tmp_path: Path
+) -> None:
+    made = captured("masked", 0, "")
+    made.metadata["sallyport"] |= {
+        "findings": [],
+        "answer": {
+            "action": "refuse",
+            "would_be": "refuse",
+            "rule": "upstream.unreadable",
+            "edited": [],
+            "findings": [],
+        },
+    }
+    found = replayed(
+        write(tmp_path / "f.flow", [made]), "--policy", policy(tmp_path, "c.yaml", f"mode: {mode}\n")
+    )
+    assert found["changes"][change] == 1
+
+
 def test_what_is_in_shadow_changes_nothing_in_a_replay(tmp_path: Path) -> None:
     file = write(tmp_path / "f.flow", [flow("hello", at=n) for n in range(9)])
     base = policy(tmp_path, "b.yaml", "")

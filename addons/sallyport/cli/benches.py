@@ -141,7 +141,7 @@ class Common:
         """Begin another flow: nothing is known of its texts but what was recorded."""
         for scanner in self._answer_scans.values():
             scanner.forget()
-        return Scans(self._watch, record.findings if record is not None else None)
+        return Scans(self._watch, record.known if record is not None else None)
 
     def _scanner(self, policy: Policy) -> AnswerScans:
         settings = replace(answer_settings(policy), deadline_s=DEADLINE_S, cpu_s=DEADLINE_S)

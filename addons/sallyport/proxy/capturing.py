@@ -90,7 +90,9 @@ class Captures:
         if passage.target is not None:
             template = passage.target.endpoint.template
             if passage.target.miss:
-                target, template = (target if original else _UNKNOWN), _UNKNOWN
+                template = _UNKNOWN
+                # The query is not kept, and without it the path may be one that the catalogue has.
+                target = target if original and "?" not in flow.request.path else _UNKNOWN
         if not original and passage.dialect.name == OPAQUE:
             body = bytes(len(body))  # of what nobody reads, its size alone
         passage.kept = Kept(original, target, template, fields, body, search)
@@ -208,8 +210,9 @@ class _Making:
         """Return the flow as mitmproxy writes it, None where it cannot be masked. Raises what kept.search raises."""
         exchange, kept = self.exchange, self.kept
         found = kept.search()
-        outside = {finding.at for finding in found if not in_body(finding.at)}
-        if not kept.original and f"{TARGET}model" in outside:
+        gone = tuple(finding for finding in found if self._is_gone(finding))
+        places = {finding.at for finding in gone}
+        if not kept.original and f"{TARGET}model" in places:
             return None  # the name of a model is no text of the body, and cannot be taken out of it
         client = connection.Client(
             peername=(exchange.client.address, 0),
@@ -223,7 +226,7 @@ class _Making:
         if not kept.original:
             body, findings = self._masked(found)
         fields = (*self._fields(found), (b"host", exchange.host.encode()))
-        target = kept.template if outside else kept.target
+        target = kept.template if any(at.startswith(TARGET) for at in places) else kept.target
         made.request = http.Request.make(self.method, f"https://{exchange.host}{target}", body)
         made.request.headers = http.Headers(fields)
         made.request.http_version = self.version
@@ -249,6 +252,7 @@ class _Making:
             kept.model,
             self.rules,
             self.over.detail,
+            _placed_apart(gone),
         )
         if kept.socket:
             made.request.content = b""
@@ -265,16 +269,19 @@ class _Making:
 
     def _fields(self, found: Sequence[Finding]) -> Iterator[tuple[bytes, bytes]]:
         """Yield the header lines in which nothing was found; of an original, in which no credential was."""
-        places = {
-            f.at
-            for f in found
-            if f.at.startswith(HEADER) and (not self.kept.original or f.kind is Kind.SECRET)
-        }
+        places = {f.at for f in found if f.at.startswith(HEADER) and self._is_gone(f)}
         left_out = {segment.text for segment in self.exchange.request.segments if segment.at in places}
         for name, value in self.kept.fields:
             line = f"{name.decode('utf-8', 'surrogateescape')}: {value.decode('utf-8', 'surrogateescape')}"
             if name.lower() != b"host" and line not in left_out:
                 yield name, value
+
+    def _is_gone(self, finding: Finding) -> bool:
+        """Say whether the text outside the body is left out in which something was found."""
+        if in_body(finding.at):
+            return False
+        is_open = self.kept.original and finding.at.startswith(HEADER)
+        return not is_open or finding.kind is Kind.SECRET
 
     def _masked(self, found: Sequence[Finding]) -> tuple[bytes, tuple[Finding, ...]]:
         """Return the request with all findings and their repetitions taken out, and the findings at their marks."""
@@ -288,3 +295,12 @@ class _Making:
             edits += more
             moved += (replace(f, at=place(f.at)) for f in placed if f.rule != REPEATED)
         return self.edit(self.kept.request, edits), tuple(moved)
+
+
+def _placed_apart(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings outside the body at places of their own: headers that are kept are numbered anew."""
+    numbers = {at: number for number, at in enumerate(dict.fromkeys(finding.at for finding in findings))}
+    return tuple(
+        replace(f, at=f"{HEADER if f.at.startswith(HEADER) else TARGET}left_out/{numbers[f.at]}")
+        for f in findings
+    )

@@ -13,6 +13,7 @@ from sallyport.decision import Edit
 from sallyport.exchange import Response, Segment, Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.flowing import Lookup, is_json_source, whole
+from sallyport.proxy.moving import moved_offsets
 from sallyport.stages.channel import Stop
 from sallyport.stages.judge import marker, notice
 from sallyport.stages.output import OutputFilter
@@ -20,7 +21,9 @@ from sallyport.stages.restoring import Context, restore, restore_parts
 from sallyport.wire.dialect import Dialect, WireError
 from sallyport.wire.echoes import emptied, may_echo, to_empty
 from sallyport.wire.jsonlines import read_lines
+from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse
+from sallyport.wire.offsets import may_count
 
 _PART = re.compile(r"(.*/(?:content|parts))/[0-9]+/text")
 _PLACE = re.compile(r"^/[0-9]+(?=/candidates/)|(?<=^/output)/[0-9]+(?=/content$)")
@@ -50,7 +53,8 @@ def edited_answer(
     """
     echoing = may_echo(body)
     calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
-    payload = _payload(body) if calls or echoing else None
+    counting = lookup is not None and may_count(body)
+    payload = _payload(body) if calls or echoing or counting else None
     given, ends = ({}, {}) if output is None else _at_borders(answer.segments, output)
     texts: dict[str, str] = {}
     stop, cut = None, ""
@@ -74,9 +78,10 @@ def edited_answer(
     acts = output is not None and output.acts
     empty = to_empty(payload, answer.segments, changed, strict=acts) if echoing else []
     kept = [edit for edit in edits if not any(edit.at.startswith(at + "/") for at in empty)]
-    return Edited(
-        emptied(dialect.edit(body, kept), empty), bool(kept or empty), stop, (cut, len(texts.get(cut, "")))
-    )
+    edited = emptied(dialect.edit(body, kept), empty)
+    if counting and lookup is not None and kept:
+        edited = replace(edited, moved_offsets(payload, shown, texts, lookup))
+    return Edited(edited, bool(kept or empty), stop, (cut, len(texts.get(cut, ""))))
 
 
 def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup) -> None:

@@ -108,6 +108,7 @@ class Record:
     came. usage: of the answer, where the answer itself was not kept; found_in_answer: what was found in it, None where
     it was kept, or where there was none. model: of the session, of an event on a WebSocket. rules: revision of those
     that decided then, "" if not known. detail: how it broke off, as its end event says, "" where it did not.
+    left_out: findings in headers and the target, of which the text is left out.
     """
 
     exchange: str
@@ -120,6 +121,12 @@ class Record:
     model: str = ""
     rules: str = ""
     detail: str = ""
+    left_out: tuple[Finding, ...] = ()
+
+    @property
+    def known(self) -> tuple[Finding, ...]:
+        """What was found in texts that do not stand in the flow as they came."""
+        return (*(self.findings or ()), *self.left_out)
 
 
 def record_of(
@@ -132,10 +139,11 @@ def record_of(
     model: str = "",
     rules: str = "",
     detail: str = "",
+    left_out: Sequence[Finding] = (),
 ) -> dict[str, Any]:
     """Return what is written into a captured flow: no text, no credential. answer: as answer_record gives it.
 
-    model, rules, detail: as in Record.
+    model, rules, detail, left_out: as in Record.
     """
     who = exchange.principal
     stage, reason = cause_reason(verdict)
@@ -164,6 +172,7 @@ def record_of(
         "model": model,
         "rules": rules,
         "detail": detail,
+        "left_out": [_members(finding) for finding in left_out],
     }
 
 
@@ -243,6 +252,7 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             str(said.get("model", "")),
             str(said.get("rules", "")),
             str(said.get("detail", "")),
+            tuple(map(_finding, said.get("left_out", ()))),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

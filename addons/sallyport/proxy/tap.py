@@ -16,6 +16,7 @@ from sallyport.exchange import Attachment, Surface, Usage
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.flowing import Lookup
 from sallyport.proxy.flows import Flows, Onlooker
+from sallyport.proxy.moving import Moving
 from sallyport.proxy.repeats import Repeats
 from sallyport.proxy.saidwhole import SaidWhole
 from sallyport.proxy.stream import Step
@@ -29,6 +30,7 @@ from sallyport.wire.dialect import (
     Ending,
     StreamEvent,
     StreamReader,
+    Texts,
     WireError,
     newer,
 )
@@ -131,6 +133,7 @@ class AnswerTap:
         self._flows = Flows(self._output, lookup, self._wholes)
         self._onlooker = Onlooker(self._output, self._flows, self._repeats)
         self._echoes = EchoFlow()
+        self._moving = Moving(lookup) if lookup is not None else None
         self._latest: dict[str, _Waiting] = {}
         self._queue: deque[_Waiting] = deque()
         self._queued_bytes = 0
@@ -459,9 +462,16 @@ class AnswerTap:
                 self._queued_bytes -= len(self._queue.pop().event.raw)
 
     def _ready(self) -> list[bytes]:
-        if self._queued_bytes > MAX_QUEUED_BYTES:
-            all_of_them = self._queued_bytes > self._max_event_bytes
+        out = self._released()
+        # What waits for nothing has gone: a read may bring more events at once than may wait behind a held one.
+        if self._queue and (behind := self._queued_bytes - len(self._queue[0].event.raw)) > MAX_QUEUED_BYTES:
+            all_of_them = behind > self._max_event_bytes
             self._close(tuple(c for c in self._latest if all_of_them or not self._flows[c].waits_for_end))
+            out += self._released()
+        return out
+
+    def _released(self) -> list[bytes]:
+        """Take out the events that wait for nothing, up to the first that does."""
         out: list[bytes] = []
         while self._queue and not self._queue[0].open_channels:
             waiting = self._queue.popleft()
@@ -475,10 +485,12 @@ class AnswerTap:
         """Return an event with its new texts, and without log probabilities of what is told otherwise."""
         event, texts = waiting.event, waiting.texts
         texts |= self._repeats.write(event, texts)
+        told: Texts = texts
         if self._echoes.begun or may_echo(event.raw):
             told = self._echoes.write(event, texts, waiting.held, strict=self._acts)
-            return self._reader.rewrite(event, told) if told else event.raw
-        return self._reader.rewrite(event, texts) if texts else event.raw
+        if self._moving is not None and (moved := self._moving.write(event, texts)):
+            told = {**told, **moved}
+        return self._reader.rewrite(event, told) if told else event.raw
 
 
 def _calls(event: StreamEvent) -> bool:

@@ -70,6 +70,8 @@ def _became(passage: Passage, record: Record, status: int) -> Outcome | None:
     """Return what becomes of an answer of which the findings were kept, and not the text."""
     if record.found_in_answer is None:
         return None
+    if record.ruling.answer == UNREADABLE and not passage.live.policy.only_observes:
+        return UNREADABLE
     output = output_filter(passage) if status < 300 else None
     return Outcome() if output is None else outcome_of(record.found_in_answer, output.judge)
 

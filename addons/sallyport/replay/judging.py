@@ -5,12 +5,13 @@ what needs the network. Limits are asked in the order of time by who sees all fl
 they are asked for.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from mitmproxy import http
 
-from sallyport.decision import Action, Decision, Mode, Verdict
-from sallyport.exchange import Exchange, Principal
+from sallyport.decision import Action, Decision, Finding, Mode, Verdict
+from sallyport.exchange import Exchange, Principal, Request, Segment, Surface
 from sallyport.pipeline import STAGES, decide
 from sallyport.policy.hosts import HostError
 from sallyport.policy.identity import Identity
@@ -115,6 +116,9 @@ class Bench:
         if record is not None and record.conversation:
             # Its first text may stand masked here, and would tell of another one: canaries go by it.
             passage.exchange = replace(passage.exchange, conversation=record.conversation)
+        if record is not None and record.left_out:
+            request = _with_left_out(request, record.left_out)
+            passage.exchange = replace(passage.exchange, request=request)
         scan = Scan(policy, request.segments, lambda policy: scans.of(self.detection(policy)))
         passage.meter = self._meter(passage, noted) if counted else None
         ports = ports_for(self.gateway, self.live, scan, passage.meter)
@@ -187,6 +191,14 @@ class Bench:
             withheld=None,
         )
         return answered(self.gateway, flow, apart, record).cost
+
+
+def _with_left_out(request: Request, findings: Sequence[Finding]) -> Request:
+    """Return a request with texts in the place of those outside its body that a capture does not hold."""
+    places = dict.fromkeys(finding.at for finding in findings)
+    blanks = (" " * max(f.end for f in findings if f.at == at) for at in places)
+    texts = (Segment(at, Surface.DOCUMENT, blank) for at, blank in zip(places, blanks, strict=True))
+    return replace(request, segments=(*request.segments, *texts))
 
 
 DEADLINE_S = 120.0
