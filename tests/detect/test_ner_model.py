@@ -17,6 +17,7 @@ from sallyport.exchange import Surface
 HERE = Path(__file__).parent
 PROMPTS = [json.loads(line) for line in (HERE / "ner_prompts.jsonl").read_text("utf-8").splitlines()]
 BUSINESS = [json.loads(line) for line in (HERE / "ner_business.jsonl").read_text("utf-8").splitlines()]
+EVERYDAY = [json.loads(line) for line in (HERE / "ner_everyday.jsonl").read_text("utf-8").splitlines()]
 RECORDED = json.loads((HERE / "ner_recorded.json").read_text("utf-8"))
 
 
@@ -69,6 +70,33 @@ def test_tables_logs_and_code_without_names_are_mostly_left_alone(engine):
     assert len(flagged) <= len(bare) / 4
     _, recall, _ = figures(engine, BUSINESS, 0.3)
     assert recall >= 0.7
+
+
+@pytest.mark.parametrize(("part", "most"), [("clean", 0.1), ("clean_long", 0.25)])
+def test_recipes_notices_and_forms_without_names_are_mostly_left_alone(engine, part, most):
+    texts = [row["text"] for row in EVERYDAY if row["part"] == part]
+    flagged = [
+        text
+        for text, spans in zip(texts, engine.spans(texts), strict=True)
+        if any(s.score >= 0.3 and s.entity != "ORGANIZATION" for s in spans)
+    ]
+    assert len(texts) >= 60
+    assert len(flagged) <= most * len(texts)
+
+
+def test_names_in_everyday_texts_of_nine_languages_are_recognised_above_the_floor(engine):
+    precision, recall, f1 = figures(engine, [row for row in EVERYDAY if row["part"] == "named"], 0.3)
+    assert f1 >= 0.88, (precision, recall, f1)
+
+
+@pytest.mark.parametrize("gap", ["  ", "     ", "\t", " \t "], ids=["two blanks", "blanks", "tab", "mixed"])
+def test_names_in_columns_are_names_each(engine, gap):
+    text = f"Mon{gap}Carla{gap}Bogdan\nTue{gap}Elsie{gap}Carla"
+    assert names(engine, text) == [(name, "PERSON") for name in ("Carla", "Bogdan", "Elsie", "Carla")]
+
+
+def test_two_blanks_after_a_sentence_are_no_gap():
+    assert words.TAB not in words.words_of("It rained.  We left!   Then?  Home.")[0]
 
 
 def test_the_careful_threshold_is_precise_on_prompts(engine):
@@ -144,7 +172,7 @@ def test_a_long_text_answers_as_its_words_do_in_one_piece(engine):
     found, starts, ends = words.words_of(text)
     assert len(found) > 2 * builtin.WINDOW
     whole = recogniser.logits(found, starts, ends)
-    spans = decode.decode(whole, np.array([w[0] == "\n" for w in found]))
+    spans = decode.decode(whole, np.array([w[0] in "\n\t" for w in found]))
     assert [(starts[t.first], ends[t.last]) for t in spans] == [
         (s.start, s.end) for s in engine.spans([text])[0]
     ]

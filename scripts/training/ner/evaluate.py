@@ -19,6 +19,9 @@ PROMPTS = Path(__file__).parents[3] / "tests/detect/ner_prompts.jsonl"
 BUSINESS = PROMPTS.with_name("ner_business.jsonl")
 """Tables, logs, code, forms and lists, three in five of them without any name."""
 
+EVERYDAY = PROMPTS.with_name("ner_everyday.jsonl")
+"""Notices, recipes, forms, minutes and the like in nine languages, without a name (short, long) and with names."""
+
 RECORDED = PROMPTS.with_name("ner_recorded.json")
 MASKED = ("PERSON", "LOCATION", "P+L")
 THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -136,6 +139,15 @@ def main() -> None:
             if not sample.spans
         )
         print(f"  {flagged} of {sum(not s.spans for s in business)} without names have one found")
+        everyday = written(EVERYDAY)
+        by("everyday", engine, {"with names": [s for _, part, s in everyday if part == "named"]}, threshold)
+        for part in ("clean", "clean_long"):
+            samples = [s for _, q, s in everyday if q == part]
+            flagged = sum(
+                any(span.score >= threshold and span.entity != "ORGANIZATION" for span in spans)
+                for spans in engine.spans([s.text for s in samples])
+            )
+            print(f"  {flagged} of {len(samples)} everyday texts ({part}) have a PERSON or LOCATION found")
     everything = [s for _, _, s in own]
     for threshold in THRESHOLDS:
         by("thresholds", engine, {"prompts": everything, "uner_en_ewt": ewt}, threshold)

@@ -53,7 +53,7 @@ def tables(training: Iterable[str], plain: Iterable[str], least: int = 3) -> Tab
     for name, members in lists.words.items():
         for word in members:
             bits[word] = bits.get(word, 0) | 1 << number[name]
-    everyday = {w for part in gazetteers.lorem().values() for w in part}
+    everyday = {w for part in gazetteers.lorem().values() for w in part} | gazetteers.everyday()
     for word in everyday | {w for w, n in lower.items() if n >= 3 and n > upper[w]}:
         bits[word] = bits.get(word, 0) | 1 << number["common"]
     for word, n in upper.items():

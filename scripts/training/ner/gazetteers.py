@@ -242,6 +242,14 @@ def lorem() -> dict[str, list[str]]:
     }
 
 
+@cache
+def everyday() -> frozenset[str]:
+    """Return everyday words written here by language: what begins sentences, lines and list entries of house and
+    office, and German nouns, which no text shows in lower case."""
+    languages = (*LANGUAGES, "pl", "pt", "sv")
+    return frozenset(word.lower() for language in languages for word in word_list(f"everyday.{language}"))
+
+
 @dataclass(frozen=True, slots=True)
 class Lists:
     """Folded single words by list name, and names of two and three words by kind, in the order of words.SEQUENCES."""

@@ -12,10 +12,10 @@ from training.ner.written import written
 
 TRAINED = ("broad_twitter_corpus", "wikigold")
 IMPORTANCE = {
-    "broad_twitter_corpus": 1.0,
-    "wikigold": 3.0,
+    "broad_twitter_corpus": 1.5,
+    "wikigold": 4.0,
     "generated": 1.0,
-    "written": 3.0,
+    "written": 2.5,
     **dict.fromkeys(HISTORIC, 0.3),
 }
 GENERATED = 12_000

@@ -10,12 +10,12 @@ _ENTITY = {"P": "PERSON", "L": "LOCATION", "O": "ORGANIZATION"}
 
 
 def written() -> list[Sample]:
-    """Return the texts of texts/, one a line in a file a language; line breaks are written \\\\n."""
+    """Return the texts of texts/, one a line in a file a language; line breaks are written \\\\n, tabs \\\\t."""
     samples = []
     for path in sorted(Path(__file__).with_name("texts").glob("*.txt")):
         for line in path.read_text("utf-8").splitlines():
             if line:
-                samples.append(_sample(line.replace("\\n", "\n"), path.stem))
+                samples.append(_sample(line.replace("\\n", "\n").replace("\\t", "\t"), path.stem))
     return samples
 
 

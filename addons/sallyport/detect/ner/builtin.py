@@ -93,7 +93,7 @@ class Recogniser:
             low, high = max(0, first - reach), min(len(words), first + WINDOW + reach)
             logits = self.logits(words[low:high], starts[low:high], ends[low:high])
             parts.append(logits[first - low : first - low + WINDOW])
-        breaks = np.fromiter((word[0] == "\n" for word in words), np.bool_, len(words))
+        breaks = np.fromiter((word[0] in "\n\t" for word in words), np.bool_, len(words))
         return tuple(self._span(tagged, starts, ends) for tagged in decode(np.concatenate(parts), breaks))
 
     def _span(self, tagged: Tagged, starts: Sequence[int], ends: Sequence[int]) -> Span:

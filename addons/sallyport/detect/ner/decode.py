@@ -48,7 +48,7 @@ _BLOCKED: Final = np.where(_FOLLOWS > 0, 0.0, -1e9)
 
 
 def decode(logits: npt.NDArray[np.float32], breaks: npt.NDArray[np.bool_]) -> Iterator[Tagged]:
-    """Yield the names in order. logits (words, TAGS); breaks: line breaks, which no name contains."""
+    """Yield the names in order. logits (words, TAGS); breaks: line breaks and gaps, which no name contains."""
     if not len(logits):
         return
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -1,7 +1,8 @@
 """Text to words, and a word to what the built-in recogniser knows of it. Shared by training and inference.
 
-A word is a run of letters, digits, underscores and combining marks (64 at most), a repeated punctuation mark, a tab
-or a line break. Other white space separates and is dropped. Everything here looks at one word at a time, so the
+A word is a run of letters, digits, underscores and combining marks (64 at most), a repeated punctuation mark, a gap
+or a line break. A gap is a tab, or two blanks and more that do not follow the end of a sentence: it parts columns.
+Other white space separates and is dropped. Everything here looks at one word at a time, so the
 result can be kept per spelling; what depends on neighbours is `surroundings`.
 """
 
@@ -14,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-WORD: Final = re.compile(r"[\w\u0300-\u036f]{1,64}|\n\s*|\t+|([^\w\s])\1*")
+WORD: Final = re.compile(r"[\w\u0300-\u036f]{1,64}|\n\s*|(?<![.!?\s])[ \t]{2,}|\t[ \t]*|([^\w\s])\1*")
 BREAK: Final = "\n"
 BLANK_LINE: Final = "\n\n"
 TAB: Final = "\t"
@@ -73,7 +74,7 @@ def words_of(text: str) -> tuple[list[str], list[int], list[int]]:
         word = match[0]
         if word[0] == "\n":
             word = BLANK_LINE if word.count("\n") > 1 else BREAK
-        elif word[0] == "\t":
+        elif word[0] in " \t":
             word = TAB
         elif not (word[0].isalnum() or word[0] == "_"):
             word = word[:3]
