@@ -191,8 +191,8 @@ class Response:
     finish_reason: normal form: stop, length, tool, filtered, pause, error, pending; None if not said. pause: the
     client has to ask again so that it goes on; pending: it goes on by itself, and is told to whoever asks later.
     error: the provider's own error code or type where the answer is an error, never its text.
-    attachments: content of the answer that is no text. made: ids of files and jobs that the answer names as its own,
-    by which a later call continues the conversation.
+    attachments: content of the answer that is no text. made: ids of what the answer names as its own (files, jobs, a
+    container, sounds), by which a later call continues the conversation.
     """
 
     status: int

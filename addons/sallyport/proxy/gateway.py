@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -279,6 +280,10 @@ class ScanOnce:
         return await lane.run(partial(work, *args, **kwargs), self._patience_s)
 
 
+_MADE_HERE = re.compile(r"/container(?:/id)?|/messages/[0-9]+/audio/id")
+"""Where requests name what an answer made for them, and nobody else can have put there."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Link:
     """What is known of an id that a provider has given. tokens: of the conversation, when it was given.
@@ -396,6 +401,22 @@ class Gateway:
             return 0
         linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
         return 0 if linked is None else linked.tokens
+
+    def unseen_of(self, request: Request, conversation: str) -> Request:
+        """Return a request without what it names by an id that answers of this conversation gave: that was seen then.
+
+        So a container goes on in its own conversation and a sound is spoken of; a file is judged wherever it is named.
+        """
+        named = {a.at for a in request.attachments if a.size is None and _MADE_HERE.fullmatch(a.at)}
+        if not named:
+            return request
+        seen = set()
+        for segment in request.segments:
+            if segment.at in named:
+                linked = self._links.get(digest(self.key, "answer", request.provider, segment.text))
+                if linked is not None and linked.conversation == conversation:
+                    seen.add(segment.at)
+        return replace(request, attachments=tuple(a for a in request.attachments if a.at not in seen))
 
     def link(self, exchange: Exchange, answer: Response, usage: Usage | None) -> None:
         """Remember to which conversation an answer belongs, and what it has made; usage: what it used, all it read."""

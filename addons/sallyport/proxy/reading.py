@@ -64,6 +64,7 @@ def read_body(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bytes:
         # What a file or a job holds belongs to the conversation that made it.
         request = replace(request, previous=dict(endpoint.captured).get("id"))
     conversation = gateway.conversation(request)
+    request = gateway.unseen_of(request, conversation)
     request = replace(request, kept_tokens=gateway.kept_tokens(request))
     if extra:
         request = replace(request, segments=request.segments + extra)
