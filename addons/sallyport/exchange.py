@@ -146,6 +146,8 @@ class Request:
     tools: names of the tools declared in the request; declared: the same with who runs them.
     answers: how many it asks for at once; max_output_tokens is what all of them together may have.
     previous: id of an earlier response this request continues at the provider, if any.
+    makers: who has made each of the things at the provider that it names by an id, tenant and principal; None of what
+    this gateway has not seen made.
     kept_tokens: of what it continues, as far as the gateway has seen that: the provider reads and charges it again.
     unset: settings the body leaves out and the dialect could put into it: normal name, pointer.
     region: where the host, the path and the model say that it is processed, "" where they do not tell.
@@ -176,6 +178,7 @@ class Request:
     schema: str | None = None
     cache_ttl: str = ""
     kept_tokens: int = 0
+    makers: tuple[tuple[str, str] | None, ...] = ()
 
     @property
     def stand_ins(self) -> tuple[str, ...]:
@@ -191,8 +194,8 @@ class Response:
     finish_reason: normal form: stop, length, tool, filtered, pause, error, pending; None if not said. pause: the
     client has to ask again so that it goes on; pending: it goes on by itself, and is told to whoever asks later.
     error: the provider's own error code or type where the answer is an error, never its text.
-    attachments: content of the answer that is no text. made: ids of files and jobs that the answer names as its own,
-    by which a later call continues the conversation.
+    attachments: content of the answer that is no text. made: ids of what the answer names as its own (files, jobs, a
+    container, sounds), by which a later call continues the conversation.
     """
 
     status: int

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -389,3 +390,17 @@ def test_what_cannot_be_edited_is_left_to_a_person(text: str) -> None:
     at: At = ("a", 0) if "- " in text else ("a",)
     with pytest.raises(OperatorError, match="Edit the file by hand"):
         with_keys(text, at, {"mode": "enforce", "canary": None})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can write for others")
+def test_what_root_writes_beside_the_file_of_another_user_is_that_users(site: Site) -> None:
+    somebody = 65534
+    site.file.chmod(0o600)
+    os.chown(site.file, somebody, somebody)
+    left = site.file.with_name(f".{site.file.name}.0123456789abcdef.draft")
+    left.write_text(POLICY)
+    os.chown(left, somebody, somebody)
+    drafted(site, *SHELL)
+    candidate = site.file.with_name("candidate.yaml").stat()
+    assert (candidate.st_uid, candidate.st_gid, candidate.st_mode & 0o777) == (somebody, somebody, 0o600)
+    assert not left.exists(), "what a killed one of root's had left"

@@ -41,7 +41,12 @@ _NAMES = frozenset(
         *("application/json", "application/jsonl", "application/msword", "application/octet-stream"),
         *("application/pdf", "application/proto", "application/protobuf", "application/rtf"),
         *("application/vnd.amazon.eventstream", "application/vnd.ms-excel", "application/vnd.ms-powerpoint"),
-        *("application/x-amz-json-1.0", "application/x-amz-json-1.1", "application/x-file-reference"),
+        *(
+            "application/x-amz-json-1.0",
+            "application/x-amz-json-1.1",
+            "application/x-file-reference",
+            "application/x-prompt-reference",
+        ),
         *("application/x-ndjson", "application/x-protobuf", "application/x-provider-state"),
         *("application/x-tar", "application/x-token-ids", "application/x-www-form-urlencoded"),
         *("application/xml", "application/yaml", "application/zip"),

@@ -1,8 +1,9 @@
 """`sallyport policy promote`: from trial into force, with a replay of real traffic as the ticket."""
 
 import hashlib
+import os
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -191,10 +192,16 @@ def _only_promoted(after: Policy, before: Policy, target: Target, to: Mode) -> P
 
 @contextmanager
 def _beside(file: Path, text: str) -> Iterator[Path]:
-    """Write a text beside the file, where the names in it mean the same; removed in the end, unless it was moved."""
+    """Write a text beside the file, where the names in it mean the same; removed in the end, unless it was moved.
+
+    It is of whom the file is, where this account may give it away: root edits what others have to read and replay.
+    """
     clear_drafts(file.parent)
     try:
-        with drafted(file, text.encode(), file.stat().st_mode & 0o777) as copy:
+        there = file.stat()
+        with drafted(file, text.encode(), there.st_mode & 0o777) as copy:
+            with suppress(PermissionError):
+                os.chown(copy, there.st_uid, there.st_gid, follow_symlinks=False)
             yield copy
     except OSError as error:
         raise OperatorError(

@@ -32,6 +32,7 @@ OWN_REASONS = frozenset(
             "endpoint",
             "attachment",
             "attachment_size",
+            "kept",
             "model",
         ),
         *("function_tool", "hosted_tool", "mcp_server", "parameter", "parameters", "purpose", "consent"),
@@ -229,6 +230,12 @@ class Access(StageSection):
     )
     attachments: Attachments = Field(
         default_factory=lambda: Attachments(), description="Content that is not text."
+    )
+    kept: Literal["any", "not_others", "own"] = Field(
+        default="any",
+        description="Files, batches, answers, conversations, containers and stores that lie at the provider and that a "
+        "request names by id: all; none that this gateway knows another principal to have made; or only those that it "
+        "knows the caller to have made, since it started.",
     )
     operations: tuple[Operation, ...] = Field(
         default=(

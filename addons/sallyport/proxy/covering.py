@@ -15,6 +15,9 @@ from sallyport.wire.leaves import PROVIDER_STATE
 _MAX_TOLD = 4
 """Kinds of content that are named of one request; the rest is `more`."""
 
+CONTINUED = "continued"
+"""The conversation that a call goes on with lies at the provider, and did not pass here."""
+
 OPAQUE = "opaque"
 """The dialect of calls that no dialect reads."""
 
@@ -30,9 +33,10 @@ def request_coverage(request: Request, refused: Decision | None, miss: str) -> t
         return Coverage.OPAQUE, f"endpoint.{miss or 'unknown'}"
     if request.dialect == OPAQUE and request.attachments:
         return Coverage.OPAQUE, _codes("body", request.attachments)
-    if request.attachments:
-        return Coverage.PARSED_IN_PART, _codes("attachment", request.attachments)
-    return Coverage.PARSED, ""
+    unread = _codes("attachment", request.attachments)
+    if request.previous is not None and request.operation.generates and not request.kept_tokens:
+        unread = f"{unread} {CONTINUED}".lstrip()
+    return (Coverage.PARSED_IN_PART, unread) if unread else (Coverage.PARSED, "")
 
 
 def answer_unread(answer: Response | None, *, unread: bool) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -37,6 +38,7 @@ from sallyport.state.keyed import digest
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
 from sallyport.state.vault import MemoryVault, VaultScope
 from sallyport.state.webhook import Fact, Notification
+from sallyport.wire.leaves import FILE_REFERENCE, PROMPT_REFERENCE
 
 INLINE_SCAN_CHARS = 2_048
 """Texts up to this length together are scanned on the event loop; longer ones in a thread.
@@ -279,15 +281,23 @@ class ScanOnce:
         return await lane.run(partial(work, *args, **kwargs), self._patience_s)
 
 
+_MADE_HERE = re.compile(r"/container(?:/id)?|/messages/[0-9]+/audio/id")
+"""Where requests name what an answer made for them, and nobody else can have put there."""
+
+_STORES = re.compile(r"/tools/[0-9]+/(?:vector_store_ids/[0-9]+|container)")
+_KEPT = (FILE_REFERENCE, PROMPT_REFERENCE)
+
+
 @dataclass(frozen=True, slots=True)
 class _Link:
     """What is known of an id that a provider has given. tokens: of the conversation, when it was given.
 
-    grows: it is of the conversation itself, which keeps it.
+    maker: who was given it first, tenant and principal. grows: it is of the conversation itself, which keeps it.
     """
 
     conversation: str
     tokens: int
+    maker: tuple[str, str]
     grows: bool = False
 
 
@@ -397,10 +407,36 @@ class Gateway:
         linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
         return 0 if linked is None else linked.tokens
 
+    def unseen_of(self, request: Request, conversation: str) -> Request:
+        """Return a request without what it names by an id that answers of this conversation gave: that was seen then.
+
+        So a container goes on in its own conversation and a sound is spoken of; a file is judged wherever it is named.
+        """
+        named = {a.at for a in request.attachments if a.size is None and _MADE_HERE.fullmatch(a.at)}
+        if not named:
+            return request
+        seen = set()
+        for segment in request.segments:
+            if segment.at in named:
+                linked = self._links.get(digest(self.key, "answer", request.provider, segment.text))
+                if linked is not None and linked.conversation == conversation:
+                    seen.add(segment.at)
+        return replace(request, attachments=tuple(a for a in request.attachments if a.at not in seen))
+
+    def makers(self, request: Request) -> tuple[tuple[str, str] | None, ...]:
+        """Return who has made what a request names by an id; None for each that nobody here has seen made."""
+        places = {a.at for a in request.attachments if a.media_type in _KEPT or _MADE_HERE.fullmatch(a.at)}
+        named = [s.text for s in request.segments if s.at in places or _STORES.fullmatch(s.at)]
+        if request.previous is not None:
+            named.append(request.previous)
+        found = (self._links.get(digest(self.key, "answer", request.provider, id)) for id in named)
+        return tuple(None if link is None else link.maker for link in found)
+
     def link(self, exchange: Exchange, answer: Response, usage: Usage | None) -> None:
         """Remember to which conversation an answer belongs, and what it has made; usage: what it used, all it read."""
         tokens = 0 if usage is None else (usage.input or 0) + (usage.output or 0)
-        link = _Link(exchange.conversation, tokens)
+        who = exchange.principal
+        link = _Link(exchange.conversation, tokens, (who.tenant, who.id) if who is not None else ("", ""))
         for made in (answer.id, *answer.made):
             self._link(exchange.request.provider, made, link)
         if exchange.request.previous is not None and exchange.request.operation.generates:
@@ -412,8 +448,10 @@ class Gateway:
             return
         key = digest(self.key, "answer", provider, made)
         known = self._links.get(key)
-        if link.grows and known is not None and not known.grows:
-            return
+        if known is not None:
+            if link.grows and not known.grows:
+                return
+            link = replace(link, maker=known.maker)
         self._links[key] = link
         while len(self._links) > MAX_LINKS:
             self._links.popitem(last=False)

@@ -64,7 +64,9 @@ def read_body(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bytes:
         # What a file or a job holds belongs to the conversation that made it.
         request = replace(request, previous=dict(endpoint.captured).get("id"))
     conversation = gateway.conversation(request)
-    request = replace(request, kept_tokens=gateway.kept_tokens(request))
+    makers = gateway.makers(request)
+    request = gateway.unseen_of(request, conversation)
+    request = replace(request, kept_tokens=gateway.kept_tokens(request), makers=makers)
     if extra:
         request = replace(request, segments=request.segments + extra)
     passage.exchange = replace(passage.exchange, request=request, conversation=conversation)

@@ -113,4 +113,5 @@ def answer_of(tap: AnswerTap, status: int) -> Response:
         id=tap.id,
         error=tap.error,
         attachments=tap.attachments,
+        made=tap.made,
     )

@@ -50,6 +50,7 @@ HOLD_S = 2.0
 """Longest that a text waits, where the policy does not say."""
 
 MAX_MEDIA_TYPES = 16
+MAX_MADE = 64
 """Kinds of content that are told of one answer."""
 
 
@@ -147,6 +148,7 @@ class AnswerTap:
         self.finish_reason: str | None = None
         self.model: str | None = None
         self.id: str | None = None
+        self.made: tuple[str, ...] = ()
         self.error: str | None = None
         self.failed: str | None = None
         self.unread = False
@@ -361,6 +363,8 @@ class AnswerTap:
         self.finish_reason = event.finish_reason or self.finish_reason
         self.model = event.model or self.model
         self.id = event.id or self.id
+        if event.made and len(self.made) < MAX_MADE:
+            self.made = tuple(dict.fromkeys(self.made + event.made))
         self.error = event.error or self.error
 
     def _only_read(self, events: list[StreamEvent]) -> None:

@@ -234,7 +234,7 @@ class Session:
     def _passage(self, live: Live, request: Request, size: int) -> Passage:
         conversation = self._conversation or self._gateway.conversation(request)
         kept = self._answers.kept_tokens if self._conversation else self._gateway.kept_tokens(request)
-        request = replace(request, kept_tokens=kept)
+        request = replace(request, kept_tokens=kept, makers=self._gateway.makers(request))
         return passage_of(self._gateway, live, self.passage, request, conversation, size)
 
     async def _refused(

@@ -19,6 +19,7 @@ _ACCESS: Mapping[str, At] = {
     "endpoint": ("access", "endpoints"),
     "attachment": ("access", "attachments"),
     "attachment_size": ("access", "attachments"),
+    "kept": ("access", "kept"),
     "model": ("access", "models"),
     "function_tool": ("access", "tools", "functions"),
     "hosted_tool": ("access", "tools", "hosted"),

@@ -147,9 +147,24 @@ class AccessStage:
                     "Send it as text.",
                 )
         return (
-            self._of_models(exchange, section)
+            self._of_kept(exchange, section)
+            or self._of_models(exchange, section)
             or self._of_tools(exchange, section)
             or self._of_region(exchange, section, facts)
+        )
+
+    def _of_kept(self, exchange: Exchange, section: Access) -> Decision | None:
+        who = exchange.principal
+        own = (who.tenant, who.id) if who is not None else None
+        if section.kept == "any" or all(
+            maker == own if maker is not None else section.kept == "not_others"
+            for maker in exchange.request.makers
+        ):
+            return None
+        return self._deny(
+            "kept",
+            "The request names something that lies at the provider and that you have not made here. Use what is your "
+            f"own, or {_ASK}.",
         )
 
     def _of_models(self, exchange: Exchange, section: Access) -> Decision | None:

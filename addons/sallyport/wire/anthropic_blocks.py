@@ -144,6 +144,7 @@ REQUEST = Shape(
         "output_config": Shape(_D, {"effort": WORD, "format": _FORMAT}),
         "metadata": Shape(_D, plain("user_id")),
         "cache_control": CACHE_CONTROL,
+        "container": Shape(_D, {"id": REFERENCE}, leaf=leaves.reference),
         **words("service_tier inference_geo speed"),
         **plain("max_tokens stream temperature top_p top_k stop_sequences anthropic_version"),
     },

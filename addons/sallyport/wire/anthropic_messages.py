@@ -103,6 +103,7 @@ class AnthropicMessages(JsonDialect):
             model=fields.string(payload, "model"),
             id=fields.string(payload, "id"),
             error=fields.error_code(payload, status, *self.codes) if payload.get("error") else None,
+            made=_container(payload),
         )
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
@@ -189,6 +190,7 @@ class AnthropicEvents:
             terminal=kind in ("message_stop", "error"),
             payload=payload,
             attachments=tuple(reading.attachments),
+            made=_container(started) + _container(payload.get("delta")),
         )
 
     def _usage(self, *reports: Json) -> Usage | None:
@@ -201,6 +203,12 @@ class AnthropicEvents:
                 if value is not None:
                     self._counts[name] = value
         return _usage(self._counts)
+
+
+def _container(holder: Json) -> tuple[str, ...]:
+    """Return the id of the container that tools of the provider ran in, by which later turns name it."""
+    found = fields.string(holder, "container", "id")
+    return (found,) if found else ()
 
 
 def _finish(reason: Json) -> str | None:

@@ -77,7 +77,7 @@ class StreamEvent:
     terminal: the dialect's own end of the stream.
     payload: what was read, as parsed and never changed, for whoever follows what the stream has opened; of a
         dialect whose events have their name outside, {name: payload}. None for an event without one.
-    attachments: what of it is no text.
+    attachments: what of it is no text. made: as of a Response.
     """
 
     raw: bytes
@@ -91,6 +91,7 @@ class StreamEvent:
     terminal: bool = False
     payload: "dict[str, Json] | None" = field(default=None, repr=False, compare=False)
     attachments: tuple[Attachment, ...] = ()
+    made: tuple[str, ...] = ()
 
 
 type Texts = Mapping[str, str | bytes | None]

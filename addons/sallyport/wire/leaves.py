@@ -16,6 +16,7 @@ from sallyport.wire.shape import FLOW, SOURCE, Leaf, Reading
 
 OCTETS = "application/octet-stream"
 FILE_REFERENCE = "application/x-file-reference"
+PROMPT_REFERENCE = "application/x-prompt-reference"
 PROVIDER_STATE = "application/x-provider-state"
 """Signatures and encrypted reasoning: every agent sends them back, so a policy can tell them from files."""
 
@@ -120,6 +121,16 @@ def reference(reading: Reading, at: str, text: str, members: Mapping[str, Json],
     """The id of a file that lies at the provider: content that is not in this body."""
     reading.attachments.append(Attachment(at, FILE_REFERENCE, None))
     reading.text(at, surface, text)
+
+
+def kept(media_type: str) -> Leaf:
+    """Return a leaf for the id of content of this kind that lies at the provider."""
+
+    def leaf(reading: Reading, at: str, text: str, members: Mapping[str, Json], surface: Surface) -> None:
+        reading.attachments.append(Attachment(at, media_type, None))
+        reading.text(at, surface, text)
+
+    return leaf
 
 
 def url(media_type: str) -> Leaf:

@@ -75,7 +75,7 @@ def _message(surface: Surface) -> Shape:
             "content": openai_common.parts(surface),
             "name": own,
             "refusal": own,
-            "audio": Shape(surface),
+            "audio": Shape(surface, {"id": Shape(surface, leaf=leaves.kept("audio/*"))}),
             "tool_call_id": PLAIN,
             **_reasoning(text(_R)),
             **_calls({"id": PLAIN, "type": WORD}, source, text(_C)),
@@ -283,6 +283,7 @@ class OpenAIChat(JsonDialect):
             model=fields.string(payload, "model"),
             id=fields.string(payload, "id"),
             error=_error(payload, status),
+            made=_spoken(payload, "message"),
         )
 
     def open_stream(self, content_type: str = "text/event-stream") -> StreamReader:
@@ -330,7 +331,14 @@ class ChatEvents:
             error=error,
             payload=payload,
             attachments=tuple(reading.attachments),
+            made=_spoken(payload, "delta"),
         )
+
+
+def _spoken(payload: dict[str, Json], part: str) -> tuple[str, ...]:
+    """Return the ids of the sounds of an answer, by which later turns name them."""
+    found = (fields.string(choice, part, "audio", "id") for choice in fields.objects(payload, "choices"))
+    return tuple(id for id in found if id)
 
 
 def _index(item: Json, place: int) -> int:

@@ -87,17 +87,23 @@ _ITEMS = {
     "program_output": _item(_RESULT, "result"),
     "mcp_approval_response": _item(Surface.USER, "reason approval_request_id"),
     "mcp_list_tools": _item(Surface.TOOL_DEFINITION, "server_label tools error"),
-    "item_reference": Shape(Surface.DOCUMENT, {"type": WORD, "id": REFERENCE}),
+    "item_reference": Shape(Surface.DOCUMENT, {"type": WORD, "status": WORD, "role": WORD, "id": REFERENCE}),
     "compaction": _item(Surface.DOCUMENT, "", encrypted_content=OPAQUE),
 }
 
 
+_PICTURE_REFERENCE = Shape(_C, {**_KNOWN, "id": Shape(_C, leaf=leaves.kept("image/*"))})
+_BARE = frozenset({"id", "type", "status", "role"})
+
+
 def _choose_item(members: Mapping[str, Json]) -> Shape:
-    """Choose by type. Without one it is a message; with an id and no role a reference, whose type is optional."""
+    """Choose by type. Without one it is a message; with an id and nothing else a reference, whose type is optional."""
     kind = members.get("type")
+    if kind == "image_generation_call" and not members.get("result"):
+        return _PICTURE_REFERENCE
     if type(kind) is str and kind in _ITEMS:
         return _ITEMS[kind]
-    if kind is None and "id" in members and members.get("role") is None:
+    if "id" in members and ((kind is None and members.get("role") is None) or members.keys() <= _BARE):
         return _ITEMS["item_reference"]
     if kind is None or kind == "message":
         return _message_shape(members)
@@ -125,6 +131,8 @@ _SETTINGS = {
     **plain("user safety_identifier prompt_cache_key store background temperature top_p top_logprobs"),
     **plain("max_output_tokens max_tool_calls parallel_tool_calls previous_response_id"),
 }
+_STORED = leaves.PROMPT_REFERENCE
+_PROMPT = Shape(Surface.DOCUMENT, leaf=leaves.kept(_STORED))
 _VARIABLES = Shape(Surface.USER, rest=openai_common.parts(Surface.USER))
 _INSTRUCTIONS = Shape(Surface.SYSTEM, choose=_choose_item)
 REQUEST = Shape(
@@ -135,7 +143,11 @@ REQUEST = Shape(
         "instructions": _INSTRUCTIONS,
         "include": Shape(Surface.DOCUMENT),
         "metadata": FREE[Surface.DOCUMENT],
-        "prompt": Shape(Surface.DOCUMENT, {"variables": _VARIABLES, **plain("id version")}),
+        "prompt": Shape(
+            Surface.DOCUMENT,
+            {"variables": _VARIABLES, "id": _PROMPT, **plain("version")},
+            leaf=leaves.kept(_STORED),
+        ),
         "conversation": Shape(Surface.DOCUMENT, plain("id")),
         "stream": PLAIN,
         "stream_options": Shape(Surface.DOCUMENT, plain("include_obfuscation")),
