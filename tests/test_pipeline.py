@@ -162,7 +162,7 @@ async def test_only_an_optional_step_may_have_no_section() -> None:
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 8), st.sampled_from("abc")), max_size=8))
 def test_merged_edits_do_not_overlap_and_cover_all_that_was_to_go(spans: list[tuple[int, int, str]]) -> None:
     edits = [Edit("/x", start, start + size, "<" + what + ">") for start, size, what in spans]
-    merged = merge_edits(edits, lambda last, union: "<union>")
+    merged = merge_edits(edits, lambda both, union: "<union>")
     covered = {i for e in edits for i in range(e.start, e.end)}
     assert {i for e in merged for i in range(e.start, e.end)} == covered
     assert all(a.end <= b.start for a, b in itertools.pairwise(merged))

@@ -181,6 +181,11 @@ class Request:
     makers: tuple[tuple[str, str] | None, ...] = ()
 
     @property
+    def asks_json(self) -> bool:
+        """Whether the answer is to be JSON, of a schema or of any form."""
+        return self.structured or self.schema is not None
+
+    @property
     def stand_ins(self) -> tuple[str, ...]:
         """The models that may answer in place of the one it names. What its tools ask answers nobody here."""
         others = (p for p in self.parameters if p.name == FALLBACK_MODEL and "/tools/" not in p.at)

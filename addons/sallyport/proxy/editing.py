@@ -45,11 +45,18 @@ class Edited:
 
 
 def edited_answer(
-    dialect: Dialect, answer: Response, body: bytes, lookup: Lookup | None, output: OutputFilter | None
+    dialect: Dialect,
+    answer: Response,
+    body: bytes,
+    lookup: Lookup | None,
+    output: OutputFilter | None,
+    *,
+    structured: bool = False,
 ) -> Edited:
     """Return what a buffered answer becomes: what is found in it edited, originals in, log probabilities emptied.
 
-    It is not shortened yet where it ends early. Raises WireError as dialect.edit does.
+    structured: the request asks for JSON. The answer is not shortened yet where it ends early. Raises WireError as
+    dialect.edit does.
     """
     echoing = may_echo(body)
     calls = output is not None and any(s.surface is Surface.TOOL_CALL for s in answer.segments)
@@ -71,7 +78,7 @@ def edited_answer(
             break
     shown = answer.segments[: behind + 1]
     if lookup is not None:
-        _restore(shown, texts, lookup)
+        _restore(shown, texts, lookup, structured=structured)
     edits = [Edit(s.at, 0, len(s.text), texts[s.at]) for s in shown if texts[s.at] != s.text]
     changed = {edit.at: edit.replacement for edit in edits}
     changed |= {segment.at: "" for segment in answer.segments[behind:] if segment.at not in changed}
@@ -84,7 +91,7 @@ def edited_answer(
     return Edited(edited, bool(kept or empty), stop, (cut, len(texts.get(cut, ""))))
 
 
-def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup) -> None:
+def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup, *, structured: bool) -> None:
     """Put originals back into texts, by pointer. Reasoning is signed: none go into it."""
     open_segments = [segment for segment in segments if segment.surface is not Surface.REASONING]
     joined: set[str] = set()
@@ -92,12 +99,16 @@ def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup)
     for name, run in _runs(open_segments):
         places = [segment.at for segment in run]
         behind = shown.setdefault(name, Context())
+        if structured and len(run) == 1 and texts[places[0]].lstrip()[:1] in ("{", "["):
+            behind.feed(texts[places[0]])
+            continue
         texts |= zip(places, restore_parts([texts[at] for at in places], lookup, behind), strict=True)
         joined |= {*places}
     for segment in open_segments:
         if segment.at not in joined:
             json = is_json_source(segment.surface, segment.text)
-            texts[segment.at] = restore(texts[segment.at], lookup, json=json)
+            said = structured and segment.surface is Surface.ASSISTANT
+            texts[segment.at] = restore(texts[segment.at], lookup, json=json, structured=said)
 
 
 def _payload(body: bytes) -> dict[str, Json] | list[Json] | None:

@@ -1,6 +1,7 @@
 """One text of a streamed answer on its way to the client: looked at, edited, and its originals put back."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sallyport.exchange import Surface
@@ -9,6 +10,17 @@ from sallyport.stages.output import OutputFilter
 from sallyport.stages.restoring import Context, Restorer, restore
 
 type Lookup = Callable[[str], str | None]
+
+
+@dataclass(slots=True)
+class Originals:
+    """What comes back into one answer. lookup: None until that is known, and where nothing does."""
+
+    lookup: Lookup | None = None
+
+    def shown(self, text: str) -> str:
+        """Return a text that is JSON as the client reads it."""
+        return text if self.lookup is None else restore(text, self.lookup, structured=True)
 
 
 class FlowingText:
@@ -81,14 +93,22 @@ class FlowingText:
 
 
 def flowing(
-    name: str, surface: Surface, output: OutputFilter | None, lookup: Lookup | None, *, json: bool
+    name: str,
+    surface: Surface,
+    output: OutputFilter | None,
+    lookup: Lookup | None,
+    *,
+    json: bool,
+    structured: bool = False,
 ) -> FlowingText:
-    """Return what follows a text. Reasoning is signed: no originals go into it."""
+    """Return what follows a text. Reasoning is signed: no originals go into it. structured: JSON was asked for."""
     channel = output.channel(name, surface, json=json) if output is not None else None
     restores = lookup is not None and surface is not Surface.REASONING
     return FlowingText(
         channel,
-        Restorer(lookup, json=json) if restores and lookup is not None else None,
+        Restorer(lookup, json=json, structured=structured and surface is Surface.ASSISTANT)
+        if restores and lookup is not None
+        else None,
         acts=output is not None and output.acts_on(surface),
     )
 

@@ -13,14 +13,17 @@ MAX_CHANNELS = 4096
 
 
 class Flows:
-    """The texts of one stream. output, lookup: what they are looked at with, as AnswerTap has them.
+    """The texts of one stream. output, lookup, structured: what they are looked at with, as AnswerTap has them.
 
     wholes: what came whole, behind which the pieces stand.
     """
 
-    def __init__(self, output: OutputFilter | None, lookup: Lookup | None, wholes: SaidWhole) -> None:
+    def __init__(
+        self, output: OutputFilter | None, lookup: Lookup | None, wholes: SaidWhole, *, structured: bool
+    ) -> None:
         self._output = output
         self._lookup = lookup
+        self._structured = structured
         self._wholes = wholes
         self._texts: dict[str, FlowingText] = {}
         self._over: dict[str, None] = {}  # channels whose text has ended, kept while there is room
@@ -47,7 +50,14 @@ class Flows:
                 self._forget_finished()
             if not self.has_room(delta):
                 raise WireError("too_many_texts")
-            known = flowing(delta.channel, delta.surface, self._output, self._lookup, json=delta.json)
+            known = flowing(
+                delta.channel,
+                delta.surface,
+                self._output,
+                self._lookup,
+                json=delta.json,
+                structured=self._structured,
+            )
             self._texts[delta.channel] = known
             if delta.behind and (before := self._texts.get(delta.behind)) is not None:
                 known.follow(before)

@@ -39,7 +39,9 @@ def output_filter(passage: Passage) -> OutputFilter | None:
     section = policy.output
     mode = standing(policy, section, passage.exchange)
     request = passage.exchange.request
-    followers = rules.of(section, policy.transport.hold_chars, request.segments, request.schema)
+    followers = rules.of(
+        section, policy.transport.hold_chars, request.segments, request.schema, passage.originals.shown
+    )
     check = rules.check(section)
     passage.output = OutputFilter(
         section,

@@ -17,6 +17,7 @@ from sallyport.proxy.broker import Presented, presented
 from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.covering import content_name, request_coverage
+from sallyport.proxy.flowing import Originals
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.noted import Noted
 from sallyport.proxy.proved import proved_by, standing
@@ -43,7 +44,7 @@ class Passage:
     answer that could not be read and did not go to the client. gateway_key: the key it
     came with, where that is one of ours; cleaner: takes the real one out of the answer. output: looks at the answer;
     output_stop: where it ended a buffered one. content_type: as the client
-    wrote it, never to be recorded so.
+    wrote it, never to be recorded so. originals: what comes back into the answer.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Passage:
     output: OutputFilter | None = None
     output_stop: Stop | None = None
     content_type: str = ""
+    originals: Originals = field(default_factory=Originals)
 
     def give_back(self) -> None:
         """Release what was reserved of limits: nothing left."""

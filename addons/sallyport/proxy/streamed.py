@@ -81,6 +81,8 @@ def make_tap(
     """Return what a streamed answer goes through under the policy of its passage. clock: seconds, never going back."""
     scope = gateway.scope(passage.exchange)
     lookup = scope.original if passage.noted is None else passage.noted.noting(scope.original)
+    restores = passage.live.restores and not scope.empty
+    passage.originals.lookup = scope.original if restores else None
     said = Refusal(
         "upstream.unreadable",
         "The gateway ended this answer because it could not read it whole.",
@@ -91,13 +93,14 @@ def make_tap(
         passage.dialect,
         passage.dialect.open_stream(content_type),
         said,
-        lookup=None if scope.empty or not passage.live.restores else lookup,
+        lookup=lookup if restores else None,
         remember=scope.remember_answer,
         drops_usage=passage.asked_usage,
         heard=None if passage.meter is None else passage.meter.hear,
         reported=None if passage.meter is None else passage.meter.report,
         lenient=not standing(passage.live.policy, None, passage.exchange).acts,
         looking=looking(passage, content_type),
+        structured=passage.exchange.request.asks_json,
         max_event_bytes=passage.live.policy.transport.max_event_bytes,
         clock=clock,
     )

@@ -93,8 +93,8 @@ class AnswerTap:
     drops_usage: keep from the client an event that only reports usage, which it did not ask for.
     heard: told every text of the answer as the provider wrote it; reported: told every report of usage, after
     the texts of its event. None where nobody counts.
-    looking: what answers are looked at with, None where they are not. max_event_bytes: a longer event, finished or
-    not, ends the stream. clock: seconds, never going back.
+    looking: what answers are looked at with, None where they are not. structured: the request asks for JSON.
+    max_event_bytes: a longer event, finished or not, ends the stream. clock: seconds, never going back.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ class AnswerTap:
         heard: Callable[[str], None] | None = None,
         reported: Callable[[Usage], None] | None = None,
         looking: Looking | None = None,
+        structured: bool = False,
         max_event_bytes: int = MAX_EVENT_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -131,7 +132,7 @@ class AnswerTap:
         self._reported = reported
         self._repeats = Repeats(max_event_bytes)
         self._wholes = SaidWhole(self._output, lookup, self._repeats)
-        self._flows = Flows(self._output, lookup, self._wholes)
+        self._flows = Flows(self._output, lookup, self._wholes, structured=structured)
         self._onlooker = Onlooker(self._output, self._flows, self._repeats)
         self._echoes = EchoFlow()
         self._moving = Moving(lookup) if lookup is not None else None

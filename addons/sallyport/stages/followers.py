@@ -4,7 +4,7 @@ A rule that nobody asks for is not looked for. Rules that may change an answer a
 watched apart, so that nothing waits for what is only recorded.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -116,14 +116,16 @@ class AnswerRules:
         hold_chars: int,
         segments: Sequence[Segment] = (),
         schema: str | None = None,
+        shown: Callable[[str], str] = str,
     ) -> Followers:
         """Return what makes the watchers that a section asks for. Compiled once for each section.
 
         segments: the texts of the request, with the system prompt that an answer may give away. schema: what the
-        request wants its answer to fit, as JSON; None for nothing.
+        request wants its answer to fit, as JSON; None for nothing. shown: gives a text as the client will read it, who
+        wrote the schema.
         """
         made = self._section(section, hold_chars)
-        leaks, fits = _Leaks(section, segments), _Fits(section, schema)
+        leaks, fits = _Leaks(section, segments), _Fits(section, schema, shown)
         return lambda surface, name: [*made.of(surface), *leaks.of(surface), *fits.of(surface, name)]
 
     def warm(self, section: Output, hold_chars: int) -> None:
@@ -154,15 +156,17 @@ class AnswerRules:
 class _Fits:
     """The check of structured output: of the answer's own text, not of refusals and citations in it."""
 
-    def __init__(self, section: Output, schema: str | None) -> None:
+    def __init__(self, section: Output, schema: str | None, shown: Callable[[str], str]) -> None:
         self._action = section.action(INVALID, Kind.OUTPUT, "SCHEMA")
+        self._shown = shown
         self._schema = schema if self._action is not OutputAction.ALLOW else None
 
     def of(self, surface: Surface, name: str) -> list[Follower]:
         if self._schema is None or surface is not Surface.ASSISTANT or not _is_content(name):
             return []
         check = SchemaCheck(self._schema)
-        watcher = FinishedWatcher(lambda text: [p for p in [check.problem(text)] if p], "SCHEMA")
+        shown = self._shown
+        watcher = FinishedWatcher(lambda text: [p for p in [check.problem(shown(text))] if p], "SCHEMA")
         return [Follower(watcher, self._action.alters)]
 
 

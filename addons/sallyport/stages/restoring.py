@@ -218,16 +218,29 @@ class Context:
 class Restorer:
     """Restores one text channel of an answer. lookup: placeholder -> original, None if unknown.
 
-    json: the channel is JSON source, so originals are escaped for a JSON string.
+    json: the channel is JSON source, so originals are escaped for a JSON string. structured: it is if it begins like
+    it, since that was asked for.
     """
 
-    def __init__(self, lookup: Callable[[str], str | None], *, json: bool = False) -> None:
+    def __init__(
+        self, lookup: Callable[[str], str | None], *, json: bool = False, structured: bool = False
+    ) -> None:
         self._lookup = lookup
         self._json = json
+        self._undecided = structured and not json
         self._held = ""
         self._contexts = [Context(json=json)]  # by itself; and behind what it is shown joined to
+        self._shown: Context | None = None  # where JSON stands that clients may show as a text
         self._pattern = JSON_PLACEHOLDER if json else PLACEHOLDER
         self._opener = _JSON_OPENER if json else _OPENER
+
+    def _decide(self, text: str) -> None:
+        """Take a text for JSON source by the first character of it that is not blank."""
+        first = text.lstrip()[:1]
+        self._undecided = not first
+        if first in ("{", "["):
+            self._json, self._pattern, self._opener = True, JSON_PLACEHOLDER, _JSON_OPENER
+            self._shown, self._contexts[0] = self._contexts[0], Context(json=True)
 
     @property
     def held(self) -> bool:
@@ -235,7 +248,7 @@ class Restorer:
 
     def follow(self, before: "Restorer") -> None:
         """Begin where another text has ended, for whoever is shown both joined."""
-        self._contexts.append(copy(before._contexts[-1]))
+        self._contexts.append(copy(before._shown or before._contexts[-1]))
 
     def stand_behind(self, context: Context) -> None:
         """Go on from a context too, and carry it on: what is fed here is fed to it."""
@@ -244,6 +257,8 @@ class Restorer:
 
     def feed(self, text: str) -> str:
         """Return what may go out now. Holds back from the first place a placeholder may have begun."""
+        if self._undecided:
+            self._decide(text)
         return self._run(self._held + text, final=False)
 
     def end(self) -> str:
@@ -285,9 +300,14 @@ class Restorer:
 
     def _plain(self, text: str) -> str:
         if text:
-            for context in self._contexts:
-                context.feed(text)
+            self._follow(text)
         return text
+
+    def _follow(self, text: str) -> None:
+        for context in self._contexts:
+            context.feed(text)
+        if self._shown is not None:
+            self._shown.feed(text)
 
     def _one(self, match: re.Match[str], after: str) -> str:
         whole = match.group()
@@ -296,16 +316,17 @@ class Restorer:
         if original is None:
             return self._plain(whole)
         is_link = any(context.forbidden for context in self._contexts)
-        for context in self._contexts:
-            context.feed("x")  # something was written, so that later text is judged rightly
+        self._follow("x")  # something was written, so that later text is judged rightly
         if is_link or _AFTER_URL.match(self._read(after)):
             return whole
         return json.dumps(original, ensure_ascii=False)[1:-1] if self._json else original
 
 
-def restore(text: str, lookup: Callable[[str], str | None], *, json: bool = False) -> str:
+def restore(
+    text: str, lookup: Callable[[str], str | None], *, json: bool = False, structured: bool = False
+) -> str:
     """Restore a whole text at once; the same result as any cutting through Restorer."""
-    restorer = Restorer(lookup, json=json)
+    restorer = Restorer(lookup, json=json, structured=structured)
     return restorer.feed(text) + restorer.end()
 
 

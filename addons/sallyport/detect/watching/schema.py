@@ -43,8 +43,8 @@ class _TooMuchWork(Exception):
 class SchemaCheck:
     """Judges finished texts of one exchange. schema: JSON text as Request.schema has it.
 
-    Ask it only of an answer that ended by itself: one that was cut off or refused has no reason to fit. Text in
-    which originals have not been put back yet may fail a pattern or an enumeration that they would fit.
+    Ask it only of an answer that ended by itself: one that was cut off or refused has no reason to fit. Put
+    originals back before: a placeholder may fail a pattern or an enumeration that they fit.
     """
 
     def __init__(self, schema: str) -> None:
