@@ -4,6 +4,8 @@ Vectorised over the whole text and linear in its length. Words are known by thei
 order and with digits read as the letters they resemble, so that "1gnroe" is "ignore"; ideographs and
 telling marks are words of their own, a run of one mark is one. Besides words there are runs of four and
 five letters, which know a word's relatives, and concepts (concepts.py), which know its synonyms.
+What repeats itself counts once: words in a row that go on repeating, runs of letters in what is too long for a word.
+Else padding, dotted lines and dumps would be as loud as they are long, whatever their letters are.
 No feature of words or concepts crosses the end of a sentence. Topics are no features: they tell which sentences
 of a text speak of the same things.
 """
@@ -35,6 +37,18 @@ CONCEPT_ORDERS = 9
 
 MAX_WORDS = 40
 """Longest sentence; what has no punctuation is cut into sentences of this many words."""
+
+_LONGEST_WORD = 32
+"""Letters of a word from which on its runs are read once each."""
+
+_LONGEST_READ = 64
+"""Letters of a word whose runs are read."""
+
+_PERIOD = 12
+"""Words after which a sentence repeats itself, if it does after one, two, three, four or six."""
+
+_REPEATED = 4
+"""Words in a row from which on a sentence repeats itself."""
 
 _LAST = 0xFFFF
 _GAP, _WORD, _MARK, _IDEOGRAPH = range(4)
@@ -167,7 +181,7 @@ def blocks(text: str, concepts: Concepts) -> Iterator[Words]:
     """Read a text in pieces of whole sentences that fit a processor's cache; none is empty.
 
     starts count from the beginning of the text, all other indexes from that of their piece. A sentence
-    longer than a block is one word that does not end, and is cut.
+    longer than a block is one word that does not end, or repeats itself, and is cut.
     """
     codes = _codes(text)
     at = 0
@@ -194,9 +208,17 @@ def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int, concepts: Conc
         return _NOTHING
     word = np.add.reduceat(value, starts) * _ODD[0]
     word ^= word >> _FOLD
-    sentences = _sentences(tables.traits.take(codes), starts)
     stem = _stems(value, starts, word)
-    runs, first_runs = _runs(value, starts.take(sentences))
+    silent = _too_long(value, starts)
+    sentences = _sentences(tables.traits.take(codes), starts)
+    if (repeated := _repeated(word, sentences)) is not None:
+        first, told = starts[0], ~repeated
+        silent = np.zeros(value.size, bool) if silent is None else silent
+        silent[first:] |= np.repeat(repeated, np.diff(starts, append=value.size))
+        starts, word, stem = starts[told], word[told], stem[told]
+        sentences -= repeated.cumsum().take(sentences)
+    sentences = _cut(sentences, starts.size)
+    runs, first_runs = _runs(value, starts.take(sentences), silent)
     meant, first_concepts = _meant(word, concepts.of(word, stem, paired(word), sentences), sentences)
     buckets = _buckets(word, stem, sentences)
     topics = (stem >> _TOPIC).astype(np.uint16)
@@ -233,8 +255,51 @@ def _letters(codes: NDArray[np.uint8] | NDArray[np.uint32]) -> tuple[Hashes, Ind
     return tables.value.take(codes), new.nonzero()[0]
 
 
-def _runs(value: Hashes, firsts: Indexes) -> tuple[Indexes, Indexes]:
-    """Return the runs of letters, and which is the first of each sentence; firsts: its first letter."""
+def _too_long(value: Hashes, starts: Indexes) -> NDArray[np.bool_] | None:
+    """Return of every letter whether it is of a word too long for one, and begins a run that tells nothing new.
+
+    None where no word is so long.
+    """
+    gaps = starts[1:] - starts[:-1]
+    if value.size - starts[-1] <= _LONGEST_WORD and not (gaps > _LONGEST_WORD).any():
+        return None
+    silent = np.zeros(value.size, bool)
+    ends = np.append(starts[1:], value.size)
+    long = (ends - starts > _LONGEST_WORD).nonzero()[0]
+    long = long[value.take(starts[long] + _LONGEST_WORD) != 0]
+    for start, end in zip(starts[long].tolist(), ends[long].tolist(), strict=True):
+        letters = value[start : min(end, start + _LONGEST_READ)]
+        size = letters.size - _LONG_RUN + 1
+        run = letters[:size] * _ODD[1]
+        for place in range(1, _LONG_RUN):
+            run += letters[place : size + place] * _ODD[1 + place]
+        silent[start:end] = True
+        silent[start + np.unique(run, return_index=True)[1]] = False
+        silent[start] = False
+    return silent
+
+
+def _repeated(word: Hashes, sentences: Indexes) -> NDArray[np.bool_] | None:
+    """Return of every word whether its sentence goes on repeating what it has said; None where none does."""
+    alike = (word[_PERIOD:] == word[:-_PERIOD]).nonzero()[0]
+    if alike.size < _REPEATED:
+        return None
+    ends = alike[_REPEATED - 1 :]
+    ends = ends[ends - alike[: 1 - _REPEATED] == _REPEATED - 1] + _PERIOD
+    since = sentences.take(sentences.searchsorted(ends, side="right") - 1)
+    ends = ends[ends - since >= _PERIOD + _REPEATED - 1]
+    if not ends.size:
+        return None
+    told = np.zeros(word.size, bool)
+    told[ends] = True
+    return told
+
+
+def _runs(value: Hashes, firsts: Indexes, silent: NDArray[np.bool_] | None) -> tuple[Indexes, Indexes]:
+    """Return the runs of letters, and which is the first of each sentence; firsts: its first letter.
+
+    silent: of every letter, whether no run is read there; None where all are.
+    """
     kept = value != 0
     kept[1:] |= value[:-1] != 0
     places = kept.nonzero()[0]
@@ -247,6 +312,9 @@ def _runs(value: Hashes, firsts: Indexes) -> tuple[Indexes, Indexes]:
     out = np.empty((RUNS, count), np.uint64)
     np.add(run, letters[_LONG_RUN - 1 :] * _ODD[_LONG_RUN], out=out[1])
     out[0] = run
+    if silent is not None:
+        told = ~silent.take(places)
+        places, out = places[told], np.ascontiguousarray(out[:, told])
     return _spread(out), places.searchsorted(firsts)
 
 
@@ -331,10 +399,14 @@ def _sentences(traits: NDArray[np.uint8], starts: Indexes) -> Indexes:
     flags = np.zeros(starts.size + 1, bool)
     flags[starts.searchsorted(ends.nonzero()[0], side="right")] = True
     flags[0], flags[-1] = True, False
-    firsts = flags.nonzero()[0]
+    return flags.nonzero()[0]
+
+
+def _cut(firsts: Indexes, words: int) -> Indexes:
+    """Return the first words of sentences, of which none is longer than MAX_WORDS. words: how many there are."""
     lengths = np.empty_like(firsts)
     np.subtract(firsts[1:], firsts[:-1], out=lengths[:-1])
-    lengths[-1] = starts.size - firsts[-1]
+    lengths[-1] = words - firsts[-1]
     if lengths.max() <= MAX_WORDS:
         return firsts
     pieces = -(-lengths // MAX_WORDS)
