@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sallyport.detect import linear
 
@@ -21,8 +21,14 @@ _NEXT_ROW = re.compile(r"\)\s*,\s*\(")
 _WORDED = re.compile(r"[^\s](?:[^\n ]| (?=[^\s]))*")
 """A cell between two spaces or more."""
 
-_PAIR = re.compile(r"[^\s,][^,\n]{0,60},[^\s,][^,\n]{0,60}\r?\n?$")
-"""A line of two cells."""
+_PAIR = re.compile(
+    r"(?:\"[^\"\n]{0,60}\"|[^\s,\"][^,\n]{0,60}),(?:\"[^\"\n]{0,60}\"|[^\s,\"][^,\n]{0,60})?\r?\n?$"
+    r"|,[^\s,][^,\n]{0,60}\r?\n?$"
+)
+"""A line of two cells, of which one may be empty."""
+
+_PLAIN = re.compile(r"[\w\" -]*\r?")
+"""The name of a column and nothing else, or none."""
 
 _RULE = re.compile(
     r"[\s+|:\u2500-\u257f-]*(?:-[+|]-|\u2500[\u252c\u2534\u253c]\u2500|[\u250c\u251c\u2514]\u2500)"
@@ -223,33 +229,55 @@ def _is_rule(line: str) -> bool:
 def _tables(text: str, offset: int) -> list[_Table]:
     """Return the runs of lines that one delimiter parts as often as their first line, a row of names.
 
+    Rows may be shorter, since what is empty at their end is left out, and the first of them may be such a one.
     offset: where the text stands in the one that the tables are told for.
     """
     found: list[_Table] = []
-    open_table: _Table | None = None
-    previous, previous_at, at = "", offset, offset
+    table: _Table | None = None
+    above: list[tuple[str, int]] = []
+    """The two lines before this one, with where they begin: one of them may be the names of a table."""
+    at = offset
     for line in text.split("\n"):
         end = at + len(line) + 1
-        if _is_rule(line) and (previous or open_table is not None):
-            if open_table is not None:
-                found[-1] = open_table = _Table(open_table.start, end, open_table.delimiter, open_table.heads)
-            at = end
-            continue
-        if open_table is not None:
-            if line.count(open_table.delimiter) >= len(open_table.heads) - 1:
-                found[-1] = open_table = _Table(open_table.start, end, open_table.delimiter, open_table.heads)
+        if _is_rule(line) and (above or table is not None):
+            if table is not None:
+                found[-1] = table = replace(table, end=end)
+        elif table is not None and line.count(table.delimiter) >= len(table.heads) - 1:
+            found[-1] = table = replace(table, end=end)
+            above = [(line, at)]
+        else:
+            opened = _begun(above, line, end, table)
+            if opened is not None:
+                table = opened
+                found.append(opened)
+            elif table is not None and table.delimiter in line:
+                found[-1] = table = replace(table, end=end)
             else:
-                open_table = None
-        if open_table is None and previous:
-            open_table = _opened(previous, line, previous_at, end)
-            if open_table is not None:
-                found.append(open_table)
-        previous, previous_at, at = line, at, end
+                table = None
+            above = [*above[-1:], (line, at)]
+        at = end
     return found
 
 
+def _begun(above: list[tuple[str, int]], row: str, end: int, table: _Table | None) -> _Table | None:
+    """Return the table of which a line is the first row or, behind a shorter one, the second.
+
+    table: the one that goes on else; shorter rows of names alone are its own.
+    """
+    for place, (head, start) in enumerate(above):
+        opened = _opened(head, row, start, end)
+        if opened is None:
+            continue
+        if table is not None and all(map(_is_name, row.split(opened.delimiter))):
+            continue
+        if place + 1 < len(above) and not 0 < above[-1][0].count(opened.delimiter) < len(opened.heads) - 1:
+            continue
+        return opened
+    return None
+
+
 def _opened(head: str, row: str, start: int, end: int) -> _Table | None:
-    if len(head) > 2_000 or not row.strip():
+    if len(head) > 2_000 or not row.strip(" \r"):
         return None
     for delimiter in _DELIMITERS:
         count = head.count(delimiter)
@@ -258,9 +286,10 @@ def _opened(head: str, row: str, start: int, end: int) -> _Table | None:
         if delimiter == "," and count == 1 and not (_PAIR.match(head) and _PAIR.match(row)):
             continue
         heads = _listed(head).split(delimiter)
-        if len(_ends(row[:_MAX_LINE].rstrip(" ),;\r"), delimiter)) + 1 == len(heads) and all(
-            _is_name(h) for h in heads
-        ):
+        bare = row[:_MAX_LINE].rstrip(" \r")
+        # Behind the rows of a statement stands what is no cell; behind others the last cell may be empty.
+        fits = any(len(_ends(line, delimiter)) + 1 == len(heads) for line in (bare, bare.rstrip(" ),;")))
+        if fits and _is_head(heads):
             return _Table(start, end, delimiter, tuple(heads))
     return None
 
@@ -270,6 +299,17 @@ def _listed(head: str) -> str:
     if head.lstrip().upper().startswith("INSERT") and "(" in head:
         return head[head.index("(") + 1 :].split(")")[0]
     return head
+
+
+def _is_head(cells: list[str]) -> bool:
+    """Say whether cells name columns. A last one without a name is a frame's, or stands behind two and more names; a
+    statement that ends with a semicolon is none.
+    """
+    if not all(map(_is_name, cells)):
+        return False
+    framed = not cells[0].strip()
+    named = sum(any(map(str.isalnum, cell)) for cell in cells)
+    return framed or bool(cells[-1].strip()) or (named > 1 and all(map(_PLAIN.fullmatch, cells)))
 
 
 def _is_name(cell: str) -> bool:
