@@ -6,6 +6,7 @@ import unicodedata
 from sallyport.detect.letters import is_random
 from sallyport.detect.published import is_published
 from sallyport.detect.randomness import entropy
+from sallyport.detect.saidwords import SAID
 from sallyport.detect.standins import REFERENCE, is_placeholder, is_slashed_base64, read_login
 
 
@@ -73,7 +74,7 @@ _CODE = frozenset(_CODE_WORDS.split())
 _TELLS = re.compile(
     r"(?i)pass(?:w|ph|c|e$|es$)|pwd|passe\b|secret|token|credential|kennw|schlussel|geheim|wachtw|senha|contras|losen"
     r"|adgang|salasan|heslo|jelsz|sifre|lozink|parola\b|author?iz|authent|placeh|changeme|letme|opensesame|example"
-    r"|sample|dummy|insert|replace|redact|(?:in)?correct|invalid|require|default|foobar|barbaz|lorem|encrypt|vault"
+    r"|sample|dummy|insert|(?<!fi)replace|redact|(?:in)?correct|invalid|require|default|foobar|barbaz|lorem|encrypt|vault"
     r"|config|setting|database|kubern|postgres|mysql|maria|mongo|rabbit|localhost|keyring|keychain|bitward|keepass"
     r"|lastpass|obligat|verplicht|mandat|username|unknown|identif|qwert"
     r"|asdf|correcthorse|abcde"
@@ -89,7 +90,7 @@ _KNOWN = re.compile(
 _ENDS = re.compile(
     r"(?i)(?:ed|able|ible|tory|ional|[ts]ion|ment|ity|ness|[ae]nce|[ae]nt|[ae]ncy|ive|ous|[ai]lly|ful|less|ism|ist|ure|ical"
     r"|ate|ated|ify|i[sz]e|orio|oria|orie|oire|lich|ung|ungen|heit|keit|isch|iva|ivo|cion|zione|cao|eur|euse|igt|bar|schaft"
-    r"|ology|graphy|ators?|itors?|[tdlnmkv]ing|ering|ship"
+    r"|ology|graphy|ators?|itors?|[tdnmkv]ing|(?<!er)ling|ering|ship"
     r"|(?:roll|hold|met|act|ain|scrib|sum|ifi|lett|put|velop|anag|ovid|lish)ers?|ies|als|ics?|ary|ad[oa]|iert|iges?)$"
 )
 """How long words end of which there are many; two words in one seldom do."""
@@ -202,11 +203,13 @@ def chosen_word(value: str) -> bool:
     to a password.
     """
     bare = value.rstrip("!?*#.@$%&+")
+    if plain_letters(bare) in SAID:
+        return False
     if word_password(value):
-        return _DEFAULTS.search(bare) is None and _plain_letters(bare) not in _TRANSLATED
+        return _DEFAULTS.search(bare) is None and plain_letters(bare) not in _TRANSLATED
     if is_placeholder(value) or is_published(value) or _TELLS.search(bare) or not bare.isalpha():
         return False
-    plain = _plain_letters(bare)
+    plain = plain_letters(bare)
     if _DEFAULTS.search(bare) or plain in _TRANSLATED or len(plain) < len(bare) - 1:
         return False
     pieces = [piece.lower() for piece in _PIECE.findall(bare)]
@@ -222,7 +225,19 @@ def chosen_word(value: str) -> bool:
     return not said[0] and not halves and not _KNOWN.search(bare) and ends.search(bare) is None
 
 
-def _plain_letters(word: str) -> str:
+def is_said(word: str) -> bool:
+    """Say whether a word is a name of code, what programs come with, or tells that it stands for a password."""
+    plain = plain_letters(word)
+    known = plain in _SAID or plain.removesuffix("s") in _SAID or plain in _TRANSLATED
+    return known or any(pattern.search(word) for pattern in (_TELLS, _DEFAULTS, _KNOWN))
+
+
+def pieces_of(word: str) -> list[str]:
+    """Return the words of one that is written in humps, in small letters."""
+    return [piece.lower() for piece in _PIECE.findall(word)]
+
+
+def plain_letters(word: str) -> str:
     """Return a word in small letters of ASCII, as far as accents make the difference."""
     return unicodedata.normalize("NFKD", word.lower()).encode("ascii", "ignore").decode()
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any, cast
 from sallyport.detect import identifiers, recogniser_files, telephone
 from sallyport.detect.credentials import Judge
 from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.rows import Rows
+from sallyport.detect.toldwords import in_column
 from sallyport.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -28,6 +30,9 @@ _MARGIN = 3
 
 CREDENTIAL = "credential"
 """Looks far around a candidate, so that it must know what it has looked at."""
+
+COLUMN = "password_column"
+"""Reads the cells below a candidate, which is the head of a column."""
 
 _OWN: dict[str, Callable[[str, int, int], identifiers.Candidates]] = {
     "address": identifiers.address,
@@ -65,7 +70,7 @@ type Own = Callable[[str, int, int], identifiers.Candidates]
 
 class Recognisers:
     """The recognisers that rules name. Thread-safe; names are Presidio classes or
-    address, card, credential, email, iban, ip, phone, ssn, url.
+    address, card, credential, email, iban, ip, password_column, phone, ssn, url.
 
     regions: CLDR regions whose national telephone formats count. files: Presidio recogniser YAML.
     """
@@ -84,7 +89,7 @@ class Recognisers:
         with self._lock:
             if self._ready:
                 return
-            wanted = self._names - self._own.keys() - {CREDENTIAL}
+            wanted = self._names - self._own.keys() - {CREDENTIAL, COLUMN}
             if wanted:
                 self._loaded = {name: _load(name) for name in sorted(wanted)}
             self._custom = tuple(c for path in self._files for c in _read(path))
@@ -101,6 +106,9 @@ class Recognisers:
         if name == CREDENTIAL:
             judge = Judge(text)
             return lambda start, end, _: judge.near(start, end)
+        if name == COLUMN:
+            rows = Rows(text)
+            return lambda start, _, __: in_column(rows, start)
         return partial(self.confirm, name, text)
 
     def confirm(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sallyport.detect import linear
@@ -39,6 +40,7 @@ _RULE = re.compile(
 _SENTENCE = re.compile(r"\w{7,}\. ")
 """The end of a sentence; what is shorter before the full stop is an abbreviation ("Tel. privat")."""
 
+_AROUND_CELL = " \t\"'`*"
 _DELIMITERS = ("\t", "|", "\u2502", ";", ",")
 _MAX_LINE = 4_000
 _MOST_TITLES = 3
@@ -86,6 +88,10 @@ class Rows:
         self._spaced_line, self._spaced = -1, _Spaced()
         self._statements: list[tuple[int, list[str]]] | None = None
 
+    @property
+    def text(self) -> str:
+        return self._text
+
     def has_head(self, start: int) -> bool:
         """Say whether a place has a head, of whatever kind, that may be far above it."""
         return (self.column(start) or self.spaced(start)) is not None
@@ -116,6 +122,27 @@ class Rows:
         low, high = (self._ends[held[0] - 1] + 1 if held[0] else 0), self._ends[held[0]]
         first = self._text[self._line + low : self._line + high]
         return first if start - self._line > high and _is_name(first) else ""
+
+    def below(self, start: int) -> Iterator[tuple[int, int]]:
+        """Yield the spans of the cells of the column at whose head a place stands, without quotes and blanks."""
+        line = self._text.rfind("\n", max(0, start - _MAX_LINE), start) + 1
+        table = self._table_of(line)
+        if table.start != line or not table.heads:
+            return
+        end = _line_end(self._text, line)
+        column = bisect_left(_ends(self._text[line:end], table.delimiter), start - line)
+        last = min(table.end, len(self._text))
+        while (line := end) < last:
+            end = _line_end(self._text, line)
+            row = self._text[line : min(end, line + _MAX_LINE)].rstrip("\r\n")
+            if _is_rule(row):
+                continue
+            ends = [-1, *_ends(row, table.delimiter), len(row)]
+            if column + 1 < len(ends):
+                cell = row[ends[column] + 1 : ends[column + 1]]
+                bare = cell.strip(_AROUND_CELL)
+                low = line + ends[column] + 1 + cell.find(bare)
+                yield low, low + len(bare)
 
     def _delimited(self, start: int) -> str | None:
         line = self._text.rfind("\n", max(0, start - _MAX_LINE - 1), start) + 1

@@ -29,12 +29,18 @@ def is_placeholder(value: str) -> bool:
     )
 
 
+def is_word_placeholder(word: str) -> bool:
+    """Say the same of a word of letters alone; three that follow in the alphabet are in many a word (copper)."""
+    given = bool(_PLACEHOLDER.search(word)) or is_published(word)
+    return given or len(set(word)) <= 3 or _typed_along(word, 4) >= _ALONG
+
+
 _ALONG = 0.5
 """Share of a value in rows such as abc, 4567 or aaa from which somebody made it up; of a random key 0.02 is."""
 
 
-def _typed_along(value: str) -> float:
-    """Return the share of letters and digits in rows of three and more that repeat or count up.
+def _typed_along(value: str, least: int = 3) -> float:
+    """Return the share of letters and digits in rows of three and more (least) that repeat or count up.
 
     A share, so that a made-up ending does not make an example of the real key before it.
     """
@@ -43,7 +49,7 @@ def _typed_along(value: str) -> float:
     for place, code in enumerate(bare):
         step = code - bare[place - 1] if place else -1
         length = length + 1 if step in (0, 1) else 1
-        rows += 3 if length == 3 else length > 3
+        rows += least if length == least else length > least
     return rows / len(bare) if bare else 0.0
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from sallyport.detect import checksums, keys, passwords
+from sallyport.detect import checksums, keys, passwords, toldwords
 
 VALIDATORS: dict[str, Callable[[str], bool]] = {
     "luhn": checksums.luhn,
@@ -46,6 +46,10 @@ VALIDATORS: dict[str, Callable[[str], bool]] = {
     "word_password": passwords.word_password,
     "chosen_word": passwords.chosen_word,
     "given_password": passwords.given_password,
+    "told_word": toldwords.told_word,
+    "short_word": toldwords.short_word,
+    "told_value": toldwords.told_value,
+    "session_id": toldwords.session_id,
     "password": passwords.password,
     "spoken_password": passwords.spoken_password,
     "url_password": passwords.url_password,
