@@ -153,9 +153,29 @@ def test_a_line_that_is_no_request_is_flagged_told_and_in_nobodys_way(
     assert [before["flag"], after["flag"]] == [False, False]
     assert (bad["id"], bad["flag"], bad["spans"]) == (id_, True, [])
     assert why in str(bad["incomplete"])
-    assert f"stdin:2: is no scan request: {why}" in done.stderr
+    assert f"stdin:2: the line is no scan request: {why}" in done.stderr
     assert 'Write {"id"' in done.stderr
     assert done.exit_code == 2
+
+
+def test_a_text_of_too_many_findings_tells_those_of_its_first_part() -> None:
+    text = "".join(f"name{number}@example{number}.com\n" for number in range(30_000))
+    done = RUN.invoke(app, ["scan", "--kind", "pii", "--no-ner"], input=line(1, text))
+    (told,) = answers(done.stdout)
+    spans = told["spans"]
+    assert (told["flag"], told["score"]) == (True, 1.0)
+    assert isinstance(spans, list)
+    assert 10_000 < len(spans) <= 20_000
+    assert spans[0]["start"] == 0
+    assert text[spans[-1]["start"] : spans[-1]["end"]] == f"name{len(spans) - 1}@example{len(spans) - 1}.com"
+    assert f"these are of the first {spans[-1]['end'] + 1} characters" in str(told["incomplete"])
+
+
+def test_a_mark_of_byte_order_before_any_line_is_no_part_of_it() -> None:
+    given = b"\xef\xbb\xbf" + line(1, "a").encode() + b"\xef\xbb\xbf" + line(2, "b").encode()
+    done = RUN.invoke(app, ["scan", "--kind", "secrets"], input=given)
+    assert [told["id"] for told in answers(done.stdout)] == [1, 2]
+    assert done.exit_code == 0
 
 
 def test_a_thousand_wrong_lines_are_counted_and_not_all_told() -> None:

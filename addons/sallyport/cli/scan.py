@@ -122,8 +122,9 @@ def scan(
 
     On stdin: one JSON object a line, {"id", "text", "surface"?}; on stdout, in the same order,
     {"id", "flag", "score", "spans": [{"start", "end", "type", "rule"}]}. Offsets are code points of the text
-    (what JSON's escapes stand for), end exclusive. A text that could not be scanned whole is flagged and has
-    "incomplete" with the reason; so has a line that is no request, and the exit code is then 2 at the end.
+    (what JSON's escapes stand for), end exclusive. The score is the highest of all kinds that are looked for,
+    also where nothing is flagged. A text that could not be scanned whole is flagged and has "incomplete" with
+    the reason; so has a line that is no request, and the exit code is then 2 at the end.
     Else it is 0, whatever was found.
 
     With files or folders: path:line:column, severity, type and rule of every finding, and a summary. Exit

@@ -187,7 +187,7 @@ def _object(line: Line) -> dict[str, Any]:
     if line.raw is None:
         raise _no_request(number, f"it is longer than {MAX_LINE_BYTES >> 20} MiB")
     try:
-        text = line.raw.decode("utf-8-sig" if number == 1 else "utf-8")
+        text = line.raw.decode("utf-8-sig")  # files that Windows wrote, also several behind one another
         given: Any = json.loads(text, parse_constant=_no_number)
     except UnicodeDecodeError:
         raise _no_request(number, "it is not UTF-8") from None
@@ -215,4 +215,4 @@ def _no_number(name: str) -> NoReturn:
 
 def _no_request(number: int, why: str) -> OperatorError:
     todo = 'Write {"id": ..., "text": "...", "surface": "user"} on one line'
-    return OperatorError(f"stdin:{number}", f"is no scan request: {why}", todo)
+    return OperatorError(f"stdin:{number}", f"the line is no scan request: {why}", todo)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind
+from sallyport.detect.deadline import TOO_MANY
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
 from sallyport.detect.packs import KINDS, Packs, load
 from sallyport.errors import OperatorError
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 DEADLINE_S = 60.0
 """Seconds for one text. A scan shares its cores with other scans, so a policy's deadline is not applied."""
+
+_NARROWER = 3
+"""How often the part of a text that has not too many findings is narrowed down once one is known."""
 
 FALSE_ALARMS = 0.01
 """Share of clean texts that the injection classifier may report where nobody says another."""
@@ -57,7 +61,7 @@ class Answer:
     findings: those that count, by start. score: 0 to 1, the greatest of the kinds asked for, also where
     nothing counts: of an injection its probability (without the classifier the rules' points), of personal
     data and secrets that of the surest finding. incomplete: why the text could not be scanned whole; it is
-    flagged then.
+    flagged then, and where it holds too many findings those of its first part are given.
     """
 
     flag: bool
@@ -105,14 +109,37 @@ class Scanner:
 
     def answer(self, text: str, surface: Surface) -> Answer:
         """Scan one text. Offsets are code points of the text as given."""
-        segment = Segment("/text", surface, text)
         try:
-            found = self._detector.scan([segment])
-            injected = self._injected(segment, found)
-            if self._names is not None:
-                found = self._names.added(segment, found, self._min_score)
+            return self._answer(text, surface)
         except ScanIncomplete as error:
-            return Answer(flag=True, score=1.0, incomplete=error.why)
+            if error.why != TOO_MANY:
+                return Answer(flag=True, score=1.0, incomplete=error.why)
+        findings, until = self._first(text, surface)
+        why = f"{TOO_MANY}: these are of the first {until} characters"
+        return Answer(flag=True, score=1.0, findings=findings, incomplete=why)
+
+    def _first(self, text: str, surface: Surface) -> tuple[tuple[Finding, ...], int]:
+        """Return the findings of as long a beginning of a text as has not too many, and how long it is."""
+        found: tuple[Finding, ...] = ()
+        known, above, left = 0, len(text), _NARROWER
+        while left and above - known > 1:
+            middle = (known + above) // 2
+            cut = text.rfind("\n", known, middle) + 1 or text.rfind(" ", known, middle) + 1 or middle
+            try:
+                found = self._answer(text[:cut], surface).findings
+                known = cut
+            except ScanIncomplete:
+                above = middle
+            left -= known > 0
+        return found, known
+
+    def _answer(self, text: str, surface: Surface) -> Answer:
+        """Return the answer to a text. Raises ScanIncomplete."""
+        segment = Segment("/text", surface, text)
+        found = self._detector.scan([segment])
+        injected = self._injected(segment, found)
+        if self._names is not None:
+            found = self._names.added(segment, found, self._min_score)
         counted = self._counting.counted(segment, found)
         flag = bool(counted)
         if self._threshold is not None:
