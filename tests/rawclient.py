@@ -93,3 +93,8 @@ def ask(port: int, ca: Path, host: str, request: bytes, *, sni: str | None = "",
             return read_answer(sock, timeout=timeout)
     except (OSError, ConnectionError) as problem:
         return Talk(0, b"", b"", type(problem).__name__)
+
+
+def chunks(*pieces: bytes) -> list[bytes]:
+    """Return pieces as the chunks of a body."""
+    return [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]

@@ -1,4 +1,4 @@
-"""Providers that fail in every way, clients that go away: each gets its error, and the audit its one end."""
+"""Providers that fail in every way: the client gets an error of its own dialect, and the audit its one end."""
 
 import gzip
 import json
@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,17 +41,16 @@ from e2e.traffic import (
     running,
     say,
     settled,
+    the_end,
     villain,
 )
 from gateways import OPEN_POLICY, GatewayProcess
 from ports import free_port
-from proxy.conftest import inner_gateway_in_thread
-from rawclient import post
-from sallyport.audit.events import Event, EventKind
+from rawclient import chunks, post
+from sallyport.audit.events import EventKind
 from sallyport.lab.authority import Fault, LabCa
 from sallyport.lab.server import Lab
 
-BROKEN = [EventKind.ADMITTED, EventKind.BROKEN]
 NO_RETRY = {"api_key": "sk-test-EXAMPLE", "max_retries": 0, "timeout": 10}
 
 
@@ -60,10 +58,6 @@ def head(kind: str, *more: str, status: str = "200 OK", length: int | None = Non
     lines = [f"HTTP/1.1 {status}", f"content-type: {kind}", *more]
     lines += [] if length is None else [f"content-length: {length}"]
     return "\r\n".join([*lines, "", ""]).encode()
-
-
-def chunks(*pieces: bytes) -> list[bytes]:
-    return [b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces]
 
 
 def delta(text: str) -> bytes:
@@ -109,13 +103,6 @@ def environment(gateway: GatewayProcess, monkeypatch: pytest.MonkeyPatch) -> Non
     for name, value in gateway.env.items():
         if os.environ.get(name) != value:
             monkeypatch.setenv(name, value)
-
-
-def the_end(gateway: GatewayProcess, model: str) -> Event:
-    eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, f"{model} has ended")
-    events = [e for e in recorded(gateway.confdir) if e.model == model]
-    assert [e.kind for e in events] == BROKEN
-    return events[1]
 
 
 # -- no connection at all ------------------------------------------------------------------------------
@@ -467,165 +454,3 @@ def test_a_provider_that_never_answers_is_given_up_after_the_idle_time(
     assert 0.8 < time.monotonic() - began < 30
     assert the_end(gateway, "mute").kind is EventKind.BROKEN
     eventually(lambda: "mute" in upstream.gone, 3, "the provider was cut off")
-
-
-# -- clients that go away ------------------------------------------------------------------------------
-
-
-@dataclass
-class Going:
-    """A way to go away: what is sent before, and what must have come back."""
-
-    model: str
-    stream: bool = False
-    wait_for: bytes = b""
-
-
-GOING = {
-    "while a stream runs": Going("slow-100", stream=True, wait_for=b"data: "),
-    "before the answer begins": Going("hang"),
-    "before the first event": Going("slow-400", stream=True, wait_for=b"\r\n\r\n"),
-}
-
-
-@pytest.mark.parametrize("how", ["abrupt", "close"])
-@pytest.mark.parametrize("when", GOING)
-def test_a_client_that_goes_away_ends_its_exchange_and_the_provider_hears_of_it(
-    gateway_of_lab: GatewayProcess, lab: Lab, when: str, how: str
-) -> None:
-    going = GOING[when]
-    model = f"{going.model}-gone-{how}"
-    wire = Wire.open(gateway_of_lab)
-    wire.send(post(CHAT, chat(model, "word " * 100, stream=going.stream), OPENAI))
-    if going.wait_for:
-        wire.read_until(going.wait_for)
-    eventually(lambda: any(model in r.text for r in lab.requests), 5, "the lab has the request")
-    (request,) = [r for r in lab.requests if model in r.text]
-    (connection,) = [c for c in lab.connections if c.id == request.connection]
-    assert not connection.closed
-    began = time.monotonic()
-    wire.reset() if how == "abrupt" else wire.sock.close()
-    eventually(lambda: connection.closed or connection.trouble, 5, "the lab hears of it")
-    took = time.monotonic() - began
-    assert the_end(gateway_of_lab, model).kind is EventKind.BROKEN
-    assert took < 10, "the promise is 1 s; a busy machine is slower, one that waits for the answer much more"
-
-
-def test_a_client_that_goes_away_during_its_upload_leaves_nothing_but_an_end(
-    gateway_of_lab: GatewayProcess, lab: Lab
-) -> None:
-    """A reset may destroy what was sent before the gateway has read it: then there was no request, and it goes again."""
-    before = len(recorded(gateway_of_lab.confdir))
-
-    def ends() -> list[Event]:
-        return [e for e in recorded(gateway_of_lab.confdir)[before:] if e.exchange]
-
-    sent = 0
-    for number, how in enumerate(("abrupt", "close", "chunked")):
-        body = chat(f"upload-gone-{how}", "x" * 50_000)
-        if how == "chunked":
-            request = post(CHAT, b"", OPENAI, "Transfer-Encoding: chunked") + b"".join(chunks(body))
-        else:
-            request = post(CHAT, body, OPENAI)
-
-        def goes_away(request: bytes = request, how: str = how) -> None:
-            wire = Wire.open(gateway_of_lab)
-            wire.send(request[:-100])
-            time.sleep(0.1)
-            wire.reset() if how == "abrupt" else wire.sock.close()
-
-        def told(number: int = number) -> bool:
-            return len(ends()) > number
-
-        for _ in range(5):
-            goes_away()
-            sent += 1
-            with suppress(AssertionError):
-                eventually(told, 3, "its end is recorded")
-            if told():
-                break
-    assert 3 <= len(ends()) <= sent
-    assert {e.detail for e in ends()} == {"not_whole"}
-    assert {e.kind for e in ends()} == {EventKind.REFUSED}
-    assert len({e.exchange for e in ends()}) == len(ends())
-    assert not any("upload-gone" in r.text for r in lab.requests)
-
-
-@pytest.fixture(scope="module")
-def gateway_of_lab(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with running(tmp_path_factory.mktemp("aborts"), lab) as up:
-        yield up
-    assert_sound(recorded(up.confdir))
-    assert_clean(up)
-
-
-def resident_kb(gateway: GatewayProcess) -> int:
-    text = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    return int(text.partition("VmRSS:")[2].split()[0])
-
-
-def test_hundreds_of_clients_that_go_away_leave_nothing_behind(
-    gateway_of_lab: GatewayProcess, lab: Lab
-) -> None:
-    gateway = gateway_of_lab
-
-    def go_away(number: int) -> None:
-        wire = Wire.open(gateway)
-        stream = number % 3 != 0
-        model = "slow-100-many" if stream else "hang-many"
-        request = post(CHAT, chat(model, "word " * 500, stream=stream), OPENAI)
-        wire.send(request[:-50] if number % 5 == 0 else request)
-        if stream and number % 5:
-            wire.read_until(b"data: ")
-        wire.reset()
-
-    def cycle(times: int) -> int:
-        threads = [
-            threading.Thread(target=lambda first=n: [go_away(k) for k in range(first, times, 4)])  # type: ignore[misc]
-            for n in range(4)
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        eventually(lambda: _sockets(gateway) <= idle + 1, 10, "all connections are closed")
-        return resident_kb(gateway)
-
-    idle = _sockets(gateway)
-    cycle(60)
-    before = cycle(60)
-    after = cycle(200)
-    assert after - before < 16_000, f"{after - before} kB more after 200 aborted requests"
-    assert_sound(settled(gateway.confdir))
-
-
-def _sockets(gateway: GatewayProcess) -> int:
-    folder = f"/proc/{gateway.process.pid}/fd"
-    found = 0
-    for name in os.listdir(folder):
-        try:
-            found += os.readlink(f"{folder}/{name}").startswith("socket:")
-        except OSError:
-            continue
-    return found
-
-
-def test_passages_and_connections_go_back_to_zero(tmp_path: Path) -> None:
-    import gc
-
-    with inner_gateway_in_thread(tmp_path) as inner:
-        gateway = GatewayProcess(None, {"explicit": inner.port}, inner.confdir, tmp_path / "log")  # type: ignore[arg-type]
-        addon, server = inner.master.addon, inner.master.proxyserver
-        for number in range(30):
-            wire = Wire.open(gateway)
-            model = ("slow-100", "hang", "plain")[number % 3]
-            request = post(CHAT, chat(model, "word " * 50, stream=model == "slow-100"), OPENAI)
-            wire.send(request[:-9] if number % 4 == 0 else request)
-            if number % 4 and model != "hang":
-                wire.read_until(b"data: " if model == "slow-100" else b"\r\n\r\n")
-            wire.reset()
-        eventually(lambda: addon.in_flight == 0, 5, "nothing is in flight")
-        eventually(lambda: not server.connections, 5, "no connection is open")
-        eventually(lambda: not addon.connections._open, 5, "no client is counted")
-        eventually(lambda: not addon.connections._timers, 5, "no timer runs")
-        eventually(lambda: gc.collect() >= 0 and not addon._passages, 5, "no passage is kept")
