@@ -1,6 +1,7 @@
 """What a gateway captured is replayed as it happened, and holds nothing that it should not."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,18 @@ def test_what_a_capture_leaves_out_of_the_head_is_decided_on_in_a_replay(
     assert said["changes"]["same"] == 4, said["changes"]
     allowing = OPEN_POLICY + "\nmasking: {entities: {EMAIL_ADDRESS: allow}}\n"
     assert replayed(gateway.confdir, tmp_path, allowing)["changes"]["newly_allowed"] == 1
+
+
+def test_a_flow_that_was_changed_is_told_with_what_is_not_read_for_it(original: Path, tmp_path: Path) -> None:
+    conf = shutil.copytree(original, tmp_path / "conf")
+    (file,) = (conf / "captures").glob("*.flows")
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    places = [at for at, flow in CaptureFile(file, MasterKeys(conf, {})).records() if flow is None]
+    words = ["replay", str(conf / "captures"), "--policy", "observe", "--confdir", str(conf), "--jobs", "1"]
+    done = CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False)
+    assert json.loads(done.stdout)["cut_files"] == len(places) == 1
+    assert json.loads(done.stdout)["flows"] < len(ASKED)
+    assert f"byte {places[0]} is cut off, damaged or changed" in done.stderr
+    assert f"({len(data) - places[0]} bytes)" in done.stderr

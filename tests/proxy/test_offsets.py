@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 
 from sallyport.decision import Refusal
+from sallyport.exchange import Surface
 from sallyport.proxy.editing import edited_answer
+from sallyport.proxy.moving import MAX_CHARS, MAX_TEXTS, Moving
 from sallyport.proxy.tap import AnswerTap
 from sallyport.state.vault import MemoryVault
+from sallyport.wire.dialect import Delta, StreamEvent
 from sallyport.wire.dialects import DIALECTS
 
 SCOPE = MemoryVault(b"k" * 32).scope("t", "p", "c")
@@ -146,3 +149,16 @@ def test_offsets_of_an_answer_in_which_nothing_came_back_stay_as_they_are(dialec
     body = json.dumps(ANSWERS[dialect]).encode()
     answer = DIALECTS[dialect].read_response(body, 200)
     assert edited_answer(DIALECTS[dialect], answer, body, lambda placeholder: None, None).body == body
+
+
+@pytest.mark.parametrize(("texts", "chars"), [(1, MAX_CHARS + 1), (MAX_TEXTS + 1, 1)])
+def test_beyond_their_bounds_offsets_stay_and_no_text_is_remembered(texts: int, chars: int) -> None:
+    moving = Moving(SCOPE.original)
+    for number in range(texts):
+        delta = Delta(f"choices/{number}/content", Surface.ASSISTANT, "/text", "x" * chars)
+        moving.write(StreamEvent(b"{}", (delta,)), {})
+    (*said, annotated) = streamed("openai_chat", [SAID])
+    for payload in said:
+        delta = Delta("choices/0/content", Surface.ASSISTANT, "/text", SAID)
+        moving.write(StreamEvent(b"{}", (delta,), payload=payload), {"/text": SHOWN})
+    assert moving.write(StreamEvent(json.dumps(annotated).encode(), payload=annotated), {}) == {}

@@ -139,9 +139,9 @@ def replay(
 def _tell_aside(found: Difference, index: Index, told: str) -> None:
     """Say on stderr what is no part of the report. told: the report, "" where nobody has got it."""
     for place in index.cut:
-        typer.echo(
-            f"{place.file}: it ends inside a flow at byte {place.at}; what stands before was read", err=True
-        )
+        unread = Path(place.file).stat().st_size - place.at
+        what = "is cut off, damaged or changed; it and what stands behind it was not read"
+        typer.echo(f"{place.file}: the flow at byte {place.at} {what} ({unread} bytes)", err=True)
     if line := latency_line(*found.costs):
         typer.echo(line, err=True)
     if told:

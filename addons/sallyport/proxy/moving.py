@@ -13,8 +13,11 @@ from sallyport.wire.offsets import Offset, may_count, offsets
 MAX_CHARS = 256 * 1024
 """Characters of all texts of one stream that are remembered."""
 
+MAX_TEXTS = 1024
+"""Texts of one stream that are remembered."""
+
 MAX_LOOKS = 1000
-"""How often the texts of one stream are laid beside each other. Beyond either bound offsets are left as they are."""
+"""How often the texts of one stream are laid beside each other. Beyond any bound offsets are left as they are."""
 
 
 def moved_offsets(
@@ -69,8 +72,9 @@ class Moving:
                 self._chars += len(delta.text)
                 text = self._texts.setdefault(delta.part or delta.channel, _Text())
                 text.go(delta.text, texts.get(delta.at, delta.text))
-        if self._chars > MAX_CHARS:
+        if self._chars > MAX_CHARS or len(self._texts) > MAX_TEXTS:
             self._texts.clear()
+            self._chars = MAX_CHARS + 1
         found: dict[str, bytes] = {}
         if may_count(event.raw) and self._looks < MAX_LOOKS:
             beside = {d.at: _Text(d.text, texts[d.at]) for d in event.deltas if d.whole and d.at in texts}
