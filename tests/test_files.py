@@ -17,8 +17,9 @@ import pytest
 from issuing import Idp
 from sallyport.audit.checkpoints import Checkpoint
 from sallyport.audit.copies import Copies
-from sallyport.audit.forwarding.cursor import Cursor
+from sallyport.audit.forwarding.cursor import Cursor, only_one
 from sallyport.audit.signing import Signer
+from sallyport.audit.store import Store
 from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.last_run import remember
 from sallyport.errors import OperatorError
@@ -57,6 +58,30 @@ def test_the_mode_is_what_was_asked_for_under_any_umask(
     finally:
         os.umask(former)
     assert (mode(tmp_path / "a"), (tmp_path / "a").read_bytes(), names(tmp_path)) == (asked, b"x", {"a"})
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make files in the place of others")
+def test_what_root_makes_in_the_folder_of_a_gateway_is_the_gateways(tmp_path: Path) -> None:
+    """With sudo, its signing key was root's: the gateway could not read it, and signed nothing."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    os.chown(home, 12345, 23456)
+    write_file(home / "cursor", b"x", PUBLIC)
+    with pytest.raises(OperatorError, match="Run this as that user"):
+        MasterKeys(home, {}).make()
+    Signer.of(home)
+    write_file(home / "cursor", b"replaced", PUBLIC)
+    Cursor(home / "forward" / "siem.json").write({"gw": 1})
+    with only_one(home / "forward" / "siem.json"):
+        pass
+    Promotions(home / "policies").keep(Promoted("b" * 12, "a" * 12, "", "enforce", "", "why", "root", "now"))
+    Store.open(home / "audit.db").close()
+    made = sorted(path for path in home.rglob("*") if not path.name.startswith("audit.db-"))
+    assert len(made) == 8
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12345, 23456)}
+    assert mode(home / "audit-signing.key") == PRIVATE
+    write_file(tmp_path / "own", b"x", PUBLIC)
+    assert (tmp_path / "own").stat().st_uid == 0
 
 
 def test_who_reads_while_it_is_replaced_reads_one_or_the_other(tmp_path: Path) -> None:

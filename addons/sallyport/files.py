@@ -23,8 +23,8 @@ _NO_LINK = os.O_NOFOLLOW | os.O_CLOEXEC
 def write_file(path: Path, content: bytes, mode: int) -> None:
     """Replace a file in one step; durable when this returns. Raises OSError, and then the old one is there.
 
-    The file is this user's. A link at its place is replaced, not followed. The umask takes nothing away and adds
-    nothing.
+    The file is this user's, or of the one whose folder it is: see own_as_folder. A link at its place is replaced, not
+    followed. The umask takes nothing away and adds nothing.
     """
     with drafted(path, content, mode) as draft:
         draft.replace(path)
@@ -80,11 +80,38 @@ def new_draft(path: Path) -> tuple[Path, int]:
     while True:
         draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}.draft")
         handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
+        own_as_folder(handle, draft.parent)
         with suppress(OSError):  # a file system without locks: nobody can clear this draft either
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:
             return draft, handle
         os.close(handle)  # it was cleared away before it was locked
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder closed to others if it is absent; it is owned as its files are. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.mkdir(mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+        return
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _NO_LINK)
+    try:
+        own_as_folder(handle, path.parent)
+    finally:
+        os.close(handle)
+
+
+def own_as_folder(handle: int, folder: Path) -> None:
+    """Give a file that root has made to the user whose folder it lies in, where root may. Raises OSError.
+
+    Who runs a command with sudo in the gateway's folder would leave there what the gateway itself cannot read.
+    """
+    if os.geteuid() == 0 and (found := folder.stat()).st_uid:
+        with suppress(PermissionError):  # a container may take the right from root
+            os.fchown(handle, found.st_uid, found.st_gid)
 
 
 def sync_folder(folder: Path) -> None:
@@ -106,6 +133,7 @@ def _born(path: Path, content: bytes, mode: int) -> bool:
     except (OSError, AttributeError):
         return False
     try:
+        own_as_folder(handle, path.parent)
         _fill(handle, content, mode)
         try:
             # With a folder named, os.link follows the link of /proc to the file: open(2), O_TMPFILE.

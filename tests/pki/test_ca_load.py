@@ -125,7 +125,11 @@ def test_a_key_for_its_owner_or_a_service_group_is_fine(paths: CaPaths, bits: in
 def test_time_is_judged_expired_soon_and_not_yet(paths: CaPaths) -> None:
     end = load_ca(paths.confdir).not_after
     assert load_ca(paths.confdir, now=end - timedelta(days=31)).warnings == ()
-    assert "expires in 29 days" in load_ca(paths.confdir, now=end - timedelta(days=29, hours=1)).warnings[0]
+    (warning,) = load_ca(paths.confdir, now=end - timedelta(days=29, hours=1)).warnings
+    assert "expires in 29 days" in warning
+    assert f"ca init --confdir {paths.confdir}/next" in warning, (
+        "clients must trust the next one before it is used"
+    )
     with pytest.raises(OperatorError, match="expired on"):
         load_ca(paths.confdir, now=end + timedelta(seconds=1))
     with pytest.raises(OperatorError, match="clock"):

@@ -3,6 +3,7 @@
 import os
 import random
 import shutil
+import subprocess
 import threading
 import time
 from pathlib import Path
@@ -181,6 +182,31 @@ def test_a_full_disk_costs_what_does_not_fit(keys: MasterKeys, tmp_path: Path) -
     assert writer.lost == 1
     kept = [f for p in (tmp_path / "c").glob("*.flows") for _, f in CaptureFile(p, keys).records()]
     assert sorted(kept) == [b"fits", b"goes into a new file"]
+
+
+def test_a_disk_that_is_full_for_long_fills_with_no_files_and_all_that_was_lost_is_told(
+    keys: MasterKeys, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("needs root to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("cannot mount a small disk here")
+    flow = bytes(10_000)
+    try:
+        writer = CaptureWriter(disk / "c", "gw", keys)
+        for _ in range(40):
+            writer.put(lambda: flow)
+        writer.close()
+        files = list((disk / "c").glob("*.flows"))
+        held = [f for path in files for _, f in CaptureFile(path, keys).records()]
+        assert held == [flow] * (40 - writer.lost)
+        assert 0 < len(held) < 8
+        assert len(files) <= len(held)
+        assert caplog.messages[-1].startswith(f"{writer.lost} flows were not captured so far")
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_what_waits_is_bounded_in_bytes_and_ends_within_its_time(tmp_path: Path, keys: MasterKeys) -> None:

@@ -151,7 +151,8 @@ def _check_validity(path: Path, certificate: x509.Certificate, now: datetime) ->
     if left < WARN_BEFORE:
         return (
             f"{path} expires in {left.days} days, on {certificate.not_valid_after_utc:%Y-%m-%d}; "
-            "plan a rotation: sallyport ca init --force",
+            f"make the next one beside it, so that clients trust both before it is moved here: sallyport ca init "
+            f"--confdir {path.parent / 'next'} (docs/operations.md, Rotate the CA)",
         )
     return ()
 

@@ -14,6 +14,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, 
 from sqlalchemy.exc import ArgumentError
 
 from sallyport.errors import OperatorError
+from sallyport.files import own_as_folder
 from sallyport.sql.wal import use_wal
 
 
@@ -139,7 +140,11 @@ class Sqlite:
     def make_place(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+            try:
+                own_as_folder(handle, self.path.parent)
+            finally:
+                os.close(handle)
         self._identity = self._find()
 
     def is_there(self) -> bool:

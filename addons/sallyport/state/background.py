@@ -49,7 +49,7 @@ class Background[Task]:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._told_at = 0.0
-        self.lost = 0
+        self.lost, self._told, self._why = 0, 0, ""
 
     def start(self) -> None:
         """Start the thread, which the first task does otherwise."""
@@ -85,14 +85,20 @@ class Background[Task]:
     def lose(self, why: str, count: int = 1) -> None:
         """Count losses, and tell of all of them now and then. why: holds no content."""
         self.lost += count
-        if time.monotonic() - self._told_at > _TOLD_EVERY_S:
-            self._told_at = time.monotonic()
-            self._logger.warning(self._lost_message, self.lost, why)
+        self._why = why
+        self._tell_lost()
+
+    def _tell_lost(self, *, at_once: bool = False) -> None:
+        """Tell how many were lost in all, if that is not known yet, at most once in a while."""
+        if self.lost > self._told and (at_once or time.monotonic() - self._told_at > _TOLD_EVERY_S):
+            self._told, self._told_at = self.lost, time.monotonic()
+            self._logger.warning(self._lost_message, self.lost, self._why)
 
     def _run(self) -> None:
         while waiting := self._some():
             try:
                 self._do([task for task, _ in waiting])
+                self._tell_lost()
             except (OSError, OperatorError) as error:
                 self._failed()
                 why = error.strerror or "" if isinstance(error, OSError) else str(error)
@@ -103,6 +109,7 @@ class Background[Task]:
             finally:
                 self._hold_less(sum(size for _, size in waiting))
                 del waiting
+        self._tell_lost(at_once=True)
         self._over()
 
     def _some(self) -> list[tuple[Task, int]]:

@@ -14,6 +14,7 @@ import secrets
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import count
@@ -77,7 +78,7 @@ class CaptureWriter:
             logger,
             "%d flows were not captured so far (%s)",
             self._take,
-            failed=self._drop,
+            failed=self._give_up,
             over=self._drop,
         )
 
@@ -122,6 +123,12 @@ class CaptureWriter:
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
 
+    def _give_up(self) -> None:
+        """Leave a file that could not be written: a nonce of it may have been used."""
+        if self._file is not None:
+            self._file.cut_back()
+        self._drop()
+
     def _drop(self) -> None:
         if self._file is not None:
             self._file.close()
@@ -131,8 +138,9 @@ class CaptureWriter:
 class _Open:
     """A file that is being written."""
 
-    def __init__(self, file: BinaryIO, id: str, began: float) -> None:
+    def __init__(self, file: BinaryIO, path: Path, id: str, began: float) -> None:
         self._file = file
+        self._path = path
         self._id = id
         self._number = 0
         self.began = began
@@ -145,21 +153,38 @@ class _Open:
         path = folder / f"capture-{stamp}-{name}-{id[:8]}{SUFFIX}"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         file = os.fdopen(handle, "wb", buffering=0)
-        file.write(MAGIC + json.dumps({"id": id}).encode() + b"\n")
-        return cls(file, id, now)
+        try:
+            _write_whole(file, MAGIC + json.dumps({"id": id}).encode() + b"\n")
+        except OSError:
+            file.close()
+            path.unlink()
+            raise
+        return cls(file, path, id, now)
 
     def append(self, flow: bytes, key: SubjectKey) -> None:
         number = self._number
         box = _box(key, self._id)
         sealed = box.encrypt(_nonce(number), flow, _bound(self._id, number, key.id))
-        record = memoryview(_HEAD.pack(len(sealed), number, bytes.fromhex(key.id)) + sealed)
-        while record:
-            record = record[self._file.write(record) :]
+        _write_whole(self._file, _HEAD.pack(len(sealed), number, bytes.fromhex(key.id)) + sealed)
         self._number += 1
         self.size = self._file.tell()
 
+    def cut_back(self) -> None:
+        """Take away what was half written, and a file that holds no flow: a disk that is full would fill with them."""
+        with suppress(OSError):
+            if self._number:
+                self._file.truncate(self.size)
+            else:
+                self._path.unlink()
+
     def close(self) -> None:
         self._file.close()
+
+
+def _write_whole(file: BinaryIO, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) :]
 
 
 def is_capture(head: bytes) -> bool:

@@ -54,7 +54,7 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise OperatorError(str(path), "it is no plain file", _READABLE)
         if found.st_uid not in (0, os.geteuid()):
-            raise OperatorError(str(path), "it belongs to another user", "chown it to the gateway's user")
+            raise OperatorError(str(path), "it belongs to another user", _OWNED)
         if found.st_mode & 0o027:
             raise OperatorError(str(path), "others may read or change it", f"chmod 600 {path}")
         # Only now: of a folder no file object can be made.
@@ -66,6 +66,7 @@ def read_private(path: Path, limit_bytes: int) -> bytes:
         os.close(handle)
 
 
+_OWNED = "Run this as that user, or chown it to the gateway's user"
 _READABLE = "Give a file the gateway's user may read"
 
 
@@ -89,8 +90,13 @@ class MasterKeys:
 
     def make(self) -> Path:
         """Write a new master key into the default file, which must not exist yet. Raises OperatorError."""
-        key = base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n"
+        key, folder = base64.b64encode(secrets.token_bytes(KEY_BYTES)) + b"\n", self.default_file.parent
         try:
+            if (
+                folder.stat().st_uid != os.geteuid()
+            ):  # what root makes there is that user's, and not read by root
+                what, todo = "its folder belongs to another user", "Run this as that user: sudo -u USER"
+                raise OperatorError(str(self.default_file), what, todo, exit_code=3)
             write_new(self.default_file, key, PRIVATE)
         except OSError as error:
             what = f"no master key can be made there ({error.strerror})"

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sallyport.errors import OperatorError
-from sallyport.files import PUBLIC, write_file
+from sallyport.files import PUBLIC, make_folder, write_file
 
 FORMAT = "sallyport.policy-bundle/1"
 MAX_BYTES = 32 * 1024 * 1024
@@ -164,7 +164,7 @@ class Serials:
 
     def keep(self, bundle: Bundle) -> None:
         """Note a bundle as the newest. Raises OSError."""
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         newest = {"serial": bundle.serial, "digest": bundle.digest}
         write_file(self._path, json.dumps(newest).encode(), PUBLIC)
 

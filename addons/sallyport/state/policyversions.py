@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sallyport.errors import OperatorError
-from sallyport.files import PRIVATE, write_file
+from sallyport.files import PRIVATE, make_folder, write_file
 
 _REVISION = re.compile(r"[0-9a-f]{12}")
 
@@ -43,7 +43,7 @@ class PolicyVersions:
         path = self._path(version.revision)
         if path.exists():
             return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         members = {
             "name": version.name,
             "mode": version.mode,
@@ -112,7 +112,7 @@ class Promotions:
 
     def keep(self, promoted: Promoted) -> None:
         """Store a promotion; a later one of the same two policies takes its place. Raises OSError."""
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         path = self._path(promoted.base, promoted.revision)
         write_file(path, json.dumps(asdict(promoted)).encode(), PRIVATE)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sallyport.errors import OperatorError
-from sallyport.files import PRIVATE, write_file
+from sallyport.files import PRIVATE, make_folder, write_file
 
 _PREFIX = re.compile(r"[0-9a-f]{8,32}")
 _SUFFIX = ".rules"
@@ -58,7 +58,7 @@ class RulesVersions:
         path = self._path(rules.revision)
         if path.exists():
             return
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         write_file(path, rules.canonical.encode("ascii"), PRIVATE)
 
     def find(self, name: str) -> Rules | None:

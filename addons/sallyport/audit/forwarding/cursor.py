@@ -13,7 +13,7 @@ from sallyport.audit.naming import told
 from sallyport.audit.schema import events, from_row
 from sallyport.audit.store import Store
 from sallyport.errors import OperatorError
-from sallyport.files import PUBLIC, write_file
+from sallyport.files import PUBLIC, make_folder, own_as_folder, write_file
 from sallyport.sql.failures import cure_of, name_of
 
 type Positions = dict[str, int]
@@ -44,7 +44,7 @@ class Cursor:
         """Note the positions; when this returns they are durable. Raises OperatorError."""
         noted = json.dumps({"positions": dict(sorted(positions.items()))}) + "\n"
         try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             write_file(self.path, noted.encode(), PUBLIC)
         except OSError as error:
             raise _unwritable(self.path, error) from None
@@ -86,8 +86,9 @@ def only_one(path: Path) -> Iterator[None]:
     import fcntl
 
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(path.parent)
         held = path.with_suffix(".lock").open("w")
+        own_as_folder(held.fileno(), path.parent)
     except OSError as error:
         raise _unwritable(path, error) from None
     with held as lock:
