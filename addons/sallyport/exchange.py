@@ -3,7 +3,8 @@
 Everything here is frozen. Nothing here knows JSON, HTTP, a provider or a policy.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -148,6 +149,7 @@ class Request:
     previous: id of an earlier response this request continues at the provider, if any.
     makers: who has made each of the things at the provider that it names by an id, tenant and principal; None of what
     this gateway has not seen made.
+    seen: pointers of what it names by an id and this conversation was given here, so that it is no attachment.
     kept_tokens: of what it continues, as far as the gateway has seen that: the provider reads and charges it again.
     unset: settings the body leaves out and the dialect could put into it: normal name, pointer.
     region: where the host, the path and the model say that it is processed, "" where they do not tell.
@@ -179,6 +181,12 @@ class Request:
     cache_ttl: str = ""
     kept_tokens: int = 0
     makers: tuple[tuple[str, str] | None, ...] = ()
+    seen: tuple[str, ...] = ()
+
+    def having_seen(self, places: Collection[str]) -> "Request":
+        """Return it without the attachments at these pointers: they are no content that nobody has read."""
+        left = tuple(a for a in self.attachments if a.at not in places)
+        return replace(self, attachments=left, seen=tuple(sorted(places)))
 
     @property
     def asks_json(self) -> bool:

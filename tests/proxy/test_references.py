@@ -6,15 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+from mitmproxy.test import tflow
 
 from gateways import NoFindings, Recorded
 from sallyport.audit.classes import Coverage
 from sallyport.cli.assembly import make_catalogue
-from sallyport.exchange import Client, Exchange, Operation, Request, Response, Usage
+from sallyport.decision import Verdict
+from sallyport.exchange import Client, Exchange, Operation, Principal, Request, Response, Usage
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.covering import request_coverage
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.recorded import KEY, read_record, record_of
 from sallyport.state.ledger.memory import MemoryLedger
 from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
@@ -30,9 +33,13 @@ def gateway() -> Gateway:
     return Gateway(live, Recorded(), b"k" * 32, "gw", lambda: live, MemoryVault(b"k" * 32), metering)
 
 
+def ask_of(dialect: str, body: dict) -> Request:
+    return DIALECTS[dialect].read_request(json.dumps(body).encode(), Call("p", Operation.CHAT))
+
+
 def read(gateway: Gateway, dialect: str, body: dict) -> tuple[Request, str]:
     """Return a request as the gateway takes it, and its conversation."""
-    request = DIALECTS[dialect].read_request(json.dumps(body).encode(), Call("p", Operation.CHAT))
+    request = ask_of(dialect, body)
     conversation = gateway.conversation(request)
     request = gateway.unseen_of(request, conversation)
     return replace(request, kept_tokens=gateway.kept_tokens(request)), conversation
@@ -114,6 +121,25 @@ def test_what_an_answer_of_the_conversation_made_may_be_named_and_nothing_else(
     assert read(gateway, dialect, named())[0].attachments == ()
     elsewhere, _ = read(gateway, dialect, named("Good morning"))
     assert elsewhere.attachments == unknown.attachments
+
+
+def test_a_captured_flow_says_what_was_known_of_its_references(gateway: Gateway) -> None:
+    answered(gateway, *read(gateway, "anthropic_messages", messages()), Response(200, made=("container_1",)))
+    body = messages(container="container_1")
+    request, conversation = read(gateway, "anthropic_messages", body)
+    request = replace(
+        request, makers=gateway.makers(unread := ask_of("anthropic_messages", body)), kept_tokens=7
+    )
+    who = Principal("ann", "blue")
+    of = Exchange("x", conversation, datetime.now(UTC), "h", Client("10.0.0.7", "explicit"), request, who)
+    flow = tflow.tflow()
+    flow.metadata[KEY] = record_of(of, Verdict(()), 0)
+    record = read_record(flow)
+    assert record is not None
+    assert record.kept is not None
+    later = record.kept.known_of(unread, who)
+    assert (later.attachments, later.seen, later.kept_tokens) == ((), ("/container",), 7)
+    assert [maker == (who.tenant, who.id) for maker in later.makers] == [False]
 
 
 def test_a_file_is_judged_also_where_the_conversation_has_made_it(gateway: Gateway) -> None:

@@ -421,7 +421,7 @@ class Gateway:
                 linked = self._links.get(digest(self.key, "answer", request.provider, segment.text))
                 if linked is not None and linked.conversation == conversation:
                     seen.add(segment.at)
-        return replace(request, attachments=tuple(a for a in request.attachments if a.at not in seen))
+        return request.having_seen(seen)
 
     def makers(self, request: Request) -> tuple[tuple[str, str] | None, ...]:
         """Return who has made what a request names by an id; None for each that nobody here has seen made."""

@@ -11,7 +11,7 @@ from typing import Any
 from mitmproxy import http
 
 from sallyport.decision import Action, Finding, Kind, Severity, Verdict
-from sallyport.exchange import Exchange, Principal, Response, Surface, Usage
+from sallyport.exchange import Exchange, Principal, Request, Response, Surface, Usage
 from sallyport.policy.output import OutputAction
 from sallyport.stages.outcome import Found, Outcome
 
@@ -101,6 +101,32 @@ class Over:
 
 
 @dataclass(frozen=True, slots=True)
+class KnownThere:
+    """What the gateway knew of the things at the provider that a request named by an id: as of a Request.
+
+    makers: of each "own", "other" or "unknown".
+    """
+
+    seen: tuple[str, ...] = ()
+    tokens: int = 0
+    makers: tuple[str, ...] = ()
+
+    def known_of(self, request: Request, who: Principal | None) -> Request:
+        """Return the request as it was known then. who: made it."""
+        own = (who.tenant, who.id) if who is not None else ("", "")
+        told = {"own": own, "other": ("other", "(somebody)")}
+        makers = tuple(told.get(maker) for maker in self.makers)
+        return replace(request.having_seen(self.seen), kept_tokens=self.tokens, makers=makers)
+
+
+def _kept(exchange: Exchange) -> dict[str, Any]:
+    request, who = exchange.request, exchange.principal
+    own = (who.tenant, who.id) if who is not None else None
+    makers = ["unknown" if m is None else "own" if m == own else "other" for m in request.makers]
+    return {"seen": list(request.seen), "tokens": request.kept_tokens, "makers": makers}
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """exchange: its id in the audit. ruling: what was decided then. conversation: its keyed digest, "" if not known.
 
@@ -108,7 +134,8 @@ class Record:
     came. usage: of the answer, where the answer itself was not kept; found_in_answer: what was found in it, None where
     it was kept, or where there was none. model: of the session, of an event on a WebSocket. rules: revision of those
     that decided then, "" if not known. detail: how it broke off, as its end event says, "" where it did not.
-    left_out: findings in headers and the target, of which the text is left out.
+    left_out: findings in headers and the target, of which the text is left out. kept: what was known of things at the
+    provider; None of captures made before it was noted.
     """
 
     exchange: str
@@ -122,6 +149,7 @@ class Record:
     rules: str = ""
     detail: str = ""
     left_out: tuple[Finding, ...] = ()
+    kept: KnownThere | None = None
 
     @property
     def known(self) -> tuple[Finding, ...]:
@@ -173,6 +201,7 @@ def record_of(
         "rules": rules,
         "detail": detail,
         "left_out": [_members(finding) for finding in left_out],
+        "kept": _kept(exchange),
     }
 
 
@@ -215,6 +244,12 @@ def _finding(said: list[Any]) -> Finding:
     )
 
 
+def _read_kept(said: dict[str, Any] | None) -> KnownThere | None:
+    if said is None:
+        return None
+    return KnownThere(tuple(map(str, said["seen"])), int(said["tokens"]), tuple(map(str, said["makers"])))
+
+
 def read_record(flow: http.HTTPFlow) -> Record | None:
     """Return what was written into a flow; None where there is nothing, or nothing that can be read."""
     said = flow.metadata.get(KEY)
@@ -253,6 +288,7 @@ def read_record(flow: http.HTTPFlow) -> Record | None:
             str(said.get("rules", "")),
             str(said.get("detail", "")),
             tuple(map(_finding, said.get("left_out", ()))),
+            _read_kept(said.get("kept")),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None

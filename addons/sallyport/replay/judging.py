@@ -118,7 +118,9 @@ class Bench:
             passage.exchange = replace(passage.exchange, conversation=record.conversation)
         if record is not None and record.left_out:
             request = _with_left_out(request, record.left_out)
-            passage.exchange = replace(passage.exchange, request=request)
+        if record is not None and record.kept is not None:
+            request = record.kept.known_of(request, record.principal)
+        passage.exchange = replace(passage.exchange, request=request)
         scan = Scan(policy, request.segments, lambda policy: scans.of(self.detection(policy)))
         passage.meter = self._meter(passage, noted) if counted else None
         ports = ports_for(self.gateway, self.live, scan, passage.meter)
