@@ -10,6 +10,7 @@ import h2.settings
 import httpx
 import openai
 import pytest
+from hyperframe.frame import RstStreamFrame
 
 from e2e.http2client import Http2Client
 from e2e.traffic import OPENAI, assert_clean, assert_sound, by_model, eventually, recorded, running
@@ -20,7 +21,7 @@ from sallyport.lab.authority import LabCa
 
 WHOLE = [EventKind.ADMITTED, EventKind.COMPLETED]
 BROKEN = [EventKind.ADMITTED, EventKind.BROKEN]
-INTERNAL_ERROR = 2
+INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 2, 7, 8
 ONE_AT_ONCE = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
 
 
@@ -265,6 +266,40 @@ def test_an_sdk_reads_a_stream_whole_whose_connection_is_being_ended(
             text += "".join(choice.delta.content or "" for choice in chunk.choices)
     assert text == "one two three"
     assert_booked(gateway, "sdk")
+
+
+# -- streams that the provider gives up ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, INTERNAL_ERROR, REFUSED_STREAM, CANCEL], ids=lambda code: f"code-{code}")
+@pytest.mark.parametrize("when", ["before", "within", "behind"])
+def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client, when: str, code: int
+) -> None:
+    def give_up(asked: Asked) -> None:
+        if when != "before":
+            asked.headers()
+            asked.say("one ")
+        if when == "behind":
+            asked.end()
+            asked.line.frame(RstStreamFrame(asked.stream, error_code=code))
+        else:
+            asked.reset(code)
+
+    model = f"given-{when}-{code}"
+    upstream.deeds[model] = give_up
+    status, body = client.whole(client.ask(model, stream=True))
+    if when == "behind":
+        assert (status, said(body)) == (200, "one ")
+        assert_booked(gateway, model)
+        return
+    assert status == (502 if when == "before" else 200)
+    assert '"code":"upstream.' in body
+    end = ended(gateway, model, BROKEN)
+    assert end.detail == "upstream.protocol"
+    if when == "before":
+        assert (end.usage, end.cost_micro_usd) == (None, 0), "nothing was answered"
+    assert client.status(f"next-{model}") == 200
 
 
 # -- streams that wait for their turn ------------------------------------------------------------------

@@ -7,6 +7,7 @@ their turn wait for ever.
 
 from dataclasses import dataclass
 
+import h2.errors
 import h2.events
 from hyperframe.frame import Frame, GoAwayFrame
 from mitmproxy.proxy import commands, events, layer
@@ -64,6 +65,9 @@ class GuardedHttp2Client(StockClient):
             return False
         if self._last_stream_id is not None and getattr(event, "stream_id", 0) > self._last_stream_id:
             return False  # it goes another way by now
+        if isinstance(event, h2.events.StreamReset) and event.error_code == h2.errors.ErrorCodes.CANCEL:
+            # Stock takes that for a client that has gone, and hands it on without a word in the client's dialect.
+            event.error_code = h2.errors.ErrorCodes.INTERNAL_ERROR
         return (yield from super().handle_h2_event(event))
 
     def _retire(self, last_stream_id: int) -> layer.CommandGenerator[None]:
