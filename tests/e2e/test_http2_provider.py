@@ -12,8 +12,19 @@ import openai
 import pytest
 from hyperframe.frame import RstStreamFrame
 
+import rawclient
 from e2e.http2client import Http2Client
-from e2e.traffic import OPENAI, assert_clean, assert_sound, by_model, eventually, recorded, running
+from e2e.traffic import (
+    CHAT,
+    OPENAI,
+    assert_clean,
+    assert_sound,
+    by_model,
+    chat,
+    eventually,
+    recorded,
+    running,
+)
 from gateways import OPEN_POLICY, GatewayProcess
 from http2provider import LAST_OF_ALL, Asked, Http2Provider, http2_provider
 from sallyport.audit.events import Event, EventKind
@@ -300,6 +311,40 @@ def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
     if when == "before":
         assert (end.usage, end.cost_micro_usd) == (None, 0), "nothing was answered"
     assert client.status(f"next-{model}") == 200
+
+
+UNSOUND = {"204": "protocol", "304": "protocol", "0": "framing", "99": "framing", "000": "framing"}
+"""Statuses of answers with content; the first two have none, and the others are no statuses of answers."""
+
+
+@pytest.mark.parametrize("status", UNSOUND)
+@pytest.mark.parametrize("offered", ["h2", "http/1.1"])
+def test_an_answer_that_http_1_would_cut_in_two_does_not_go_to_the_client(
+    gateway: GatewayProcess, upstream: Http2Provider, status: str, offered: str
+) -> None:
+    """Frames say where an answer ends. HTTP/1 says it by the status, and what follows would be another answer."""
+
+    def answer(asked: Asked) -> None:
+        asked.headers(status=status, kind="application/json")
+        asked.data(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", end=False)
+        asked.data(b"EVIL!", end=True)
+
+    model = f"unsound-{status}-{offered[:2]}"
+    upstream.deeds[model] = answer
+    if offered == "h2":
+        client = Http2Client(gateway)
+        got, body = client.whole(client.ask(model))
+        assert client.status(f"next-{model}") == 200
+    else:
+        raw = rawclient.tunnel(gateway.port, OPENAI, timeout=20)
+        sock = rawclient.tls(raw, OPENAI, gateway.confdir / "ca-cert.pem", ["http/1.1", "h2"])
+        sock.sendall(rawclient.post(CHAT, chat(model), OPENAI))
+        talk = rawclient.read_answer(sock)
+        got, body = talk.status, talk.body.decode()
+        sock.sendall(rawclient.post(CHAT, chat(f"next-{model}"), OPENAI))
+        assert rawclient.read_answer(sock).status == 200
+    assert (got, json.loads(body)["error"]["code"]) == (502, f"upstream.{UNSOUND[status]}")
+    assert ended(gateway, model, BROKEN).detail == f"upstream.{UNSOUND[status]}"
 
 
 # -- streams that wait for their turn ------------------------------------------------------------------
