@@ -265,7 +265,7 @@ def background_stream_left(gateway: GatewayProcess, user: str) -> None:
     asked = {"model": "lab-slow-300", "input": "a book " * 9, "background": True, "stream": True}
     body = json.dumps({**asked, "max_output_tokens": 200}).encode()
     wire = Wire.open(gateway)
-    wire.send(post("/v1/responses", json.dumps(body).encode(), OPENAI, f"{HEADER}: {user}"))
+    wire.send(post("/v1/responses", body, OPENAI, f"{HEADER}: {user}"))
     wire.read_until(b"output_text.delta")
     wire.reset()
 
