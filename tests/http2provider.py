@@ -83,7 +83,11 @@ class Asked:
         return str(json.loads(self.body)["model"]) if self.body else ""
 
     def headers(
-        self, *more: tuple[str, str], status: int = 200, kind: str = "text/event-stream", end: bool = False
+        self,
+        *more: tuple[str, str],
+        status: int | str = 200,
+        kind: str = "text/event-stream",
+        end: bool = False,
     ) -> None:
         with self.line.writing:
             fields = [(":status", str(status)), ("content-type", kind), *more]

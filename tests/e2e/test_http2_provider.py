@@ -10,9 +10,21 @@ import h2.settings
 import httpx
 import openai
 import pytest
+from hyperframe.frame import RstStreamFrame
 
+import rawclient
 from e2e.http2client import Http2Client
-from e2e.traffic import OPENAI, assert_clean, assert_sound, by_model, eventually, recorded, running
+from e2e.traffic import (
+    CHAT,
+    OPENAI,
+    assert_clean,
+    assert_sound,
+    by_model,
+    chat,
+    eventually,
+    recorded,
+    running,
+)
 from gateways import OPEN_POLICY, GatewayProcess
 from http2provider import LAST_OF_ALL, Asked, Http2Provider, http2_provider
 from sallyport.audit.events import Event, EventKind
@@ -20,7 +32,7 @@ from sallyport.lab.authority import LabCa
 
 WHOLE = [EventKind.ADMITTED, EventKind.COMPLETED]
 BROKEN = [EventKind.ADMITTED, EventKind.BROKEN]
-INTERNAL_ERROR = 2
+INTERNAL_ERROR, REFUSED_STREAM, CANCEL = 2, 7, 8
 ONE_AT_ONCE = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
 
 
@@ -265,6 +277,74 @@ def test_an_sdk_reads_a_stream_whole_whose_connection_is_being_ended(
             text += "".join(choice.delta.content or "" for choice in chunk.choices)
     assert text == "one two three"
     assert_booked(gateway, "sdk")
+
+
+# -- streams that the provider gives up ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [0, INTERNAL_ERROR, REFUSED_STREAM, CANCEL], ids=lambda code: f"code-{code}")
+@pytest.mark.parametrize("when", ["before", "within", "behind"])
+def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client, when: str, code: int
+) -> None:
+    def give_up(asked: Asked) -> None:
+        if when != "before":
+            asked.headers()
+            asked.say("one ")
+        if when == "behind":
+            asked.end()
+            asked.line.frame(RstStreamFrame(asked.stream, error_code=code))
+        else:
+            asked.reset(code)
+
+    model = f"given-{when}-{code}"
+    upstream.deeds[model] = give_up
+    status, body = client.whole(client.ask(model, stream=True))
+    if when == "behind":
+        assert (status, said(body)) == (200, "one ")
+        assert_booked(gateway, model)
+        return
+    assert status == (502 if when == "before" else 200)
+    assert '"code":"upstream.' in body
+    end = ended(gateway, model, BROKEN)
+    assert end.detail == "upstream.protocol"
+    if when == "before":
+        assert (end.usage, end.cost_micro_usd) == (None, 0), "nothing was answered"
+    assert client.status(f"next-{model}") == 200
+
+
+UNSOUND = {"204": "protocol", "304": "protocol", "0": "framing", "99": "framing", "000": "framing"}
+"""Statuses of answers with content; the first two have none, and the others are no statuses of answers."""
+
+
+@pytest.mark.parametrize("status", UNSOUND)
+@pytest.mark.parametrize("offered", ["h2", "http/1.1"])
+def test_an_answer_that_http_1_would_cut_in_two_does_not_go_to_the_client(
+    gateway: GatewayProcess, upstream: Http2Provider, status: str, offered: str
+) -> None:
+    """Frames say where an answer ends. HTTP/1 says it by the status, and what follows would be another answer."""
+
+    def answer(asked: Asked) -> None:
+        asked.headers(status=status, kind="application/json")
+        asked.data(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\n", end=False)
+        asked.data(b"EVIL!", end=True)
+
+    model = f"unsound-{status}-{offered[:2]}"
+    upstream.deeds[model] = answer
+    if offered == "h2":
+        client = Http2Client(gateway)
+        got, body = client.whole(client.ask(model))
+        assert client.status(f"next-{model}") == 200
+    else:
+        raw = rawclient.tunnel(gateway.port, OPENAI, timeout=20)
+        sock = rawclient.tls(raw, OPENAI, gateway.confdir / "ca-cert.pem", ["http/1.1", "h2"])
+        sock.sendall(rawclient.post(CHAT, chat(model), OPENAI))
+        talk = rawclient.read_answer(sock)
+        got, body = talk.status, talk.body.decode()
+        sock.sendall(rawclient.post(CHAT, chat(f"next-{model}"), OPENAI))
+        assert rawclient.read_answer(sock).status == 200
+    assert (got, json.loads(body)["error"]["code"]) == (502, f"upstream.{UNSOUND[status]}")
+    assert ended(gateway, model, BROKEN).detail == f"upstream.{UNSOUND[status]}"
 
 
 # -- streams that wait for their turn ------------------------------------------------------------------

@@ -93,7 +93,7 @@ def last_end(gateway: GatewayProcess, before: int) -> Event:
 def test_the_provider_answers_what_a_browser_asks_ahead_of_a_call(
     gateway: GatewayProcess, upstream: Http2Provider
 ) -> None:
-    before = sum(e.is_end for e in recorded(gateway.confdir))
+    before = sum(e.is_end for e in settled(gateway.confdir))
     status, headers = ask(gateway)
     assert status == 204
     assert {name: headers[name] for name, _ in MAY} == dict(MAY)
@@ -147,7 +147,7 @@ def test_anything_else_is_a_call_like_any_other_and_does_not_leave(
     gateway: GatewayProcess, upstream: Http2Provider, name: str
 ) -> None:
     path, body, changed, reason = REFUSED[name]
-    seen, before = len(upstream.asked), sum(e.is_end for e in recorded(gateway.confdir))
+    seen, before = len(upstream.asked), sum(e.is_end for e in settled(gateway.confdir))
     status, headers = ask(gateway, path, body, **changed)
     assert status in (400, 403)
     assert "access-control-allow-origin" not in headers

@@ -83,6 +83,19 @@ def tokens(text: str) -> int:
     return TokenCounter().count([text], "lab-m").tokens
 
 
+async def test_headers_and_targets_are_no_input(metering: Metering) -> None:
+    """An SDK writes a dozen headers of its own; they are scanned, and no model reads them."""
+    plain = exchange()
+    outside = (
+        Segment(
+            "~header/3", Surface.DOCUMENT, "user-agent: Boto3/1.44.5 md/Botocore#1.44.5 ua/2.1 os/linux#6.1"
+        ),
+        Segment("~target/model", Surface.DOCUMENT, "lab-m"),
+    )
+    request = replace(plain.request, segments=(*plain.request.segments, *outside))
+    assert meter_of(metering, replace(plain, request=request)).input() == meter_of(metering, plain).input()
+
+
 async def test_a_report_covers_what_was_heard_before_it_and_texts_after_it_are_counted(
     metering: Metering,
 ) -> None:

@@ -7,11 +7,19 @@ their turn wait for ever.
 
 from dataclasses import dataclass
 
+import h2.errors
 import h2.events
 from hyperframe.frame import Frame, GoAwayFrame
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import ReceiveHttp, RequestProtocolError, _http2
+from mitmproxy.proxy.layers.http import (
+    ErrorCode,
+    ReceiveHttp,
+    RequestHeaders,
+    RequestProtocolError,
+    ResponseProtocolError,
+    _http2,
+)
 
 from sallyport.proxy.reuse import retired
 from sallyport.proxy.stream import NotProcessed
@@ -35,6 +43,7 @@ class GuardedHttp2Client(StockClient):
         self.h2_conn._frame_dispatch_table[GoAwayFrame] = _going_away
         self._last_stream_id: int | None = None
         self._unsent: list[int] = []
+        self._bare: set[int] = set()
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         if isinstance(event, RequestProtocolError) and event.stream_id not in self.our_stream_id:
@@ -45,6 +54,8 @@ class GuardedHttp2Client(StockClient):
             yield ReceiveHttp(NotProcessed(self._unsent.pop(0)))
 
     def _handle_event2(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, RequestHeaders) and event.request.method == "HEAD":
+            self._bare.add(event.stream_id)
         yield from super()._handle_event2(event)
         if self._last_stream_id is not None and not self._answering and self.conn.connected:
             self.streams.clear()  # all of them have ended; who gave one up must not be told once more
@@ -64,7 +75,38 @@ class GuardedHttp2Client(StockClient):
             return False
         if self._last_stream_id is not None and getattr(event, "stream_id", 0) > self._last_stream_id:
             return False  # it goes another way by now
+        match event:
+            case h2.events.StreamReset():
+                self._name_plainly(event)
+            case h2.events.ResponseReceived() if (b":status", b"204") in event.headers:
+                self._bare.add(event.stream_id)
+            case h2.events.ResponseReceived() if (b":status", b"304") in event.headers:
+                self._bare.add(event.stream_id)
+            case h2.events.DataReceived() if event.data and event.stream_id in self._bare:
+                yield from self._refuse(event.stream_id)
+                return False
+            case _:
+                pass
         return (yield from super().handle_h2_event(event))
+
+    def _name_plainly(self, event: h2.events.StreamReset) -> None:
+        """Take a code that stock hands on, without a word in the client's dialect, for one of a failure.
+
+        CANCEL looks to stock like a client that has gone; that HTTP/1.1 is wanted tells one that speaks it nothing.
+        """
+        codes = h2.errors.ErrorCodes
+        wants_http1 = event.error_code == codes.HTTP_1_1_REQUIRED and self.context.client.alpn != b"h2"
+        if event.error_code == codes.CANCEL or wants_http1:
+            event.error_code = codes.INTERNAL_ERROR
+
+    def _refuse(self, stream_id: int) -> layer.CommandGenerator[None]:
+        """Give an answer up that has content and cannot have any: an HTTP/1 client takes it for another answer."""
+        if self.streams.pop(stream_id, None) is None:
+            return
+        if not self.is_closed(stream_id):
+            self.h2_conn.reset_stream(stream_id, h2.errors.ErrorCodes.PROTOCOL_ERROR)
+        code = ErrorCode.GENERIC_SERVER_ERROR
+        yield ReceiveHttp(ResponseProtocolError(stream_id, "content where there is none", code))
 
     def _retire(self, last_stream_id: int) -> layer.CommandGenerator[None]:
         """Take no more requests, and hand back those that are not answered here.

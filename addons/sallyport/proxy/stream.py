@@ -374,12 +374,14 @@ class GuardedStream(StockStream):
         yield SendHttp(RequestEndOfMessage(self.stream_id), server)
 
     def check_invalid(self, request: bool) -> layer.CommandGenerator[bool]:
-        """Report unsound headers of an answer like every other failure; stock answers past the dialect."""
+        """Report an unsound head of an answer like every other failure; stock answers past the dialect."""
         if request:
             return (yield from super().check_invalid(True))
         assert self.flow.response is not None
         try:
             validate_headers(self.flow.response)
+            if not (200 <= self.flow.response.status_code <= 999 or self.flow.response.status_code == 101):
+                raise ValueError("no status of an answer")
             if any(_CONTROL.search(part) for field in self.flow.response.headers.fields for part in field):
                 raise ValueError("control characters")
         except ValueError:

@@ -27,6 +27,7 @@ from sallyport.stages.ledger import (
     LedgerUnavailable,
     Reserved,
 )
+from sallyport.stages.places import in_body
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
 
@@ -311,10 +312,10 @@ class ExchangeMeter:
         """
         if self._input is None:
             request = self.exchange.request
-            count = self._metering.tokens.count([s.text for s in request.segments], request.model)
-            more = (
-                PER_TEXT * len(request.segments) + attached_tokens(request.attachments) + request.kept_tokens
-            )
+            # Headers and what stands in the target are scanned like texts; no model reads them.
+            texts = [s.text for s in request.segments if in_body(s.at)]
+            count = self._metering.tokens.count(texts, request.model)
+            more = PER_TEXT * len(texts) + attached_tokens(request.attachments) + request.kept_tokens
             self._input = replace(count, tokens=count.tokens + more)
         return self._input
 
