@@ -194,6 +194,11 @@ class Request:
         return self.structured or self.schema is not None
 
     @property
+    def goes_on(self) -> bool:
+        """Whether it continues a conversation that the provider reads again; a batch names a file."""
+        return self.previous is not None and self.operation in (Operation.CHAT, Operation.COMPLETION)
+
+    @property
     def stand_ins(self) -> tuple[str, ...]:
         """The models that may answer in place of the one it names. What its tools ask answers nobody here."""
         others = (p for p in self.parameters if p.name == FALLBACK_MODEL and "/tools/" not in p.at)

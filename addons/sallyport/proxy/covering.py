@@ -34,7 +34,7 @@ def request_coverage(request: Request, refused: Decision | None, miss: str) -> t
     if request.dialect == OPAQUE and request.attachments:
         return Coverage.OPAQUE, _codes("body", request.attachments)
     unread = _codes("attachment", request.attachments)
-    if request.previous is not None and request.operation.generates and not request.kept_tokens:
+    if request.goes_on and not request.kept_tokens:
         unread = f"{unread} {CONTINUED}".lstrip()
     return (Coverage.PARSED_IN_PART, unread) if unread else (Coverage.PARSED, "")
 

@@ -439,7 +439,7 @@ class Gateway:
         link = _Link(exchange.conversation, tokens, (who.tenant, who.id) if who is not None else ("", ""))
         for made in (answer.id, *answer.made):
             self._link(exchange.request.provider, made, link)
-        if exchange.request.previous is not None and exchange.request.operation.generates:
+        if exchange.request.previous is not None and exchange.request.goes_on:
             # A conversation keeps its id, an answer does not: that of an answer says what was kept then.
             self._link(exchange.request.provider, exchange.request.previous, replace(link, grows=True))
 
