@@ -22,6 +22,7 @@ version: 1
 identity: {unknown: anonymous}
 masking: {unlisted: allow}
 access:
+  attachments: {allow: [image/*, application/x-prompt-reference]}
   models: {forbid: ["acl-secret*", "acl-vault"]}
   tools:
     hosted: {allow: ["web_search*"]}
