@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateways import OPEN_POLICY, GatewayProcess, gateway_process, lab_in_thread
+from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
 
 
@@ -13,6 +14,12 @@ from sallyport.lab.server import Lab
 def lab() -> Iterator[Lab]:
     with lab_in_thread() as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
+    """An authority of providers that are not the lab."""
+    return LabCa(tmp_path_factory.mktemp("ca"))
 
 
 @pytest.fixture(scope="package")

@@ -118,11 +118,6 @@ DIALECTS = {
 
 
 @pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
-    return LabCa(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def upstream(ca: LabCa) -> Iterator[Villain]:
     for host in (OPENAI, ANTHROPIC, GEMINI):
         ca.server_context(host)  # made once, before many threads want it

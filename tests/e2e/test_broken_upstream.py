@@ -74,11 +74,6 @@ SECRET_GARBAGE = f"{CANARY} user@example.com sk-live-{CANARY}\r\n".encode()
 
 
 @pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
-    return LabCa(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def upstream(ca: LabCa) -> Iterator[Villain]:
     with villain(ca, {}) as server:
         yield server

@@ -37,11 +37,6 @@ ONE_AT_ONCE = {h2.settings.SettingCodes.MAX_CONCURRENT_STREAMS: 1}
 
 
 @pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
-    return LabCa(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def upstream(ca: LabCa) -> Iterator[Http2Provider]:
     with http2_provider(ca, OPENAI) as server:
         yield server

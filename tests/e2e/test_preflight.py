@@ -48,11 +48,6 @@ def may(asked: Asked) -> None:
 
 
 @pytest.fixture(scope="module")
-def ca(tmp_path_factory: pytest.TempPathFactory) -> LabCa:
-    return LabCa(tmp_path_factory.mktemp("ca"))
-
-
-@pytest.fixture(scope="module")
 def upstream(ca: LabCa) -> Iterator[Http2Provider]:
     with http2_provider(ca, OPENAI) as server:
         server.deeds[""] = may
