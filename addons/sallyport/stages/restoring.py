@@ -210,16 +210,27 @@ class Context:
             self._grow(char)
 
     @property
-    def forbidden(self) -> bool:
+    def in_link(self) -> bool:
+        """Whether it stands where Markdown or HTML says that a link is, whatever the characters are."""
         named = self._in_attribute or self._in_target or self._in_definition or self._in_angle
-        return named or self._url or tags.in_value(self._tags) or bool(_HOST_SO_FAR.search(self._word))
+        return named or tags.in_value(self._tags)
+
+    @property
+    def forbidden(self) -> bool:
+        return self.in_link or self._url or bool(_HOST_SO_FAR.search(self._word))
+
+
+_BEGINS_JSON = re.compile(r"""\{["}]|\[["{\[\]0-9tfn-]""")
+"""What JSON begins with that may hold a text."""
+
+_TWO = re.compile(r"\s*(\S?)\s*(\S?)")
 
 
 class Restorer:
     """Restores one text channel of an answer. lookup: placeholder -> original, None if unknown.
 
     json: the channel is JSON source, so originals are escaped for a JSON string. structured: it is if it begins like
-    it, since that was asked for.
+    it, since that was asked for; a link in Markdown or HTML that somebody shows it as counts all the same.
     """
 
     def __init__(
@@ -228,6 +239,7 @@ class Restorer:
         self._lookup = lookup
         self._json = json
         self._undecided = structured and not json
+        self._beginning = ""
         self._held = ""
         self._contexts = [Context(json=json)]  # by itself; and behind what it is shown joined to
         self._shown: Context | None = None  # where JSON stands that clients may show as a text
@@ -235,10 +247,10 @@ class Restorer:
         self._opener = _JSON_OPENER if json else _OPENER
 
     def _decide(self, text: str) -> None:
-        """Take a text for JSON source by the first character of it that is not blank."""
-        first = text.lstrip()[:1]
-        self._undecided = not first
-        if first in ("{", "["):
+        """Take a text for JSON source by the first two characters of it that are not blank: [a] begins a link."""
+        self._beginning = (self._beginning + "".join(_TWO.match(text).groups("")))[:2]  # type: ignore[union-attr]
+        self._undecided = len(self._beginning) < 2 and self._beginning in ("", "{", "[")
+        if _BEGINS_JSON.match(self._beginning):
             self._json, self._pattern, self._opener = True, JSON_PLACEHOLDER, _JSON_OPENER
             self._shown, self._contexts[0] = self._contexts[0], Context(json=True)
 
@@ -248,7 +260,8 @@ class Restorer:
 
     def follow(self, before: "Restorer") -> None:
         """Begin where another text has ended, for whoever is shown both joined."""
-        self._contexts.append(copy(before._shown or before._contexts[-1]))
+        by_itself, *joined = before._contexts
+        self._contexts.append(copy(joined[-1] if joined else before._shown or by_itself))
 
     def stand_behind(self, context: Context) -> None:
         """Go on from a context too, and carry it on: what is fed here is fed to it."""
@@ -316,6 +329,7 @@ class Restorer:
         if original is None:
             return self._plain(whole)
         is_link = any(context.forbidden for context in self._contexts)
+        is_link = is_link or (self._shown is not None and self._shown.in_link)
         self._follow("x")  # something was written, so that later text is judged rightly
         if is_link or _AFTER_URL.match(self._read(after)):
             return whole
