@@ -37,7 +37,7 @@ class Operation(StrEnum):
     AUDIO = "audio"
     LIST_MODELS = "list_models"
     PREFLIGHT = "preflight"
-    """A browser asks whether a page may make a call. It has no body and no credential, and nobody is known yet."""
+    """A browser asks whether a page may make a call. It has no body and no credential."""
     OPAQUE = "opaque"
 
     @property

@@ -16,7 +16,7 @@ from sallyport.decision import Action, Decision, Edit, Mode, Verdict
 from sallyport.exchange import Exchange
 from sallyport.policy.sections import Policy, failing, standing
 from sallyport.stages.access import AccessStage, PreflightStage
-from sallyport.stages.identity import IdentityStage
+from sallyport.stages.identity import IdentityStage, PreflightIdentityStage
 from sallyport.stages.injection import InjectionStage
 from sallyport.stages.limits import LimitsStage
 from sallyport.stages.masking import MaskingStage
@@ -54,7 +54,12 @@ STOP_STAGES: tuple[Step, ...] = (STAGES[0], Step(StopStage(), lambda policy: pol
 """Who speaks, and whether a kill switch stops it: all that is asked of a body that nobody can read."""
 
 
-PREFLIGHT_STAGES: tuple[Step, ...] = (Step(PreflightStage(), lambda policy: policy.access), *STAGES[-3:])
+PREFLIGHT_STAGES: tuple[Step, ...] = (
+    Step(PreflightIdentityStage(), lambda policy: policy.identity),
+    Step(PreflightStage(), lambda policy: policy.access),
+    Step(PreflightStage(), lambda policy: policy.tenant_access, optional=True),
+    *STAGES[-3:],
+)
 """What is asked of a browser's question whether a page may call: where to, and whether its texts may leave."""
 
 

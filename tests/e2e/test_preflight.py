@@ -150,16 +150,15 @@ def test_anything_else_is_a_call_like_any_other_and_does_not_leave(
     assert len(upstream.asked) == seen
 
 
-def test_a_kill_switch_stops_it_and_one_of_a_model_does_not(gateway: GatewayProcess) -> None:
-    def stop(*words: str) -> None:
-        said = CliRunner().invoke(
-            app, ["stop", *words, "--reason", "test", "--confdir", str(gateway.confdir)]
-        )
-        assert said.exit_code == 0, said.output
+def stop(gateway: GatewayProcess, *words: str) -> None:
+    said = CliRunner().invoke(app, ["stop", *words, "--reason", "test", "--confdir", str(gateway.confdir)])
+    assert said.exit_code == 0, said.output
 
-    stop("model", "gpt-*")
+
+def test_a_kill_switch_stops_it_and_one_of_a_model_does_not(gateway: GatewayProcess) -> None:
+    stop(gateway, "model", "gpt-*")
     assert ask(gateway)[0] == 204
-    stop("provider", "openai")
+    stop(gateway, "provider", "openai")
     eventually(lambda: ask(gateway)[0] == 403, 5, "the kill switch is in force")
 
 
@@ -174,3 +173,38 @@ def test_a_policy_that_lists_operations_without_it_refuses_it(tmp_path: Path, ca
             upstream.deeds[""] = may
             assert ask(gateway)[0] == 204
             assert upstream.asked[-1].head["x-note"] == "hello", "where nothing is enforced nothing changes"
+
+
+@pytest.fixture
+def known(ca: LabCa, upstream: Http2Provider, tmp_path: Path) -> Iterator[GatewayProcess]:
+    """A gateway that knows its caller by the network, in a tenant that enforces over a base that observes."""
+    base = """
+version: 1
+mode: observe
+identity: {networks: [{cidr: 127.0.0.1/32, principal: ann, tenant: acme}]}
+tenants: {files: {acme: acme.yaml}}
+"""
+    (tmp_path / "acme.yaml").write_text("version: 1\nsecrets: {mode: enforce}\n")
+    extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+    with running(tmp_path, None, policy=base, extra=extra, to=to) as up:
+        yield up
+
+
+def test_who_is_known_without_a_credential_is_judged_by_the_policy_of_the_tenant(
+    known: GatewayProcess, upstream: Http2Provider
+) -> None:
+    assert ask(known)[0] == 204
+    asked = len(upstream.asked)
+    assert ask(known, access_control_request_headers="x-AKIAQ4XMPL7WZ2RT5YUJ")[0] in (400, 403)
+    assert len(upstream.asked) == asked
+
+
+def test_who_is_known_without_a_credential_is_stopped_with_the_tenant(
+    known: GatewayProcess, upstream: Http2Provider
+) -> None:
+    assert ask(known)[0] == 204
+    stop(known, "tenant", "acme")
+    eventually(lambda: ask(known)[0] == 403, 10, "the tenant is stopped")
+    asked = len(upstream.asked)
+    assert ask(known)[0] == 403
+    assert len(upstream.asked) == asked

@@ -208,7 +208,7 @@ class GatewayAddon:
         if asks_ahead and passage.refused is None:
             if passage.request_bytes:
                 passage.refused = intake.refuse("preflight_body", "A preflight request has no body.")
-            elif not self.gateway.live.policy.only_observes:
+            elif not passage.live.policy.only_observes:
                 intake.bound_preflight(flow.request)
         if passage.refused is not None:
             await refuse_exchange(

@@ -180,7 +180,7 @@ def is_preflight(request: Request, where: Credentials) -> bool:
 
 
 def bound_preflight(request: Request) -> None:
-    """Leave of a browser's question what it is about: nobody has been named who could be asked for the rest."""
+    """Leave of a browser's question what it is about: who calls need not be known, and answers for no more."""
     request.headers.fields = tuple(f for f in request.headers.fields if f[0].lower() in _OF_A_PREFLIGHT)
 
 

@@ -251,7 +251,7 @@ class AccessStage:
 
 
 class PreflightStage:
-    """What a browser asks ahead of a call: judged by where the call would go, since nobody is known yet."""
+    """What a browser asks ahead of a call: judged by where the call would go; who calls may not be known yet."""
 
     name = AccessStage.name
 

@@ -88,6 +88,21 @@ class IdentityStage:
         return Decision(self.name, Action.DENY, reason, message=message, principal=principal)
 
 
+class PreflightIdentityStage:
+    """Who asks ahead of a call: a browser sends no proof with it, but its network or connection may be one."""
+
+    name = IdentityStage.name
+
+    def __init__(self) -> None:
+        self._stage = IdentityStage()
+
+    async def decide(self, exchange: Exchange, section: Identity, ports: Ports) -> Decision:
+        word = await self._stage.decide(exchange, section, ports)
+        if word.reason in ("identity.required", "identity.unknown"):
+            return Decision(self.name, Action.ALLOW, "identity.preflight", principal=word.principal)
+        return word
+
+
 def recognised(principal: Principal, section: Identity) -> Decision:
     """Return the word on a caller whom a recording names: what proved it then, or spoke against it, counts now."""
     stage, facts = IdentityStage(), dict(principal.attributes)
