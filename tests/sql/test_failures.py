@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import create_engine
 from sqlalchemy.exc import DBAPIError
 
+from sallyport.errors import OperatorError
+from sallyport.sql.engines import database
 from sallyport.sql.failures import cure_of, name_of
 from servers import Postgres
 
@@ -126,3 +128,14 @@ def test_that_nobody_answers_is_said(tmp_path: Path, address: str) -> None:
     error = refused(url)
     assert "No server answers there" in cure_of(error, "")
     assert name_of(error) == "OperationalError"
+
+
+def test_the_name_of_a_database_shows_no_password_wherever_the_address_has_it() -> None:
+    made = database(
+        "postgresql://ann:hunter2@h/db?password=hunter3&sslpassword=hunter4&sslmode=require", None, 1.0
+    )
+    assert "hunter" not in made.name
+    assert "ann" in made.name
+    with pytest.raises(OperatorError) as caught:
+        database("mysql://ann:hunter2@h/db?password=hunter3", None, 1.0)
+    assert "hunter" not in str(caught.value)

@@ -31,6 +31,7 @@ from sallyport.policy.problems import choices, nearest
 from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import Stop, StopKind
 from sallyport.state.directory.heldstops import FILE, read_held, write_held
+from sallyport.state.directory.heldstops import changing as changing_held
 from sallyport.state.directory.stops import Pulled, let_go, load_pulled, new_stop, pull
 
 if TYPE_CHECKING:
@@ -199,12 +200,14 @@ def _stop_here(pulled: Pulled, store: str | None, confdir: Path | None, why: Ope
             "Give the fingerprint of the key: sallyport audit show",
             exit_code=3,
         ) from None
-    held = read_held(path)
-    there = [h.stop for h in held if replace(h.stop, id="", reason="") == replace(stop, id="", reason="")]
+    with changing_held(path):
+        held = read_held(path)
+        there = [h.stop for h in held if replace(h.stop, id="", reason="") == replace(stop, id="", reason="")]
+        if not there:
+            write_held(path, (*held, pulled))
     if there:
         stop = there[0]
     else:
-        write_held(path, (*held, pulled))
         _record(stop, "stopped", store, confdir)
         _notify(confdir, stop, "kill_switch.stopped")
     typer.echo(stop.id)
@@ -221,10 +224,14 @@ def _stop_here(pulled: Pulled, store: str | None, confdir: Path | None, why: Ope
 
 def _resume_here(id: str, store: str | None, confdir: Path | None) -> tuple[Stop, ...]:
     """Let go what is stopped on the gateway of a folder alone, all of it for an id of "". Raises OperatorError."""
-    held = read_held(_file(confdir))
-    gone = tuple(each.stop for each in held if id in ("", each.stop.id))
-    if gone:
-        write_held(_file(confdir), tuple(each for each in held if each.stop not in gone))
+    path = _file(confdir)
+    if not read_held(path):
+        return ()
+    with changing_held(path):
+        held = read_held(path)
+        gone = tuple(each.stop for each in held if id in ("", each.stop.id))
+        if gone:
+            write_held(path, tuple(each for each in held if each.stop not in gone))
     for each in gone:
         _record(each, "resumed", store, confdir)
     return gone

@@ -83,7 +83,7 @@ def database(
         raise OperatorError(what, "the address is not a database URL", _URL_FORMS) from None
     wanted = str(parsed.query.get("durability", Durability.FULL))
     parsed = parsed.difference_update_query(["durability"])
-    shown = parsed.render_as_string(hide_password=True)
+    shown = _shown(parsed)
     if durability is None:
         try:
             durability = Durability(wanted)
@@ -103,6 +103,11 @@ def database(
 
 
 _URL_FORMS = "Use sqlite:////path/to/audit.db, postgresql://user@host/database, or the path of a file."
+
+
+def _shown(url: URL) -> str:
+    """Return a database URL as it may be logged: a driver takes passwords among its options too."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 class Sqlite:
@@ -213,7 +218,7 @@ class Postgres:
                 exit_code=3,
             ) from None
 
-        self.name = url.render_as_string(hide_password=True)
+        self.name = _shown(url)
         program = f"sallyport-{what.partition(' ')[0]}"
         url = url.update_query_dict({"connect_timeout": "2", "application_name": program})
         self.writer = create_engine(url, pool_size=1, max_overflow=0, hide_parameters=True)

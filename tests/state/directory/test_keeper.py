@@ -17,7 +17,7 @@ from sallyport.errors import OperatorError
 from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import Approval, Key, KeyKind, Person, Stop, StopKind, Tenant
 from sallyport.state.directory import schema as tables
-from sallyport.state.directory.heldstops import FILE, write_held
+from sallyport.state.directory.heldstops import FILE, UNREADABLE, Held, changing, read_held, write_held
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.lastgood import LastGood, Unreadable
 from sallyport.state.directory.people import put_person, remove_person
@@ -457,3 +457,36 @@ def test_a_list_of_stops_that_cannot_be_read_stops_everything(
     assert [stop.kind for stop in keeper.current.stops()] == [StopKind.EVERYTHING]
     (tmp_path / FILE).unlink()
     eventually(lambda: keeper.current.stops() == ())
+
+
+def test_a_list_of_stops_that_could_not_be_read_for_a_while_is_read_again(tmp_path: Path) -> None:
+    hold(tmp_path, HERE)
+    path, held = tmp_path / FILE, Held(tmp_path / FILE)
+    away = path.rename(tmp_path / "away")
+    path.symlink_to(path)  # a loop: there, and nobody can open it
+    assert held.look() == (UNREADABLE,)
+    held.taken()
+    assert held.look() == (UNREADABLE,)
+    away.replace(path)
+    assert held.look() == (HERE,)
+    assert held.look() == (HERE,), "it is not in force yet"
+    held.taken()
+    assert held.look() is None
+
+
+def test_stops_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
+    begin = threading.Barrier(4)
+
+    def stop(number: int) -> None:
+        begin.wait()
+        with changing(tmp_path / FILE):
+            time.sleep(0.01)
+            one = Pulled(Stop(f"h{number}", StopKind.MODEL, f"m{number}"), "op", datetime.now(UTC))
+            write_held(tmp_path / FILE, (*read_held(tmp_path / FILE), one))
+
+    threads = [threading.Thread(target=stop, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {pulled.stop.id for pulled in read_held(tmp_path / FILE)} == {"h0", "h1", "h2", "h3"}

@@ -5,7 +5,10 @@ besides what the store or its copy says, until it is let go. A file that cannot 
 wanted something stopped, and nobody can say what.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -37,6 +40,25 @@ def read_held(path: Path) -> tuple[Pulled, ...]:
     raise OperatorError(str(path), what, todo, exit_code=3)
 
 
+@contextmanager
+def changing(path: Path) -> Iterator[None]:
+    """Let nobody else change the file meanwhile: who reads it and writes it back would undo what another has stopped.
+
+    Raises OperatorError.
+    """
+    try:
+        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        what = f"its folder cannot be opened ({error.strerror})"
+        raise OperatorError(str(path), what, "See who owns the folder", exit_code=3) from None
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def write_held(path: Path, pulled: tuple[Pulled, ...]) -> None:
     """Put a list in the place of the last, for whoever owns the folder. Raises OperatorError."""
     try:
@@ -61,14 +83,18 @@ class Held:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._seen: tuple[int, ...] = ()
+        self._seen: tuple[int, ...] | None = ()
+        self._looked: tuple[int, ...] = ()
+        self._is_whole = True
 
     def look(self) -> tuple[Stop, ...] | None:
-        """Return what the file stops, None if it is the file that was there before."""
+        """Return what the file stops, None if it is the file that was taken last. One that cannot be read is read
+        again at the next look.
+        """
         seen: tuple[int, ...]
         try:
             at = os.stat(self.path)
-            seen = (at.st_ino, at.st_mtime_ns, at.st_size)
+            seen = (at.st_ino, at.st_mtime_ns, at.st_ctime_ns, at.st_size)
         except FileNotFoundError:
             seen = ()
         except OSError:
@@ -78,6 +104,11 @@ class Held:
         try:
             found = tuple(pulled.stop for pulled in read_held(self.path)) if seen else ()
         except OperatorError:
-            found = (UNREADABLE,)
-        self._seen = seen
+            self._looked, self._is_whole = seen, False
+            return (UNREADABLE,)
+        self._looked, self._is_whole = seen, True
         return found
+
+    def taken(self) -> None:
+        """Note that what was looked at last is in force."""
+        self._seen = self._looked if self._is_whole else None

@@ -169,9 +169,11 @@ class Keeper:
         if found is None:
             return
         with self._putting:
-            self._stopped = found
+            is_other, self._stopped = found != self._stopped, found
             self._combine()
-        logger.warning("%s: %s", self._held.path, _told(found))
+        self._held.taken()  # not before it is in force: what raises is done again
+        if is_other:
+            logger.warning("%s: %s", self._held.path, _told(found))
 
     def _put(self, snapshot: Snapshot) -> None:
         """Put a directory in force, with what is stopped on this gateway alone."""
