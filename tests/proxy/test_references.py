@@ -187,3 +187,15 @@ def test_what_a_turn_continues_is_read_where_it_passed_here_and_not_where_it_beg
         assert request_coverage(request, None, "") == expected
     answered(gateway, request, conversation, Response(200, id="resp_3", usage=Usage(input=20, output=4)))
     assert read(gateway, "openai_responses", body)[0].kept_tokens == 24
+
+
+def test_a_call_that_failed_claims_nothing_and_leaves_what_it_named_as_it_was(gateway: Gateway) -> None:
+    body = {"model": "m", "input": "Go on", "conversation": "conv_1"}
+    request, conversation = read(gateway, "openai_responses", body)
+    failed = Response(404, id="resp_1")
+    answered(gateway, request, conversation, failed)
+    assert gateway.makers(request) == (None,)
+    answered(gateway, request, conversation, Response(200, id="resp_2", usage=Usage(900, output=100)))
+    assert read(gateway, "openai_responses", body)[0].kept_tokens == 1000
+    answered(gateway, request, conversation, failed)
+    assert read(gateway, "openai_responses", body)[0].kept_tokens == 1000

@@ -490,6 +490,20 @@ async def test_what_is_reserved_is_as_dear_as_the_request_permits(
     assert left.cost_micro_usd == pytest.approx(expected, abs=1)
 
 
+async def test_a_dear_tier_of_which_the_model_has_no_price_has_none(metering: Metering) -> None:
+    assert metered_on(metering, on_terms("gpt-5-nano")).estimate(0).cost is not None
+    assert metered_on(metering, on_terms("gpt-5-nano", service_tier="priority")).estimate(0).cost is None
+    assert (
+        metered_on(metering, on_terms("gpt-5-nano", service_tier="of next year")).estimate(0).cost is not None
+    )
+
+
+@pytest.mark.parametrize("word", ["SERVICE_TIER_UNSPECIFIED", "unspecified", "SERVICE_TIER_STANDARD"])
+async def test_a_tier_that_is_left_open_has_the_ordinary_price(metering: Metering, word: str) -> None:
+    plain, asked = on_terms("gpt-5-nano"), on_terms("gpt-5-nano", service_tier=word)
+    assert metered_on(metering, asked).estimate(0) == metered_on(metering, plain).estimate(0)
+
+
 @pytest.mark.parametrize(
     ("of", "said", "times", "shown"),
     [

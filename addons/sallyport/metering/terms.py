@@ -9,9 +9,23 @@ from dataclasses import replace
 from sallyport.exchange import Operation, Request, Usage
 
 ORDINARY = frozenset(
-    {"", "default", "standard", "standard_only", "on_demand", "flex", "batch", "scale", "reserved"}
+    {
+        "",
+        "default",
+        "unspecified",
+        "standard",
+        "standard_only",
+        "on_demand",
+        "flex",
+        "batch",
+        "scale",
+        "reserved",
+    }
 )
 """Words for a tier that costs no more than the ordinary one: it, cheaper ones, and capacity that is paid beforehand."""
+
+DEAR = frozenset({"priority", "fast"})
+"""Words that cost more wherever they are sold: without a price of their own none is known."""
 
 UNKNOWN = "unknown"
 """A tier that a request asks for and of which no price is known."""
@@ -33,13 +47,13 @@ def tiers(request: Request, listed: Collection[tuple[str, str]], unnamed: str) -
     if "service_tier" not in asked and ("service_tier", unnamed) in listed:
         found[unnamed] = None
     for name, value in asked.items():
-        word = str(value).strip().lower()
+        word = str(value).strip().lower().removeprefix("service_tier_")
         if word in ORDINARY:
             continue
-        of_name = [of for setting, of in listed if setting == name]
+        of_name = sorted(of for setting, of in listed if setting == name)
         # `auto` is the provider's to decide, and so is what becomes of a word that it may not know.
         found |= dict.fromkeys([word] if word in of_name else of_name)
-        if not of_name and word != "auto":
+        if word not in of_name and word != "auto" and (not of_name or word in DEAR):
             found[UNKNOWN] = None
     return tuple(found)
 

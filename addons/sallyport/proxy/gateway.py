@@ -433,7 +433,12 @@ class Gateway:
         return tuple(None if link is None else link.maker for link in found)
 
     def link(self, exchange: Exchange, answer: Response, usage: Usage | None) -> None:
-        """Remember to which conversation an answer belongs, and what it has made; usage: what it used, all it read."""
+        """Remember to which conversation an answer belongs, and what it has made; usage: what it used, all it read.
+
+        A call that failed has made nothing, and what it named is as it was.
+        """
+        if answer.status >= 400:
+            return
         tokens = 0 if usage is None else (usage.input or 0) + (usage.output or 0)
         who = exchange.principal
         link = _Link(exchange.conversation, tokens, (who.tenant, who.id) if who is not None else ("", ""))
