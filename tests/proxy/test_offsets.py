@@ -8,7 +8,7 @@ import pytest
 from sallyport.decision import Refusal
 from sallyport.exchange import Surface
 from sallyport.proxy.editing import edited_answer
-from sallyport.proxy.moving import MAX_CHARS, MAX_TEXTS, Moving
+from sallyport.proxy.moving import MAX_CHARS, MAX_LOOKED, MAX_TEXTS, Moving
 from sallyport.proxy.tap import AnswerTap
 from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import Delta, StreamEvent
@@ -162,3 +162,21 @@ def test_beyond_their_bounds_offsets_stay_and_no_text_is_remembered(texts: int, 
         delta = Delta("choices/0/content", Surface.ASSISTANT, "/text", SAID)
         moving.write(StreamEvent(b"{}", (delta,), payload=payload), {"/text": SHOWN})
     assert moving.write(StreamEvent(json.dumps(annotated).encode(), payload=annotated), {}) == {}
+
+
+def test_a_text_that_grows_between_many_offsets_is_looked_through_so_often_only() -> None:
+    """Each event that tells of a text which has grown lays the whole of it beside what went out."""
+    moving = Moving(SCOPE.original)
+    *_, annotated = streamed("openai_chat", [SAID])
+    raw = json.dumps(annotated).encode()
+
+    def told(said: str, sent: str) -> bool:
+        delta = Delta("choices/0/content", Surface.ASSISTANT, "/text", said)
+        moving.write(StreamEvent(b"{}", (delta,)), {"/text": sent})
+        return moving.write(StreamEvent(raw, payload=annotated), {}) != {}
+
+    assert told(SAID + "x" * (MAX_CHARS // 2), SHOWN + "x" * (MAX_CHARS // 2))
+    times = 1
+    while told("x", "x"):
+        times += 1
+    assert times == -(-MAX_LOOKED // (MAX_CHARS // 2 + len(SAID)))

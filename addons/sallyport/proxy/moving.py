@@ -16,8 +16,10 @@ MAX_CHARS = 256 * 1024
 MAX_TEXTS = 1024
 """Texts of one stream that are remembered."""
 
-MAX_LOOKS = 1000
-"""How often the texts of one stream are laid beside each other. Beyond any bound offsets are left as they are."""
+MAX_LOOKED = 4 * 1024 * 1024
+"""Characters of one stream that are laid beside each other, again for every event that tells of a text which has grown.
+Beyond any bound offsets are left as they are.
+"""
 
 
 def moved_offsets(
@@ -38,7 +40,7 @@ class _Text:
     def __init__(self, said: str = "", sent: str = "") -> None:
         self._said, self._sent = StringIO(), StringIO()
         self._shifts: dict[bool, Shifts] = {}
-        self.looks = 0
+        self.looked = 0
         self.go(said, sent)
 
     def go(self, said: str, sent: str) -> None:
@@ -49,8 +51,8 @@ class _Text:
     def moved(self, one: Offset, lookup: Lookup) -> dict[str, bytes]:
         """Return an offset by its pointer, nothing where it stays."""
         if one.in_bytes not in self._shifts:
-            self.looks += 1
             said, sent = self._said.getvalue(), self._sent.getvalue()
+            self.looked += len(said)
             self._shifts[one.in_bytes] = Shifts(said, sent, lookup, in_bytes=one.in_bytes)
         new = self._shifts[one.in_bytes].moved(one.value)
         return {} if new is None else {one.at: str(new).encode()}
@@ -63,7 +65,7 @@ class Moving:
         self._lookup = lookup
         self._texts: dict[str, _Text] = {}
         self._chars = 0
-        self._looks = 0
+        self._looked = 0
 
     def write(self, event: StreamEvent, texts: Mapping[str, str]) -> dict[str, bytes]:
         """Return the offsets in an event that goes out now, where they move. texts: its new texts."""
@@ -76,15 +78,15 @@ class Moving:
             self._texts.clear()
             self._chars = MAX_CHARS + 1
         found: dict[str, bytes] = {}
-        if may_count(event.raw) and self._looks < MAX_LOOKS:
+        if may_count(event.raw) and self._looked < MAX_LOOKED:
             beside = {d.at: _Text(d.text, texts[d.at]) for d in event.deltas if d.whole and d.at in texts}
             whole = {d.at for d in event.deltas if d.whole}
             for one in offsets(event.payload):
                 known = beside.get(one.beside) if one.beside in whole else self._texts.get(one.channel)
                 if known is not None:
-                    looks = known.looks
+                    before = known.looked
                     found |= known.moved(one, self._lookup)
-                    self._looks += known.looks - looks
+                    self._looked += known.looked - before
         if event.terminal:
             self._texts.clear()
             self._chars = 0

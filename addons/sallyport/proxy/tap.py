@@ -50,8 +50,10 @@ HOLD_S = 2.0
 """Longest that a text waits, where the policy does not say."""
 
 MAX_MEDIA_TYPES = 16
-MAX_MADE = 64
 """Kinds of content that are told of one answer."""
+
+MAX_MADE = 64
+"""Ids of what an answer made from which on those of further events are not remembered."""
 
 
 @dataclass(frozen=True, slots=True)
