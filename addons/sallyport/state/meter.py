@@ -139,7 +139,7 @@ class Metered:
 class Metering:
     """What all exchanges of a gateway share: the ledger, the token counter, what is under way.
 
-    orphans: exchanges that an earlier process left open; what they had reserved is booked, by recover where there is one.
+    orphans: exchanges that an earlier process left open; what they had reserved is booked, by recover if it is there.
     recover: books what dead gateways had reserved and the audit knows more of; called now and then.
     lease_ms: open exchanges hold what they reserved for so long at a time, so that a dead gateway lets go.
     assumed_output_tokens: of an answer that nothing bounds, where no limit has asked for an estimate.
