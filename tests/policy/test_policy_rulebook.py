@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sallyport.decision import Mode
 from sallyport.exchange import Client, Exchange, Operation, Principal, Request
-from sallyport.policy.access import AccessRule
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.condition import ConditionError
 from sallyport.policy.hours import Hours
 from sallyport.policy.inputs import UNKNOWN_SERVER, condition_input

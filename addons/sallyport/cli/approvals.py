@@ -27,7 +27,7 @@ from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
-from sallyport.policy.access import AccessRule
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.sections import Policy
 from sallyport.stages.approvals import EVERY_RULE
 from sallyport.state.directory import approvals as registry

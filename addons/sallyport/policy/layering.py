@@ -13,7 +13,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from sallyport.decision import Blocked, Mode, Severity
-from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.access import Access
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.blocked import MILDEST_FIRST, BlockingSection
 from sallyport.policy.calls import Judgement
 from sallyport.policy.content import ContentSection, keeps_more, laid_over

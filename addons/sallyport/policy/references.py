@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.access import Access
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.condition import Condition
 from sallyport.policy.globs import Globs

@@ -10,17 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import count
-from typing import TYPE_CHECKING
 
 from sallyport.bits import places
 from sallyport.decision import Mode
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.condition import MAX_JOINED, ConditionError, Joined
 from sallyport.policy.globs import GlobLists
 from sallyport.policy.inputs import UNKNOWN_SERVER, ConditionInput
 from sallyport.policy.models import ancestors, spellings
-
-if TYPE_CHECKING:
-    from sallyport.policy.access import AccessRule
 
 _JOIN_AFTER = 3
 _MAX_KNOWN = 256
@@ -75,9 +72,9 @@ class Outcome:
     approves: the same of the rules that ask for an approval. permit: the first permit in force that holds.
     """
 
-    forbids: tuple["AccessRule", ...] = ()
-    permit: "AccessRule | None" = None
-    approves: tuple["AccessRule", ...] = ()
+    forbids: tuple[AccessRule, ...] = ()
+    permit: AccessRule | None = None
+    approves: tuple[AccessRule, ...] = ()
 
 
 IN_FORCE = {Mode.ENFORCE: 0, Mode.CANARY: 0, None: 1, Mode.OBSERVE: 2, Mode.SHADOW: 3}
@@ -87,7 +84,7 @@ IN_FORCE = {Mode.ENFORCE: 0, Mode.CANARY: 0, None: 1, Mode.OBSERVE: 2, Mode.SHAD
 class Rulebook:
     """Rules and their index. Thread-safe as far as dicts are: what it remembers it could work out again."""
 
-    def __init__(self, rules: Sequence["AccessRule"]) -> None:
+    def __init__(self, rules: Sequence[AccessRule]) -> None:
         self.rules = tuple(rules)
         self.all = (1 << len(self.rules)) - 1
         self._permits = self._bits(rule.effect == "permit" for rule in rules)
@@ -195,7 +192,7 @@ class Rulebook:
         permit = next((rule for rule in granted if rule.mode is not Mode.OBSERVE), None)
         return Outcome(self._in_force(refusing), permit, self._in_force(approving))
 
-    def _in_force(self, bits: int) -> tuple["AccessRule", ...]:
+    def _in_force(self, bits: int) -> tuple[AccessRule, ...]:
         """Return the rules of these bits, the ones that are in force first, then in order."""
         if not bits:
             return ()

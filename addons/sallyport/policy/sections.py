@@ -16,7 +16,8 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from sallyport.decision import Mode, Severity
 from sallyport.exchange import Exchange, Surface
-from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.access import Access
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.approvals import Approvals
 from sallyport.policy.blocked import BlockingSection
 from sallyport.policy.capture import Capture

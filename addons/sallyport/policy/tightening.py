@@ -11,7 +11,8 @@ from decimal import Decimal
 from typing import Literal
 
 from sallyport.decision import Mode
-from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.access import Access
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.layering import is_as_strict
 from sallyport.policy.limits import Limit, Limits
 from sallyport.policy.sections import Policy, mode_of

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sallyport.exchange import Exchange, Operation
-from sallyport.policy.access import OWN_REASONS, Access, AccessRule
+from sallyport.policy.access import Access
+from sallyport.policy.accessrule import OWN_REASONS, AccessRule
 from sallyport.policy.condition import ConditionError
 from sallyport.policy.inputs import ConditionInput, Facts
 from sallyport.policy.rulebook import Rulebook, Subjects

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from sallyport.decision import Action, Blocked, Change, Decision, Mode
 from sallyport.exchange import Exchange, Operation, Principal, ToolKind
-from sallyport.policy.access import Access, AccessRule
+from sallyport.policy.access import Access
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.calls import applied
 from sallyport.policy.inputs import Facts, models_of
 from sallyport.policy.rulebook import Outcome

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from sallyport.decision import Need
 from sallyport.exchange import Exchange, Principal, ToolKind
-from sallyport.policy.access import AccessRule
+from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.inputs import models_of
 from sallyport.policy.models import ancestors, spellings
 from sallyport.policy.rulebook import IN_FORCE, Outcome
