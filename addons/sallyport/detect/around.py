@@ -1,6 +1,7 @@
-"""Where in a long text a rule is tried: around the blocks that hold what its pattern asks for, as far as it reaches.
+"""Where in a long text a rule is tried: around the words that its pattern asks for, as far as a match can reach.
 
-All rules are worked out together, as arrays, since a long text has some hundred of them and some thousand blocks.
+All rules are worked out together, as arrays, since a long text has some hundred of them and some ten thousand words.
+What else a pattern asks for is looked for near these words. Places are known by cells of the text.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,24 +12,30 @@ from numpy.typing import NDArray
 
 from sallyport.detect.extent import Extent
 from sallyport.detect.linear import Subject, Windows
+from sallyport.detect.wordindex import Places
 
 type Sets = tuple[int, ...]
 
-_WORTH_A_CALL = 2048
+BLOCK = 1024
+"""Bytes of a part of a text in which what stands beside words is looked for."""
+
+_CELL = 64
+"""Bytes of a part of a block; what is tried begins and ends with one."""
+
+_WORTH_A_CALL = 512
 """Bytes that are looked through in the time that one more call takes."""
 
-_NEAR = 4
-"""Blocks that may lie between all that a match holds; where it may be spread further, one set of words decides."""
+_NEAR = 64
+"""Cells that may lie between all that a match holds; where it may be spread further, one set of words decides."""
 
 _IS_DIGIT = np.isin(np.arange(256), [*b"0123456789"])
 
 
 class Around:
-    """What rules ask for in the blocks of a text, of `block` bytes each.
+    """What rules ask for: expressions, each of which is a word, or stands beside one.
 
     sets: by expression, the sets it stands in. in_parts: by rule, the sets of which each match holds an expression; the
-    first decides. longest: by rule, how long a match can be. overlap: bytes behind a block that an expression which
-    begins in it may reach into.
+    first decides. longest: by rule, how long a match can be.
     """
 
     def __init__(
@@ -36,8 +43,6 @@ class Around:
         sets: Sequence[Collection[int]],
         in_parts: Mapping[int, Sets],
         longest: Sequence[Extent | None],
-        block: int,
-        overlap: int,
     ) -> None:
         self._in_parts = in_parts
         self._extents = {
@@ -46,35 +51,33 @@ class Around:
             if one is not None and (in_parts.get(index) or one.digits)
         }
         """Of the rules that may be tried in parts."""
-        self._block = block
-        self._overlap = overlap
         self._sets = np.fromiter(chain.from_iterable(sets), np.int32)
         self._begins = np.zeros(len(sets) + 1, np.int64)
         np.cumsum([*map(len, sets)], out=self._begins[1:])
         self._last = int(self._sets.max(initial=0))
 
     def windows(
-        self, subject: Subject, occurring: Sequence[Sequence[int]], found: Sequence[int]
+        self,
+        subject: Subject,
+        words: tuple[Places, Places],
+        besides: Sequence[Sequence[int]],
+        found: Sequence[int],
     ) -> dict[int, Windows]:
         """Return where each of the rules found is to be tried; everywhere those that are not named.
 
-        occurring: by block, the expressions that occur in it.
+        words: those that occur, and the byte at which each begins. besides: by block, the other expressions in it.
         """
         reach = self._reach(subject, found)
         if not reach:
             return {}
         rules, chars = [*reach], np.array([*reach.values()], np.int64)
-        held = self._held(rules, subject.most_bytes(chars), subject, occurring)
-        rule, block = held.nonzero()
-        gap = (self._overlap + 2 * chars + _WORTH_A_CALL) // self._block
-        first = _firsts(rule, np.diff(block) > gap.take(rule[1:]))
+        held = self._held(rules, subject.most_bytes(chars), subject, words, besides)
+        rule, cell = held.nonzero()
+        gap = (2 * chars + _WORTH_A_CALL) // _CELL
+        first = _firsts(rule, np.diff(cell) > gap.take(rule[1:]))
         last = np.append(first[1:] - 1, rule.size - 1) if first.size else first
         rule = rule.take(first)
-        low, high = subject.widened(
-            block.take(first) * self._block,
-            (block.take(last) + 1) * self._block + self._overlap,
-            chars.take(rule),
-        )
+        low, high = subject.widened(cell.take(first) * _CELL, (cell.take(last) + 1) * _CELL, chars.take(rule))
         first = _firsts(rule, low[1:] > high[:-1])
         last = np.append(first[1:] - 1, rule.size - 1) if first.size else first
         parts = [*zip(low.take(first).tolist(), high.take(last).tolist(), strict=True)]
@@ -93,11 +96,13 @@ class Around:
         rules: Sequence[int],
         most_bytes: NDArray[np.int64],
         subject: Subject,
-        occurring: Sequence[Sequence[int]],
+        words: tuple[Places, Places],
+        besides: Sequence[Sequence[int]],
     ) -> NDArray[np.bool]:
-        """Return, (rules, blocks), which hold a word of the first set of each rule, or its first digit, and all else
+        """Return, (rules, cells), which hold a word of the first set of each rule, or its first digit, and all else
         near by. most_bytes: of a match of each rule.
         """
+        cells = -(-len(subject.raw) // _CELL)
         sets = [self._in_parts.get(index, ()) for index in rules]
         ranks = [
             [(at, held[rank]) for at, held in enumerate(sets) if len(held) > rank]
@@ -106,62 +111,76 @@ class Around:
         rows = np.full(self._last + 1, -1, np.int32)
         asked = [one for rank in ranks for _, one in rank]
         rows[asked] = np.arange(len(asked))
-        in_blocks = self._in_blocks(rows, len(asked), occurring)
-        held = np.ones((len(rules), len(occurring)), bool)
-        steps = -(-most_bytes // self._block)
+        in_cells = self._in_cells(rows, len(asked), cells, words, besides)
+        held = np.ones((len(rules), cells), bool)
+        steps = -(-most_bytes // _CELL)
         done = 0
         for place, rank in enumerate(ranks):
             mine = np.array([at for at, _ in rank])
-            others = in_blocks[done : done + len(rank)]
+            others = in_cells[done : done + len(rank)]
             done += len(rank)
             if place == 0:
                 held[mine] = others
             else:
-                _narrow(held, mine, others, steps)
+                _narrow(held, mine, others, steps.take(mine))
         digits = np.array([self._extents[index].digits for index in rules])
-        numbers = self._numbers(subject.raw, digits, most_bytes, len(occurring))
+        numbers = self._numbers(subject.raw, digits, most_bytes, cells)
         bare = np.array([not one for one in sets])
         held[bare] = numbers[bare]
         mine = ((digits > 0) & ~bare).nonzero()[0]
-        _narrow(held, mine, numbers[mine], steps)
+        _narrow(held, mine, numbers[mine], steps.take(mine))
         return held
 
-    def _numbers(
-        self, raw: bytes, digits: NDArray[np.int64], most_bytes: NDArray[np.int64], blocks: int
+    def _in_cells(
+        self,
+        rows: NDArray[np.int32],
+        count: int,
+        cells: int,
+        words: tuple[Places, Places],
+        besides: Sequence[Sequence[int]],
     ) -> NDArray[np.bool]:
-        """Return the blocks in which a digit stands that has as many behind it within a match as each rule asks for:
-        (rules, blocks), all for a rule that asks for none.
+        """Return which cells hold an expression of each set that has a row: (rows, cells)."""
+        out = np.zeros((count, cells), bool)
+        row, at = self._asked(rows, *words)
+        out[row, at // _CELL] = True
+        sizes = [*map(len, besides)]
+        beside = np.fromiter(chain.from_iterable(besides), np.int64, sum(sizes))
+        row, block = self._asked(rows, beside, np.repeat(np.arange(len(besides)), sizes))
+        in_blocks = np.zeros((count, len(besides)), bool)
+        in_blocks[row, block] = True
+        mine = np.unique(row)
+        out[mine] |= np.repeat(in_blocks[mine], BLOCK // _CELL, axis=1)[:, :cells]
+        return out
+
+    def _numbers(
+        self, raw: bytes, digits: NDArray[np.int64], most_bytes: NDArray[np.int64], cells: int
+    ) -> NDArray[np.bool]:
+        """Return the cells in which a digit stands that has as many behind it within a match as each rule asks for:
+        (rules, cells), all for a rule that asks for none.
         """
-        out = np.ones((digits.size, blocks), bool)
+        out = np.ones((digits.size, cells), bool)
         places = _IS_DIGIT.take(np.frombuffer(raw, np.uint8)).nonzero()[0]
-        block = places // self._block
-        begins = np.searchsorted(block, np.arange(blocks))
+        begins = np.searchsorted(places, np.arange(cells) * _CELL)
+        is_empty = np.diff(begins, append=places.size) == 0
         for count in {*digits.tolist()} - {0}:
             ends = places[count - 1 :]
-            size = np.full(places.size + 1, len(raw))  # one more, where blocks behind the last digit begin
+            size = np.full(places.size + 1, len(raw))  # one more, where cells behind the last digit begin
             size[: ends.size] = ends - places[: ends.size] + 1
             least = np.minimum.reduceat(size, begins)
-            least[np.diff(begins, append=places.size) == 0] = len(raw)
+            least[is_empty] = len(raw)
             mine = (digits == count).nonzero()[0]
             out[mine] = least <= most_bytes[mine, None]
         return out
 
-    def _in_blocks(
-        self, rows: NDArray[np.int32], count: int, occurring: Sequence[Sequence[int]]
-    ) -> NDArray[np.bool]:
-        """Return which blocks hold an expression of each set that has a row: (rows, blocks)."""
-        sizes = [*map(len, occurring)]
-        met = np.fromiter(chain.from_iterable(occurring), np.int64, sum(sizes))
-        block = np.repeat(np.arange(len(occurring)), sizes)
+    def _asked(self, rows: NDArray[np.int32], met: Places, at: Places) -> tuple[Places, Places]:
+        """Return the rows of the sets that expressions stand in, as far as they have one, each with its place."""
         begins = self._begins.take(met)
         times = self._begins.take(met + 1) - begins
         behind = np.cumsum(times)
         each = np.arange(int(times.sum())) + np.repeat(begins - behind + times, times)
         row = rows.take(self._sets.take(each))
         asked = row >= 0
-        out = np.zeros((count, len(occurring)), bool)
-        out[row[asked], np.repeat(block, times)[asked]] = True
-        return out
+        return row[asked].astype(np.int64), np.repeat(at, times)[asked]
 
 
 def _firsts(rule: NDArray[np.int64], parted: NDArray[np.bool]) -> NDArray[np.int64]:
@@ -172,19 +191,21 @@ def _firsts(rule: NDArray[np.int64], parted: NDArray[np.bool]) -> NDArray[np.int
 
 
 def _narrow(
-    held: NDArray[np.bool], mine: NDArray[np.int64], others: NDArray[np.bool], steps: NDArray[np.int64]
+    held: NDArray[np.bool], mine: NDArray[np.int64], others: NDArray[np.bool], far: NDArray[np.int64]
 ) -> None:
-    """Leave of what some rules hold the blocks near others; steps: by rule, how many blocks may lie between."""
-    far = steps.take(mine)
-    for step in range(1, _NEAR + 1):
-        others = _spread(others)
-        near = far == step
+    """Leave of what some rules hold the cells near others. far: by rule, how many cells may lie between, at least."""
+    reached = 1
+    while mine.size and reached <= _NEAR:
+        others = _spread(others, max(1, reached // 2))
+        near = far <= reached
         held[mine[near]] &= others[near]
+        mine, far, others = mine[~near], far[~near], others[~near]
+        reached *= 2
 
 
-def _spread(blocks: NDArray[np.bool]) -> NDArray[np.bool]:
-    """Return the blocks with those beside them."""
-    out = blocks.copy()
-    out[:, 1:] |= blocks[:, :-1]
-    out[:, :-1] |= blocks[:, 1:]
+def _spread(cells: NDArray[np.bool], by: int) -> NDArray[np.bool]:
+    """Return the cells with those that many beside them."""
+    out = cells.copy()
+    out[:, by:] |= cells[:, :-by]
+    out[:, :-by] |= cells[:, by:]
     return out

@@ -4,24 +4,30 @@ Searching for some thousand words costs the same as searching for one, and for s
 and patterns are looked for apart: in one automaton every place in a word would have to be remembered with every place
 in a pattern, and a text that has no neighbour so far would make it learn for a millisecond per kilobyte.
 
-A long text is asked for words block by block, and a rule is tried only around the blocks that hold what its pattern
-asks for, as far as a match can reach (around.py). What is left is asked for the outline of the pattern first
+In a long text words are looked for with where they stand (wordindex.py), and a rule is tried only around those that its
+pattern asks for, as far as a match can reach (around.py). What is left is asked for the outline of the pattern first
 (outline.py). Threads may share a gate.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+
+import numpy as np
 
 from sallyport.bits import places
-from sallyport.detect.around import Around
+from sallyport.detect.around import BLOCK, Around
 from sallyport.detect.extent import longest
 from sallyport.detect.linear import Pattern, PatternSet, Subject, Windows, pattern
-from sallyport.detect.literals import expression, most_bytes
+from sallyport.detect.literals import EDGE, expression, phrases, small, spellings
 from sallyport.detect.outline import outline
 from sallyport.detect.packs import Rule
+from sallyport.detect.wordindex import Places, Word, WordIndex
 
-_BLOCK = 1024
-_LONG = 3 * _BLOCK
-"""Bytes of a text from which on its blocks are asked apart."""
+_TINY = 2
+"""Letters of the longest word that says little of where a rule is to be tried."""
+
+_LONG = 3 * BLOCK
+"""Bytes of a text from which on it is asked where its words stand."""
 
 
 class Gate:
@@ -82,11 +88,14 @@ class _Patterns:
 
 
 class _Words:
-    """Rules that are looked for by words, in one automaton, and by what must stand beside them, in another.
+    """Rules that are looked for by words, and by what must stand beside them.
 
     What is asked of a rule stands in sets of expressions, of each of which one must occur. Each set has a number, which
     tells its rule and its place among the sets of that rule: first come those that the pattern asks for. An expression
     knows its sets as the bits of one integer, so that all that occur are joined in a step each.
+
+    Words of a short text are looked for in an automaton, which takes little for what it knows; those of a long one in
+    an index, which takes as much for each text and tells where they stand.
     """
 
     def __init__(self, rules: Sequence[Rule], members: Sequence[int]) -> None:
@@ -99,16 +108,26 @@ class _Words:
         far: dict[int, str] = {}
         for index in members:
             rule = rules[index]
-            for shift, spellings in zip(self._shifts, rule.required, strict=False):
-                for word in spellings:
-                    words.setdefault(expression(word), set()).add(shift + index)
-            for keyword in rule.keywords:
-                words.setdefault(_spelled(keyword), set()).add(keywords + index)
+            looked_for = [
+                (shift, word)
+                for shift, each in zip(self._shifts, rule.required, strict=False)
+                for word in each
+            ]
+            looked_for += [(keywords, word) for keyword in rule.keywords for word in phrases(keyword)]
+            for shift, word in looked_for:
+                if _is_tiny(word):
+                    besides.setdefault(f"(?i){expression(word)}", set()).add(shift + index)
+                else:
+                    words.setdefault(word, set()).add(shift + index)
             if rule.beside is not None and _is_short(rule.beside):
                 besides.setdefault(rule.beside, set()).add(beside + index)
             elif rule.beside is not None:
                 far[index] = outline(rule.beside)
-        self._words = PatternSet([*words], of_bytes=True)
+        self._words = PatternSet([*map(expression, words)], of_bytes=True)
+        indexed = [(number, word) for number, text in enumerate(words) for word in _indexed(text)]
+        self._index = WordIndex([word for _, word in indexed])
+        self._indexed = np.array([number for number, _ in indexed], np.int64)
+        """By word of the index: its expression."""
         self._besides = PatternSet([*besides])
         self._first_beside = len(words)
         self._far = _Patterns(far)
@@ -125,16 +144,7 @@ class _Words:
             index: tuple(shift + index for shift in self._shifts[:-1] if shift + index in asked)
             for index in members
         }
-        spelled = (word for index in members for word in (*rules[index].keywords, *_required(rules[index])))
-        self._overlap = max(map(most_bytes, spelled), default=0) + 4 * _SHORT
-        """Bytes behind a block that a word or what stands beside may reach into."""
-        self._around = Around(
-            numbers,
-            in_parts,
-            [rule.longest for rule in rules],
-            _BLOCK,
-            self._overlap,
-        )
+        self._around = Around(numbers, in_parts, [rule.longest for rule in rules])
 
     def hits(
         self, subject: Subject, wanted: int, others: int, check: Callable[[], None]
@@ -144,34 +154,58 @@ class _Words:
         others: rules that are to be tried besides, which are looked for by no words.
         """
         raw = subject.raw
-        occurring = []
-        for block in self._blocks(raw) if len(raw) >= _LONG else (raw,):
+        is_long = len(raw) >= _LONG
+        besides = []
+        for block in _blocks(raw) if is_long else (raw,):
             check()
-            within = self._within(block)
+            within = self._besides.matches(block)
             if within is None:
                 return self._all | others, {}
-            occurring.append(within)
+            besides.append([self._first_beside + one for one in within])
+        words = self._index_of(subject, check) if is_long else None
+        occurring = (
+            self._words.matches(raw.lower()) if words is None else np.bincount(words[0]).nonzero()[0].tolist()
+        )
+        if occurring is None:
+            return self._all | others, {}
         met = self._unasked
-        for one in set().union(*occurring):
+        for one in set(occurring).union(*besides):
             met |= self._bits[one]
         found = wanted & (self._near_or_none | self._far.hits(raw))
         for shift in self._shifts:
             found &= met >> shift
         found |= others & wanted
-        is_long = len(occurring) > 1
-        return found, self._around.windows(subject, occurring, places(found)) if is_long else {}
+        return found, {} if words is None else self._around.windows(subject, words, besides, [*places(found)])
 
-    def _blocks(self, raw: bytes) -> Iterator[bytes]:
-        """Yield the parts of a text, each with the byte before it and the words that begin in it."""
-        for low in range(0, len(raw), _BLOCK):
-            yield raw[max(0, low - 1) : low + _BLOCK + self._overlap]
+    def _index_of(self, subject: Subject, check: Callable[[], None]) -> tuple[Places, Places]:
+        """Return the words that occur, by their expressions, and the byte at which each begins."""
+        numbers, at = self._index.occurrences(
+            small(subject.text) if subject.wide else subject.raw.lower(), check
+        )
+        return self._indexed.take(numbers), at
 
-    def _within(self, block: bytes) -> list[int] | None:
-        """Return the expressions that occur in a block; None where that could not be found out."""
-        words, besides = self._words.matches(block.lower()), self._besides.matches(block)
-        if words is None or besides is None:
-            return None
-        return [*words, *(self._first_beside + one for one in besides)]
+
+def _blocks(raw: bytes) -> Iterator[bytes]:
+    """Yield the parts of a text, each with the byte before it and what stands beside words that begins in it."""
+    for low in range(0, len(raw), BLOCK):
+        yield raw[max(0, low - 1) : low + BLOCK + 4 * _SHORT]
+
+
+def _indexed(text: str) -> Iterator[Word]:
+    """Yield what is looked for where an expression is."""
+    first, *others = text.strip(EDGE).split(EDGE)
+    if all(_is_word(a[-1]) != _is_word(b[0]) for a, b in pairwise((first, *others))):
+        for word in spellings("".join((first, *others))):
+            yield Word(word, text.startswith(EDGE), text.endswith(EDGE))
+
+
+def _is_tiny(word: str) -> bool:
+    """Say whether a word stands in every second line: it is looked for in blocks, as is what stands beside words."""
+    return word.isascii() and len(word.replace(EDGE, "")) <= _TINY
+
+
+def _is_word(char: str) -> bool:
+    return char == "_" or (char.isascii() and char.isalnum())
 
 
 _SHORT = 16
@@ -181,11 +215,6 @@ _SHORT = 16
 def _is_short(beside: str) -> bool:
     extent = longest(beside)
     return extent is not None and not extent.runs and extent.chars <= _SHORT
-
-
-def _required(rule: Rule) -> Iterator[str]:
-    for words in rule.required:
-        yield from words
 
 
 def _whole(rule: Rule) -> str:
@@ -204,9 +233,3 @@ def _met_by(shape: Pattern, subject: Subject, within: Windows | None) -> Windows
     if within is None:
         return None if shape.occurs(raw, 0, len(raw)) else ()
     return [(low, high) for low, high in within if shape.occurs(raw, low, high)]
-
-
-def _spelled(keyword: str) -> str:
-    """Return a pattern of a keyword; where its words are apart in prose, keys join them: social_security."""
-    words = keyword.split(" ")
-    return "[ _-]?".join(map(expression, words)) if all(words) else expression(keyword)

@@ -6,11 +6,15 @@ pattern cannot be read, or asks for no word, there is none, and the pattern itse
 
 import re
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
+from itertools import product
 from re import _constants as op  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from sallyport.detect.classes import READ_OTHERWISE, Items, holds_letters
 
@@ -294,9 +298,51 @@ _LAST_CASED = 0x1E921
 """The last letter of Unicode that has a small one (Adlam)."""
 
 
-def most_bytes(word: str) -> int:
-    """Return how many bytes a word has at most, in whatever case."""
-    return sum(1 if char.isascii() else 4 for char in word)
+def phrases(keyword: str) -> Iterator[str]:
+    """Yield the words of a keyword; where they are apart in prose, keys join them: social_security."""
+    words = keyword.split(" ")
+    if len(words) == 1 or not all(words):
+        yield keyword
+        return
+    for gaps in product(("", " ", "_", "-"), repeat=len(words) - 1):
+        yield words[0] + "".join(gap + word for gap, word in zip(gaps, words[1:], strict=True))
+
+
+def small(text: str) -> bytes:
+    """Return a text in small letters, as far as these have as many bytes: each stands where it stood."""
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    table = _table()
+    within = codes < table.size
+    changed = np.where(within, table.take(np.where(within, codes, 0)), codes)
+    return changed.astype("<u4").tobytes().decode("utf-32-le").encode()
+
+
+def spellings(word: str) -> Iterator[bytes]:
+    """Yield the bytes of a word as they may stand in what `small` returns."""
+    for chars in product(*map(_left, word)):
+        yield "".join(chars).encode()
+
+
+def _left(char: str) -> Sequence[str]:
+    """Return a character in every case, as far as `small` does not make them one."""
+    if char.isascii():
+        return (char.lower(),)
+    folded = char.casefold()
+    each = {char, *((folded, *_cases().get(folded, ())) if len(folded) == 1 else ())}
+    return sorted({small(one).decode() for one in each})
+
+
+@cache
+def _table() -> NDArray[np.uint32]:
+    """Return the small letter of every character that has one of as many bytes, and the others as they are."""
+    table = np.arange(_LAST_CASED + 1, dtype=np.uint32)
+    for code in range(_LAST_CASED + 1):
+        if not 0xD800 <= code < 0xE000:
+            char = chr(code)
+            folded = char.lower() if char.isascii() else char.casefold()
+            if len(folded) == 1 and len(folded.encode()) == len(char.encode()):
+                table[code] = ord(folded)
+    return table
 
 
 _SOFT_EDGE = "\a"
