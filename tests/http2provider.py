@@ -26,13 +26,13 @@ LAST_OF_ALL = 2**31 - 1
 
 
 class Line:
-    """One connection. Several threads write to it, one at a time."""
+    """One connection. Several threads write to it, one at a time. goodbye: the peer said it ends; gone: it has."""
 
     def __init__(self, sock: ssl.SSLSocket, settings: dict[int, int] | None = None) -> None:
         self.sock = sock
         self.writing = threading.RLock()
         self.reset: set[int] = set()
-        self.goodbye = threading.Event()
+        self.goodbye, self.gone = threading.Event(), threading.Event()
         self.bodies: dict[int, bytes] = {}
         self.unread: list[tuple[int, int]] = []
         self.h2 = h2.connection.H2Connection(
@@ -178,11 +178,14 @@ class Http2Provider:
             line.h2.initiate_connection()
             line.flush()
             heads: dict[int, dict[str, str]] = {}
-            while data := sock.recv(65536):
-                with line.writing:
-                    for event in line.h2.receive_data(data):
-                        self._take(line, number, heads, event)
-                    line.flush()
+            try:
+                while data := sock.recv(65536):
+                    with line.writing:
+                        for event in line.h2.receive_data(data):
+                            self._take(line, number, heads, event)
+                        line.flush()
+            finally:
+                line.gone.set()
 
     def _take(
         self, line: Line, number: int, heads: dict[int, dict[str, str]], event: h2.events.Event

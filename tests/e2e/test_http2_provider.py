@@ -14,6 +14,7 @@ from hyperframe.frame import RstStreamFrame
 
 import rawclient
 from e2e.http2client import Http2Client
+from e2e.identity.commanding import sallyport
 from e2e.traffic import (
     CHAT,
     OPENAI,
@@ -241,6 +242,45 @@ def test_an_idle_connection_that_is_told_goaway_hurts_nobody(
     assert asked_for(upstream, "idle-2")[0].line is not line
 
 
+@pytest.mark.parametrize("when", ["at-once", "later"])
+def test_a_request_that_is_stopped_on_its_way_to_another_connection_does_not_leave(
+    tmp_path: Path, ca: LabCa, when: str
+) -> None:
+    """And of its client nothing else ends, neither at once nor when others that are stopped have been waited for."""
+
+    def move(asked: Asked) -> None:
+        upstream.open_door.clear()
+        asked.line.goaway(1)
+
+    extra = ["--upstream-ca", str(ca.certificate)]
+    with (
+        http2_provider(ca, OPENAI) as upstream,
+        running(tmp_path, None, extra=extra, to={OPENAI: upstream.port}) as gateway,
+    ):
+        held, upstream.deeds["moved"] = Held(), move
+        for model in ("stays", "moved-too", "beside"):
+            upstream.deeds[model] = Held() if model != "stays" else held
+        client, other = Http2Client(gateway), Http2Client(gateway)
+        flight = client.ask("stays", stream=True)
+        held.wait()
+        witness = other.ask("moved-too", stream=True)
+        other.heard(witness, "one")
+        if when == "later":
+            other.heard(other.ask("beside", stream=True), "one")
+        moved = client.ask("moved")
+        eventually(lambda: upstream.knocked == 3, 5, "it goes another way")
+        sallyport("stop", "model", "moved*", "--reason", "test", "--confdir", str(gateway.confdir))
+        ended(gateway, "moved-too", BROKEN)  # by which time the other is stopped as well
+        upstream.open_door.set()
+        status, body = client.whole(moved)
+        assert (status, json.loads(body)["error"]["code"]) == (403, "access.stopped")
+        assert ended(gateway, "moved", BROKEN).detail == "access.stopped"
+        held.go_on.set()
+        assert said(client.whole(flight)[1]) == "one two three"
+        assert client.status("after") == 200
+        assert len(asked_for(upstream, "moved")) == 1
+
+
 class Http2Alone(ssl.SSLContext):
     """Offers HTTP/2 and nothing else; httpx puts HTTP/1.1 before it."""
 
@@ -396,3 +436,33 @@ def test_a_request_that_its_client_gave_up_while_it_waited_never_leaves(tmp_path
             client.whole(first)
             assert client.status("last") == 200
             assert not asked_for(upstream, "impatient")
+
+
+def test_a_request_that_is_stopped_while_it_waits_for_its_turn_never_leaves(
+    tmp_path: Path, ca: LabCa
+) -> None:
+    """The turn comes at once, before its connection is cut."""
+
+    def make_room_when_stopped(asked: Asked) -> None:
+        asked.headers()
+        asked.say("one")
+        assert asked.line.gone.wait(20)
+        held.go_on.set()
+
+    with http2_provider(ca, OPENAI, ONE_AT_ONCE) as upstream:
+        held = upstream.deeds["first"] = Held()
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            upstream.deeds["stopped-too"] = make_room_when_stopped
+            other, client = Http2Client(gateway), Http2Client(gateway)
+            other.heard(other.ask("stopped-too", stream=True), "one")
+            first = client.ask("first", stream=True)
+            held.wait()
+            client.heard(first, "one")
+            waits = client.ask("stopped")
+            eventually(lambda: by_model(recorded(gateway.confdir), "stopped"), 5, "it is admitted")
+            sallyport("stop", "model", "stopped*", "--reason", "test", "--confdir", str(gateway.confdir))
+            status, body = client.whole(waits)
+            assert (status, json.loads(body)["error"]["code"]) == (403, "access.stopped")
+            assert ended(gateway, "stopped", BROKEN).detail == "access.stopped"
+            assert not asked_for(upstream, "stopped")

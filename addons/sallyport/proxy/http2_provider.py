@@ -21,6 +21,7 @@ from mitmproxy.proxy.layers.http import (
     _http2,
 )
 
+from sallyport.proxy.gate import gate
 from sallyport.proxy.reuse import retired
 from sallyport.proxy.stream import NotProcessed
 
@@ -49,6 +50,7 @@ class GuardedHttp2Client(StockClient):
         if isinstance(event, RequestProtocolError) and event.stream_id not in self.our_stream_id:
             self.stream_queue.pop(event.stream_id, None)  # nobody waits for it any more
             return
+        self._hand_back_stopped()
         yield from super()._handle_event(event)
         while self._unsent:
             yield ReceiveHttp(NotProcessed(self._unsent.pop(0)))
@@ -118,7 +120,10 @@ class GuardedHttp2Client(StockClient):
         known = self._last_stream_id
         self._last_stream_id = last_stream_id if known is None else min(known, last_stream_id)
         for stream_id in [id for id in self.streams if id > self._last_stream_id]:
-            del self.streams[stream_id]
+            yield from self._hand_back(stream_id)
+
+    def _hand_back(self, stream_id: int) -> layer.CommandGenerator[None]:
+        if self.streams.pop(stream_id, None) is not None:
             self.h2_conn.stream_buffers.pop(stream_id, None)
             self.h2_conn.stream_trailers.pop(stream_id, None)
             yield ReceiveHttp(NotProcessed(stream_id))
@@ -126,6 +131,13 @@ class GuardedHttp2Client(StockClient):
     def close_connection(self, msg: str) -> layer.CommandGenerator[None]:
         self._hand_back_queue()
         yield from super().close_connection(msg)
+
+    def _hand_back_stopped(self) -> None:
+        """What was stopped while it waited for its turn does not leave when that comes."""
+        for stream_id, waiting in list(self.stream_queue.items()):
+            if isinstance(waiting[0], RequestHeaders) and not gate.lets_out(waiting[0].request):
+                del self.stream_queue[stream_id]
+                self._unsent.append(stream_id)
 
     def _hand_back_queue(self) -> None:
         """Requests above the provider's number of streams at once have not left at all."""
