@@ -317,6 +317,25 @@ def test_an_sdk_reads_a_stream_whole_whose_connection_is_being_ended(
 # -- streams that the provider gives up ----------------------------------------------------------------
 
 
+def test_a_stream_that_the_provider_refuses_goes_to_another_connection(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    """A refused stream was not processed (RFC 9113, 8.7); what else the connection carries goes on."""
+    held = upstream.deeds["kept"] = Held()
+    upstream.deeds["full"] = lambda asked: (
+        asked.reset(REFUSED_STREAM) if asked.line is first else asked.answer()
+    )
+    flight = client.ask("kept", stream=True)
+    first = held.wait().line
+    assert client.status("full") == 200
+    assert len(asked_for(upstream, "full")) == 2
+    held.go_on.set()
+    assert said(client.whole(flight)[1]) == "one two three"
+    assert_booked(gateway, "kept")
+    assert_booked(gateway, "full")
+    assert first.goodbye.wait(10)
+
+
 @pytest.mark.parametrize("code", [0, INTERNAL_ERROR, REFUSED_STREAM, CANCEL], ids=lambda code: f"code-{code}")
 @pytest.mark.parametrize("when", ["before", "within", "behind"])
 def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
@@ -345,6 +364,7 @@ def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
     assert end.detail == "upstream.protocol"
     if when == "before":
         assert (end.usage, end.cost_micro_usd) == (None, 0), "nothing was answered"
+        assert len(asked_for(upstream, model)) == (4 if code == REFUSED_STREAM else 1)
     assert client.status(f"next-{model}") == 200
 
 

@@ -26,6 +26,7 @@ from sallyport.proxy.reuse import retired
 from sallyport.proxy.stream import NotProcessed
 
 StockClient = _http2.Http2Client
+LAST_OF_ALL = 2**31 - 1
 
 
 @dataclass(kw_only=True)
@@ -78,6 +79,11 @@ class GuardedHttp2Client(StockClient):
         if self._last_stream_id is not None and getattr(event, "stream_id", 0) > self._last_stream_id:
             return False  # it goes another way by now
         match event:
+            case h2.events.StreamReset() if event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM:
+                # Nothing of it was processed (RFC 9113, 8.7), and it may go again; here it would be refused again.
+                yield from self._retire(LAST_OF_ALL)
+                yield from self._hand_back(event.stream_id)
+                return False
             case h2.events.StreamReset():
                 self._name_plainly(event)
             case h2.events.ResponseReceived() if (b":status", b"204") in event.headers:
