@@ -257,9 +257,8 @@ def test_a_request_that_is_stopped_on_its_way_to_another_connection_does_not_lea
         http2_provider(ca, OPENAI) as upstream,
         running(tmp_path, None, extra=extra, to={OPENAI: upstream.port}) as gateway,
     ):
-        held, upstream.deeds["moved"] = Held(), move
-        for model in ("stays", "moved-too", "beside"):
-            upstream.deeds[model] = Held() if model != "stays" else held
+        held, silent = Held(), Held()
+        upstream.deeds |= {"stays": held, "moved": move, "moved-too": silent, "beside": silent}
         client, other = Http2Client(gateway), Http2Client(gateway)
         flight = client.ask("stays", stream=True)
         held.wait()
@@ -275,6 +274,7 @@ def test_a_request_that_is_stopped_on_its_way_to_another_connection_does_not_lea
         status, body = client.whole(moved)
         assert (status, json.loads(body)["error"]["code"]) == (403, "access.stopped")
         assert ended(gateway, "moved", BROKEN).detail == "access.stopped"
+        silent.go_on.set()
         held.go_on.set()
         assert said(client.whole(flight)[1]) == "one two three"
         assert client.status("after") == 200
