@@ -13,7 +13,7 @@ import pytest
 from hyperframe.frame import RstStreamFrame
 
 import rawclient
-from e2e.http2client import Http2Client
+from e2e.http2client import CALL, Http2Client
 from e2e.identity.commanding import sallyport
 from e2e.traffic import (
     CHAT,
@@ -180,6 +180,15 @@ def test_a_request_that_was_not_looked_at_goes_again_and_nobody_notices(
     assert said(client.whole(flight)[1]) == "one two three"
     assert_booked(gateway, "stays")
     assert_booked(gateway, "moved")
+
+
+def test_a_method_leaves_spelt_as_it_was_judged(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    fields = [(name, "post" if name == ":method" else value) for name, value in CALL]
+    assert client.whole(client.send(fields, b'{"model": "small", "messages": []}'))[0] == 200
+    (asked,) = asked_for(upstream, "small")
+    assert asked.head[":method"] == "POST"
 
 
 def test_what_no_connection_looks_at_is_refused_so_that_a_client_asks_again_later(
