@@ -16,6 +16,7 @@ import h2.settings
 from h2.exceptions import ProtocolError
 from hyperframe.frame import Frame, GoAwayFrame
 
+from listening import serve_each
 from sallyport.lab.authority import LabCa
 
 type Deed = Callable[["Asked"], None]
@@ -25,13 +26,13 @@ LAST_OF_ALL = 2**31 - 1
 
 
 class Line:
-    """One connection. Several threads write to it, one at a time."""
+    """One connection. Several threads write to it, one at a time. goodbye: the peer said it ends; gone: it has."""
 
     def __init__(self, sock: ssl.SSLSocket, settings: dict[int, int] | None = None) -> None:
         self.sock = sock
         self.writing = threading.RLock()
         self.reset: set[int] = set()
-        self.goodbye = threading.Event()
+        self.goodbye, self.gone = threading.Event(), threading.Event()
         self.bodies: dict[int, bytes] = {}
         self.unread: list[tuple[int, int]] = []
         self.h2 = h2.connection.H2Connection(
@@ -148,7 +149,7 @@ class Http2Provider:
     """Answers each request by the deed of its model, in a thread of its own.
 
     settings: of the connections, by the library's codes. asked: requests that came whole, in order.
-    open_window: cleared, what comes is not acknowledged.
+    open_window: cleared, what comes is not acknowledged. open_door: cleared, a connection waits for its handshake.
     """
 
     def __init__(self, ca: LabCa, host: str, settings: dict[int, int] | None = None) -> None:
@@ -158,21 +159,18 @@ class Http2Provider:
         self.settings = settings
         self.open_window = threading.Event()
         self.open_window.set()
+        self.open_door = threading.Event()
+        self.open_door.set()
+        self.knocked = 0
         self._context = ca.server_context(host)
         self._context.set_alpn_protocols(["h2"])
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
+        serve_each(self._listener, self._serve)
 
     def _serve(self, raw: socket.socket) -> None:
+        self.knocked += 1
+        assert self.open_door.wait(20)
         with contextlib.suppress(OSError), self._context.wrap_socket(raw, server_side=True) as sock:
             line = Line(sock, self.settings)
             number = len(self.lines)
@@ -180,11 +178,14 @@ class Http2Provider:
             line.h2.initiate_connection()
             line.flush()
             heads: dict[int, dict[str, str]] = {}
-            while data := sock.recv(65536):
-                with line.writing:
-                    for event in line.h2.receive_data(data):
-                        self._take(line, number, heads, event)
-                    line.flush()
+            try:
+                while data := sock.recv(65536):
+                    with line.writing:
+                        for event in line.h2.receive_data(data):
+                            self._take(line, number, heads, event)
+                        line.flush()
+            finally:
+                line.gone.set()
 
     def _take(
         self, line: Line, number: int, heads: dict[int, dict[str, str]], event: h2.events.Event

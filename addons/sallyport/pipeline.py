@@ -20,6 +20,7 @@ from sallyport.stages.identity import IdentityStage, PreflightIdentityStage
 from sallyport.stages.injection import InjectionStage
 from sallyport.stages.limits import LimitsStage
 from sallyport.stages.masking import MaskingStage
+from sallyport.stages.preflight import PreflightLimitsStage
 from sallyport.stages.secrets import SecretsStage
 from sallyport.stages.stage import Ports, Stage
 from sallyport.stages.stops import StopStage
@@ -58,9 +59,10 @@ PREFLIGHT_STAGES: tuple[Step, ...] = (
     Step(PreflightIdentityStage(), lambda policy: policy.identity),
     Step(PreflightStage(), lambda policy: policy.access),
     Step(PreflightStage(), lambda policy: policy.tenant_access, optional=True),
+    replace(STAGES[3], stage=PreflightLimitsStage()),
     *STAGES[-3:],
 )
-"""What is asked of a browser's question whether a page may call: where to, and whether its texts may leave."""
+"""What is asked of a browser's question whether a page may call: where to, how often, and may its texts leave."""
 
 
 async def decide(

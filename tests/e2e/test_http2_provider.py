@@ -13,7 +13,8 @@ import pytest
 from hyperframe.frame import RstStreamFrame
 
 import rawclient
-from e2e.http2client import Http2Client
+from e2e.http2client import CALL, Http2Client
+from e2e.identity.commanding import sallyport
 from e2e.traffic import (
     CHAT,
     OPENAI,
@@ -181,6 +182,15 @@ def test_a_request_that_was_not_looked_at_goes_again_and_nobody_notices(
     assert_booked(gateway, "moved")
 
 
+def test_a_method_leaves_spelt_as_it_was_judged(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    fields = [(name, "post" if name == ":method" else value) for name, value in CALL]
+    assert client.whole(client.send(fields, b'{"model": "small", "messages": []}'))[0] == 200
+    (asked,) = asked_for(upstream, "small")
+    assert asked.head[":method"] == "POST"
+
+
 def test_what_no_connection_looks_at_is_refused_so_that_a_client_asks_again_later(
     gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
 ) -> None:
@@ -241,6 +251,45 @@ def test_an_idle_connection_that_is_told_goaway_hurts_nobody(
     assert asked_for(upstream, "idle-2")[0].line is not line
 
 
+@pytest.mark.parametrize("when", ["at-once", "later"])
+def test_a_request_that_is_stopped_on_its_way_to_another_connection_does_not_leave(
+    tmp_path: Path, ca: LabCa, when: str
+) -> None:
+    """And of its client nothing else ends, neither at once nor when others that are stopped have been waited for."""
+
+    def move(asked: Asked) -> None:
+        upstream.open_door.clear()
+        asked.line.goaway(1)
+
+    extra = ["--upstream-ca", str(ca.certificate)]
+    with (
+        http2_provider(ca, OPENAI) as upstream,
+        running(tmp_path, None, extra=extra, to={OPENAI: upstream.port}) as gateway,
+    ):
+        held, silent = Held(), Held()
+        upstream.deeds |= {"stays": held, "moved": move, "moved-too": silent, "beside": silent}
+        client, other = Http2Client(gateway), Http2Client(gateway)
+        flight = client.ask("stays", stream=True)
+        held.wait()
+        witness = other.ask("moved-too", stream=True)
+        other.heard(witness, "one")
+        if when == "later":
+            other.heard(other.ask("beside", stream=True), "one")
+        moved = client.ask("moved")
+        eventually(lambda: upstream.knocked == 3, 5, "it goes another way")
+        sallyport("stop", "model", "moved*", "--reason", "test", "--confdir", str(gateway.confdir))
+        ended(gateway, "moved-too", BROKEN)  # by which time the other is stopped as well
+        upstream.open_door.set()
+        status, body = client.whole(moved)
+        assert (status, json.loads(body)["error"]["code"]) == (403, "access.stopped")
+        assert ended(gateway, "moved", BROKEN).detail == "access.stopped"
+        silent.go_on.set()
+        held.go_on.set()
+        assert said(client.whole(flight)[1]) == "one two three"
+        assert client.status("after") == 200
+        assert len(asked_for(upstream, "moved")) == 1
+
+
 class Http2Alone(ssl.SSLContext):
     """Offers HTTP/2 and nothing else; httpx puts HTTP/1.1 before it."""
 
@@ -277,6 +326,25 @@ def test_an_sdk_reads_a_stream_whole_whose_connection_is_being_ended(
 # -- streams that the provider gives up ----------------------------------------------------------------
 
 
+def test_a_stream_that_the_provider_refuses_goes_to_another_connection(
+    gateway: GatewayProcess, upstream: Http2Provider, client: Http2Client
+) -> None:
+    """A refused stream was not processed (RFC 9113, 8.7); what else the connection carries goes on."""
+    held = upstream.deeds["kept"] = Held()
+    upstream.deeds["full"] = lambda asked: (
+        asked.reset(REFUSED_STREAM) if asked.line is first else asked.answer()
+    )
+    flight = client.ask("kept", stream=True)
+    first = held.wait().line
+    assert client.status("full") == 200
+    assert len(asked_for(upstream, "full")) == 2
+    held.go_on.set()
+    assert said(client.whole(flight)[1]) == "one two three"
+    assert_booked(gateway, "kept")
+    assert_booked(gateway, "full")
+    assert first.goodbye.wait(10)
+
+
 @pytest.mark.parametrize("code", [0, INTERNAL_ERROR, REFUSED_STREAM, CANCEL], ids=lambda code: f"code-{code}")
 @pytest.mark.parametrize("when", ["before", "within", "behind"])
 def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
@@ -305,6 +373,7 @@ def test_a_stream_that_the_provider_gives_up_ends_in_the_words_of_the_dialect(
     assert end.detail == "upstream.protocol"
     if when == "before":
         assert (end.usage, end.cost_micro_usd) == (None, 0), "nothing was answered"
+        assert len(asked_for(upstream, model)) == (4 if code == REFUSED_STREAM else 1)
     assert client.status(f"next-{model}") == 200
 
 
@@ -396,3 +465,33 @@ def test_a_request_that_its_client_gave_up_while_it_waited_never_leaves(tmp_path
             client.whole(first)
             assert client.status("last") == 200
             assert not asked_for(upstream, "impatient")
+
+
+def test_a_request_that_is_stopped_while_it_waits_for_its_turn_never_leaves(
+    tmp_path: Path, ca: LabCa
+) -> None:
+    """The turn comes at once, before its connection is cut."""
+
+    def make_room_when_stopped(asked: Asked) -> None:
+        asked.headers()
+        asked.say("one")
+        assert asked.line.gone.wait(20)
+        held.go_on.set()
+
+    with http2_provider(ca, OPENAI, ONE_AT_ONCE) as upstream:
+        held = upstream.deeds["first"] = Held()
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        with running(tmp_path, None, extra=extra, to=to) as gateway:
+            upstream.deeds["stopped-too"] = make_room_when_stopped
+            other, client = Http2Client(gateway), Http2Client(gateway)
+            other.heard(other.ask("stopped-too", stream=True), "one")
+            first = client.ask("first", stream=True)
+            held.wait()
+            client.heard(first, "one")
+            waits = client.ask("stopped")
+            eventually(lambda: by_model(recorded(gateway.confdir), "stopped"), 5, "it is admitted")
+            sallyport("stop", "model", "stopped*", "--reason", "test", "--confdir", str(gateway.confdir))
+            status, body = client.whole(waits)
+            assert (status, json.loads(body)["error"]["code"]) == (403, "access.stopped")
+            assert ended(gateway, "stopped", BROKEN).detail == "access.stopped"
+            assert not asked_for(upstream, "stopped")

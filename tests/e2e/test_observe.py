@@ -202,6 +202,11 @@ ANSWERS: dict[str, tuple[str, tuple[str, ...], bytes]] = {
     "no events at all": ("text/event-stream", (), bytes(range(256)) * 20),
     "an answer": ("application/json", (), json.dumps({"id": 1, "choices": [], "x": MAIL}, indent=1).encode()),
     "gzip answer": ("application/json", ("content-encoding: gzip",), gzip.compress(b'{"choices": []}')),
+    "gzip answer in two members": (
+        "application/json",
+        ("content-encoding: gzip",),
+        gzip.compress(b'{"choices"') + gzip.compress(b": []}"),
+    ),
     "no JSON": ("application/json", (), b"\xff\xfe{" + CANARY.encode()),
 }
 

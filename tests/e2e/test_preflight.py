@@ -208,3 +208,51 @@ def test_who_is_known_without_a_credential_is_stopped_with_the_tenant(
     asked = len(upstream.asked)
     assert ask(known)[0] == 403
     assert len(upstream.asked) == asked
+
+
+LIMITS = """
+version: 1
+identity: {unknown: anonymous}
+limits:
+  rules:
+    - {id: per-network, limit: 3, per: day, by: [network]}
+    - {id: per-person, limit: 1, per: day}
+    - {id: per-key, limit: 1, per: day, by: [key]}
+    - {id: per-model, limit: 1, per: day, by: [model]}
+    - {id: tokens, measure: total_tokens, limit: 5000, per: day, by: []}
+    - {id: bytes, measure: bytes, limit: 1000000, per: day, by: []}
+"""
+
+
+def test_it_is_a_request_on_limits_of_which_it_tells_whom_they_count(tmp_path: Path, ca: LabCa) -> None:
+    """A person's limit is left to the call: on one counter of all who are not known yet, some would shut out all."""
+    with http2_provider(ca, OPENAI) as upstream:
+        upstream.deeds[""] = may
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        with running(tmp_path, None, policy=LIMITS, extra=extra, to=to) as gateway:
+            assert [ask(gateway)[0] for _ in range(2)] == [204, 204]
+            assert Http2Client(gateway).status("gpt-4o") == 200
+            assert ask(gateway)[0] == 429
+            settled(gateway.confdir)
+            assert last_end(gateway, 3).reason == "limits.per-network"
+            assert len(upstream.asked) == 3
+
+            def agrees() -> bool:
+                words = ["limits", "reconcile", "--policy", str(tmp_path / "policy.yaml")]
+                return CliRunner().invoke(app, [*words, "--confdir", str(gateway.confdir)]).exit_code == 0
+
+            eventually(agrees, 5, "the counters are what the events add up to")
+
+
+def test_who_is_known_without_a_credential_is_counted(tmp_path: Path, ca: LabCa) -> None:
+    policy = """
+version: 1
+identity: {networks: [{cidr: 127.0.0.1/32, principal: ann}]}
+limits: {rules: [{id: per-person, limit: 1, per: day}, {id: per-key, limit: 1, per: day, by: [key]}]}
+"""
+    with http2_provider(ca, OPENAI) as upstream:
+        upstream.deeds[""] = may
+        extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: upstream.port}
+        with running(tmp_path, None, policy=policy, extra=extra, to=to) as gateway:
+            assert [ask(gateway)[0] for _ in range(2)] == [204, 429]
+            assert last_end(gateway, 1).reason == "limits.per-person"

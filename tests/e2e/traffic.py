@@ -17,6 +17,7 @@ import rawclient
 from e2e.zygote import Forked
 from gateways import OPEN_POLICY, GatewayProcess, connect_to
 from ledger_law import assert_counted
+from listening import serve_each
 from ports import free_port
 from rawclient import Talk, post
 from sallyport.audit.events import END_KINDS, Event, EventKind
@@ -294,18 +295,10 @@ class Villain:
         self.port = int(self._listener.getsockname()[1])
         self.gone: dict[str, float] = {}
         """When the peer closed, by model name; monotonic seconds."""
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_each(self._listener, self._serve)
 
     def close(self) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                raw, _ = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
 
     def _serve(self, raw: socket.socket) -> None:
         with contextlib.suppress(OSError):

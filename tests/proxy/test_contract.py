@@ -46,6 +46,7 @@ LEANED_ON = {
     "trigger_event": core.STOCK["AddonManager", "trigger_event"],
     "handle_lifecycle": core.STOCK["AddonManager", "handle_lifecycle"],
     "server_event": core.STOCK["ConnectionHandler", "server_event"],
+    "drain_writers": core.STOCK["ConnectionHandler", "drain_writers"],
     "Headers.get_all": core.STOCK["Headers", "get_all"],
     "Headers.__getitem__": core.STOCK["Headers", "__getitem__"],
     "Headers.__delitem__": core.STOCK["Headers", "__delitem__"],

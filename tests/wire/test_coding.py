@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sallyport.wire.coding import decode_body
+from sallyport.wire.coding import decode_answer, decode_body
 from sallyport.wire.dialect import WireError
 
 LIMIT = 64 << 20
@@ -205,6 +205,50 @@ def test_the_limit_is_the_last_byte_allowed(coding: str | None, encode) -> None:
 def test_the_ratio_counts_only_above_one_mebibyte(coding: str, encode) -> None:
     assert decode(encode(b" " * (1 << 20)), coding, max_ratio=1) == b" " * (1 << 20)
     assert reason(encode(b" " * ((1 << 20) + 1)), coding, max_ratio=1) == "coding.bomb"
+
+
+LONG = b"x" * (0xFEFE - len(TEXT)) + TEXT
+"""Stored by zlib, its head is one of raw deflate as well."""
+
+ANSWERS = {
+    "x-gzip": (gzip.compress(TEXT), "x-gzip"),
+    "X-GZip": (gzip.compress(TEXT), " X-GZip"),
+    "two members": (gzip.compress(TEXT[:9]) + gzip.compress(TEXT[9:]), "gzip"),
+    "an empty member": (gzip.compress(b"") + gzip.compress(TEXT), "gzip"),
+    "many members": (b"".join(gzip.compress(bytes([byte])) for byte in TEXT), "x-gzip"),
+    "a long member": (gzip.compress(LONG[: -len(TEXT)], 0) + gzip.compress(TEXT), "gzip"),
+    "a name in the head": (gzip_with(8, b"a.json\x00"), "gzip"),
+    "a deflate of two kinds": (zlib.compress(LONG, 0), "deflate"),
+    "a second member with a comment": (gzip.compress(b"") + gzip_with(16, b"by us\x00"), "gzip"),
+}
+
+
+@pytest.mark.parametrize(("body", "coding"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_an_answer_is_read_as_clients_read_it_and_a_request_is_not(body: bytes, coding: str) -> None:
+    expected = LONG if len(body) > 60_000 else TEXT
+    assert decode_answer(body, coding, limit_bytes=LIMIT) == (expected, False)
+    assert reason(body, coding.strip().lower()).startswith("coding.")
+
+
+@pytest.mark.parametrize("coding", ["gzip", "x-gzip"])
+def test_an_answer_of_many_members_stays_within_its_bounds(coding: str) -> None:
+    member = gzip.compress(b"x" * 1000)
+    for body, limit in ((member * 20, 19_999), (gzip.compress(b"") * 5000, LIMIT), (bomb("gzip") * 2, LIMIT)):
+        with pytest.raises(WireError):
+            decode_answer(body, coding, limit_bytes=limit)
+    assert decode_answer(member * 20, coding, limit_bytes=20_000) == (b"x" * 20_000, False)
+
+
+@pytest.mark.parametrize("rest", [b"\0", b"x" * 20, gzip.compress(TEXT)[:-1]])
+def test_an_answer_of_which_a_part_cannot_be_read_is_not_read(rest: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_answer(gzip.compress(TEXT) + rest, "gzip", limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(("coding", "encode"), ENCODERS, ids=IDS)
+def test_of_an_answer_that_a_request_might_be_nothing_is_read_otherwise(coding: str, encode) -> None:
+    assert decode_answer(encode(TEXT), coding, limit_bytes=LIMIT) == (TEXT, True)
+    assert decode_answer(TEXT, None, limit_bytes=LIMIT) == (TEXT, True)
 
 
 ATTACK = """

@@ -69,6 +69,7 @@ NAMED = {
         "file",
         "ä.pdf",
     ),
+    "encoded word alone": ('name=file; filename="=?UTF-8?b?w6QucGRm?="', "file", "ä.pdf"),
     "quotes, umlaut": ('name="file"; filename="ä.pdf"; filename*=UTF-8\'\'%c3%a4.pdf', "file", "ä.pdf"),
     "capitals": ("NAME=file; FileName=a.pdf", "file", "a.pdf"),
 }
@@ -141,6 +142,38 @@ ODD = {
     ),
     "line end in an encoded word": (
         disposed("name=a; filename=\"=?utf-8?B?YQ0KYg==?=\"; filename*=utf-8''a%0D%0Ab"),
+        "multipart.disposition",
+    ),
+    "encoded word as a name": (disposed('name="=?utf-8?B?bW9kZWw=?="'), "multipart.disposition"),
+    "encoded word in a name": (disposed('name="mo=?utf-8?Q?d?=el"'), "multipart.disposition"),
+    "encoded word with more": (
+        disposed('name=a; filename="=?utf-8?B?eQ==?=.txt"'),
+        "multipart.disposition",
+    ),
+    "two encoded words": (
+        disposed('name=a; filename="=?utf-8?B?eQ==?= =?utf-8?B?eQ==?="'),
+        "multipart.disposition",
+    ),
+    "encoded word of another kind": (disposed('name=a; filename="=?utf-8?Q?y?="'), "multipart.disposition"),
+    "encoded word of another charset": (
+        disposed('name=a; filename="=?latin1?B?eQ==?="'),
+        "multipart.disposition",
+    ),
+    "encoded word that is none, alone": (
+        disposed('name=a; filename="=?utf-8?B?e?="'),
+        "multipart.disposition",
+    ),
+    "encoded word, not UTF-8": (disposed('name=a; filename="=?utf-8?B?/w==?="'), "multipart.utf8"),
+    "line end in an encoded word alone": (
+        disposed('name=a; filename="=?utf-8?B?YQ0KYg==?="'),
+        "multipart.disposition",
+    ),
+    "encoded word in an encoded word": (
+        disposed('name=a; filename="=?utf-8?B?PT91dGYtOD9CP2VRPT0/PQ==?="'),
+        "multipart.disposition",
+    ),
+    "encoded word that is said again as it stands": (
+        disposed("name=a; filename=\"=?utf-8?B?eQ==?=\"; filename*=utf-8''%3D%3Futf-8%3FB%3FeQ%3D%3D%3F%3D"),
         "multipart.disposition",
     ),
     "other charset": (disposed("name=a; filename=x; filename*=latin-1''x"), "multipart.disposition"),

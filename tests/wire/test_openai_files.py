@@ -260,6 +260,16 @@ def test_an_edit_of_a_form_of_dotnet_changes_both_filenames_and_nothing_else(
     read_form(changed, "multipart/form-data; boundary=b")
 
 
+def test_a_filename_in_an_encoded_word_is_judged_and_changed_as_what_it_says() -> None:
+    word, kind = b'"=?utf-8?B?w6QucGRm?="', "multipart/form-data; boundary=b"
+    body = DOTNET.replace(b"; filename*=utf-8''%s", b"") % word
+    assert form.edit(body, []) == body
+    assert "ä.pdf" in [segment.text for segment in read_form(body, kind).segments]
+    changed = form.edit(body, [Edit("/1/filename", 0, 1, "<N_1>")])
+    assert changed == body.replace(word, b'"<N_1>.pdf"')
+    assert "<N_1>.pdf" in [segment.text for segment in read_form(changed, kind).segments]
+
+
 def test_a_name_without_quotes_gets_them_where_its_edit_needs_them() -> None:
     body = DOTNET % (b"a", b"a")
     changed = form.edit(body, [Edit("/0/name", 0, 7, "a b")])

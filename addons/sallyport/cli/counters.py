@@ -6,10 +6,13 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sallyport.audit.spend import Booked
+from sallyport.exchange import Operation
 from sallyport.metering.prices import PriceList
 from sallyport.policy.limits import Dimension, Limit, Measure
+from sallyport.stages.identity import ANONYMOUS
 from sallyport.stages.ledger import Level, limit_of
 from sallyport.stages.limits import counter_key
+from sallyport.stages.preflight import counts_preflights
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -77,7 +80,8 @@ def compare(
         if window not in windows:
             start, end = (_EPOCH + timedelta(milliseconds=ms) for ms in window)
             windows[window] = booked(start, end)
-        total = sum(_AMOUNTS[rule.measure](b) for b in windows[window] if _key(rule, b, prices) == level.key)
+        counted = (b for b in windows[window] if _counts(rule, b) and _key(rule, b, prices) == level.key)
+        total = sum(map(_AMOUNTS[rule.measure], counted))
         found.append(Compared(level.key, rule, level.used, total))
     return found
 
@@ -90,6 +94,12 @@ _AMOUNTS: Mapping[Measure, Callable[[Booked], int]] = {
     Measure.BYTES: lambda b: b.request_bytes + b.response_bytes,
     Measure.COST: lambda b: b.cost_micro_usd,
 }
+
+
+def _counts(rule: Limit, booked: Booked) -> bool:
+    """Say whether a limit counts what events tell of: preflights are on some alone."""
+    known = booked.principal not in ("", ANONYMOUS.id)
+    return booked.operation != Operation.PREFLIGHT or counts_preflights(rule, known=known)
 
 
 def _key(rule: Limit, booked: Booked, prices: PriceList) -> str:

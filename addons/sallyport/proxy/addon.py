@@ -248,7 +248,9 @@ class GatewayAddon:
     async def _decide(self, flow: http.HTTPFlow, passage: Passage, body: bytes) -> None:
         asks_ahead = passage.exchange.request.operation is Operation.PREFLIGHT
         stages = PREFLIGHT_STAGES if asks_ahead else self._stages
-        verdict, scanner = await judged(self.gateway, passage, stages, counted=not asks_ahead)
+        verdict, scanner = await judged(self.gateway, passage, stages)
+        if asks_ahead and passage.meter is not None and passage.meter.answer is None:
+            passage.meter = None  # no limit counts it, and it costs nothing
         self.captures.begin(flow, passage, body, scanner.everything)
         self.contents.begin(passage, scanner.everything)
         if verdict.action is Action.DENY:

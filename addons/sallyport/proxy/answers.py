@@ -13,7 +13,7 @@ from sallyport.proxy.editing import edited_answer
 from sallyport.proxy.outflow import decision_of, ended_early, output_filter
 from sallyport.proxy.passage import Passage
 from sallyport.state.vault import VaultScope
-from sallyport.wire.coding import decode_body
+from sallyport.wire.coding import decode_answer
 from sallyport.wire.dialect import Answer, Stamp, WireError
 
 STOPPING = "gateway.stopping"
@@ -153,16 +153,16 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     restores = passage.live.restores and not scope.empty
     passage.originals.lookup = scope.original if restores else None
     output = output_filter(passage) if response.status_code < 300 else None
+    acts = restores or (output is not None and output.acts)
     raw = response.raw_content or b""
     try:
         limit = passage.live.policy.transport.max_response_bytes
-        body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit)
+        body, alike = decode_answer(raw, response.headers.get("content-encoding"), limit_bytes=limit)
         if passage.kept is not None:
             passage.kept.keep(body)
         answer = passage.dialect.read_response(body, response.status_code)
     except WireError as error:
-        acts = output is not None and output.acts
-        if not (restores or acts) or response.status_code >= 400:
+        if not acts or response.status_code >= 400:
             # Nothing to put back or to look for; what the provider said goes to the client as it said it.
             passage.unread = bool(raw) and response.status_code < 300
             return Response(response.status_code, error=error.reason)
@@ -184,7 +184,7 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
     passage.output_stop = stop
     if stop is not None and stop.action is OutputAction.REFUSE:
         flow.response = refusal(passage, decision_of(stop))
-    elif stop is not None or edited.changed:
+    elif stop is not None or edited.changed or (acts and not alike):
         response.headers.pop("content-encoding", None)
         response.raw_content = body
         response.headers["content-length"] = str(len(body))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from mitmproxy import http
 
 from sallyport.proxy.stream import Step, Tap
-from sallyport.wire.coding import decode_body
+from sallyport.wire.coding import decode_answer
 
 FRAGMENT_CHARS = 8
 """A row this long of a credential in an error is no accident."""
@@ -141,9 +141,9 @@ def clean_head(response: http.Response, cleaner: Cleaner) -> None:
 def clean_body(response: http.Response, cleaner: Cleaner, limit_bytes: int) -> None:
     """Take the credential out of a whole body. Raises WireError for one whose coding cannot be undone."""
     raw = response.raw_content or b""
-    body = decode_body(raw, response.headers.get("content-encoding"), limit_bytes=limit_bytes)
+    body, alike = decode_answer(raw, response.headers.get("content-encoding"), limit_bytes=limit_bytes)
     clean = cleaner.error(body) if response.status_code >= 400 else cleaner.whole(body)
-    if clean == body:
+    if clean == body and alike:
         return
     response.headers.pop("content-encoding", None)
     response.raw_content = clean

@@ -29,7 +29,7 @@ from sallyport.state.content.keys import Subject
 from sallyport.state.content.sealing import Part, Text
 from sallyport.state.content.writing import ContentWriter, Page
 from sallyport.state.directory.times import microseconds
-from sallyport.wire.coding import decode_body
+from sallyport.wire.coding import decode_answer
 from sallyport.wire.dialect import Dialect, WireError
 
 PATIENCE_S = 5.0
@@ -336,7 +336,7 @@ class _Answer:
             return heard_in(self.dialect, self.events)
         limit = self.live.policy.transport.max_response_bytes
         try:
-            body = decode_body(self.raw, self.encoding, limit_bytes=limit)
+            body, _ = decode_answer(self.raw, self.encoding, limit_bytes=limit)
             if not self.streamed:
                 return list(self.dialect.read_response(body, self.status).segments)
         except WireError:

@@ -28,6 +28,7 @@ from sallyport.proxy import (
     lean,
     logs,
     manager,
+    pacing,
     reuse,
     stream,
     tls,
@@ -106,6 +107,12 @@ REPLACEMENTS: tuple[Replacement, ...] = (
     ),
     Replacement(
         server.ConnectionHandler, "server_event", lean.server_event, "a task per hook, a write per piece"
+    ),
+    Replacement(
+        server.ConnectionHandler,
+        "drain_writers",
+        pacing.drain_writers,
+        "reads no answer before its request is out, and none of others meanwhile",
     ),
     Replacement(
         mode_servers.ProxyConnectionHandler, "handle_hook", lean.handle_hook, "four coroutines per hook"

@@ -19,6 +19,7 @@ from mitmproxy.proxy.layers.http import (
     ReceiveHttp,
     RequestHeaders,
     RequestProtocolError,
+    ResponseData,
     ResponseHeaders,
     ResponseTrailers,
     _http1,
@@ -183,6 +184,8 @@ class GuardedHttp1Server(StockServer):
     def send(self, event: HttpEvent) -> layer.CommandGenerator[None]:
         if isinstance(event, ResponseTrailers):
             return  # of a provider that speaks HTTP/2; stock crashes on them, and any hop may leave them out
+        if isinstance(event, ResponseData) and self.request is not None and self.request.method == "HEAD":
+            return  # of a refusal: the client would take it for its next answer
         # The head of a stream goes out at once, and so does a 100 (Continue): nothing follows them yet.
         hold = (
             isinstance(event, ResponseHeaders)

@@ -53,6 +53,7 @@ class GuardedHttp2Server(StockServer):
         self.idle_frames = Budget(5000, 500)
         self._sent_bytes = 0
         self._said_goodbye = False
+        self._heads: set[int] = set()
 
     def handle_h2_event(self, event: h2.events.Event) -> layer.CommandGenerator[bool]:
         if self._is_flood(event):
@@ -60,6 +61,8 @@ class GuardedHttp2Server(StockServer):
                 "flood", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, reason="http2_flood"
             )
             return True
+        if isinstance(event, h2.events.RequestReceived) and (b":method", b"HEAD") in event.headers:
+            self._heads.add(event.stream_id)
         return (yield from super().handle_h2_event(event))
 
     def _is_flood(self, event: h2.events.Event) -> bool:
@@ -76,6 +79,8 @@ class GuardedHttp2Server(StockServer):
                 return not self.idle_frames.spend()
 
     def _handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        if isinstance(event, ResponseData) and event.stream_id in self._heads:
+            return  # of a refusal: an answer to HEAD has no content
         yield from super()._handle_event(event)
         if isinstance(event, ResponseData):
             self._sent_bytes += len(event.data)
@@ -86,6 +91,7 @@ class GuardedHttp2Server(StockServer):
                         "unread", h2.errors.ErrorCodes.ENHANCE_YOUR_CALM, reason="http2_unread"
                     )
         elif isinstance(event, ResponseEndOfMessage):
+            self._heads.discard(event.stream_id)
             if self.context.client in leaving:
                 yield from self._leave()
             elif settings.draining:

@@ -21,10 +21,12 @@ from mitmproxy.proxy.layers.http import (
     _http2,
 )
 
+from sallyport.proxy.gate import gate
 from sallyport.proxy.reuse import retired
 from sallyport.proxy.stream import NotProcessed
 
 StockClient = _http2.Http2Client
+LAST_OF_ALL = 2**31 - 1
 
 
 @dataclass(kw_only=True)
@@ -49,6 +51,7 @@ class GuardedHttp2Client(StockClient):
         if isinstance(event, RequestProtocolError) and event.stream_id not in self.our_stream_id:
             self.stream_queue.pop(event.stream_id, None)  # nobody waits for it any more
             return
+        self._hand_back_stopped()
         yield from super()._handle_event(event)
         while self._unsent:
             yield ReceiveHttp(NotProcessed(self._unsent.pop(0)))
@@ -76,6 +79,11 @@ class GuardedHttp2Client(StockClient):
         if self._last_stream_id is not None and getattr(event, "stream_id", 0) > self._last_stream_id:
             return False  # it goes another way by now
         match event:
+            case h2.events.StreamReset() if event.error_code == h2.errors.ErrorCodes.REFUSED_STREAM:
+                # Nothing of it was processed (RFC 9113, 8.7), and it may go again; here it would be refused again.
+                yield from self._retire(LAST_OF_ALL)
+                yield from self._hand_back(event.stream_id)
+                return False
             case h2.events.StreamReset():
                 self._name_plainly(event)
             case h2.events.ResponseReceived() if (b":status", b"204") in event.headers:
@@ -118,7 +126,10 @@ class GuardedHttp2Client(StockClient):
         known = self._last_stream_id
         self._last_stream_id = last_stream_id if known is None else min(known, last_stream_id)
         for stream_id in [id for id in self.streams if id > self._last_stream_id]:
-            del self.streams[stream_id]
+            yield from self._hand_back(stream_id)
+
+    def _hand_back(self, stream_id: int) -> layer.CommandGenerator[None]:
+        if self.streams.pop(stream_id, None) is not None:
             self.h2_conn.stream_buffers.pop(stream_id, None)
             self.h2_conn.stream_trailers.pop(stream_id, None)
             yield ReceiveHttp(NotProcessed(stream_id))
@@ -126,6 +137,13 @@ class GuardedHttp2Client(StockClient):
     def close_connection(self, msg: str) -> layer.CommandGenerator[None]:
         self._hand_back_queue()
         yield from super().close_connection(msg)
+
+    def _hand_back_stopped(self) -> None:
+        """What was stopped while it waited for its turn does not leave when that comes."""
+        for stream_id, waiting in list(self.stream_queue.items()):
+            if isinstance(waiting[0], RequestHeaders) and not gate.lets_out(waiting[0].request):
+                del self.stream_queue[stream_id]
+                self._unsent.append(stream_id)
 
     def _hand_back_queue(self) -> None:
         """Requests above the provider's number of streams at once have not left at all."""

@@ -290,8 +290,12 @@ def _of_this_hop(value: bytes) -> bytes:
 
 
 def readdress(request: Request, host: str) -> None:
-    """Name the one host everywhere, and go there by name, whatever address the client chose."""
+    """Name the one host everywhere, and go there by name, whatever address the client chose.
+
+    The method is spelt as it was judged: over HTTP/2 a client can write it in small letters.
+    """
     data = request.data
+    data.method = data.method.upper()
     data.host, data.port, data.scheme = host, 443, b"https"
     if request.is_http2:
         data.authority = host.encode("ascii")

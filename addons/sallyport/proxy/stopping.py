@@ -3,7 +3,8 @@
 It takes less than a second, and the client is told in its own dialect.
 
 A streamed answer ends at its next piece; the connection to the provider is cut at once where nothing else
-uses it, and after a moment in any case, so that a provider that says nothing is stopped as well.
+uses it, and after a moment in any case, so that a provider that says nothing is stopped as well. What waits for a
+connection, beside others of its client, does not leave on it, and is told so once that stands or has failed.
 """
 
 import asyncio
@@ -97,9 +98,9 @@ class Stopping:
         finally:
             for flow, passage in ended:
                 if _is_shared(flow, flying):
-                    asyncio.get_running_loop().call_later(PATIENCE_S, self._cut, flow, passage)
-                else:
-                    self._cut(flow, passage)
+                    asyncio.get_running_loop().call_later(PATIENCE_S, _cut, flow, passage)
+                elif not _cut(flow, passage):
+                    abort_connection(flow.client_conn)
 
     def _flying(self) -> list[tuple[http.HTTPFlow, Passage]]:
         return [(f, p) for f, p in self._flights() if p.admitted is not None and not p.ended]
@@ -112,10 +113,13 @@ class Stopping:
         if passage.tap is not None:
             passage.tap.stop(Refusal(cause.reason, cause.message, passage.id, cause.status))
 
-    @staticmethod
-    def _cut(flow: http.HTTPFlow, passage: Passage) -> None:
-        if not passage.ended and not abort_connection(flow.client_conn, flow.server_conn):
-            abort_connection(flow.client_conn)
+
+def _cut(flow: http.HTTPFlow, passage: Passage) -> bool:
+    """Cut the connection to the provider; False where there is none yet.
+
+    The gate lets nothing leave on one that comes to stand later: who asked is told then.
+    """
+    return passage.ended or abort_connection(flow.client_conn, flow.server_conn)
 
 
 async def _repeat(look: Callable[[], Awaitable[None]]) -> None:

@@ -179,7 +179,14 @@ class GuardedStream(StockStream):
             yield from self.send_response()
             return False
         gate.open(self.context.client, (self.flow.request.host, self.flow.request.port))
-        return (yield from super().make_server_connection())
+        if not (yield from super().make_server_connection()):
+            return False
+        if gate.admitted(self.flow):
+            return True
+        # It was stopped while the connection came to stand.
+        unwanted = ResponseProtocolError(self.stream_id, "stopped", ErrorCode.GENERIC_SERVER_ERROR)
+        yield from self._report(unwanted, 503, "gateway.no_verdict")
+        return False
 
     # -- bodies --------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from sallyport.proxy.streamed import answer_of, is_streamed, is_unread, make_tap
 from sallyport.replay.noting import Durable
 from sallyport.replay.sockets import answer_of as events_of
 from sallyport.stages.outcome import Outcome, outcome_of
-from sallyport.wire.coding import decode_body
+from sallyport.wire.coding import decode_answer
 from sallyport.wire.dialect import WireError
 
 MAX_STREAM_BYTES = 256 * 1024 * 1024
@@ -86,7 +86,7 @@ def _streamed(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
     kind = response.headers.get("content-type", "")
     try:
         coding = response.headers.get("content-encoding")
-        body = decode_body(response.raw_content or b"", coding, limit_bytes=MAX_STREAM_BYTES)
+        body, _ = decode_answer(response.raw_content or b"", coding, limit_bytes=MAX_STREAM_BYTES)
     except WireError:
         passage.unread = True
         return None, 0, UNREADABLE

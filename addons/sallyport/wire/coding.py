@@ -7,13 +7,18 @@ input must belong to the one coding, and the output comes in pieces that are cou
 What was scanned is the decoded body: forward that, without the header. A coding always has room that
 its decoder skips (brotli metadata blocks, deflate padding), and only decoding removes it.
 
+An answer is read as clients read it, which is more than a request may be; where they differ on it, what was read
+has to leave in its place.
+
 Sources: RFC 9110 section 8.4, RFC 1952 (gzip), RFC 1950 (zlib), RFC 7932 (brotli), RFC 8878 (zstd),
 RFC 9659 (zstd window of at most 8 MiB over HTTP).
 """
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
+from functools import partial
 
 import brotli  # type: ignore[import-untyped]
 import zstandard
@@ -24,6 +29,7 @@ MAX_RATIO = 100
 _RATIO_FREE_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
 _ZSTD_WINDOW_BYTES = 8 << 20
+_MAX_MEMBERS = 1 << 12
 _MAX_ZSTD_BLOCKS = 1 << 16  # an honest writer fills blocks of 128 KiB; millions of empty ones only cost time
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -54,6 +60,26 @@ def decode_body(
     if _looks_compressed(decoded):
         raise WireError("coding.lies", "byte 0")
     return decoded
+
+
+def decode_answer(body: bytes, content_encoding: str | None, *, limit_bytes: int) -> tuple[bytes, bool]:
+    """Undo the content-coding of an answer; say too whether no client reads it in another way.
+
+    Beyond what decode_body reads: x-gzip, several members of gzip one behind the other (RFC 1952, 2.2), the fields of
+    their heads that no decoder returns, and as zlib a deflate that could be of either kind. Bounds are the same.
+    Raises what decode_body raises.
+    """
+    try:
+        return decode_body(body, content_encoding, limit_bytes=limit_bytes), True
+    except WireError as error:
+        reading = _READINGS.get((content_encoding or "").strip(" \t").lower())
+        if reading is None or not body or error.reason == "coding.bomb":
+            raise
+        with suppress(WireError):
+            decoded = _collect(reading(body), len(body), limit_bytes, MAX_RATIO)
+            if not _looks_compressed(decoded):
+                return decoded, False
+        raise
 
 
 def _one_coding(header: str | None) -> str:
@@ -128,8 +154,24 @@ def _is_zlib(body: bytes) -> bool:
 
 
 def _inflate(body: bytes, wbits: int) -> Iterator[bytes]:
+    end = yield from _inflate_one(body, wbits)
+    if end != len(body):
+        raise WireError("coding.trailing", f"byte {end}")
+
+
+def _members(body: bytes) -> Iterator[bytes]:
+    """Undo members of gzip up to the last byte."""
+    at = 0
+    for _ in range(_MAX_MEMBERS):
+        at = yield from _inflate_one(body, zlib.MAX_WBITS | 16, at)
+        if at == len(body):
+            return
+    raise WireError("coding.bomb", f"byte {at}")
+
+
+def _inflate_one(body: bytes, wbits: int, fed: int = 0) -> Generator[bytes, None, int]:
+    """Undo one deflate from a place on; return where it ends."""
     decoder = zlib.decompressobj(wbits)
-    fed = 0
     try:
         while not decoder.eof:
             # The decoder copies what it has not consumed, so it is fed slices: n bytes cost n, not n squared.
@@ -141,9 +183,15 @@ def _inflate(body: bytes, wbits: int) -> Iterator[bytes]:
             yield piece
     except zlib.error:
         raise WireError("coding.broken") from None
-    fed -= len(decoder.unused_data)
-    if fed != len(body):
-        raise WireError("coding.trailing", f"byte {fed}")
+    return fed - len(decoder.unused_data)
+
+
+_READINGS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    "gzip": _members,
+    "x-gzip": _members,
+    "deflate": partial(_inflate, wbits=zlib.MAX_WBITS),
+}
+"""How else clients read an answer of a coding."""
 
 
 def _unbrotli(body: bytes) -> Iterator[bytes]:

@@ -3,9 +3,10 @@
 No preamble, no epilogue, no padding, CRLF only, no transfer encodings, no nesting, and the boundary nowhere but
 where it delimits. Browsers, httpx, curl and .NET all write within this grammar. .NET puts no quotes around a name
 that needs none, and says a filename twice (filename and filename*): servers differ on which of them they take, so
-both have to say the same.
+both have to say the same. Letters beyond ASCII it writes as an encoded word, which some servers undo and others do
+not: a filename that is one is read as what it says, and nothing else may look like one.
 
-Sources: RFC 7578, RFC 2046 section 5.1, RFC 8187; the WHATWG encoding of quotes in names (%22).
+Sources: RFC 7578, RFC 2046 section 5.1, RFC 2047, RFC 8187; the WHATWG encoding of quotes in names (%22).
 """
 
 import binascii
@@ -36,14 +37,15 @@ _DISPOSITION = re.compile(
     re.IGNORECASE,
 )
 _ENCODED_WORD = re.compile(rb"=\?utf-8\?B\?([0-9A-Za-z+/=]*)\?=", re.IGNORECASE)
+_LIKE_A_WORD = re.compile(r"=\?.*\?=")
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One field of a form. Spans are byte offsets into the body; names as they stand, %22 not decoded.
 
-    filename: None if the part has none. media_type: None if it has no Content-Type. extended_span: of the filename as
-    it is said again (filename*), without its charset; None if it is not.
+    filename: None if the part has none; of an encoded word what it says. media_type: None if it has no Content-Type.
+    extended_span: of the filename as it is said again (filename*), without its charset; None if it is not.
     """
 
     name: str
@@ -132,7 +134,7 @@ def _read_part(body: bytes, start: int, end: int) -> Part:
     name, filename, extended = (_span(disposition, groups, value_at) for groups in ((1, 2), (3, 4), (5,)))
     assert name is not None
     return Part(
-        name=_decoded(body[slice(*name)], value_at),
+        name=_plain(_decoded(body[slice(*name)], value_at), value_at),
         filename=None if filename is None else _filename(body, filename, extended),
         media_type=_media_type(*found[b"content-type"]) if b"content-type" in found else None,
         name_span=name,
@@ -151,17 +153,22 @@ def _span(found: re.Match[bytes], groups: tuple[int, ...], at: int) -> tuple[int
 def _filename(body: bytes, at: tuple[int, int], extended: tuple[int, int] | None) -> str:
     """Return a filename. One that is said twice has to be the same: servers take either."""
     plain = body[slice(*at)]
-    if extended is None:
-        return _decoded(plain, at[0])
-    said = _decoded(unquote_to_bytes(body[slice(*extended)]), extended[0])
-    word = _ENCODED_WORD.fullmatch(plain)  # what .NET writes for letters beyond ASCII
-    try:
-        same = said.encode() in (plain, word and binascii.a2b_base64(word[1], strict_mode=True))
-    except binascii.Error:
-        same = False
-    if not same or any(letter < " " or letter == "\x7f" for letter in said):
+    if word := _ENCODED_WORD.fullmatch(plain):
+        try:
+            plain = binascii.a2b_base64(word[1], strict_mode=True)
+        except binascii.Error:
+            raise WireError("multipart.disposition", f"byte {at[0]}") from None
+    said = _plain(_decoded(plain, at[0]), at[0])
+    if extended is not None and _decoded(unquote_to_bytes(body[slice(*extended)]), extended[0]) != said:
         raise WireError("multipart.disposition", f"byte {extended[0]}")
     return said
+
+
+def _plain(name: str, at: int) -> str:
+    """Return a name that every server reads alike: none undoes anything in it."""
+    if _LIKE_A_WORD.search(name) or any(letter < " " or letter == "\x7f" for letter in name):
+        raise WireError("multipart.disposition", f"byte {at}")
+    return name
 
 
 def _media_type(at: int, value: bytes) -> MediaType:

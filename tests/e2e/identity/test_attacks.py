@@ -5,7 +5,6 @@ import gzip
 import json
 import socket
 import ssl
-import threading
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -34,6 +33,7 @@ from e2e.traffic import (
 )
 from gateways import OPEN_POLICY, GatewayProcess
 from issuing import AUDIENCE, ISSUER, Idp
+from listening import serve_each
 from rawclient import post
 from sallyport.audit.events import EventKind
 from sallyport.lab.authority import LabCa
@@ -69,16 +69,10 @@ class SignIn:
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
-        threading.Thread(target=self._accept, daemon=True).start()
+        serve_each(self._listener, self._serve)
 
     def close(self) -> None:
         self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                raw, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
 
     def _serve(self, raw: socket.socket) -> None:
         context = self.ca.server_context(SIGN_IN)
@@ -311,12 +305,7 @@ def key_server(ca: LabCa, speak: Callable[[ssl.SSLSocket], None]) -> Iterator[st
             sock.recv(65536)
             speak(sock)
 
-    def accept() -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=serve, args=(listener.accept()[0],), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
+    serve_each(listener, serve)
     try:
         yield f"https://localhost:{listener.getsockname()[1]}/keys"
     finally:
