@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -558,6 +558,30 @@ async def test_a_tier_without_a_price_has_none_until_it_is_answered(metering: Me
     )
 
 
+@pytest.mark.parametrize("word", ["priority", "fast"])
+async def test_a_dear_tier_that_the_answer_alone_tells_has_no_price_and_counts_as_what_was_reserved(
+    metering: Metering, word: str
+) -> None:
+    of, said = on_terms("gpt-5-nano"), Response(200, usage=Usage(1000, output=100, tier=word))
+    meter = metered_on(metering, of)
+    await meter.reserve(CLAIMS, {})
+    metered = meter.settle(said, 10, failed=False)
+    assert metered.cost_micro_usd is None
+    assert metered.usage == said.usage
+    meter.book(nothing())
+    assert await used(metering) == {"tokens/a": 1100, "money/a": 9000, "calls/a": 1}
+    free = metered_on(metering, of, replace(LISTED, unknown_is_free=True))
+    assert free.settle(said, 10, failed=False).cost_micro_usd == 0
+    own = Tariff(PriceList([ContractPrice("openai", "gpt-5-nano", Decimal(3), Decimal(4))]))
+    assert metered_on(metering, of, own).settle(said, 10, failed=False).cost_micro_usd == 3400
+
+
+async def test_priority_at_anthropic_is_paid_beforehand(metering: Metering) -> None:
+    said = Response(200, usage=Usage(1000, output=100, tier="priority"))
+    metered = metered_on(metering, on_terms("claude-opus-4-8")).settle(said, 10, failed=False)
+    assert metered.cost_micro_usd == 1000 * OPUS[0] + 100 * OPUS[1]
+
+
 async def test_the_operator_says_of_what_tier_a_request_is_that_names_none(metering: Metering) -> None:
     tariff = replace(LISTED, unnamed_tier="priority")
     ordinary = metered_on(metering, on_terms(service_tier="default"), tariff).estimate(0).cost
@@ -622,6 +646,22 @@ async def test_what_the_audit_recorded_of_a_dead_gateway_is_booked_once(tmp_path
     assert levels == {"tokens/a": (33, 0), "money/a": (550, 0), "calls/a": (1, 0)}
     again = await recorded.recover()
     assert (again.settled, again.waiting) == (0, 1)
+    store.close()
+
+
+async def test_what_has_no_price_counts_as_reserved_also_when_it_is_booked_and_compared_from_the_audit(
+    tmp_path: Path,
+) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    admitted = event(EventKind.ADMITTED, "ended", cost_micro_usd=9000)
+    store.write([admitted, admitted.followed_by(EventKind.COMPLETED, usage=Usage(input=11, output=22))])
+    await ledger.reserve("ended", [c for _, c in CLAIMS], 1)
+    await asyncio.sleep(0.01)
+    live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
+    await RecordedUse(store, ledger, lambda: live).recover()
+    assert {level.key: level.used for level in await ledger.levels()}["money/a"] == 9000
+    (booked,) = store.booked(admitted.at - timedelta(hours=1), admitted.at + timedelta(hours=1))
+    assert booked.cost_micro_usd == 9000
     store.close()
 
 

@@ -72,5 +72,5 @@ def _amounts(held: Expired, end: Event, rules: Mapping[str, Limit], live: Live) 
             amounts[key] = 0  # of a model that might have answered, and did not
         else:
             usage = end.usage or Usage()
-            amounts[key] = used_of(rule.measure, usage, end.cost_micro_usd, size, live.tariff)
+            amounts[key] = used_of(rule.measure, usage, end.cost_micro_usd, size, live.tariff, estimate)
     return amounts

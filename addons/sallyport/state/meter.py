@@ -539,7 +539,7 @@ class ExchangeMeter:
         if self._claims:
             size, own = self._request_bytes + response_bytes, (None, self._name(model))
             self._owed = {
-                c.key: used_of(m, usage, cost, size, self._tariff) if c.model in own else 0
+                c.key: used_of(m, usage, cost, size, self._tariff, c.amount) if c.model in own else 0
                 for m, c in self._claims
             }
             self._claims = ()
@@ -565,15 +565,18 @@ def is_credible(usage: Usage) -> bool:
     return all((count or 0) <= _INCREDIBLE for count in tokens) and (usage.searches or 0) <= _MOST_SEARCHES
 
 
-def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff) -> int:
-    """Return what an exchange used of a measure, in counted units. size: bytes of request and answer."""
+def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff, held: int) -> int:
+    """Return what an exchange used of a measure, in counted units. size: bytes of request and answer.
+
+    held: what was reserved; where nobody knows the price it counts as money, or a budget would never be used up.
+    """
     given, made = usage.input or 0, usage.output or 0
     used = {
         Measure.INPUT_TOKENS: given,
         Measure.OUTPUT_TOKENS: made,
         Measure.TOTAL_TOKENS: given + made,
         Measure.BYTES: size,
-        Measure.COST: cost or 0,
-        Measure.CREDITS: tariff.credits(cost) or 0,
+        Measure.COST: held if cost is None else cost,
+        Measure.CREDITS: held if cost is None else tariff.credits(cost) or 0,
     }
     return min(used.get(measure, 1), MAX_AMOUNT)
