@@ -1,7 +1,6 @@
 """`sallyport stop`, `resume` and `stops`: kill switches, in force within a second on every gateway of a store."""
 
 import json
-import re
 import shlex
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -30,15 +29,12 @@ from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.problems import choices, nearest
 from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import Stop, StopKind
-from sallyport.state.directory.heldstops import FILE, read_held, write_held
+from sallyport.state.directory.heldstops import FILE, FINGERPRINT, read_held, write_held
 from sallyport.state.directory.heldstops import changing as changing_held
 from sallyport.state.directory.stops import Pulled, let_go, load_pulled, new_stop, pull
 
 if TYPE_CHECKING:
     from sallyport.state.webhook import Fact
-
-
-_FINGERPRINT = re.compile(r"key_[0-9a-f]{24}")
 
 
 def stop(
@@ -177,7 +173,7 @@ def _check_key(connection: Connection, value: str) -> None:
 
     The value is not shown: whoever hurries pastes the key that has leaked.
     """
-    if _FINGERPRINT.fullmatch(value.casefold()):
+    if FINGERPRINT.fullmatch(value.casefold()):
         return
     if value.casefold() not in {name.casefold() for name in names_of_keys(connection)}:
         raise OperatorError(
@@ -193,7 +189,7 @@ def _stop_here(pulled: Pulled, store: str | None, confdir: Path | None, why: Ope
     That is no success: there may be other gateways of the store.
     """
     stop, path = pulled.stop, _file(confdir)
-    if stop.kind is StopKind.KEY and not _FINGERPRINT.fullmatch(stop.value.casefold()):
+    if stop.kind is StopKind.KEY and not FINGERPRINT.fullmatch(stop.value.casefold()):
         raise OperatorError(
             "VALUE",
             f"names of keys are not known while {why.where}: {why.what}",

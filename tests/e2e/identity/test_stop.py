@@ -263,6 +263,8 @@ def test_a_kill_switch_survives_a_restart_with_the_store_down(lab: Lab, tmp_path
         ("model",),
         ("everything", "x"),
         ("principal", ""),
+        ("principal", "ann", "--tenant", ""),
+        ("tenant", " acme"),
         ("model", "x", "--reason", ""),
     ],
 )
