@@ -54,6 +54,9 @@ _MOST_ATTEMPTS = 64
 _AGAIN = "#"
 """Stands between an exchange and the number of a further reservation of it."""
 
+_TAKEN_OVER = 4
+"""So many reservations of a dead exchange are looked for; what has a later number waits for the end of its lease."""
+
 _NOTHING = Usage(input=0, output=0)
 
 _LATER = frozenset({"background", "deferred"})
@@ -192,14 +195,18 @@ class Metering:
     async def _take_over(self, exchange_id: str) -> None:
         """End what a dead process had reserved: recover then books what the audit says of it.
 
-        Settled as it was reserved, each of several models that might have answered would be booked.
+        Settled as it was reserved, each of several models that might have answered would be booked. What it had
+        reserved under a further id has the first one given back before.
         """
-        if self.recover is None:
-            await self._settle(exchange_id, {})
-            return
-        with suppress(LedgerUnavailable):
-            await self.ledger.renew(exchange_id, 1)
-            await asyncio.sleep(0.002)
+        for attempt in range(_TAKEN_OVER):
+            reservation = _further(exchange_id, attempt)
+            if self.recover is None:
+                await self._settle(reservation, {})
+                continue
+            with suppress(LedgerUnavailable):
+                if await self.ledger.renew(reservation, 1):
+                    await asyncio.sleep(0.002)
+                    return
 
     async def _until_next(self, answers: bool) -> None:
         """Wait for a third of a lease, or a second where the store has been away meanwhile and is owed."""
@@ -372,7 +379,7 @@ class ExchangeMeter:
             try:
                 return await self._metering.ledger.reserve(self.reservation, asked, self._metering.lease_ms)
             except AlreadySettled:
-                self.reservation = f"{self.exchange.id}{_AGAIN}{attempt}"
+                self.reservation = _further(self.exchange.id, attempt)
         raise LedgerUnavailable("the ledger's store comes and goes")
 
     def release(self) -> None:
@@ -548,6 +555,11 @@ class ExchangeMeter:
 def exchange_of(reservation: str) -> str:
     """Return the id of the exchange that a reservation is of."""
     return reservation.partition(_AGAIN)[0]
+
+
+def _further(exchange_id: str, attempt: int) -> str:
+    """Return the id of a reservation of an exchange; attempt: 0 of the first."""
+    return f"{exchange_id}{_AGAIN}{attempt}" if attempt else exchange_id
 
 
 def _may_answer(request: Request) -> tuple[str | None, ...]:
