@@ -649,6 +649,21 @@ async def test_what_the_audit_recorded_of_a_dead_gateway_is_booked_once(tmp_path
     store.close()
 
 
+async def test_what_is_not_among_the_oldest_any_more_is_not_booked_as_nothing(tmp_path: Path) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    store.write(
+        [event(EventKind.ADMITTED, "late"), event(EventKind.COMPLETED, "late", usage=Usage(11, output=22))]
+    )
+    for name in ("older", "late"):
+        await ledger.reserve(name, [c for _, c in CLAIMS], 1)
+        await asyncio.sleep(0.01)
+    live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
+    recorded = RecordedUse(store, ledger, lambda: live)
+    assert await recorded.used(["late"]) == {}, "the oldest of the expired ones is another"
+    assert (await recorded.used(["older", "late"]))["late"]["tokens/a"] == 33
+    store.close()
+
+
 async def test_what_has_no_price_counts_as_reserved_also_when_it_is_booked_and_compared_from_the_audit(
     tmp_path: Path,
 ) -> None:

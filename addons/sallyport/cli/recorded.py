@@ -52,8 +52,11 @@ class RecordedUse:
             except OperatorError:
                 return found
             end = next((event for event in events if event.is_end), None)
-            if end is not None and end.kind in _USED and reservation in held:
-                found[reservation] = _amounts(held[reservation], end, rules, live)
+            if end is not None and end.kind in _USED:
+                if (
+                    reservation in held
+                ):  # else others expired before it meanwhile, and it waits for the next time
+                    found[reservation] = _amounts(held[reservation], end, rules, live)
             elif end is not None or not events:
                 found[reservation] = {}
         return found
