@@ -32,6 +32,7 @@ from sallyport.cli.parts import make_parts
 from sallyport.cli.policybundle import BundledPolicy
 from sallyport.cli.policyversions import check_promoted, keep_version, unpromoted_start
 from sallyport.cli.recorded import RecordedUse
+from sallyport.cli.recounted import warn_of_recounted
 from sallyport.cli.rulesinforce import rules_of
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
@@ -224,6 +225,7 @@ def assemble(
             live = _check_vouched(make_live(name, mode, pools, issuer_keys), confdir)
             if in_force:
                 check_promoted(in_force[-1], live.policy, confdir)
+                warn_of_recounted(in_force[-1], live.policy)
             kept = live.policy.capture.share or live.policy.content.keeps_any
             seals = kept or live.policy.audit.people is People.PSEUDONYMISED
             if seals and not master_keys.is_configured:
