@@ -282,6 +282,26 @@ def test_nothing_leaves_of_somebody_who_is_not_active_any_more(
     assert told(gateway.lab)[:-1] == was
 
 
+def test_an_unread_session_ends_with_the_account_of_its_caller(gateway: InnerGateway) -> None:
+    People.person_now, People.tenant_now = Person("ann", "acme"), Tenant("acme")
+    People.key_now = Key("none", "none", "")
+    gateway.master.gateway.directory = People
+    before = gateway.master.gateway.live
+    opaque = "access: {unknown_endpoint: opaque}\n" + NAMED.replace("audio: allow", "opaque: [openai]")
+    put(gateway, replace(before, policy=parse_policy(f"version: 1\n{opaque}")))
+    try:
+        client = opened(gateway, "/v1/realtime?call_id=rtc_1", "X-User: ann", "X-Team: acme")
+        assert client.status == 101
+        client.say("first")
+        eventually(lambda: any("first" in r.text for r in gateway.lab.requests), "it passes")
+        People.person_now = replace(People.person_now, active=False)
+        client.say("more")
+        assert client.until("never")[-1] == Closed(1008)
+    finally:
+        put(gateway, before)
+    assert not any("more" in r.text for r in gateway.lab.requests)
+
+
 @pytest.mark.parametrize(
     "said", [SOUND, b"\x00\x01", CREATE, "no json"], ids=["sound", "bytes", "turn", "garbage"]
 )
