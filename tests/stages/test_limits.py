@@ -196,6 +196,7 @@ async def test_a_limit_counts_in_its_window(how: str, window: object) -> None:
         (replace(ANN, roles=("dev",)), 20),
         (replace(ANN, roles=()), 10),
         (replace(ANN, roles=("dev",), tenant="umbra"), 5),
+        (replace(ANN, roles=("dev",), tenant="UMBRA"), 5),
     ],
 )
 async def test_the_largest_tier_that_fits_wins_and_may_be_smaller_than_the_limit(

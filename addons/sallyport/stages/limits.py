@@ -258,7 +258,7 @@ def _limit_of(rule: Limit, who: Principal, given: ConditionInput) -> Decimal:
         tier.limit
         for tier in rule.tiers
         if (tier.role is None or tier.role in who.roles)
-        and (tier.tenant is None or tier.tenant == who.tenant)
+        and (tier.tenant is None or tier.tenant.lower() == who.tenant.lower())
     ]
     limit = max(fitting, default=rule.limit)
     for factor in rule.factors:
