@@ -117,7 +117,7 @@ def stops(
     confdir: ConfdirOption = None,
 ) -> None:
     """List what is stopped, since when, by whom and why."""
-    held = read_held(_file(confdir))
+    held = read_held(_file(confdir), _known_providers)
     try:
         with reading(store, confdir) as connection:
             found = load_pulled(connection, every=every)
@@ -159,13 +159,17 @@ def _where(store: str | None, confdir: Path | None) -> str:
 
 def _check_provider(value: str) -> None:
     """Refuse a mistyped provider: it would stop nothing, and nobody would notice."""
-    from sallyport.cli.assembly import make_catalogue
-
-    known = {provider.name for provider in make_catalogue()}
+    known = _known_providers()
     if value.casefold() not in {name.casefold() for name in known}:
         near = nearest(value, known)
         todo = f"Did you mean `{near}`?" if near else f"Known are {choices(sorted(known))}"
         raise OperatorError("VALUE", "the catalogue has no such provider", todo)
+
+
+def _known_providers() -> set[str]:
+    from sallyport.cli.assembly import make_catalogue
+
+    return {provider.name for provider in make_catalogue()}
 
 
 def _check_key(connection: Connection, value: str) -> None:
