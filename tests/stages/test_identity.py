@@ -441,6 +441,7 @@ async def test_who_is_inactive_is_refused(text: str, client: Client, reason: str
         ("x", "Other", "Other/x header"),
         ("x", "TWICE", "TWICE/x header"),
         ("x", "twice", "identity.inactive_tenant"),
+        ("x", "Twice", "identity.inactive_tenant"),
     ],
 )
 async def test_a_tenant_of_the_directory_is_itself_in_any_case(user: str, tenant: str, expected: str) -> None:

@@ -39,7 +39,9 @@ class People:
             for name in person.names:
                 by_name[name] = person
         tenant_by_id = {tenant.id: tenant for tenant in tenants}
-        tenant_by_folded_id = {tenant.id.lower(): tenant for tenant in reversed(tenants)}
+        # Of two that differ in case alone one that is not active stands for every other spelling.
+        closed_last = sorted(tenants, key=lambda tenant: not tenant.active)
+        tenant_by_folded_id = {tenant.id.lower(): tenant for tenant in closed_last}
         return cls(people, tenants, by_id, by_name, by_folded_id, tenant_by_id, tenant_by_folded_id)
 
 
