@@ -3,7 +3,6 @@
 import asyncio
 import hashlib
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,6 +21,7 @@ from sallyport.policy.restrictions import Restricted
 from sallyport.policy.sections import Policy, counts_apart, mode_of, standing
 from sallyport.proxy.clientcerts import ClientTrust
 from sallyport.proxy.lanes import Lane
+from sallyport.proxy.links import Link, Links
 from sallyport.proxy.petitions import Petition, Petitions
 from sallyport.proxy.proxyauth import KnownUsers
 from sallyport.proxy.watch import Watch
@@ -54,7 +54,6 @@ _QUICK, _LONG = Lane("scan"), Lane("scan-long")
 INLINE_NAMES_CHARS = 16_384
 """The same for names: to cut, look up and merge costs more per character than to scan."""
 
-MAX_LINKS = 100_000
 MAX_MODELS = 1024
 MAX_MODEL_CHARS = 256
 
@@ -288,19 +287,6 @@ _STORES = re.compile(r"/tools/[0-9]+/(?:vector_store_ids/[0-9]+|container)")
 _KEPT = (FILE_REFERENCE, PROMPT_REFERENCE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Link:
-    """What is known of an id that a provider has given. tokens: of the conversation, when it was given.
-
-    maker: who was given it first, tenant and principal. grows: it is of the conversation itself, which keeps it.
-    """
-
-    conversation: str
-    tokens: int
-    maker: tuple[str, str]
-    grows: bool = False
-
-
 @dataclass(slots=True)
 class Gateway:
     """One running gateway. live is replaced by assignment; nothing else of it changes.
@@ -335,7 +321,7 @@ class Gateway:
     unpromoted: str = ""
     watch: Watch = field(init=False)
     petitions: Petitions = field(init=False)
-    _links: OrderedDict[str, _Link] = field(default_factory=OrderedDict)
+    _links: Links = field(default_factory=Links)
 
     def __post_init__(self) -> None:
         self.watch = Watch(self.id, self.record)
@@ -393,7 +379,7 @@ class Gateway:
         A continued answer belongs to its conversation; else the first text the user wrote tells.
         """
         if request.previous is not None:
-            linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
+            linked = self._links.of(self.key, request.provider, request.previous)
             if linked is not None:
                 return linked.conversation
         texts = (s.text for s in request.segments if s.surface is Surface.USER)
@@ -404,7 +390,7 @@ class Gateway:
         """Return how many tokens the provider keeps of what a request continues; 0 where that is not known here."""
         if request.previous is None:
             return 0
-        linked = self._links.get(digest(self.key, "answer", request.provider, request.previous))
+        linked = self._links.of(self.key, request.provider, request.previous)
         return 0 if linked is None else linked.tokens
 
     def unseen_of(self, request: Request, conversation: str) -> Request:
@@ -418,7 +404,7 @@ class Gateway:
         seen = set()
         for segment in request.segments:
             if segment.at in named:
-                linked = self._links.get(digest(self.key, "answer", request.provider, segment.text))
+                linked = self._links.of(self.key, request.provider, segment.text)
                 if linked is not None and linked.conversation == conversation:
                     seen.add(segment.at)
         return request.having_seen(seen)
@@ -429,7 +415,7 @@ class Gateway:
         named = [s.text for s in request.segments if s.at in places or _STORES.fullmatch(s.at)]
         if request.previous is not None:
             named.append(request.previous)
-        found = (self._links.get(digest(self.key, "answer", request.provider, id)) for id in named)
+        found = (self._links.of(self.key, request.provider, id) for id in named)
         return tuple(None if link is None else link.maker for link in found)
 
     def link(self, exchange: Exchange, answer: Response, usage: Usage | None) -> None:
@@ -441,25 +427,13 @@ class Gateway:
             return
         tokens = 0 if usage is None else (usage.input or 0) + (usage.output or 0)
         who = exchange.principal
-        link = _Link(exchange.conversation, tokens, (who.tenant, who.id) if who is not None else ("", ""))
-        for made in (answer.id, *answer.made):
-            self._link(exchange.request.provider, made, link)
-        if exchange.request.previous is not None and exchange.request.goes_on:
+        link = Link(exchange.conversation, tokens, (who.tenant, who.id) if who is not None else ("", ""))
+        for made in filter(None, (answer.id, *answer.made)):
+            self._links.put(self.key, exchange.request.provider, made, link)
+        if exchange.request.previous and exchange.request.goes_on:
             # A conversation keeps its id, an answer does not: that of an answer says what was kept then.
-            self._link(exchange.request.provider, exchange.request.previous, replace(link, grows=True))
-
-    def _link(self, provider: str, made: str | None, link: _Link) -> None:
-        if not made:
-            return
-        key = digest(self.key, "answer", provider, made)
-        known = self._links.get(key)
-        if known is not None:
-            if link.grows and not known.grows:
-                return
-            link = replace(link, maker=known.maker)
-        self._links[key] = link
-        while len(self._links) > MAX_LINKS:
-            self._links.popitem(last=False)
+            grown = replace(link, grows=True)
+            self._links.put(self.key, exchange.request.provider, exchange.request.previous, grown)
 
     def meter(self, live: Live, exchange: Exchange, request_bytes: int) -> ExchangeMeter:
         """Return the counters of an exchange under a policy."""
