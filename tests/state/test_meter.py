@@ -30,7 +30,7 @@ from sallyport.metering.tokens import PER_TEXT, TokenCounter
 from sallyport.policy.limits import Measure
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Live
-from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, TokenBucket, Unit
+from sallyport.stages.ledger import Booking, Calendar, Claim, Concurrent, Denied, Reserved, TokenBucket, Unit
 from sallyport.state.ledger.fallback import Allowance, Fallback
 from sallyport.state.ledger.memory import MemoryLedger
 from sallyport.state.ledger.redis import RedisLedger
@@ -745,6 +745,23 @@ async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> Non
     live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
     done = await RecordedUse(store, ledger, lambda: live).recover()
     assert (done.settled, done.waiting) == (0, 1)
+
+
+async def test_what_ends_after_the_store_lost_its_memory_counts_once(redis_server: RedisServer) -> None:
+    store = RedisLedger(redis_server.url)
+    metering = Metering(Fallback(store, None, probe_every_ms=10), TokenCounter())
+    ended, refused = (meter_of(metering, exchange(id)) for id in ("ended", "refused"))
+    at_once = (Measure.CONCURRENT, Claim("at-once/a", 9, 1, Concurrent()))
+    for meter in (ended, refused):
+        assert isinstance(await meter.reserve([*CLAIMS, at_once], {}), Reserved)
+    redis_server.kill()
+    redis_server.start()
+    ended.settle(Response(200, usage=Usage(input=3, output=4)), 0, failed=False)
+    ended.book(nothing())
+    refused.release()
+    assert await used(metering) == {"tokens/a": 7, "money/a": 110, "calls/a": 1}
+    assert (await metering.ledger.settle("ended", {"tokens/a": 7})).booking is Booking.ALREADY
+    await metering.close()
 
 
 async def test_who_waits_for_room_while_the_store_comes_back_is_admitted_and_booked_once(

@@ -30,6 +30,7 @@ from sallyport.stages.ledger import (
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
+from sallyport.state.ledger.settling import settle
 
 _SETTLE_TRIES = 5
 _PROBE_EVERY_S = 1.0
@@ -229,7 +230,8 @@ class Metering:
         what its successor books; the other way round nobody could tell what was booked.
         """
         self._open.pop(meter.exchange.id, None)
-        task = asyncio.get_running_loop().create_task(self._settle(meter.reservation, amounts, recorded))
+        settling = self._settle(meter.reservation, amounts, recorded, meter.held)
+        task = asyncio.get_running_loop().create_task(settling)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -241,7 +243,11 @@ class Metering:
         return bool(ended)
 
     async def _settle(
-        self, reservation: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
+        self,
+        reservation: str,
+        amounts: dict[str, int] | None,
+        recorded: Awaitable[None] | None = None,
+        held: Sequence[Claim] = (),
     ) -> None:
         if recorded is not None:
             # The border to the log: an event it cannot store now stays queued there, and the use is a fact.
@@ -252,7 +258,7 @@ class Metering:
                 if amounts is None:
                     await self.ledger.release(reservation)
                 else:
-                    await self.ledger.settle(reservation, amounts)
+                    await settle(self.ledger, reservation, amounts, held)
             except LedgerUnavailable:
                 await asyncio.sleep(wait_s)
             else:
@@ -271,7 +277,8 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    answer: what the ledger said, None where it was not asked. reservation: by what id the ledger knows it.
+    answer: what the ledger said, None where it was not asked. reservation: by what id the ledger knows it. held: what
+    was reserved under it.
     """
 
     def __init__(
@@ -297,6 +304,7 @@ class ExchangeMeter:
         self._may_answer = _may_answer(exchange.request)
         self.exchange = exchange
         self.reservation = exchange.id
+        self.held: Sequence[Claim] = ()
         self.answer: Reserved | Denied | None = None
 
     @property
@@ -357,7 +365,7 @@ class ExchangeMeter:
             answer = await self._ask(asked)
         while True:
             if isinstance(answer, Reserved):
-                self._claims = tuple(claims)
+                self._claims, self.held = tuple(claims), asked
                 self._metering.opened(self)
                 self.answer = answer
                 return answer
