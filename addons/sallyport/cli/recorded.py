@@ -12,8 +12,9 @@ from sallyport.policy.limits import Dimension, Limit
 from sallyport.proxy.gateway import Live
 from sallyport.stages.ledger import Expired, Ledger, limit_of
 from sallyport.stages.limits import counts_model
+from sallyport.state.ledger.ids import exchange_of
 from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
-from sallyport.state.meter import exchange_of, used_of
+from sallyport.state.meter import used_of
 
 _USED = (EventKind.COMPLETED, EventKind.BROKEN)
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from sallyport.exchange import Exchange, Operation, Request, Response, Usage
 from sallyport.metering import terms
 from sallyport.metering.attached import attached_tokens
+from sallyport.metering.credible import is_credible
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.thinking import may_think
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
@@ -30,6 +31,7 @@ from sallyport.stages.ledger import (
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
+from sallyport.state.ledger.ids import further
 from sallyport.state.ledger.settling import settle
 
 _SETTLE_TRIES = 5
@@ -42,19 +44,10 @@ _MOST_TOKENS = 2**20
 """Of one answer: who asks for more gets no more, and must not fill counters and bills with what cannot be."""
 
 _MOST_ANSWERS = 2**16
-_INCREDIBLE = 2**30
-"""A report of more tokens than this for one exchange is a mistake, not a use that locks a budget."""
-
-_MOST_SEARCHES = 2**12
-"""The same of web searches, each of which costs as much as thousands of tokens."""
-
 _MOST_MODELS = 64
 """That may answer one request: of more nobody looks up the prices, and they have none."""
 
 _MOST_ATTEMPTS = 64
-_AGAIN = "#"
-"""Stands between an exchange and the number of a further reservation of it."""
-
 _TAKEN_OVER = 4
 """So many reservations of a dead exchange are looked for; what has a later number waits for the end of its lease."""
 
@@ -200,7 +193,7 @@ class Metering:
         reserved under a further id has the first one given back before.
         """
         for attempt in range(_TAKEN_OVER):
-            reservation = _further(exchange_id, attempt)
+            reservation = further(exchange_id, attempt)
             if self.recover is None:
                 await self._settle(reservation, {})
                 continue
@@ -387,7 +380,7 @@ class ExchangeMeter:
             try:
                 return await self._metering.ledger.reserve(self.reservation, asked, self._metering.lease_ms)
             except AlreadySettled:
-                self.reservation = _further(self.exchange.id, attempt)
+                self.reservation = further(self.exchange.id, attempt)
         raise LedgerUnavailable("the ledger's store comes and goes")
 
     def release(self) -> None:
@@ -560,29 +553,10 @@ class ExchangeMeter:
             self._claims = ()
 
 
-def exchange_of(reservation: str) -> str:
-    """Return the id of the exchange that a reservation is of."""
-    return reservation.partition(_AGAIN)[0]
-
-
-def _further(exchange_id: str, attempt: int) -> str:
-    """Return the id of a reservation of an exchange; attempt: 0 of the first."""
-    return f"{exchange_id}{_AGAIN}{attempt}" if attempt else exchange_id
-
-
 def _may_answer(request: Request) -> tuple[str | None, ...]:
     """Return every model that may answer, the one that is asked for first; at least one, None where it has no name."""
     named = dict.fromkeys(model for model in (request.model, *request.stand_ins) if model)
     return tuple(named) if 0 < len(named) <= _MOST_MODELS else (None,)
-
-
-def is_credible(usage: Usage) -> bool:
-    """Say whether one exchange can have used so much; every part that has a price counts, not the wholes alone."""
-    tokens = (
-        *(usage.input, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.audio_input),
-        *(usage.output, usage.reasoning, usage.audio_output),
-    )
-    return all((count or 0) <= _INCREDIBLE for count in tokens) and (usage.searches or 0) <= _MOST_SEARCHES
 
 
 def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff, held: int) -> int:
