@@ -232,6 +232,27 @@ def test_a_new_policy_serves_new_requests_and_the_old_one_ends_what_it_began(
         assert_sound(events)
 
 
+def test_a_limit_that_counts_something_else_under_its_old_id_is_told_at_reload_and_at_start(
+    tmp_path: Path, lab: Lab
+) -> None:
+    """Its counters hold tokens: as requests they are far too many, and everybody is refused for a month."""
+    limit = "limits:\n  rules:\n    - {{id: month, measure: {}, limit: 100000, per: month}}\n"
+    told = b"the limit month counts something else than in the policy before"
+
+    def policy(measure: str) -> str:
+        return f"{OPEN_POLICY}\n{limit.format(measure)}"
+
+    with running(tmp_path, lab, policy=policy("total_tokens")) as gateway:
+        assert reload(gateway, policy("total_tokens") + "mode: enforce\n") is EventKind.POLICY_CHANGED
+        assert reload(gateway, policy("bytes").replace("month, m", "day, m")) is EventKind.POLICY_CHANGED
+        assert reload(gateway, policy("total_tokens")) is EventKind.POLICY_CHANGED
+        assert told not in gateway.log.read_bytes()
+        assert reload(gateway, policy("requests")) is EventKind.POLICY_CHANGED
+        assert gateway.log.read_bytes().count(told) == 1
+    with running(tmp_path, lab, policy=policy("bytes")) as gateway:
+        assert told in gateway.log.read_bytes()
+
+
 def test_a_broken_policy_leaves_the_old_one_in_force_and_says_where_it_is_broken(
     tmp_path: Path, lab: Lab
 ) -> None:

@@ -15,6 +15,7 @@ from sallyport.decision import Verdict
 from sallyport.exchange import Client, Exchange, Operation, Principal, Request, Response, Usage
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.load import parse_policy
+from sallyport.proxy import links
 from sallyport.proxy.covering import request_coverage
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.recorded import KEY, read_record, record_of
@@ -199,3 +200,21 @@ def test_a_call_that_failed_claims_nothing_and_leaves_what_it_named_as_it_was(ga
     assert read(gateway, "openai_responses", body)[0].kept_tokens == 1000
     answered(gateway, request, conversation, failed)
     assert read(gateway, "openai_responses", body)[0].kept_tokens == 1000
+
+
+def test_what_is_named_again_and_again_stays_known_however_much_is_made_beside_it(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "MAX_LINKS", 20)
+    body = {"model": "m", "input": "Go on", "conversation": "conv_1"}
+    request, conversation = read(gateway, "openai_responses", body)
+    answered(gateway, request, conversation, Response(200, id="resp_1", usage=Usage(900, output=100)))
+    for number in range(60):
+        other = replace(ask_of("openai_chat", chat()), previous=None)
+        answered(gateway, other, "another", Response(200, id=f"other_{number}", usage=Usage(1, output=1)))
+        if number % 10 == 0:
+            assert gateway.makers(request) != (None,)
+    assert read(gateway, "openai_responses", body)[0].kept_tokens == 1000
+    assert gateway.conversation(request) == conversation
+    assert gateway._links.known("p", "other_9") is None
+    assert gateway._links.known("p", "other_59") is not None

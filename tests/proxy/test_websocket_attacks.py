@@ -17,7 +17,7 @@ from proxy.conftest import inner_gateway_in_thread
 from sallyport.cli.assembly import make_detector
 from sallyport.policy.load import parse_policy
 from sallyport.proxy import websocket, websocket_session
-from sallyport.stages.directory import NOBODY, Key, KeyKind, NoDirectory
+from sallyport.stages.directory import NOBODY, Key, KeyKind, NoDirectory, Person, Tenant
 from sallyport.state.gatewaykeys import new_gateway_key
 from sallyport.state.keyed import fingerprint
 from sallyport.wire.sockets import MANNERS, MAX_ID_CHARS
@@ -216,6 +216,90 @@ def test_nothing_leaves_once_the_gateway_key_of_a_session_has_lapsed(
     assert end == Closed(1008)
     eventually(lambda: "close 1001" in told(gateway.lab), "the provider is told")
     assert told(gateway.lab)[:-1] == before
+
+
+class People(NoDirectory):
+    """A directory that knows one person and one key, as they are now."""
+
+    person_now: ClassVar[Person]
+    tenant_now: ClassVar[Tenant]
+    key_now: ClassVar[Key]
+
+    def person(self, tenant: str, id: str) -> Person | None:
+        return self.person_now if (tenant, id) == ("acme", "ann") else None
+
+    def tenant(self, id: str) -> Tenant | None:
+        return self.tenant_now if id == "acme" else None
+
+    def key(self, fingerprint: str) -> Key | None:
+        return self.key_now if fingerprint == self.key_now.fingerprint else None
+
+
+NAMED = """websocket: {audio: allow, binary: allow}
+identity:
+  unknown: anonymous
+  header: {name: X-User, tenant_header: X-Team, trusted_peers: [127.0.0.0/8]}
+"""
+
+
+@pytest.mark.parametrize("gone", ["person", "tenant", "key"])
+@pytest.mark.parametrize("mode", ["enforce", "observe"])
+@pytest.mark.parametrize(
+    "said", [SOUND, b"\x00\x01", {"type": "response.cancel"}], ids=["sound", "bytes", "names"]
+)
+def test_nothing_leaves_of_somebody_who_is_not_active_any_more(
+    gateway: InnerGateway, said: Any, mode: str, gone: str
+) -> None:
+    used = fingerprint(gateway.master.gateway.key, "sk-test-EXAMPLE")
+    People.person_now, People.tenant_now = Person("ann", "acme"), Tenant("acme")
+    People.key_now = Key(used, "key-1", "", "acme")
+    gateway.master.gateway.directory = People
+    before = gateway.master.gateway.live
+    put(gateway, replace(before, policy=parse_policy(f"version: 1\nmode: {mode}\n{NAMED}")))
+    try:
+        client = opened(gateway, REALTIME, "X-User: ann", "X-Team: acme")
+        client.say(said)
+        client.say(item("Hello"))
+        client.until("conversation.item.done")
+        was = told(gateway.lab)
+        assert len(was) == 2
+        if gone == "person":
+            People.person_now = replace(People.person_now, active=False)
+        elif gone == "tenant":
+            People.tenant_now = replace(People.tenant_now, active=False)
+        else:
+            People.key_now = replace(People.key_now, retired=True)
+        client.say(said)
+        if mode == "observe":
+            eventually(lambda: len(told(gateway.lab)) == 3, "it passes where the policy observes")
+            return
+        *_, last, end = client.until("never")
+    finally:
+        put(gateway, before)
+    assert last["error"]["code"] in {f"identity.inactive_{gone}", f"identity.{gone}_retired"}
+    assert end == Closed(1008)
+    eventually(lambda: "close 1001" in told(gateway.lab), "the provider is told")
+    assert told(gateway.lab)[:-1] == was
+
+
+def test_an_unread_session_ends_with_the_account_of_its_caller(gateway: InnerGateway) -> None:
+    People.person_now, People.tenant_now = Person("ann", "acme"), Tenant("acme")
+    People.key_now = Key("none", "none", "")
+    gateway.master.gateway.directory = People
+    before = gateway.master.gateway.live
+    opaque = "access: {unknown_endpoint: opaque}\n" + NAMED.replace("audio: allow", "opaque: [openai]")
+    put(gateway, replace(before, policy=parse_policy(f"version: 1\n{opaque}")))
+    try:
+        client = opened(gateway, "/v1/realtime?call_id=rtc_1", "X-User: ann", "X-Team: acme")
+        assert client.status == 101
+        client.say("first")
+        eventually(lambda: any("first" in r.text for r in gateway.lab.requests), "it passes")
+        People.person_now = replace(People.person_now, active=False)
+        client.say("more")
+        assert client.until("never")[-1] == Closed(1008)
+    finally:
+        put(gateway, before)
+    assert not any("more" in r.text for r in gateway.lab.requests)
 
 
 @pytest.mark.parametrize(

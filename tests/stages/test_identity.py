@@ -429,6 +429,43 @@ async def test_who_is_inactive_is_refused(text: str, client: Client, reason: str
 
 
 @pytest.mark.parametrize(
+    ("user", "tenant", "expected"),
+    [
+        ("x", "CLOSED", "identity.inactive_tenant"),
+        ("left", "ACME", "identity.inactive_person"),
+        ("Left", "Acme", "identity.inactive_person"),
+        ("eve", "ACME", "acme/eve header"),
+        ("ann", "aCMe", "acme/ann header"),
+        ("bob", "ACME", "acme/bob header"),
+        ("x", "closed", "identity.inactive_tenant"),
+        ("x", "Other", "Other/x header"),
+        ("x", "TWICE", "TWICE/x header"),
+        ("x", "twice", "identity.inactive_tenant"),
+        ("x", "Twice", "identity.inactive_tenant"),
+    ],
+)
+async def test_a_tenant_of_the_directory_is_itself_in_any_case(user: str, tenant: str, expected: str) -> None:
+    people = (
+        Person("left", "acme", active=False),
+        Person("ann", "acme"),
+        Person("bob", "acme", names=("user:bob",)),
+    )
+    tenants = (Tenant("acme"), Tenant("closed", active=False), Tenant("TWICE"), Tenant("twice", active=False))
+    book = Snapshot.of({}, People.of(people, tenants))
+    client = at("10.0.0.9", ("x-user", user), ("x-tenant", tenant))
+    assert who(await ask(HEADERS, client, book=book)) == expected  # type: ignore[arg-type]
+
+
+def test_a_person_is_found_in_any_case_of_id_and_tenant_but_a_subject_in_its_own_alone() -> None:
+    people = [Person("corp|00u1A", "acme"), Person("Ann", "acme")]
+    book = Snapshot.of({}, People.of(people, ()))
+    assert book.person("ACME", "corp|00u1A") == people[0]
+    assert book.person("ACME", "corp|00u1a") is None
+    assert book.person("ACME", "ANN") == people[1]
+    assert book.person("acm", "Ann") is None
+
+
+@pytest.mark.parametrize(
     ("text", "client", "tokens", "reason"),
     [
         (HEADERS.replace("X-Roles", "X-Roles, unlisted: deny"), at("10.0.0.9", ("x-user", "eve")), {}, "header_unlisted"),

@@ -114,6 +114,12 @@ async def test_a_counter_is_named_by_the_limit_and_what_it_counts_apart(by: str,
     assert list(await claimed(f"- {{id: a, limit: 5, per: minute, by: {by}}}")) == keys
 
 
+@pytest.mark.parametrize("by", ["[principal]", "[tenant]", "[role]", "[tenant, model]"])
+async def test_a_tenant_has_the_same_counters_in_any_case(by: str) -> None:
+    rules = f"- {{id: a, limit: 5, per: minute, by: {by}}}"
+    assert list(await claimed(rules, asking(replace(ANN, tenant="ACMe")))) == list(await claimed(rules))
+
+
 async def test_the_same_name_in_two_tenants_is_two_people_and_a_slash_in_a_name_no_other_counter() -> None:
     rules = "- {id: a, limit: 5, per: minute}"
     other = await claimed(rules, asking(replace(ANN, tenant="umbra")))
@@ -190,6 +196,7 @@ async def test_a_limit_counts_in_its_window(how: str, window: object) -> None:
         (replace(ANN, roles=("dev",)), 20),
         (replace(ANN, roles=()), 10),
         (replace(ANN, roles=("dev",), tenant="umbra"), 5),
+        (replace(ANN, roles=("dev",), tenant="UMBRA"), 5),
     ],
 )
 async def test_the_largest_tier_that_fits_wins_and_may_be_smaller_than_the_limit(

@@ -203,6 +203,17 @@ def test_what_comes_late_counts_for_the_hour_under_way():
     assert behaviour.standing("acme", "ann", NEXT_DAY + timedelta(minutes=59)).score == 0
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=3), timedelta(days=3650)])
+def test_a_clock_that_was_ahead_and_is_set_right_makes_nobody_unusual_for_long(ahead: timedelta):
+    """One call of the future kept its hour open for years, and everything after it counted as one hour."""
+    behaviour = known()
+    behaviour.hear(Seen("acme", "ann", NEXT_DAY + ahead, **USUAL))
+    for hour in range(6):
+        at = spend_hour(behaviour, NEXT_DAY + timedelta(hours=hour))
+        if hour:
+            assert behaviour.standing("acme", "ann", at).score == 0
+
+
 def test_the_same_history_gives_the_same_standing():
     one, two = known(), known()
     for behaviour in (one, two):

@@ -30,6 +30,14 @@ def test_two_people_far_apart_or_with_two_keys_are_not_told_of() -> None:
     assert sharing.hear("k", "t", "bob", AT + DAY, DAY) == ()
 
 
+def test_a_clock_that_was_ahead_and_is_set_right_keeps_nothing_from_being_told() -> None:
+    sharing = KeySharing()
+    for who in ("ann", "bob"):
+        sharing.hear("k", "t", who, AT + 3650 * DAY, DAY)
+    assert sharing.hear("k", "t", "ann", AT, DAY) == ()
+    assert set(sharing.hear("k", "t", "eve", AT, DAY)) == {("t", "ann"), ("t", "eve")}, "and not bob"
+
+
 def test_memory_is_bounded() -> None:
     sharing = KeySharing()
     for number in range(MAX_KEYS + 50):

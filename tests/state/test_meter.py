@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ from sallyport.metering.tokens import PER_TEXT, TokenCounter
 from sallyport.policy.limits import Measure
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Live
-from sallyport.stages.ledger import Calendar, Claim, Concurrent, Denied, Reserved, TokenBucket, Unit
+from sallyport.stages.ledger import Booking, Calendar, Claim, Concurrent, Denied, Reserved, TokenBucket, Unit
 from sallyport.state.ledger.fallback import Allowance, Fallback
 from sallyport.state.ledger.memory import MemoryLedger
 from sallyport.state.ledger.redis import RedisLedger
@@ -558,6 +558,30 @@ async def test_a_tier_without_a_price_has_none_until_it_is_answered(metering: Me
     )
 
 
+@pytest.mark.parametrize("word", ["priority", "fast"])
+async def test_a_dear_tier_that_the_answer_alone_tells_has_no_price_and_counts_as_what_was_reserved(
+    metering: Metering, word: str
+) -> None:
+    of, said = on_terms("gpt-5-nano"), Response(200, usage=Usage(1000, output=100, tier=word))
+    meter = metered_on(metering, of)
+    await meter.reserve(CLAIMS, {})
+    metered = meter.settle(said, 10, failed=False)
+    assert metered.cost_micro_usd is None
+    assert metered.usage == said.usage
+    meter.book(nothing())
+    assert await used(metering) == {"tokens/a": 1100, "money/a": 9000, "calls/a": 1}
+    free = metered_on(metering, of, replace(LISTED, unknown_is_free=True))
+    assert free.settle(said, 10, failed=False).cost_micro_usd == 0
+    own = Tariff(PriceList([ContractPrice("openai", "gpt-5-nano", Decimal(3), Decimal(4))]))
+    assert metered_on(metering, of, own).settle(said, 10, failed=False).cost_micro_usd == 3400
+
+
+async def test_priority_at_anthropic_is_paid_beforehand(metering: Metering) -> None:
+    said = Response(200, usage=Usage(1000, output=100, tier="priority"))
+    metered = metered_on(metering, on_terms("claude-opus-4-8")).settle(said, 10, failed=False)
+    assert metered.cost_micro_usd == 1000 * OPUS[0] + 100 * OPUS[1]
+
+
 async def test_the_operator_says_of_what_tier_a_request_is_that_names_none(metering: Metering) -> None:
     tariff = replace(LISTED, unnamed_tier="priority")
     ordinary = metered_on(metering, on_terms(service_tier="default"), tariff).estimate(0).cost
@@ -625,6 +649,37 @@ async def test_what_the_audit_recorded_of_a_dead_gateway_is_booked_once(tmp_path
     store.close()
 
 
+async def test_what_is_not_among_the_oldest_any_more_is_not_booked_as_nothing(tmp_path: Path) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    store.write(
+        [event(EventKind.ADMITTED, "late"), event(EventKind.COMPLETED, "late", usage=Usage(11, output=22))]
+    )
+    for name in ("older", "late"):
+        await ledger.reserve(name, [c for _, c in CLAIMS], 1)
+        await asyncio.sleep(0.01)
+    live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
+    recorded = RecordedUse(store, ledger, lambda: live)
+    assert await recorded.used(["late"]) == {}, "the oldest of the expired ones is another"
+    assert (await recorded.used(["older", "late"]))["late"]["tokens/a"] == 33
+    store.close()
+
+
+async def test_what_has_no_price_counts_as_reserved_also_when_it_is_booked_and_compared_from_the_audit(
+    tmp_path: Path,
+) -> None:
+    store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
+    admitted = event(EventKind.ADMITTED, "ended", cost_micro_usd=9000)
+    store.write([admitted, admitted.followed_by(EventKind.COMPLETED, usage=Usage(input=11, output=22))])
+    await ledger.reserve("ended", [c for _, c in CLAIMS], 1)
+    await asyncio.sleep(0.01)
+    live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
+    await RecordedUse(store, ledger, lambda: live).recover()
+    assert {level.key: level.used for level in await ledger.levels()}["money/a"] == 9000
+    (booked,) = store.booked(admitted.at - timedelta(hours=1), admitted.at + timedelta(hours=1))
+    assert booked.cost_micro_usd == 9000
+    store.close()
+
+
 async def test_of_several_models_that_might_have_answered_a_dead_gateways_is_booked_on_the_one_that_did(
     tmp_path: Path,
 ) -> None:
@@ -648,8 +703,9 @@ async def test_of_several_models_that_might_have_answered_a_dead_gateways_is_boo
     store.close()
 
 
+@pytest.mark.parametrize("held_as", ["open", "open#1", "open#2"])
 async def test_what_a_dead_gateway_left_open_is_booked_on_one_of_the_models_that_might_have_answered(
-    tmp_path: Path,
+    tmp_path: Path, held_as: str
 ) -> None:
     store, ledger = Store.open(tmp_path / "audit.db"), MemoryLedger()
     used = Usage(input=11, output=22)
@@ -657,7 +713,11 @@ async def test_what_a_dead_gateway_left_open_is_booked_on_one_of_the_models_that
     store.write([admitted])
     models = {"each/principal=a:b/model=lab-dear*": "lab-dear*", "each/principal=a:b/model=lab-*": "lab-*"}
     claims = [Claim(key, 10**6, 33, MONTH, model=model) for key, model in models.items()]
-    await ledger.reserve("open", [*claims, Claim("at-once/a", 1, 1, Concurrent())], 90_000)
+    ids = ("open", "open#1", "open#2")
+    for over in ids[: ids.index(held_as)]:  # the store had been away, and gave back what it had taken
+        await ledger.reserve(over, claims, 90_000)
+        await ledger.release(over)
+    await ledger.reserve(held_as, [*claims, Claim("at-once/a", 1, 1, Concurrent())], 90_000)
     policy = parse_policy(
         "version: 1\nlimits:\n  rules:\n    - {id: each, measure: total_tokens, limit: 1000000, per: month, "
         "by: [principal, model]}\n"
@@ -685,6 +745,23 @@ async def test_an_audit_that_cannot_be_read_books_nothing(tmp_path: Path) -> Non
     live = cast(Live, SimpleNamespace(policy=parse_policy(POLICY), tariff=TARIFF))
     done = await RecordedUse(store, ledger, lambda: live).recover()
     assert (done.settled, done.waiting) == (0, 1)
+
+
+async def test_what_ends_after_the_store_lost_its_memory_counts_once(redis_server: RedisServer) -> None:
+    store = RedisLedger(redis_server.url)
+    metering = Metering(Fallback(store, None, probe_every_ms=10), TokenCounter())
+    ended, refused = (meter_of(metering, exchange(id)) for id in ("ended", "refused"))
+    at_once = (Measure.CONCURRENT, Claim("at-once/a", 9, 1, Concurrent()))
+    for meter in (ended, refused):
+        assert isinstance(await meter.reserve([*CLAIMS, at_once], {}), Reserved)
+    redis_server.kill()
+    redis_server.start()
+    ended.settle(Response(200, usage=Usage(input=3, output=4)), 0, failed=False)
+    ended.book(nothing())
+    refused.release()
+    assert await used(metering) == {"tokens/a": 7, "money/a": 110, "calls/a": 1}
+    assert (await metering.ledger.settle("ended", {"tokens/a": 7})).booking is Booking.ALREADY
+    await metering.close()
 
 
 async def test_who_waits_for_room_while_the_store_comes_back_is_admitted_and_booked_once(

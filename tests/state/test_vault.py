@@ -2,7 +2,7 @@
 
 import pytest
 
-from sallyport.state.vault import MemoryVault
+from sallyport.state.vault import MAX_VALUES_PER_SCOPE, MemoryVault
 
 KEY = b"k" * 32
 ENTITY, VALUE = "EMAIL_ADDRESS", "marta.quill@example.com"
@@ -48,3 +48,74 @@ def test_what_a_provider_wrote_stays_its_own_when_a_caller_renews_its_token() ->
     assert vault.scope("t", "p", "c", "y").came_from_provider("I think.")
     assert not vault.scope("t", "p", "d", "x").came_from_provider("I think.")
     assert not vault.scope("t", "q", "c", "x").came_from_provider("I think.")
+
+
+class Timer:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [record.message for record in caplog.records if record.name == "sallyport.vault"]
+    caplog.clear()
+    return found
+
+
+def test_values_that_are_dropped_for_room_are_told_now_and_then_and_never_shown(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    timer = Timer()
+    scope = MemoryVault(KEY, clock=timer).scope("t", "p", "c")
+    marks = [scope.placeholder(ENTITY, f"{n}{VALUE}") for n in range(MAX_VALUES_PER_SCOPE)]
+    assert scope.placeholder(ENTITY, f"0{VALUE}") == marks[0], "which is not the oldest any more"
+    assert lines(caplog) == []
+    for n in range(3):
+        scope.placeholder(ENTITY, f"more{n}{VALUE}")
+    assert [scope.original(mark) for mark in marks[:5]] == [f"0{VALUE}", None, None, None, f"4{VALUE}"]
+    (line,) = lines(caplog)
+    assert "dropped for room: 1 of conversations with more than 20000 of them, and all of 0 conv" in line
+    timer.now += 60
+    scope.placeholder(ENTITY, f"last{VALUE}")
+    (line,) = lines(caplog)
+    assert "dropped for room: 3 of" in line
+    assert VALUE not in line
+
+
+def test_all_conversations_together_hold_no_more_than_fits_and_what_goes_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    timer = Timer()
+    vault = MemoryVault(KEY, max_size=530, clock=timer)
+    marks = {name: vault.scope("t", "p", name).placeholder(ENTITY, VALUE) for name in "abcdefghij"}
+    assert vault.scope("t", "p", "a").original(marks["a"]) == VALUE, "used last, but for j"
+    assert lines(caplog) == []
+    vault.scope("t", "p", "k").placeholder(ENTITY, VALUE)
+    (line,) = lines(caplog)
+    assert "all of 2 conversations" in line
+    assert [name for name in "abcdefghij" if vault.scope("t", "p", name).empty] == ["b", "c"]
+    long = [f"{n}{VALUE * 20}" for n in range(60)]
+    own = [vault.scope("t", "p", "l").placeholder(ENTITY, value) for value in long]
+    assert [vault.scope("t", "p", "l").original(mark) for mark in own] == long, "never those in use"
+    assert [vault.scope("t", "p", name).empty for name in "dak"] == [True, False, False]
+
+
+def test_who_masks_long_lists_in_ever_new_conversations_costs_nobody_else_theirs() -> None:
+    vault = MemoryVault(KEY, max_size=1000)
+    others = [vault.scope(tenant, "p", "c") for tenant in "abc"]
+    marks = [scope.placeholder(ENTITY, VALUE) for scope in others]
+    for name in range(20):
+        for n in range(100):
+            vault.scope("t", "p", f"{name}").placeholder(ENTITY, f"{n}{VALUE}")
+        assert not vault.scope("t", "p", f"{name}").empty
+    assert [scope.original(mark) for scope, mark in zip(others, marks, strict=True)] == [VALUE] * 3
+
+
+def test_what_is_masked_again_takes_no_more_room() -> None:
+    vault = MemoryVault(KEY, max_size=104)
+    for _ in range(5):
+        for name in "ab":
+            for n in range(2):
+                vault.scope("t", "p", name).placeholder(ENTITY, f"{n}{VALUE}")
+    assert [vault.scope("t", "p", name).empty for name in "ab"] == [False, False]

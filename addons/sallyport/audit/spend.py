@@ -115,13 +115,18 @@ _BOOKED = ("input_tokens", "output_tokens", "request_bytes", "response_bytes", "
 
 
 def booked_query(since: datetime, until: datetime) -> Select[Any]:
-    """Return the query for what was used by exchanges admitted in [since, until); booked_of reads its rows."""
+    """Return the query for what was used by exchanges admitted in [since, until); booked_of reads its rows.
+
+    Where nobody knows the price of what was used, what was reserved for it counts, as limits book it.
+    """
     admitted = events.alias("admitted")
+    sums: dict[str, Any] = {name: events.c[name] for name in _BOOKED}
+    sums["cost_micro_usd"] = func.coalesce(events.c.cost_micro_usd, admitted.c.cost_micro_usd)
     return (
         select(
             *(events.c[name] for name in _APART),
             func.count().label("requests"),
-            *(func.coalesce(func.sum(events.c[name]), 0).label(name) for name in _BOOKED),
+            *(func.coalesce(func.sum(each), 0).label(name) for name, each in sums.items()),
         )
         .select_from(events.join(admitted, admitted.c.exchange == events.c.exchange))
         .where(

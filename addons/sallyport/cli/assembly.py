@@ -32,6 +32,7 @@ from sallyport.cli.parts import make_parts
 from sallyport.cli.policybundle import BundledPolicy
 from sallyport.cli.policyversions import check_promoted, keep_version, unpromoted_start
 from sallyport.cli.recorded import RecordedUse
+from sallyport.cli.recounted import warn_of_recounted
 from sallyport.cli.rulesinforce import rules_of
 from sallyport.data import rules_dir
 from sallyport.decision import Mode
@@ -54,6 +55,7 @@ from sallyport.state.content.store import ContentStore, content_address
 from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory import lastgood as directory_copy
+from sallyport.state.directory.heldstops import Providers
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.ledger.fallback import Fallback
@@ -216,12 +218,14 @@ def assemble(
         master_keys = MasterKeys(confdir)
 
         in_force: list[Policy] = []
+        catalogues: list[Catalogue] = []
 
         def read() -> Live:
             name = policy if bundled is None else bundled.file()
             live = _check_vouched(make_live(name, mode, pools, issuer_keys), confdir)
             if in_force:
                 check_promoted(in_force[-1], live.policy, confdir)
+                warn_of_recounted(in_force[-1], live.policy)
             kept = live.policy.capture.share or live.policy.content.keeps_any
             seals = kept or live.policy.audit.people is People.PSEUDONYMISED
             if seals and not master_keys.is_configured:
@@ -229,7 +233,7 @@ def assemble(
             keep_version(name, mode, live.policy, confdir)
             if bundled is not None and in_force:
                 bundled.taken()
-            in_force[:] = [live.policy]
+            in_force[:], catalogues[:] = [live.policy], [live.catalogue]
             return live
 
         # Before the policy is read: to read a bundle replaces what a gateway that runs here has unpacked.
@@ -240,7 +244,13 @@ def assemble(
         key = gateway_key(confdir)
         name = gateway_name(confdir)
         url = store_url or f"sqlite:///{confdir / 'audit.db'}"
-        store, keeper = _open_stores(url, confdir, key, required=live.policy.directory.required)
+        store, keeper = _open_stores(
+            url,
+            confdir,
+            key,
+            required=live.policy.directory.required,
+            providers=lambda: [provider.name for provider in catalogues[-1]],
+        )
         undo.pop_all()
 
     def audit_policy() -> Audit:
@@ -344,7 +354,9 @@ def _with_spool(
     return sink
 
 
-def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tuple[Store, Keeper]:
+def _open_stores(
+    url: str, confdir: Path, key: bytes, *, required: bool, providers: Providers
+) -> tuple[Store, Keeper]:
     """Open the audit and the directory, which share a database.
 
     A database that does not answer keeps a gateway from starting, unless there is a last good copy of the
@@ -360,6 +372,7 @@ def _open_stores(url: str, confdir: Path, key: bytes, *, required: bool) -> tupl
         confdir / directory_copy.FILE,
         key,
         required=required,
+        providers=providers,
     )
     try:
         keeper.start()

@@ -19,6 +19,7 @@ from sallyport.cli.detection import read_policy
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.policyrunning import running
 from sallyport.cli.reading import TokenOption, open_to_read
+from sallyport.cli.recounted import warn_of_recounted
 from sallyport.cli.replacing import replacement
 from sallyport.cli.rulesinforce import rules_of, rules_there
 from sallyport.decision import Mode
@@ -83,6 +84,7 @@ def unpromoted_start(policy: Policy, store: Store, gateway: str, confdir: Path) 
         last = max(found, key=lambda event: event.id).policy_revision if found else ""
         if last and last != policy.revision:
             with policy_named(last, confdir) as before:
+                warn_of_recounted(before, policy)
                 check_promoted(before, policy, confdir)
     except NotPromoted as error:
         return str(error)

@@ -12,8 +12,9 @@ from sallyport.policy.limits import Dimension, Limit
 from sallyport.proxy.gateway import Live
 from sallyport.stages.ledger import Expired, Ledger, limit_of
 from sallyport.stages.limits import counts_model
+from sallyport.state.ledger.ids import exchange_of
 from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
-from sallyport.state.meter import exchange_of, used_of
+from sallyport.state.meter import used_of
 
 _USED = (EventKind.COMPLETED, EventKind.BROKEN)
 
@@ -52,8 +53,11 @@ class RecordedUse:
             except OperatorError:
                 return found
             end = next((event for event in events if event.is_end), None)
-            if end is not None and end.kind in _USED and reservation in held:
-                found[reservation] = _amounts(held[reservation], end, rules, live)
+            if end is not None and end.kind in _USED:
+                if (
+                    reservation in held
+                ):  # else others expired before it meanwhile, and it waits for the next time
+                    found[reservation] = _amounts(held[reservation], end, rules, live)
             elif end is not None or not events:
                 found[reservation] = {}
         return found
@@ -72,5 +76,5 @@ def _amounts(held: Expired, end: Event, rules: Mapping[str, Limit], live: Live) 
             amounts[key] = 0  # of a model that might have answered, and did not
         else:
             usage = end.usage or Usage()
-            amounts[key] = used_of(rule.measure, usage, end.cost_micro_usd, size, live.tariff)
+            amounts[key] = used_of(rule.measure, usage, end.cost_micro_usd, size, live.tariff, estimate)
     return amounts

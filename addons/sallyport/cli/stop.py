@@ -1,7 +1,6 @@
 """`sallyport stop`, `resume` and `stops`: kill switches, in force within a second on every gateway of a store."""
 
 import json
-import re
 import shlex
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -30,15 +29,12 @@ from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.problems import choices, nearest
 from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import Stop, StopKind
-from sallyport.state.directory.heldstops import FILE, read_held, write_held
+from sallyport.state.directory.heldstops import FILE, FINGERPRINT, read_held, write_held
 from sallyport.state.directory.heldstops import changing as changing_held
 from sallyport.state.directory.stops import Pulled, let_go, load_pulled, new_stop, pull
 
 if TYPE_CHECKING:
     from sallyport.state.webhook import Fact
-
-
-_FINGERPRINT = re.compile(r"key_[0-9a-f]{24}")
 
 
 def stop(
@@ -121,7 +117,7 @@ def stops(
     confdir: ConfdirOption = None,
 ) -> None:
     """List what is stopped, since when, by whom and why."""
-    held = read_held(_file(confdir))
+    held = read_held(_file(confdir), _known_providers)
     try:
         with reading(store, confdir) as connection:
             found = load_pulled(connection, every=every)
@@ -163,13 +159,17 @@ def _where(store: str | None, confdir: Path | None) -> str:
 
 def _check_provider(value: str) -> None:
     """Refuse a mistyped provider: it would stop nothing, and nobody would notice."""
-    from sallyport.cli.assembly import make_catalogue
-
-    known = {provider.name for provider in make_catalogue()}
+    known = _known_providers()
     if value.casefold() not in {name.casefold() for name in known}:
         near = nearest(value, known)
         todo = f"Did you mean `{near}`?" if near else f"Known are {choices(sorted(known))}"
         raise OperatorError("VALUE", "the catalogue has no such provider", todo)
+
+
+def _known_providers() -> set[str]:
+    from sallyport.cli.assembly import make_catalogue
+
+    return {provider.name for provider in make_catalogue()}
 
 
 def _check_key(connection: Connection, value: str) -> None:
@@ -177,7 +177,7 @@ def _check_key(connection: Connection, value: str) -> None:
 
     The value is not shown: whoever hurries pastes the key that has leaked.
     """
-    if _FINGERPRINT.fullmatch(value.casefold()):
+    if FINGERPRINT.fullmatch(value.casefold()):
         return
     if value.casefold() not in {name.casefold() for name in names_of_keys(connection)}:
         raise OperatorError(
@@ -193,7 +193,7 @@ def _stop_here(pulled: Pulled, store: str | None, confdir: Path | None, why: Ope
     That is no success: there may be other gateways of the store.
     """
     stop, path = pulled.stop, _file(confdir)
-    if stop.kind is StopKind.KEY and not _FINGERPRINT.fullmatch(stop.value.casefold()):
+    if stop.kind is StopKind.KEY and not FINGERPRINT.fullmatch(stop.value.casefold()):
         raise OperatorError(
             "VALUE",
             f"names of keys are not known while {why.where}: {why.what}",

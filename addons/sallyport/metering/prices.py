@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from sallyport.exchange import Usage
-from sallyport.metering.terms import UNKNOWN
+from sallyport.metering.terms import has_no_price
 
 MICRO = Decimal(1_000_000)
 
@@ -79,8 +79,8 @@ class PriceList:
         own = self._own(provider, host, model or "")
         if own is not None:
             return Price(_micro(own.of(usage) * _uplift(provider, host, model or "", usage, at)), "contract")
-        if usage.tier == UNKNOWN:
-            raise UnknownPrice("no price for the tier it asks for")
+        if has_no_price(provider, usage.tier, _tiers(provider, host, model or "")):
+            raise UnknownPrice("no price for the tier")
         return Price(_micro(_listed(provider, host, model or "", usage, at)), "list")
 
     def tiers(self, provider: str, host: str, model: str | None) -> frozenset[tuple[str, str]]:

@@ -27,6 +27,10 @@ ORDINARY = frozenset(
 DEAR = frozenset({"priority", "fast"})
 """Words that cost more wherever they are sold: without a price of their own none is known."""
 
+PAID_BEFOREHAND = frozenset({("anthropic", "priority")})
+"""Providers at which such a word means capacity that is paid beforehand, and costs no more than the ordinary tier
+(platform.claude.com/docs/en/api/service-tiers, read 2026-11-23)."""
+
 UNKNOWN = "unknown"
 """A tier that a request asks for and of which no price is known."""
 
@@ -56,6 +60,13 @@ def tiers(request: Request, listed: Collection[tuple[str, str]], unnamed: str) -
         if word not in of_name and word != "auto" and (not of_name or word in DEAR):
             found[UNKNOWN] = None
     return tuple(found)
+
+
+def has_no_price(provider: str, tier: str, listed: Collection[tuple[str, str]]) -> bool:
+    """Say whether a tier is a dear one without a price: asked for, or told by the answer alone."""
+    if tier == UNKNOWN:
+        return True
+    return tier in DEAR and (provider, tier) not in PAID_BEFOREHAND and all(tier != of for _, of in listed)
 
 
 def told(usage: Usage) -> Usage:

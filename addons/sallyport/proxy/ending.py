@@ -7,13 +7,14 @@ from mitmproxy import http
 from sallyport.audit.events import EventKind
 from sallyport.decision import Verdict
 from sallyport.exchange import Response
+from sallyport.metering.credible import is_credible
 from sallyport.proxy.answers import FINAL, refusal
 from sallyport.proxy.covering import answer_unread
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.outflow import recorded
 from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.recorded import Over
-from sallyport.state.meter import Metered, is_credible
+from sallyport.state.meter import Metered
 
 
 async def refuse_exchange(

@@ -431,7 +431,7 @@ class Gateway:
         link = Link(exchange.conversation, tokens, (who.tenant, who.id) if who is not None else ("", ""))
         for made in filter(None, (answer.id, *answer.made)):
             self._links.remember(exchange.request.provider, made, link)
-        if exchange.request.previous is not None and exchange.request.goes_on:
+        if exchange.request.previous and exchange.request.goes_on:
             # A conversation keeps its id, an answer does not: that of an answer says what was kept then.
             self._links.remember(
                 exchange.request.provider, exchange.request.previous, replace(link, grows=True)

@@ -27,6 +27,7 @@ from sallyport.proxy.websocket_answers import MakeTap
 from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.proxy.websocket_layer import POLICY, RESTART, Outcome, SocketEnd, SocketMessage, SocketWake
 from sallyport.proxy.websocket_session import Session
+from sallyport.proxy.websocket_standing import Standing
 from sallyport.proxy.websocket_upgrade import (
     FALL_BACK,
     check_upgrade,
@@ -36,7 +37,7 @@ from sallyport.proxy.websocket_upgrade import (
     take_handshake,
     without_handshake,
 )
-from sallyport.proxy.websocket_verdict import lapsed_key, lapsed_proof, misplaced_key
+from sallyport.proxy.websocket_verdict import lapsed_proof, misplaced_key
 
 
 class _Conversing(Protocol):
@@ -57,14 +58,17 @@ class _Conversing(Protocol):
 class Unread:
     """A WebSocket that the policy lets pass as it is. Kill switches and the end of the gateway still end it."""
 
-    def __init__(self, gateway: Gateway, passage: Passage) -> None:
+    def __init__(self, gateway: Gateway, passage: Passage, stages: Sequence[Step]) -> None:
         self.passage = passage
         self._gateway = gateway
+        self._standing = Standing(gateway, stages)
         self._bytes = 0
 
     is_idle = False
 
     async def from_client(self, message: SocketMessage) -> Outcome:
+        if await self._standing.lapsed(self._gateway.live, self.passage) is not None:
+            return Outcome(close=POLICY)
         return self._passed(message)
 
     async def from_provider(self, message: SocketMessage) -> Outcome:
@@ -79,9 +83,7 @@ class Unread:
         if self.passage.cut or not policy.passes_unread(self.passage.exchange.request.provider):
             return Outcome(close=POLICY)
         if message.from_client and (
-            misplaced_key(self.passage, content)
-            or lapsed_key(self._gateway, self.passage)
-            or lapsed_proof(self._gateway.live, message.flow)
+            misplaced_key(self.passage, content) or lapsed_proof(self._gateway.live, message.flow)
         ):
             return Outcome(close=POLICY)
         if self.passage.cleaner is not None and not message.from_client:
@@ -175,7 +177,7 @@ class Sockets:
             return False
         _settle(passage)
         if passage.target is not None and passage.target.miss:
-            self._sessions[flow] = Unread(self._gateway, passage)
+            self._sessions[flow] = Unread(self._gateway, passage, self._stages)
         else:
             keeping = self._make_keeping(passage)
             self._sessions[flow] = Session(self._gateway, passage, self._make_tap, self._stages, keeping)

@@ -33,11 +33,11 @@ from sallyport.proxy.websocket_layer import (
     SocketEnd,
     SocketMessage,
 )
+from sallyport.proxy.websocket_standing import Standing
 from sallyport.proxy.websocket_verdict import (
     admit,
     edited,
     judge,
-    lapsed_key,
     lapsed_proof,
     misplaced_key,
     of_its_kind,
@@ -73,6 +73,7 @@ class Session:
         self._keeping = keeping
         self._gateway = gateway
         self._stages = stages
+        self._standing = Standing(gateway, stages)
         self._manners = MANNERS[passage.dialect.name]
         self._answers = Answers(gateway, passage, make_tap, keeping)
         self._lacking: dict[str, bool] = {}
@@ -131,8 +132,8 @@ class Session:
         return await self._decided(live, asked, request, message)
 
     async def _unjudged(self, live: Live, asked: Asked, message: SocketMessage) -> Outcome:
-        """Pass on what no stage has anything to read in, unless its sender's key has lapsed since the upgrade."""
-        lapsed = lapsed_key(self._gateway, self.passage)
+        """Pass on what no stage has anything to read in, unless its sender may not go on."""
+        lapsed = await self._standing.lapsed(live, self.passage)
         if lapsed is not None:
             return await self._lapsed(live, asked, lapsed, message)
         if not message.is_text:

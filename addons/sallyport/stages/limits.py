@@ -258,7 +258,7 @@ def _limit_of(rule: Limit, who: Principal, given: ConditionInput) -> Decimal:
         tier.limit
         for tier in rule.tiers
         if (tier.role is None or tier.role in who.roles)
-        and (tier.tenant is None or tier.tenant == who.tenant)
+        and (tier.tenant is None or tier.tenant.lower() == who.tenant.lower())
     ]
     limit = max(fitting, default=rule.limit)
     for factor in rule.factors:
@@ -315,13 +315,17 @@ def _keys(
 def counter_key(rule: Limit, values: Mapping[Dimension, str], tenant: str) -> str:
     """Return the name of a counter: the limit, then what it counts apart; never the same for two.
 
-    The same name in two tenants is two people, and two roles. A name that is too long ends in its digest.
+    The same name in two tenants is two people, and two roles. A tenant has one counter however it is spelt: who chooses
+    its case must not choose a fresh one. A name that is too long ends in its digest.
     """
     parts = [rule.id]
+    tenant = tenant.lower()
     for dimension in rule.by:
         value = values[dimension]
         if dimension is Dimension.NETWORK:
             value = network_of(value)
+        elif dimension is Dimension.TENANT:
+            value = value.lower()
         shown = quote(value, safe=_SAFE)
         if dimension in (Dimension.PRINCIPAL, Dimension.ROLE):
             shown = f"{quote(tenant, safe=_SAFE_TENANT)}:{shown}"

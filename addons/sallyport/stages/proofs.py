@@ -315,9 +315,11 @@ def _proof(
 ) -> Proof:
     """Return a proof that names a person by the directory, or else by the name itself.
 
-    tenant: as the source states it, "" where it does not. is_subject: the name is ISSUER_ID|SUBJECT; no other may
-    look like one, since people choose user names.
+    tenant: as the source states it, "" where it does not; of one that the directory lists its spelling counts.
+    is_subject: the name is ISSUER_ID|SUBJECT; no other may look like one, since people choose user names.
     """
+    listed_tenant = directory.tenant(tenant) if tenant else None
+    tenant = tenant if listed_tenant is None else listed_tenant.id
     if person is None:
         if not is_plain(name) or (_SUBJECT_MARK in name and not is_subject):
             raise ProofRefused(

@@ -176,7 +176,13 @@ class _Profile:
         now[Feature.NEW_HOSTS] += _is_new(self.hosts, seen.host)
 
     def turn(self, hour: int) -> None:
-        """Close the hour under way once a later one has begun. What comes late counts for the hour under way."""
+        """Close the hour under way once a later one has begun. What comes late counts for the hour under way.
+
+        By more than an hour nothing comes late: the clock was ahead, and its hour, which would not end for as long, is
+        none.
+        """
+        if hour < self.hour - 1:
+            self.hour, self.now, self.before = hour, _nothing(), _nothing()
         if hour <= self.hour:
             return
         if self.hour >= 0:

@@ -41,8 +41,10 @@ class KeySharing:
         use.people.move_to_end((tenant, principal))
         if len(use.people) > MAX_PEOPLE:
             use.people.popitem(last=False)
-        recent = tuple(person for person, seen in use.people.items() if at - seen < window)
-        told = use.told_at is not None and at - use.told_at < window
+        recent = tuple(person for person, seen in use.people.items() if abs(at - seen) < window)
+        told = (
+            use.told_at is not None and abs(at - use.told_at) < window
+        )  # told while the clock was ahead is not now
         if len(recent) < 2 or told:
             return ()
         use.told_at = at

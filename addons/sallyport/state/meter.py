@@ -13,6 +13,7 @@ from decimal import Decimal
 from sallyport.exchange import Exchange, Operation, Request, Response, Usage
 from sallyport.metering import terms
 from sallyport.metering.attached import attached_tokens
+from sallyport.metering.credible import is_credible
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.thinking import may_think
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
@@ -30,6 +31,8 @@ from sallyport.stages.ledger import (
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Estimate
 from sallyport.state.ledger.fallback import Allowance, Fallback
+from sallyport.state.ledger.ids import further
+from sallyport.state.ledger.settling import settle
 
 _SETTLE_TRIES = 5
 _PROBE_EVERY_S = 1.0
@@ -41,18 +44,12 @@ _MOST_TOKENS = 2**20
 """Of one answer: who asks for more gets no more, and must not fill counters and bills with what cannot be."""
 
 _MOST_ANSWERS = 2**16
-_INCREDIBLE = 2**30
-"""A report of more tokens than this for one exchange is a mistake, not a use that locks a budget."""
-
-_MOST_SEARCHES = 2**12
-"""The same of web searches, each of which costs as much as thousands of tokens."""
-
 _MOST_MODELS = 64
 """That may answer one request: of more nobody looks up the prices, and they have none."""
 
 _MOST_ATTEMPTS = 64
-_AGAIN = "#"
-"""Stands between an exchange and the number of a further reservation of it."""
+_TAKEN_OVER = 4
+"""So many reservations of a dead exchange are looked for; what has a later number waits for the end of its lease."""
 
 _NOTHING = Usage(input=0, output=0)
 
@@ -192,14 +189,18 @@ class Metering:
     async def _take_over(self, exchange_id: str) -> None:
         """End what a dead process had reserved: recover then books what the audit says of it.
 
-        Settled as it was reserved, each of several models that might have answered would be booked.
+        Settled as it was reserved, each of several models that might have answered would be booked. What it had
+        reserved under a further id has the first one given back before.
         """
-        if self.recover is None:
-            await self._settle(exchange_id, {})
-            return
-        with suppress(LedgerUnavailable):
-            await self.ledger.renew(exchange_id, 1)
-            await asyncio.sleep(0.002)
+        for attempt in range(_TAKEN_OVER):
+            reservation = further(exchange_id, attempt)
+            if self.recover is None:
+                await self._settle(reservation, {})
+                continue
+            with suppress(LedgerUnavailable):
+                if await self.ledger.renew(reservation, 1):
+                    await asyncio.sleep(0.002)
+                    return
 
     async def _until_next(self, answers: bool) -> None:
         """Wait for a third of a lease, or a second where the store has been away meanwhile and is owed."""
@@ -222,7 +223,8 @@ class Metering:
         what its successor books; the other way round nobody could tell what was booked.
         """
         self._open.pop(meter.exchange.id, None)
-        task = asyncio.get_running_loop().create_task(self._settle(meter.reservation, amounts, recorded))
+        settling = self._settle(meter.reservation, amounts, recorded, meter.held)
+        task = asyncio.get_running_loop().create_task(settling)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 
@@ -234,7 +236,11 @@ class Metering:
         return bool(ended)
 
     async def _settle(
-        self, reservation: str, amounts: dict[str, int] | None, recorded: Awaitable[None] | None = None
+        self,
+        reservation: str,
+        amounts: dict[str, int] | None,
+        recorded: Awaitable[None] | None = None,
+        held: Sequence[Claim] = (),
     ) -> None:
         if recorded is not None:
             # The border to the log: an event it cannot store now stays queued there, and the use is a fact.
@@ -245,7 +251,7 @@ class Metering:
                 if amounts is None:
                     await self.ledger.release(reservation)
                 else:
-                    await self.ledger.settle(reservation, amounts)
+                    await settle(self.ledger, reservation, amounts, held)
             except LedgerUnavailable:
                 await asyncio.sleep(wait_s)
             else:
@@ -264,7 +270,8 @@ class Metering:
 class ExchangeMeter:
     """The counters of one exchange: the Meter port of the stages, and what the proxy settles.
 
-    answer: what the ledger said, None where it was not asked. reservation: by what id the ledger knows it.
+    answer: what the ledger said, None where it was not asked. reservation: by what id the ledger knows it. held: what
+    was reserved under it.
     """
 
     def __init__(
@@ -290,6 +297,7 @@ class ExchangeMeter:
         self._may_answer = _may_answer(exchange.request)
         self.exchange = exchange
         self.reservation = exchange.id
+        self.held: Sequence[Claim] = ()
         self.answer: Reserved | Denied | None = None
 
     @property
@@ -350,7 +358,7 @@ class ExchangeMeter:
             answer = await self._ask(asked)
         while True:
             if isinstance(answer, Reserved):
-                self._claims = tuple(claims)
+                self._claims, self.held = tuple(claims), asked
                 self._metering.opened(self)
                 self.answer = answer
                 return answer
@@ -372,7 +380,7 @@ class ExchangeMeter:
             try:
                 return await self._metering.ledger.reserve(self.reservation, asked, self._metering.lease_ms)
             except AlreadySettled:
-                self.reservation = f"{self.exchange.id}{_AGAIN}{attempt}"
+                self.reservation = further(self.exchange.id, attempt)
         raise LedgerUnavailable("the ledger's store comes and goes")
 
     def release(self) -> None:
@@ -539,15 +547,10 @@ class ExchangeMeter:
         if self._claims:
             size, own = self._request_bytes + response_bytes, (None, self._name(model))
             self._owed = {
-                c.key: used_of(m, usage, cost, size, self._tariff) if c.model in own else 0
+                c.key: used_of(m, usage, cost, size, self._tariff, c.amount) if c.model in own else 0
                 for m, c in self._claims
             }
             self._claims = ()
-
-
-def exchange_of(reservation: str) -> str:
-    """Return the id of the exchange that a reservation is of."""
-    return reservation.partition(_AGAIN)[0]
 
 
 def _may_answer(request: Request) -> tuple[str | None, ...]:
@@ -556,24 +559,18 @@ def _may_answer(request: Request) -> tuple[str | None, ...]:
     return tuple(named) if 0 < len(named) <= _MOST_MODELS else (None,)
 
 
-def is_credible(usage: Usage) -> bool:
-    """Say whether one exchange can have used so much; every part that has a price counts, not the wholes alone."""
-    tokens = (
-        *(usage.input, usage.cache_read, usage.cache_write, usage.cache_write_1h, usage.audio_input),
-        *(usage.output, usage.reasoning, usage.audio_output),
-    )
-    return all((count or 0) <= _INCREDIBLE for count in tokens) and (usage.searches or 0) <= _MOST_SEARCHES
+def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff, held: int) -> int:
+    """Return what an exchange used of a measure, in counted units. size: bytes of request and answer.
 
-
-def used_of(measure: Measure, usage: Usage, cost: int | None, size: int, tariff: Tariff) -> int:
-    """Return what an exchange used of a measure, in counted units. size: bytes of request and answer."""
+    held: what was reserved; where nobody knows the price it counts as money, or a budget would never be used up.
+    """
     given, made = usage.input or 0, usage.output or 0
     used = {
         Measure.INPUT_TOKENS: given,
         Measure.OUTPUT_TOKENS: made,
         Measure.TOTAL_TOKENS: given + made,
         Measure.BYTES: size,
-        Measure.COST: cost or 0,
-        Measure.CREDITS: tariff.credits(cost) or 0,
+        Measure.COST: held if cost is None else cost,
+        Measure.CREDITS: held if cost is None else tariff.credits(cost) or 0,
     }
     return min(used.get(measure, 1), MAX_AMOUNT)

@@ -1,31 +1,64 @@
 """The originals behind placeholders: in this process's memory, bounded, never written anywhere.
 
 An entry belongs to one tenant, principal and conversation, and where the principal is everybody whom nothing names, to
-one caller; another scope's placeholder is unknown here, so a foreign placeholder stays as it is.
+one caller; another scope's placeholder is unknown here, so a foreign placeholder stays as it is. What had to be dropped
+for room is told in the log: an answer that repeats its placeholder keeps it.
 """
 
 import hashlib
 import hmac
+import logging
 import threading
-from collections import OrderedDict
+import time
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from heapq import heapify, heappop, heappush
 
 from sallyport.stages.placeholder import make_tag, spell
 
-MAX_SCOPES = 20_000
+logger = logging.getLogger("sallyport.vault")
+
 MAX_VALUES_PER_SCOPE = 20_000
+MAX_SIZE = 1_000_000
+"""Of all scopes together, some 230 MB. A value counts as 1, and as 1 more for every 200 characters; a scope as 50."""
+
 MAX_ANSWERS = 200_000
+_CHARS = 200
+_SCOPE_SIZE = 50
+_TELL_EVERY_S = 60.0
+
+
+@dataclass(slots=True)
+class _Values:
+    """Originals by placeholder, the one that was masked last at the end."""
+
+    of: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    size: int = _SCOPE_SIZE
 
 
 class MemoryVault:
-    """Scopes of placeholders, the least recently used dropped first. Thread-safe.
+    """Scopes of placeholders. Thread-safe.
 
-    key: 32 bytes; the same key gives the same placeholders in every worker and after a restart.
+    For room the scopes that were used longest ago are dropped of who holds the most: nobody's long lists cost others
+    theirs. key: 32 bytes; the same key gives the same placeholders in every worker and after a restart. clock: seconds,
+    by which losses are told now and then.
     """
 
-    def __init__(self, key: bytes, *, max_scopes: int = MAX_SCOPES) -> None:
+    def __init__(
+        self,
+        key: bytes,
+        *,
+        max_size: int = MAX_SIZE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._key = key
-        self._max_scopes = max_scopes
-        self._scopes: OrderedDict[tuple[str, ...], OrderedDict[str, str]] = OrderedDict()
+        self._max_size = max_size
+        self._clock = clock
+        self._size = 0
+        self._lost_values = self._lost_scopes = 0
+        self._tell_at = clock()
+        self._scopes: OrderedDict[tuple[str, ...], _Values] = OrderedDict()
         self._answers: OrderedDict[bytes, None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -36,18 +69,56 @@ class MemoryVault:
         """
         return VaultScope(self, (tenant, principal, conversation), caller)
 
-    def _values(self, scope: tuple[str, ...], *, create: bool) -> OrderedDict[str, str] | None:
-        """Return the values of a scope; the caller holds the lock."""
-        values = self._scopes.get(scope)
-        if values is None:
-            if not create:
-                return None
-            values = self._scopes[scope] = OrderedDict()
-            while len(self._scopes) > self._max_scopes:
-                self._scopes.popitem(last=False)
-        else:
+    def _keep(self, scope: tuple[str, ...], placeholder: str, value: str) -> None:
+        with self._lock:
+            values = self._scopes.get(scope)
+            if values is None:
+                values = self._scopes[scope] = _Values()
+                self._size += values.size
             self._scopes.move_to_end(scope)
-        return values
+            added = 0 if placeholder in values.of else _size(value)
+            values.of[placeholder] = value
+            values.of.move_to_end(placeholder)
+            while len(values.of) > MAX_VALUES_PER_SCOPE:
+                added -= _size(values.of.popitem(last=False)[1])
+                self._lost_values += 1
+            values.size += added
+            self._size += added
+            if self._size > self._max_size:
+                self._make_room(scope)
+            told = self._told()
+        if told:
+            logger.warning("%s", told)
+
+    def _make_room(self, in_use: tuple[str, ...]) -> None:
+        """Drop what was used longest ago of who holds the most, until a tenth is free; the caller holds the lock."""
+        held: dict[tuple[str, ...], deque[tuple[str, ...]]] = defaultdict(deque)
+        sizes: dict[tuple[str, ...], int] = defaultdict(int)
+        for scope, values in self._scopes.items():
+            if scope != in_use:
+                held[_owner(scope)].append(scope)
+            sizes[_owner(scope)] += values.size
+        most = [(-sizes[owner], owner) for owner in held]
+        heapify(most)
+        while most and self._size > self._max_size * 9 // 10:
+            size, owner = heappop(most)
+            dropped = self._scopes.pop(held[owner].popleft()).size
+            self._size -= dropped
+            self._lost_scopes += 1
+            if held[owner]:
+                heappush(most, (size + dropped, owner))
+
+    def _told(self) -> str:
+        """Return what to say of losses, "" where there are none or the last line is not old; holds the lock."""
+        values, scopes, now = self._lost_values, self._lost_scopes, self._clock()
+        if not (values or scopes) or now < self._tell_at:
+            return ""
+        self._tell_at, self._lost_values, self._lost_scopes = now + _TELL_EVERY_S, 0, 0
+        return (
+            f"originals behind placeholders were dropped for room: {values} of conversations with more than "
+            f"{MAX_VALUES_PER_SCOPE} of them, and all of {scopes} conversations. Answers that "
+            "repeat their placeholders keep these, until a request brings the originals again"
+        )
 
     def _answer_digest(self, scope: tuple[str, str, str], text: str) -> bytes:
         mac = hmac.new(self._key, "\0".join(scope).encode("utf-8", "surrogatepass"), hashlib.sha256)
@@ -70,13 +141,7 @@ class VaultScope:
         provider's cache; the value still comes back only where this conversation masked it.
         """
         placeholder = spell(entity, make_tag(self._vault._key, *self._tagged(shared), entity, value))
-        with self._vault._lock:
-            values = self._vault._values(self._scope, create=True)
-            assert values is not None
-            values[placeholder] = value
-            values.move_to_end(placeholder)
-            while len(values) > MAX_VALUES_PER_SCOPE:
-                values.popitem(last=False)
+        self._vault._keep(self._scope, placeholder, value)
         return placeholder
 
     def digest(self, entity: str, value: str, shared: bool = False) -> str:
@@ -90,13 +155,16 @@ class VaultScope:
     def original(self, placeholder: str) -> str | None:
         """Return what a placeholder stands for in this scope, None if it is not ours."""
         with self._vault._lock:
-            values = self._vault._values(self._scope, create=False)
-            return None if values is None else values.get(placeholder)
+            values = self._vault._scopes.get(self._scope)
+            if values is None:
+                return None
+            self._vault._scopes.move_to_end(self._scope)
+            return values.of.get(placeholder)
 
     @property
     def empty(self) -> bool:
         """True if nothing was masked here, so that an answer needs no look."""
-        return not self._vault._scopes.get(self._scope)
+        return self._scope not in self._vault._scopes
 
     def remember_answer(self, text: str) -> None:
         """Note that the provider wrote this text here (signed reasoning must go back unchanged).
@@ -112,3 +180,12 @@ class VaultScope:
 
     def came_from_provider(self, text: str) -> bool:
         return self._vault._answer_digest(self._conversation, text) in self._vault._answers
+
+
+def _owner(scope: tuple[str, ...]) -> tuple[str, ...]:
+    """Return whose a scope is: its tenant, its principal, and its caller where nothing names that."""
+    return (*scope[:2], *scope[3:])
+
+
+def _size(value: str) -> int:
+    return 1 + len(value) // _CHARS

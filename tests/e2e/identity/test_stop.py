@@ -263,6 +263,8 @@ def test_a_kill_switch_survives_a_restart_with_the_store_down(lab: Lab, tmp_path
         ("model",),
         ("everything", "x"),
         ("principal", ""),
+        ("principal", "ann", "--tenant", ""),
+        ("tenant", " acme"),
         ("model", "x", "--reason", ""),
     ],
 )
@@ -270,6 +272,17 @@ def test_a_command_that_would_stop_nothing_is_an_error(tmp_path: Path, words: tu
     more = () if "--reason" in words else ("--reason", "r")
     with pytest.raises(OperatorError):
         sallyport("stop", *words, *more, "--store", str(tmp_path / "a.db"), "--confdir", str(tmp_path))
+
+
+def test_a_list_of_one_gateway_s_stops_is_not_shown_as_what_it_is_not(tmp_path: Path) -> None:
+    """The gateway stops everything, for nobody can say what was meant."""
+    stop = {"id": "h1", "kind": "provider", "value": "opnai"}
+    written = {"stop": stop, "by": "ada", "since": "2026-11-23T12:00:00Z"}
+    (tmp_path / "stops.here").write_text(json.dumps([written]))
+    shown = CliRunner().invoke(app, ["stops", "--confdir", str(tmp_path)])
+    assert isinstance(shown.exception, OperatorError)
+    assert "the catalogue has no such provider" in str(shown.exception)
+    assert "everything is refused" in str(shown.exception)
 
 
 def test_sign_in_to_ai_is_stopped_with_everything_and_other_hosts_go_on(

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import json
 import stat
 import threading
 import time
@@ -457,6 +458,97 @@ def test_a_list_of_stops_that_cannot_be_read_stops_everything(
     assert [stop.kind for stop in keeper.current.stops()] == [StopKind.EVERYTHING]
     (tmp_path / FILE).unlink()
     eventually(lambda: keeper.current.stops() == ())
+
+
+WRITTEN = {"by": "op", "since": "2026-11-23T12:00:00Z"}
+STOP = {"id": "h1", "kind": "model", "value": "gpt-5"}
+
+
+def by_hand(tmp_path: Path, stop: dict[str, str], **more: str) -> None:
+    (tmp_path / FILE).write_text(json.dumps([{"stop": stop, **WRITTEN, **more}]))
+
+
+@pytest.mark.parametrize(
+    "stop",
+    [
+        {"id": "h1", "kind": "everything"},
+        STOP,
+        STOP | {"reason": "leak", "tenant": ""},
+        {"id": "h1", "kind": "tenant", "value": "acme"},
+        {"id": "h1", "kind": "principal", "value": "ada", "tenant": "default"},
+        {"id": "h1", "kind": "key", "value": "key_0123456789ABCDEF01234567"},
+        {"id": "h1", "kind": "provider", "value": "OpenAI"},
+    ],
+    ids=str,
+)
+def test_a_list_of_stops_may_be_written_by_hand(tmp_path: Path, stop: dict[str, str]) -> None:
+    by_hand(tmp_path, stop)
+    (found,) = Held(tmp_path / FILE, lambda: ["openai"]).look() or ()
+    assert (found.id, found.kind, found.value) == ("h1", stop["kind"], stop.get("value", ""))
+
+
+@pytest.mark.parametrize(
+    ("stop", "told"),
+    [
+        ({"id": "h1", "kind": "model", "vlaue": "sk-secret"}, "0.stop.vlaue: Unexpected keyword argument"),
+        ({"id": "h1", "kind": "model"}, "the value is missing"),
+        (STOP | {"value": ""}, "the value is missing"),
+        (STOP | {"value": " gpt-5"}, "blanks around it"),
+        (STOP | {"value": "gpt-5\n"}, "blanks around it"),
+        (STOP | {"id": " "}, "the id is missing"),
+        (STOP | {"tenant": "acme"}, "only a principal takes a tenant"),
+        ({"id": "h1", "kind": "everything", "value": "gpt-5"}, "everything takes no value"),
+        ({"id": "h1", "kind": "principal", "value": "ada"}, "the tenant of the principal is missing"),
+        ({"id": "h1", "kind": "key", "value": "sk-secret"}, "no fingerprint of a key"),
+        ({"id": "h1", "kind": "provider", "value": "opnai"}, "the catalogue has no such provider"),
+        ({"id": "h1", "kind": "modle", "value": "gpt-5"}, "0.stop.kind: Input should be 'everything', "),
+    ],
+    ids=lambda of: str(of) if isinstance(of, dict) else None,
+)
+def test_what_is_written_by_hand_and_would_not_stop_what_was_meant_stops_everything_and_is_told(
+    tmp_path: Path, stop: dict[str, str], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    by_hand(tmp_path, stop)
+    keeper = Keeper(
+        unreachable, tmp_path / "copy", KEY, required=False, poll_s=0.02, providers=lambda: ["openai"]
+    )
+    keeper.start()
+    try:
+        assert keeper.current.stops() == (UNREADABLE,)
+        (line,) = [record.message for record in caplog.records if FILE in record.message]
+        assert told in line
+        assert "Mend it" in line
+        assert "sk-secret" not in caplog.text
+        hold(tmp_path, HERE)
+        eventually(lambda: keeper.current.stops() == (HERE,))
+    finally:
+        keeper.close()
+
+
+def unreachable(create: bool) -> DirectoryStore:
+    raise Unreachable("directory x", "does not answer", "Wait.")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[{"stop": {"id": "h1", "kind": "model", "value": "gpt-5", "value": "gpt-4"}, %s}]',
+        '[{"stop": {"id": "h1", "kind": "model", "value": "gpt-5"}, "until": "now", %s}]',
+    ],
+    ids=["twice", "unknown"],
+)
+def test_a_list_of_stops_that_says_something_twice_or_something_unknown_stops_everything(
+    tmp_path: Path, text: str
+) -> None:
+    (tmp_path / FILE).write_text(text % '"by": "op", "since": "2026-11-23T12:00:00Z"')
+    assert Held(tmp_path / FILE).look() == (UNREADABLE,)
+
+
+def test_a_list_of_stops_that_lies_where_nobody_finds_it_stops_everything(tmp_path: Path) -> None:
+    (tmp_path / FILE).symlink_to(tmp_path / "away" / FILE)
+    assert Held(tmp_path / FILE).look() == (UNREADABLE,)
+    with pytest.raises(OperatorError, match="cannot be read"):
+        read_held(tmp_path / FILE)
 
 
 def test_a_list_of_stops_that_could_not_be_read_for_a_while_is_read_again(tmp_path: Path) -> None:

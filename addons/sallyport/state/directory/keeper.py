@@ -21,7 +21,7 @@ from sallyport.heap import no_collection
 from sallyport.sql.engines import Unreachable
 from sallyport.stages.directory import NOBODY, Directory, Stop
 from sallyport.state.directory.credentials import StoredCredential
-from sallyport.state.directory.heldstops import FILE, Held
+from sallyport.state.directory.heldstops import FILE, Held, Providers
 from sallyport.state.directory.lastgood import LastGood, Unreadable
 from sallyport.state.directory.snapshot import Snapshot
 from sallyport.state.directory.store import DirectoryStore
@@ -57,7 +57,7 @@ class Keeper:
     open_store: opens the directory, and creates it where the argument says so; raises OperatorError.
     last_good_file: the copy; the kill switches of this gateway alone stand beside it. key: the gateway's secret
     key. required: refuse to start where neither store nor copy can be read; else the gateway starts with a
-    directory that knows nobody.
+    directory that knows nobody. providers: what a kill switch of this gateway alone may name.
     """
 
     def __init__(
@@ -68,11 +68,13 @@ class Keeper:
         *,
         required: bool = True,
         poll_s: float = POLL_S,
+        providers: Providers | None = None,
     ) -> None:
         self._open_store = open_store
         self._copy = LastGood(last_good_file, key)
-        self._held = Held(last_good_file.with_name(FILE))
+        self._held = Held(last_good_file.with_name(FILE), providers)
         self._stopped: tuple[Stop, ...] = ()
+        self._problem = ""
         self._putting = threading.Lock()
         self._required = required
         self._poll_s = poll_s
@@ -172,8 +174,10 @@ class Keeper:
             is_other, self._stopped = found != self._stopped, found
             self._combine()
         self._held.taken()  # not before it is in force: what raises is done again
+        problem = self._held.problem
+        is_other, self._problem = is_other or problem != self._problem, problem
         if is_other:
-            logger.warning("%s: %s", self._held.path, _told(found))
+            logger.warning("%s", problem or f"{self._held.path}: {_told(found)}")
 
     def _put(self, snapshot: Snapshot) -> None:
         """Put a directory in force, with what is stopped on this gateway alone."""

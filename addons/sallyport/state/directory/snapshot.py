@@ -25,6 +25,7 @@ class People:
     by_name: Mapping[str, Person] = field(default_factory=dict, repr=False)
     by_folded_id: Mapping[tuple[str, str], Person] = field(default_factory=dict, repr=False)
     tenant_by_id: Mapping[str, Tenant] = field(default_factory=dict, repr=False)
+    tenant_by_folded_id: Mapping[str, Tenant] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, people: Iterable[Person], tenants: Iterable[Tenant]) -> Self:
@@ -34,11 +35,14 @@ class People:
         by_folded_id: dict[tuple[str, str], Person] = {}
         for person in politely(people):
             by_id[person.tenant, person.id] = person
-            if _has_no_case(person.id):
-                by_folded_id.setdefault((person.tenant, person.id.lower()), person)
+            by_folded_id.setdefault(_folded(person.tenant, person.id), person)
             for name in person.names:
                 by_name[name] = person
-        return cls(people, tenants, by_id, by_name, by_folded_id, {tenant.id: tenant for tenant in tenants})
+        tenant_by_id = {tenant.id: tenant for tenant in tenants}
+        # Of two that differ in case alone one that is not active stands for every other spelling.
+        closed_last = sorted(tenants, key=lambda tenant: not tenant.active)
+        tenant_by_folded_id = {tenant.id.lower(): tenant for tenant in closed_last}
+        return cls(people, tenants, by_id, by_name, by_folded_id, tenant_by_id, tenant_by_folded_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +115,14 @@ class Snapshot:
 
     def person(self, tenant: str, id: str) -> Person | None:
         """Return somebody by id; in another case too, since whoever types a login name chooses its case."""
-        found = self.who.by_id.get((tenant, id))
-        if found is None and _has_no_case(id):
-            found = self.who.by_folded_id.get((tenant, id.lower()))
-        return found
+        return self.who.by_id.get((tenant, id)) or self.who.by_folded_id.get(_folded(tenant, id))
 
     def named(self, name: str) -> Person | None:
         return self.who.by_name.get(name)
 
     def tenant(self, id: str) -> Tenant | None:
-        return self.who.tenant_by_id.get(id)
+        """Return a tenant by id; in another case too, so that what was deactivated is so in any spelling."""
+        return self.who.tenant_by_id.get(id) or self.who.tenant_by_folded_id.get(id.lower())
 
     def key(self, fingerprint: str) -> Key | None:
         return self._keys.get(fingerprint)
@@ -139,3 +141,7 @@ class Snapshot:
 def _has_no_case(id: str) -> bool:
     """Say whether an id means the same in any case: subjects of tokens (ISSUER|SUBJECT) and SPIFFE ids do not."""
     return "|" not in id and "://" not in id
+
+
+def _folded(tenant: str, id: str) -> tuple[str, str]:
+    return tenant.lower(), id.lower() if _has_no_case(id) else id

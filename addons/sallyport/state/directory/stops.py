@@ -50,10 +50,11 @@ def new_stop(kind: StopKind, value: str, tenant: str, reason: str) -> Stop:
     if (kind is StopKind.EVERYTHING) is bool(value):
         what = "everything takes no value" if value else "which one is to be stopped is missing"
         raise OperatorError("VALUE", what, "See: sallyport stop --help")
-    if not value.isprintable() or len(value) > 200:
-        raise OperatorError(
-            "VALUE", "it is too long or not plain text", "Write the name as the audit shows it"
-        )
+    if not value.isprintable() or len(value) > 200 or value != value.strip():
+        what = "it is too long, not plain text, or has blanks around it"
+        raise OperatorError("VALUE", what, "Write the name as the audit shows it")
+    if kind is StopKind.PRINCIPAL and not tenant:
+        raise OperatorError("--tenant", "the tenant of the principal is missing", "Leave it out for default")
     if not reason.strip() or not reason.isprintable() or len(reason) > 500:
         what = "it is empty, too long or not plain text"
         raise OperatorError("--reason", what, "Write one line for the auditor")
