@@ -18,9 +18,9 @@ from sallyport.audit.text import printable
 from sallyport.cli.benches import Setup, Side
 from sallyport.cli.gatewaykey import key_of
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
+from sallyport.cli.replacing import output
 from sallyport.cli.replaying import RECORDED, in_order, workers
 from sallyport.decision import Mode
-from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.replay.costs import latency, latency_line
 from sallyport.replay.difference import Difference, difference
@@ -249,14 +249,9 @@ def _sampled(found: Difference) -> Table:
 
 def _write(path: Path | None, option: str, made: Callable[[], str], *, private: bool = False) -> None:
     """Write a file. private: one that is new is for its owner alone, as the captures are whose text is in it."""
-    if path is None:
-        return
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+    if path is not None:
+        with output(path, option, private=private) as file:
             file.write(made())
-    except OSError as error:
-        raise OperatorError(option, f"it cannot be written ({error.strerror})", "Name another file") from None
 
 
 def _bar() -> Progress:
