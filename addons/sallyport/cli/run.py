@@ -70,6 +70,7 @@ def run(
         from sallyport.cli.policybundle import BundledPolicy
         from sallyport.pki.authority import load_ca
         from sallyport.pki.create import ensure_ca
+        from sallyport.pki.expiry import METRICS, ExpiryWatch
         from sallyport.pki.paths import ca_paths
         from sallyport.pki.paths import confdir as default_confdir
         from sallyport.proxy.host import GatewayMaster, HostSettings
@@ -92,7 +93,8 @@ def run(
             err=True,
         )
     ensure_ca(home, vouched)
-    for warning in load_ca(home).warnings:
+    authority = load_ca(home)
+    for warning in authority.warnings:
         typer.echo(warning, err=True)
     with no_collection():
         assembled = assemble(
@@ -105,6 +107,7 @@ def run(
             bundled=bundled,
         )
         keep_what_lives()
+    expiry = ExpiryWatch(authority, home / METRICS, assembled.gateway.id)
     for spec in modes:
         if spec.startswith("wireguard"):
             typer.echo(f"the configuration of WireGuard's one client: {ensure_keys(home, spec)}", err=True)
@@ -137,8 +140,10 @@ def run(
         await master.serve(started)
 
     try:
+        expiry.start()
         asyncio.run(serve())
     finally:
+        expiry.close()
         if not assembled.close():
             sys.stderr.write("some audit events could not be written before the time was up\n")
     if any(is_tunnel(spec) for spec in modes):
