@@ -247,6 +247,10 @@ def test_a_broken_policy_leaves_the_old_one_in_force_and_says_where_it_is_broken
             if name not in {"binary", "empty"}:
                 assert f"{tmp_path / 'policy.yaml'}:" in message, name
         assert reload(gateway, None) is EventKind.POLICY_REJECTED
+        os.mkfifo(tmp_path / "policy.yaml")
+        gateway.signal(signal.SIGHUP)
+        eventually(lambda: "a pipe or a device, and no file" in gateway.log.read_text(), 10, "it is refused")
+        (tmp_path / "policy.yaml").unlink()
         assert ask(gateway, "still-open").status == 200
         assert reload(gateway, OPEN_POLICY) is EventKind.POLICY_CHANGED
         events = settled(gateway.confdir)

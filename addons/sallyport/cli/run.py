@@ -84,6 +84,9 @@ def run(
     if policy_key is None and Path(policy).suffix == ".bundle":
         todo = "Give the key that signs your policies, as PEM"
         raise OperatorError("--policy-key", "a bundle runs only where its signature is checked", todo)
+    if Path(policy).exists() and not Path(policy).is_file():
+        todo = "Name a file: it is read again at each reload"
+        raise OperatorError("--policy", f"{policy} is a pipe, a device or a folder", todo)
     bundled = None if policy_key is None else BundledPolicy(Path(policy), policy_key, home)
     named = policy if bundled is None else bundled.file()
     vouched = vouched_hosts(named, mode)
