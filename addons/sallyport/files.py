@@ -4,6 +4,7 @@ What is written lies in a draft until it is whole, and who writes a draft holds 
 that of a process that died, and clear_drafts may take it away while others write.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -86,6 +87,20 @@ def new_draft(path: Path) -> tuple[Path, int]:
         if os.fstat(handle).st_nlink:
             return draft, handle
         os.close(handle)  # it was cleared away before it was locked
+
+
+def read_file(path: Path, most: int | None = None) -> bytes:
+    """Return the bytes of a file, of one that is longer than `most` one byte more. Raises OSError.
+
+    A pipe or a device is refused: who reads one may wait for ever, and a gateway reads its files again while it runs.
+    """
+    handle = os.open(
+        path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    )  # to open a pipe waits for its writer else
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, "a pipe or a device, and no file", str(path))
+        return file.read() if most is None else file.read(most + 1)
 
 
 def make_folder(path: Path) -> None:

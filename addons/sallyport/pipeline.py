@@ -13,7 +13,7 @@ from types import CoroutineType, coroutine
 from typing import Any
 
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
-from sallyport.exchange import Exchange
+from sallyport.exchange import Exchange, Operation, Request
 from sallyport.policy.sections import Policy, failing, standing
 from sallyport.stages.access import AccessStage, PreflightStage
 from sallyport.stages.identity import IdentityStage, PreflightIdentityStage
@@ -63,6 +63,15 @@ PREFLIGHT_STAGES: tuple[Step, ...] = (
     *STAGES[-3:],
 )
 """What is asked of a browser's question whether a page may call: where to, how often, and may its texts leave."""
+
+
+def stages_of(request: Request, identity: Stage[Any] | None = None) -> tuple[Step, ...]:
+    """Return the stages that a gateway asks about a request. identity: who speaks, where the wire does not say it."""
+    ahead = request.operation is Operation.PREFLIGHT
+    first, *others = PREFLIGHT_STAGES if ahead else STAGES
+    if identity is not None:
+        first = replace(first, stage=PreflightIdentityStage(identity) if ahead else identity)
+    return (first, *others)
 
 
 async def decide(

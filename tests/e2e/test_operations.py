@@ -37,6 +37,7 @@ from rawclient import post
 from sallyport.audit.events import EventKind
 from sallyport.lab.authority import LabCa
 from sallyport.lab.server import Lab
+from sallyport.pki import load_ca
 
 FAREWELL = b"data: [DONE]"
 
@@ -267,6 +268,10 @@ def test_a_broken_policy_leaves_the_old_one_in_force_and_says_where_it_is_broken
             if name not in {"binary", "empty"}:
                 assert f"{tmp_path / 'policy.yaml'}:" in message, name
         assert reload(gateway, None) is EventKind.POLICY_REJECTED
+        os.mkfifo(tmp_path / "policy.yaml")
+        gateway.signal(signal.SIGHUP)
+        eventually(lambda: "a pipe or a device, and no file" in gateway.log.read_text(), 10, "it is refused")
+        (tmp_path / "policy.yaml").unlink()
         assert ask(gateway, "still-open").status == 200
         assert reload(gateway, OPEN_POLICY) is EventKind.POLICY_CHANGED
         events = settled(gateway.confdir)
@@ -402,6 +407,14 @@ def test_a_mistake_at_the_start_is_told_with_its_place_and_cure(
     assert "internal error" not in said
     assert CANARY not in said
     assert 20 < len(said) < 1000
+
+
+def test_the_end_of_the_authority_stands_in_a_file_of_metrics(tmp_path: Path) -> None:
+    with running(tmp_path, None) as gateway:
+        metrics = gateway.confdir / "ca.prom"
+        eventually(metrics.exists, 10, "the metrics")
+        end = load_ca(gateway.confdir).not_after
+        assert metrics.read_text().endswith(f"}} {end.timestamp():.0f}\n")
 
 
 def test_a_folder_nobody_may_write_to_is_told(tmp_path: Path) -> None:

@@ -140,6 +140,7 @@ def test_a_rule_goes_into_a_canary_with_a_report_and_nothing_else_of_the_file_ch
         ({"changes": changes(masked=1, changed=50)}, "with other values masked or with an answer changed; at most 5.00%"),
         ({"result": "exceeded"}, "its own thresholds (--fail-on) were not kept"),
         ({"result": "no_flows"}, "its own thresholds (--fail-on) were not kept"),
+        ({"result": "incomplete"}, "not all of its recording could be read"),
         ({"period": {"since": 1.0, "until": 1e9}}, "2001-09-09 01:46 UTC; it must be of the last 336 hours"),
         ({"period": None}, "it has no exchange"),
         ({"format": "other"}, "it is no replay report"),

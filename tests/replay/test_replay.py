@@ -222,7 +222,7 @@ def test_reports_hold_no_text_and_thresholds_fail(tmp_path: Path) -> None:
         assert "\x1b[31m<b>" not in text
     assert "<b>" not in page.read_text()
     suite = Xml.parse(xml).getroot()[0]
-    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "1")
 
 
 def test_a_folder_without_captures_is_named(tmp_path: Path) -> None:

@@ -575,7 +575,11 @@ def verify(
     start = source.start
     if start is not None and not _check_one(start, trusted, report):
         raise Unusable("the checkpoint that the export begins behind is not signed by a known key")
-    stored = {found.number: found for found in source.checkpoints()}
+    stored: dict[int, Signed] = {}
+    for found in source.checkpoints():
+        if stored.setdefault(found.number, found).body != found.body:
+            text = f"the log holds two different checkpoints {found.number}"
+            report.add(Finding("fork", text, after=found.number - 1, before=found.number))
     pruned = max(source.prunings(), key=lambda found: found.number, default=None)
     if pruned is not None and not _is_stated(pruned, trusted, report):
         pruned = None
@@ -629,6 +633,10 @@ def verify(
     report.keys = sorted({found.key for found in chain.values() if _is_readable(found)})
     if not trusted and report.keys:
         report.notes.append("the public key was taken from the log itself: whoever can forge it can sign too")
+    if not report.checkpoints:
+        report.notes.append(
+            "the log holds no checkpoint, so nothing in it is signed: one that was removed and begun anew is the same"
+        )
     if report.uncovered:
         report.notes.append(
             f"{report.uncovered} events lie behind the last checkpoint: no signature covers them yet, and "
@@ -988,8 +996,10 @@ def _rules_revision(parts: Any) -> str:
     return sha256(text.encode("ascii")).hexdigest()[:32]
 
 
-def verify_proof(bundle: Mapping[str, Any], keys: Iterable[bytes] = ()) -> Report:
-    """Check the bundle of one event."""
+def verify_proof(
+    bundle: Mapping[str, Any], keys: Iterable[bytes] = (), copy: Iterable[Signed] = ()
+) -> Report:
+    """Check the bundle of one event. copy: checkpoints kept elsewhere; whoever has the key could sign two."""
     report = Report()
     trusted = {key.hex() for key in keys}
     try:
@@ -1014,6 +1024,15 @@ def verify_proof(bundle: Mapping[str, Any], keys: Iterable[bytes] = ()) -> Repor
     _check_one(signed, trusted, report)
     report.events = report.checkpoints = 1
     report.keys = [signed.key]
+    copied = list(copy)
+    same = [each for each in copied if each.number == signed.number and _check_one(each, trusted, Report())]
+    if any(each.body != signed.body for each in same):
+        text = f"the copy holds another checkpoint {signed.number} than the bundle"
+        report.add(Finding("fork", text, after=signed.number - 1, before=signed.number))
+    elif copied and not same:
+        report.notes.append(
+            f"the copy does not hold checkpoint {signed.number}: it was compared with nothing"
+        )
     if not trusted:
         report.notes.append("the public key was taken from the bundle itself: give the one you trust")
     return report
@@ -1059,6 +1078,17 @@ def said(report: Report) -> list[str]:
     return [*lines, f"{report.events} events, {report.checkpoints} checkpoints: {verdict}"]
 
 
+_MAX_HEAD_BYTES = 64 * 1024 * 1024
+
+
+def _is_head_of_export(line: bytes) -> bool:
+    try:
+        found = _json(line.decode())
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("type") == EXPORT_FORMAT
+
+
 def check_file(
     path: Path, keys: list[bytes], copy: Path | None, progress: Callable[[int, int], None]
 ) -> Report:
@@ -1067,6 +1097,9 @@ def check_file(
     try:
         with path.open("rb") as file:
             beginning = file.read(4096)
+            file.seek(0)
+            # Behind its first line an export holds names that clients chose, such as that of the other format.
+            is_export = _is_head_of_export(file.readline(_MAX_HEAD_BYTES))
         if beginning.startswith(b"SQLite format 3\x00"):
             with closing(SqliteSource(path)) as store:
                 try:
@@ -1074,8 +1107,8 @@ def check_file(
                 except sqlite3.OperationalError:
                     store.read_anything()
                     report = verify(store, keys=keys, copy=copied, progress=progress)
-        elif PROOF_FORMAT.encode() in beginning:
-            return verify_proof(_bundle(path), keys)
+        elif PROOF_FORMAT.encode() in beginning and not is_export:
+            report = verify_proof(_bundle(path), keys, copied)
         else:
             with closing(ExportSource(path)) as export:
                 report = verify(export, keys=keys, copy=copied, progress=progress)

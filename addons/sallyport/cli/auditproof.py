@@ -18,6 +18,7 @@ from sallyport.audit.checkpoints import Unreadable, proof_of
 from sallyport.audit.exporting import StoreSource, export_lines
 from sallyport.audit.schema import events
 from sallyport.audit.signing import Signer
+from sallyport.cli import replacing
 from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.reading import TokenOption, open_to_read
@@ -196,13 +197,8 @@ def _written(output: Path) -> Iterator[Callable[[str], object]]:
     if str(output) == "-":
         yield sys.stdout.write
         return
-    try:
-        with output.open("w", encoding="utf-8", newline="\n") as file:
-            yield file.write
-    except OSError as error:
-        raise OperatorError(
-            "--output", f"it cannot be written ({error.strerror})", "Name another file."
-        ) from None
+    with replacing.output(output, "--output") as file:
+        yield file.write
 
 
 @contextmanager

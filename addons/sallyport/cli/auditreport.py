@@ -17,6 +17,7 @@ from sallyport.audit.text import printable
 from sallyport.cli.moments import check_period, moment
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
+from sallyport.cli.replacing import output
 from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.policy.catalogue import load_catalogue
@@ -58,11 +59,8 @@ def write_report(
             f"Made {now:%Y-%m-%d %H:%M} UTC by Sallyport {__version__} from {name}: {found.events:,} events.",
             "Whether the events are as they were written: sallyport audit verify.",
         ]
-        try:
-            page.write_text(html(found, lines), encoding="utf-8")
-        except OSError as error:
-            what = f"it cannot be written ({error.strerror})"
-            raise OperatorError("--html", what, "Name another file") from None
+        with output(page, "--html") as file:
+            file.write(html(found, lines))
     if as_json:
         typer.echo(json.dumps(as_object(found, about), indent=1))
     else:

@@ -9,6 +9,7 @@ import typer
 from sallyport.audit.events import EventKind
 from sallyport.audit.store import Store
 from sallyport.audit.text import printable
+from sallyport.cli import replacing
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import remember
 from sallyport.cli.operator import act, put
@@ -75,10 +76,8 @@ def _make(file: Path, output: Path | None, key: Path | None, serial: int | None)
     policy = read_policy(str(file))
     made = Bundle(serial, policy.revision, file.name, _files(policy, file))
     sealed = made.sealed(private_key(key))
-    try:
-        output.write_text(sealed, encoding="ascii")
-    except OSError as error:
-        raise OperatorError("-o", f"it cannot be written ({error.strerror})", "Name another file") from None
+    with replacing.output(output, "-o") as written:
+        written.write(sealed)
     typer.echo(
         f"{output}: serial {serial}, revision {policy.revision}, {len(made.files)} files, {made.digest}"
     )

@@ -11,6 +11,7 @@ import typer
 
 from sallyport.audit.text import printable
 from sallyport.cli.rehearsing import make_rehearsal
+from sallyport.cli.replacing import output
 from sallyport.data import policies_dir
 from sallyport.errors import OperatorError
 from sallyport.rehearsal.cases import SUFFIX, found
@@ -151,9 +152,6 @@ def _write(path: Path, runs: Sequence[Run]) -> None:
                 failure = Xml.SubElement(case, "failure", message=outcome.differences[0].key, type="expect")
                 failure.text = "\n".join(printable(line) for line in (outcome.where, *told))
     Xml.indent(root)
-    try:
-        Xml.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
-    except OSError as error:
-        raise OperatorError(
-            str(path), f"cannot be written ({error.strerror})", "Name another file", exit_code=3
-        ) from None
+    with output(path, "--junit") as file:
+        file.write("<?xml version='1.0' encoding='utf-8'?>\n")
+        Xml.ElementTree(root).write(file, encoding="unicode")

@@ -1,10 +1,13 @@
 """A file is replaced as a whole or not at all; a link to it stays a link."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO
 
+from sallyport.errors import OperatorError
 from sallyport.files import clear_drafts, new_draft, sync_folder
 
 
@@ -16,25 +19,65 @@ def replacement(path: Path, text: str) -> Iterator["Draft"]:
     other's where this account may give it away. A draft that was not put is removed, also
     that of a process that was killed.
     """
+    with _beside(path) as (file, draft):
+        file.write(text)
+        _kept(file)
+        yield draft
+
+
+@contextmanager
+def output(path: Path, option: str, *, private: bool = False) -> Iterator[TextIO]:
+    """Give the file that an option names for results, which takes its place in the end, and only if nothing was raised.
+
+    Until then, and after any failure, what stood there before stands there. What is no file (a pipe, a terminal, a
+    device) is written as it comes. private: one that is new is for its owner alone. Raises OperatorError.
+    """
+    try:
+        if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # a rename asks its folder alone
+        if path.exists() and not Path(os.path.realpath(path)).is_file():
+            with path.open("w", encoding="utf-8", newline="\n") as stream:
+                yield stream
+            return
+        with _beside(path, 0o600 if private else 0o666) as (file, draft):
+            yield file
+            _kept(file)
+            draft.put()
+    except OSError as error:
+        misnamed = isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+        raise OperatorError(
+            option,
+            f"it cannot be written ({error.strerror})",
+            "Name another file",
+            exit_code=2 if misnamed else 3,
+        ) from None
+
+
+@contextmanager
+def _beside(path: Path, mode: int = 0o666) -> Iterator[tuple[TextIO, "Draft"]]:
+    """Give a draft of the file that a path leads to, removed in the end unless it was put. mode: of one that is new."""
     target = Path(os.path.realpath(path))
     there = target.stat() if target.exists() else None
     clear_drafts(target.parent)
     place, handle = new_draft(target)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="", closefd=False) as file:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n", closefd=False) as file:
             if there is None:
-                os.fchmod(handle, 0o666 & ~_umask())
+                os.fchmod(handle, mode & ~_umask())
             else:
                 with suppress(PermissionError):
                     os.fchown(handle, there.st_uid, there.st_gid)
                 os.fchmod(handle, there.st_mode & 0o777)
-            file.write(text)
-            file.flush()
-            os.fsync(handle)
-        yield Draft(place, target)
+            yield file, Draft(place, target)
     finally:
         place.unlink(missing_ok=True)
         os.close(handle)  # and with it the lock by which others know that it is being written
+
+
+def _kept(file: TextIO) -> None:
+    """Have on the disk what was written. Raises OSError."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def _umask() -> int:

@@ -18,9 +18,9 @@ from sallyport.audit.text import printable
 from sallyport.cli.benches import Setup, Side
 from sallyport.cli.gatewaykey import key_of
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
+from sallyport.cli.replacing import output
 from sallyport.cli.replaying import RECORDED, in_order, workers
 from sallyport.decision import Mode
-from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.replay.costs import latency, latency_line
 from sallyport.replay.difference import Difference, difference
@@ -63,6 +63,10 @@ def replay(
             metavar="CHANGE=AMOUNT", help="Exit code 1 above it: newly_refused=0, masks_changed=2%."
         ),
     ] = None,
+    allow_unread: Annotated[
+        int,
+        typer.Option(min=0, help="So many cut files and unreadable flows do not fail --fail-on."),
+    ] = 0,
     samples: Annotated[int, typer.Option(min=0, max=1000, help="Samples of each change and rule.")] = 5,
     content: Annotated[
         bool,
@@ -91,7 +95,7 @@ def replay(
 
     All stages decide at the time of each flow, limits, budgets and answers included, with the identities of the
     recording, and with people and keys of the store if there is one. Exit code 0: done; 1: a threshold was passed,
-    or there is one and no flow; 2: a file cannot be used.
+    or there is one and no flow, or not all flows could be read; 2: a file cannot be used.
     """
     thresholds = [Threshold.parse(text) for text in fail_on or ()]
     home = confdir or default_confdir()
@@ -117,10 +121,13 @@ def replay(
     base = RECORDED if setup.base is None else setup.base.revision
     rules = RECORDED if setup.base is None else setup.base.rules
     left_out, cut = index.left_out, len(index.cut)
-    about = About(setup.candidate.revision, base, read, left_out, cut, setup.candidate.rules, rules)
+    about = About(
+        setup.candidate.revision, base, read, left_out, cut, setup.candidate.rules, rules, allow_unread
+    )
+    unread = about.unread(found)
     told = report(found, about, thresholds, contents)
     lines = _lines(found, about, policy, against)
-    _write(junit_file, "--junit", lambda: junit(found, thresholds))
+    _write(junit_file, "--junit", lambda: junit(found, thresholds, unread))
     _write(html_file, "--html", lambda: html(found, "Replay", lines, thresholds, contents), private=content)
     _write(report_file, "--report", lambda: told, private=content)
     _write(latency_file, "--latency", lambda: json.dumps(latency(*found.costs), indent=1) + "\n")
@@ -129,10 +136,13 @@ def replay(
     else:
         _tell(found, lines, thresholds)
     _tell_aside(found, index, told if as_json or report_file is not None else "")
-    result = result_of(found, thresholds)
+    result = result_of(found, thresholds, unread)
     if result is Result.NO_FLOWS:
         typer.echo("--fail-on: no flow was replayed, so that no threshold can be kept", err=True)
-    if result.fails:
+    if result is Result.INCOMPLETE and thresholds:
+        what = "so that no threshold can be kept. Restore the files, or allow for it: --allow-unread"
+        typer.echo(f"--fail-on: {unread}, {what}", err=True)
+    if thresholds and result is not Result.KEPT:
         raise typer.Exit(1)
 
 
@@ -169,6 +179,8 @@ def _lines(found: Difference, about: About, policy: str, against: str) -> list[s
     what = ", ".join(f"{count} {name}" for name, count in sorted(left.items()) if count)
     if what:
         lines.append(f"Left out, since they cannot be judged: {what}.")
+    if about.cut_files:
+        lines.append(f"{about.cut_files} files are cut off or damaged: what stands behind was not read.")
     return [*lines, *_about_rules(found, about)]
 
 
@@ -249,14 +261,9 @@ def _sampled(found: Difference) -> Table:
 
 def _write(path: Path | None, option: str, made: Callable[[], str], *, private: bool = False) -> None:
     """Write a file. private: one that is new is for its owner alone, as the captures are whose text is in it."""
-    if path is None:
-        return
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600 if private else 0o666)
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+    if path is not None:
+        with output(path, option, private=private) as file:
             file.write(made())
-    except OSError as error:
-        raise OperatorError(option, f"it cannot be written ({error.strerror})", "Name another file") from None
 
 
 def _bar() -> Progress:

@@ -70,6 +70,7 @@ def run(
         from sallyport.cli.policybundle import BundledPolicy
         from sallyport.pki.authority import load_ca
         from sallyport.pki.create import ensure_ca
+        from sallyport.pki.expiry import METRICS, ExpiryWatch
         from sallyport.pki.paths import ca_paths
         from sallyport.pki.paths import confdir as default_confdir
         from sallyport.proxy.host import GatewayMaster, HostSettings
@@ -83,6 +84,9 @@ def run(
     if policy_key is None and Path(policy).suffix == ".bundle":
         todo = "Give the key that signs your policies, as PEM"
         raise OperatorError("--policy-key", "a bundle runs only where its signature is checked", todo)
+    if Path(policy).exists() and not Path(policy).is_file():
+        todo = "Name a file: it is read again at each reload"
+        raise OperatorError("--policy", f"{policy} is a pipe, a device or a folder", todo)
     bundled = None if policy_key is None else BundledPolicy(Path(policy), policy_key, home)
     named = policy if bundled is None else bundled.file()
     vouched = vouched_hosts(named, mode)
@@ -92,7 +96,8 @@ def run(
             err=True,
         )
     ensure_ca(home, vouched)
-    for warning in load_ca(home).warnings:
+    authority = load_ca(home)
+    for warning in authority.warnings:
         typer.echo(warning, err=True)
     with no_collection():
         assembled = assemble(
@@ -105,6 +110,7 @@ def run(
             bundled=bundled,
         )
         keep_what_lives()
+    expiry = ExpiryWatch(authority, home / METRICS, assembled.gateway.id)
     for spec in modes:
         if spec.startswith("wireguard"):
             typer.echo(f"the configuration of WireGuard's one client: {ensure_keys(home, spec)}", err=True)
@@ -137,8 +143,10 @@ def run(
         await master.serve(started)
 
     try:
+        expiry.start()
         asyncio.run(serve())
     finally:
+        expiry.close()
         if not assembled.close():
             sys.stderr.write("some audit events could not be written before the time was up\n")
     if any(is_tunnel(spec) for spec in modes):

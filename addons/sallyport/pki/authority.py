@@ -75,7 +75,7 @@ def load_ca(confdir: Path, *, now: datetime | None = None) -> Authority:
     pem = _read_private(paths.authority)
     certificate = _certificate(paths.authority, pem)
     _check_key(paths.authority, pem, certificate)
-    warnings = [*_check_validity(paths.authority, certificate, now or datetime.now(UTC))]
+    warnings = [*check_validity(paths.authority, certificate, now or datetime.now(UTC))]
     permitted = _check_constraints(paths.authority, certificate)
     if paths.certificate.is_file() and certificate not in _certificates(paths.certificate.read_bytes()):
         warnings.append(
@@ -134,7 +134,17 @@ def _check_key(path: Path, pem: bytes, certificate: x509.Certificate) -> None:
         raise _broken(path, "holds a key that does not belong to its first certificate")
 
 
-def _check_validity(path: Path, certificate: x509.Certificate, now: datetime) -> tuple[str, ...]:
+def holds_another(authority: Authority) -> bool:
+    """Say whether another authority lies in the place of one that was read before; False where that cannot be read."""
+    try:
+        there = _certificates(authority.paths.authority.read_bytes())
+    except OSError:
+        return False
+    return bool(there) and there[0] != authority.certificate
+
+
+def check_validity(path: Path, certificate: x509.Certificate, now: datetime) -> tuple[str, ...]:
+    """Return a warning where the end is near. Raises OperatorError where a certificate is not valid at this time."""
     if now > certificate.not_valid_after_utc:
         raise OperatorError(
             str(path),

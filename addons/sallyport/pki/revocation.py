@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from sallyport.errors import OperatorError
+from sallyport.files import read_file
 from sallyport.pki.clients import Fault
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -104,11 +105,13 @@ class Revocations:
 
     def _read_file(self, file: Path) -> list[RevocationList]:
         try:
-            content = file.read_bytes() if file.stat().st_size <= MAX_FILE_BYTES else b""
+            content = read_file(file, MAX_FILE_BYTES)
         except OSError as error:
             raise OperatorError(
                 str(file), f"it cannot be read ({error.strerror})", "Give a file the gateway may read"
             ) from None
+        if len(content) > MAX_FILE_BYTES:
+            content = b""
         blocks = _PEM.findall(content)
         try:
             if blocks:

@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from sallyport.data import policies_dir
 from sallyport.decision import Mode
+from sallyport.files import read_file
 from sallyport.policy.access import Access
 from sallyport.policy.layering import Layer, TenantFile, layer
 from sallyport.policy.problems import PolicyError, Problem, Wrong, choices, nearest
@@ -80,7 +81,7 @@ def _with_recognisers(policy: Policy) -> Policy:
     named = zip(policy.detection.recognisers, policy.recogniser_files, strict=True)
     try:
         return policy.with_recognisers(
-            {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in named}
+            {name: hashlib.sha256(read_file(path)).hexdigest() for name, path in named}
         )
     except OSError as error:
         what = f"a recogniser file cannot be read ({error.strerror})"

@@ -163,7 +163,11 @@ def objections(
         found.append(
             f"it judged {evidence.exchanges} exchanges; at least {demanded.min_exchanges} are demanded"
         )
-    if evidence.result not in ("none", "kept"):
+    if evidence.result == "incomplete":
+        found.append(
+            "not all of its recording could be read (cut_files, unreadable); see replay --allow-unread"
+        )
+    elif evidence.result not in ("none", "kept"):
         found.append("its own thresholds (--fail-on) were not kept")
     for counted, most in (
         (

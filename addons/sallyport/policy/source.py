@@ -23,6 +23,7 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from sallyport.files import read_file
 from sallyport.policy.problems import PolicyError, Problem
 
 MAX_FILE_BYTES = 1024 * 1024
@@ -32,6 +33,7 @@ MAX_NODES = 50_000
 type Plain = bool | int | float | str | list[Plain] | dict[str, Plain] | None
 type At = tuple[str | int, ...]
 
+_DESCRIPTOR = re.compile(r"/dev/stdin|/(?:dev|proc/self)/fd/\d+")
 _INT = re.compile(r"[-+]?[0-9]{1,18}")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]{1,30}|[0-9]{1,30}(\.[0-9]{0,30})?)([eE][-+]?[0-9]{1,3})?")
 _NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -74,10 +76,15 @@ def read_source(path: Path, name: str | None = None) -> Source:
 
 
 def read_content(path: Path, name: str) -> bytes:
-    """Return the bytes of a file, one more than MAX_FILE_BYTES at most. Raises PolicyError."""
+    """Return the bytes of a file, one more than MAX_FILE_BYTES at most. Raises PolicyError.
+
+    Of what is no file only an open descriptor is read, as a shell gives one to a command: `<(git show HEAD:p.yaml)`.
+    """
     try:
-        with path.open("rb") as file:
-            return file.read(MAX_FILE_BYTES + 1)
+        if _DESCRIPTOR.fullmatch(str(path)):
+            with path.open("rb") as file:
+                return file.read(MAX_FILE_BYTES + 1)
+        return read_file(path, MAX_FILE_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a usable path"
         todo = "Name a file that exists and that this user may read."

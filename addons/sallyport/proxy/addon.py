@@ -207,7 +207,7 @@ class GatewayAddon:
         asks_ahead = passage.exchange.request.operation is Operation.PREFLIGHT
         if asks_ahead and passage.refused is None:
             if passage.request_bytes:
-                passage.refused = intake.refuse("preflight_body", "A preflight request has no body.")
+                passage.refused = intake.PREFLIGHT_BODY
             elif not passage.live.policy.only_observes:
                 intake.bound_preflight(flow.request)
         if passage.refused is not None:

@@ -4,13 +4,14 @@ One name rules: the name the client asked TLS for. Host, :authority and an absol
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 from mitmproxy.http import HTTPFlow, Request
 
 from sallyport.decision import Action, Decision
 from sallyport.exchange import Operation, Segment, Surface
+from sallyport.policy import preflights
 from sallyport.policy.catalogue import Credentials, Endpoint, Miss, Provider, Routes
 from sallyport.policy.providers import WEBSOCKET
 from sallyport.proxy.tls import normalise_name
@@ -71,9 +72,7 @@ or method than the one that was judged."""
 
 _ORIGIN = re.compile(r"null|[a-z][a-z0-9+.-]{0,30}://[a-z0-9.:\[\]-]{1,260}", re.IGNORECASE)
 _NAMES = re.compile(r"[a-z0-9-]{1,64}(?:, ?[a-z0-9-]{1,64}){0,63}", re.IGNORECASE)
-_CALLED = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
-_ASKED = "access-control-request-method"
-_OF_A_PREFLIGHT = frozenset((b"host", b"origin", _ASKED.encode(), b"access-control-request-headers"))
+_OF_A_PREFLIGHT = frozenset(name.encode() for name in preflights.HEADERS)
 
 _OF_THE_BODY = frozenset(
     (b"content-encoding", b"content-md5", b"digest", b"content-digest", b"repr-digest", b"etag")
@@ -88,6 +87,7 @@ def refuse(reason: str, message: str, status: int = 400) -> Decision:
     return Decision(TRANSPORT, Action.DENY, f"transport.{reason}", message=message, status=status)
 
 
+PREFLIGHT_BODY = refuse("preflight_body", "A preflight request has no body.")
 TOO_LARGE = refuse("body_too_large", "The request body is larger than the gateway reads.", 413)
 """The refusal of a body beyond transport.max_request_bytes."""
 
@@ -143,11 +143,9 @@ class Target:
 def find_target(provider: Provider, request: Request) -> Target:
     """Look the call up; an unknown one becomes an opaque endpoint, which the access stage judges."""
     if request.method == "OPTIONS" and is_preflight(request, provider.credentials):
-        called = provider.resolve(request.headers[_ASKED], request.path)
+        called = provider.resolve(request.headers[preflights.METHOD], request.path)
         if isinstance(called, Endpoint):
-            return Target(
-                replace(called, dialect="opaque", operation=Operation.PREFLIGHT, stream=None, model=None)
-            )
+            return Target(preflights.ahead_of(called))
     asked = (WEBSOCKET if is_websocket(request) else request.method, request.path)
     fixed = _fixed.setdefault(provider.routes, {})
     if asked in fixed:
@@ -168,9 +166,9 @@ def is_preflight(request: Request, where: Credentials) -> bool:
     It has neither body nor credential; with one it is a call like any other.
     """
     headers = request.headers
-    origin, method = headers.get_all("origin"), headers.get_all(_ASKED)
-    names = headers.get_all("access-control-request-headers")
-    if len(origin) != 1 or len(method) != 1 or len(names) > 1 or method[0] not in _CALLED:
+    origin, method = headers.get_all("origin"), headers.get_all(preflights.METHOD)
+    names = headers.get_all(preflights.NAMES)
+    if len(origin) != 1 or len(method) != 1 or len(names) > 1 or method[0] not in preflights.METHODS:
         return False
     if not _ORIGIN.fullmatch(origin[0]) or not all(_NAMES.fullmatch(each) for each in names):
         return False

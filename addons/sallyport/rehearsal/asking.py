@@ -1,12 +1,12 @@
 """One question to a policy: the real stages in the real pipeline, over a call made of given facts."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from sallyport.decision import Decision, Mode, Verdict
 from sallyport.exchange import Circumstances, Exchange, Scalar
 from sallyport.metering.tokens import TokenCounter
-from sallyport.pipeline import STAGES, decide
+from sallyport.pipeline import decide, stages_of
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.problems import Wrong, nearest
 from sallyport.policy.sections import Policy, counts_apart, standing
@@ -127,8 +127,7 @@ class Rehearsal:
                 counts_apart(policy),
             )
 
-        identity = IdentityStage(stated(given))
-        stages = [replace(s, stage=identity) if isinstance(s.stage, IdentityStage) else s for s in STAGES]
+        stages = stages_of(call.exchange.request, IdentityStage(stated(given)))
         exchange, verdict = await decide(call.exchange, policy, ports, stages=stages)
         tenant = exchange.principal.tenant if exchange.principal is not None else ""
         return Answered(exchange, verdict, policy.for_tenant(tenant), ports(exchange), meter.touched)

@@ -22,10 +22,12 @@ from sallyport.exchange import (
 from sallyport.policy.access import Access
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.hosts import HostError
+from sallyport.policy.preflights import HEADERS
 from sallyport.policy.problems import Wrong, nearest
 from sallyport.policy.sections import Policy
 from sallyport.policy.targets import HOLES
 from sallyport.rehearsal.given import Given
+from sallyport.rehearsal.preflights import question_about
 from sallyport.stages.directory import Directory, KeyKind
 from sallyport.stages.places import HEADER
 from sallyport.wire.dialect import Call, WireError
@@ -62,6 +64,9 @@ def called(
         todo = f"Did you mean `{near}`?" if near else "Take a name of `request.provider`, such as openai"
         raise Wrong("the catalogue has no such provider", todo, ("provider",))
     endpoint = _endpoint(provider, given)
+    ahead = given.operation is Operation.PREFLIGHT
+    if ahead:
+        endpoint = question_about(endpoint, given)
     host = _host(provider, given, catalogue)
     request, size = (
         _read(given, provider, endpoint) if given.body is not None else _stated(given, provider, endpoint)
@@ -74,7 +79,7 @@ def called(
         request,
         region=region,
         endpoint=f"{endpoint.method} {endpoint.template}".strip(),
-        segments=(*request.segments, *_texts(headers, policy)),
+        segments=(*request.segments, *_texts(headers, policy, ahead=ahead)),
     )
     exchange = Exchange(
         id="rehearsal",
@@ -95,16 +100,21 @@ def _endpoint(provider: Provider, given: Given) -> Endpoint:
         method, _, target = given.endpoint.partition(" ")
         found = provider.resolve(method, _filled(target, given))
         if isinstance(found, Endpoint):
-            if given.operation not in (None, found.operation):
+            if given.operation not in (None, found.operation, Operation.PREFLIGHT):
                 what = f"this endpoint has the operation {found.operation}"
                 raise Wrong(what, "Leave one of the two out", ("operation",))
             return found
         if " /" not in given.endpoint:
             raise Wrong("this is no endpoint", "Write it as POST /v1/responses", ("endpoint",))
+        if given.operation is Operation.PREFLIGHT:
+            what = "the catalogue has no such endpoint, so that a preflight of it is a call like any other"
+            raise Wrong(what, "Name the endpoint of the call, as POST /v1/responses", ("endpoint",))
         return _UNKNOWN
     if given.operation is Operation.OPAQUE:
         return _UNKNOWN
     wanted = given.operation or Operation.CHAT
+    if wanted is Operation.PREFLIGHT:
+        wanted = Operation.CHAT
     for method, template, operation in provider.routes.listed:
         if operation is wanted:
             found = provider.resolve(method, _filled(template, given))
@@ -277,9 +287,10 @@ def _accesses(policy: Policy) -> Iterator[Access]:
             yield each.tenant_access
 
 
-def _texts(headers: tuple[tuple[str, str], ...], policy: Policy) -> Iterator[Segment]:
-    """Yield the headers that leave: they are searched like any text."""
+def _texts(headers: tuple[tuple[str, str], ...], policy: Policy, *, ahead: bool) -> Iterator[Segment]:
+    """Yield the headers that leave: they are searched like any text. ahead: it is a preflight."""
+    bounded = ahead and not policy.only_observes
     own = policy.identity.header_names.union(*(access.own_headers for access in _accesses(policy)))
     for place, (name, value) in enumerate(headers):
-        if name not in own:
+        if name not in own and (not bounded or name in HEADERS):
             yield Segment(f"{HEADER}{place}", Surface.DOCUMENT, f"{name}: {value}")

@@ -16,6 +16,7 @@ _ACCESS: Mapping[str, At] = {
     "opaque": ("access", "unknown_endpoint"),
     "unknown_endpoint": ("access", "unknown_endpoint"),
     "operation": ("access", "operations"),
+    "preflight": ("access", "operations"),
     "endpoint": ("access", "endpoints"),
     "attachment": ("access", "attachments"),
     "attachment_size": ("access", "attachments"),

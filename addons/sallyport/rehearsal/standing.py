@@ -62,7 +62,8 @@ class Standing:
 async def holding(answered: Answered) -> frozenset[str]:
     """Return the ids of all access rules that spoke of a call: they hold, and were asked."""
     found: set[str] = set()
-    for section, decision in zip(sections(answered), answered.asked("access"), strict=True):
+    asked = sections(answered)
+    for section, decision in zip(asked, answered.asked("access") if asked else (), strict=True):
         book = section.rulebook
         if decision.reason in _BEFORE_RULES and not (book.enforces_itself or book.tries):
             continue
@@ -90,7 +91,9 @@ async def standings(answered: Answered) -> tuple[Standing, ...]:
 
 
 def sections(answered: Answered) -> tuple[Access, ...]:
-    """Return the access sections that were asked: none, the company's, or that and the tenant's."""
+    """Return the access sections whose rules were asked: none, the company's, or that and the tenant's."""
+    if answered.exchange.request.operation is Operation.PREFLIGHT:
+        return ()
     policy = answered.policy
     both = (policy.access, policy.tenant_access)
     return tuple(s for s in both if s is not None)[: len(answered.asked("access"))]

@@ -122,8 +122,14 @@ def _begun(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int, fl
     """Yield place and beginning of each flow of a file that can be replayed; note the rest."""
     try:
         with path.open("rb") as file:
-            if is_capture(file.read(len(MAGIC))):
+            head = file.read(len(MAGIC))
+            if is_capture(head):
                 yield from _captured(path, keys, found)
+                return
+            if not head and path.match(f"capture-*{SUFFIX}"):
+                found.cut.append(
+                    Place(str(path), 0)
+                )  # the gateway's own have a head, or were never on the disk
                 return
             if _is_har(file):
                 for at, flow in enumerate(_entries(str(path), path.stat().st_mtime_ns)):

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from mitmproxy import http
 
 from sallyport.decision import Action, Decision, Finding, Mode, Verdict
-from sallyport.exchange import Exchange, Principal, Request, Segment, Surface
-from sallyport.pipeline import STAGES, decide
+from sallyport.exchange import Exchange, Operation, Principal, Request, Segment, Surface
+from sallyport.pipeline import decide, stages_of
 from sallyport.policy.hosts import HostError
 from sallyport.policy.identity import Identity
 from sallyport.proxy import intake
@@ -28,7 +28,7 @@ from sallyport.replay.noting import Noted, NotingMeter, NotingMetering
 from sallyport.replay.ruling import Asked
 from sallyport.replay.scans import Scans, Stopwatch
 from sallyport.replay.sockets import Event, event_of, read_event
-from sallyport.stages.identity import IdentityStage, recognised
+from sallyport.stages.identity import recognised
 from sallyport.stages.stage import Ports
 from sallyport.state.meter import ExchangeMeter
 from sallyport.state.vault import MemoryVault
@@ -69,7 +69,7 @@ class Bench:
         elif verdict is None:
             verdict = self._refused_unread(flow, passage)
         if verdict is None:
-            counted = True
+            counted = passage.exchange.request.operation is not Operation.PREFLIGHT
             if isinstance(event, Event):
                 passage.exchange, counted = replace(passage.exchange, request=event.request), event.counted
             verdict = await self._decided(passage, record, scans, noted, counted=counted)
@@ -101,6 +101,12 @@ class Bench:
     def _refused_unread(self, flow: http.HTTPFlow, passage: Passage) -> Verdict | None:
         """Return the verdict on a body that no stage sees, None where the stages are to be asked."""
         refused = unsound_body(flow)
+        if refused is None and passage.exchange.request.operation is Operation.PREFLIGHT:
+            if passage.request_bytes:
+                refused = intake.PREFLIGHT_BODY
+            elif not self.live.policy.only_observes:
+                flow = flow.copy()  # the other policy judges it too, and may leave it as it came
+                intake.bound_preflight(flow.request)
         if refused is not None:
             return Verdict((replace(refused, mode=Mode.ENFORCE),))
         read_body(self.gateway, flow, passage)
@@ -124,12 +130,10 @@ class Bench:
         scan = Scan(policy, request.segments, lambda policy: scans.of(self.detection(policy)))
         passage.meter = self._meter(passage, noted) if counted else None
         ports = ports_for(self.gateway, self.live, scan, passage.meter)
-        stages = STAGES if counted else tuple(step for step in STAGES if step.stage.name != LIMITS)
-        if record is not None and record.principal is not None:
-            known = _RecordedIdentity(record.principal)
-            stages = tuple(
-                replace(s, stage=known) if isinstance(s.stage, IdentityStage) else s for s in stages
-            )
+        who = record.principal if record is not None else None
+        stages = stages_of(request, _RecordedIdentity(who) if who is not None else None)
+        if not counted:
+            stages = tuple(step for step in stages if step.stage.name != LIMITS)
         passage.exchange, verdict = await decide(
             passage.exchange, policy, ports, stages=stages, deadline_s=DEADLINE_S
         )

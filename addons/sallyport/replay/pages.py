@@ -11,7 +11,7 @@ from sallyport.proxy.recorded import Ruling
 from sallyport.replay.difference import Difference
 from sallyport.replay.ruling import Change
 from sallyport.replay.samples import Content
-from sallyport.replay.thresholds import Threshold
+from sallyport.replay.thresholds import Threshold, Unread
 
 MOST_ROWS = 50
 """Of one table; the rest is counted in its last row."""
@@ -29,16 +29,16 @@ NAMES = {
 }
 
 
-def junit(found: Difference, thresholds: Sequence[Threshold]) -> str:
-    """Return JUnit XML: one case for each threshold. What has seen no flow has not passed."""
+def junit(found: Difference, thresholds: Sequence[Threshold], unread: Unread) -> str:
+    """Return JUnit XML: a case for each threshold, failed where no flow was seen, and one for what was read."""
     failed = [t for t in thresholds if t.is_passed(found) or not found.flows]
     root = Xml.Element("testsuites")
     suite = Xml.SubElement(
         root,
         "testsuite",
         name="sallyport replay",
-        tests=str(len(thresholds)),
-        failures=str(len(failed)),
+        tests=str(len(thresholds) + 1),
+        failures=str(len(failed) + unread.too_much),
         errors="0",
     )
     for threshold in thresholds:
@@ -51,6 +51,9 @@ def junit(found: Difference, thresholds: Sequence[Threshold]) -> str:
                 for sample in found.samples
                 if sample.change is threshold.change
             )
+    case = Xml.SubElement(suite, "testcase", classname="replay", name="all was read")
+    if unread.too_much:
+        Xml.SubElement(case, "failure", message=str(unread))
     return Xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 

@@ -11,7 +11,7 @@ from sallyport.proxy.recorded import Ruling
 from sallyport.replay.difference import Difference, Sample
 from sallyport.replay.ruling import Change, Sort
 from sallyport.replay.samples import Content
-from sallyport.replay.thresholds import Threshold, result_of
+from sallyport.replay.thresholds import Threshold, Unread, result_of
 from sallyport.stages.outcome import Outcome
 
 FORMAT = "sallyport.replay/1"
@@ -23,6 +23,7 @@ class About:
 
     candidate_rules, base_rules: revisions of what decided beside the policies, `recorded` likewise.
     left_out: flows that cannot be judged, by what they are. cut_files: files that end inside a flow.
+    allowed_unread: so many of these, and of flows that cannot be read, may be.
     """
 
     candidate: str
@@ -32,6 +33,11 @@ class About:
     cut_files: int
     candidate_rules: str = ""
     base_rules: str = ""
+    allowed_unread: int = 0
+
+    def unread(self, found: Difference) -> Unread:
+        """Return what could not be read, of the files and of their flows."""
+        return Unread(self.cut_files, found.sorts[Sort.UNREADABLE], self.allowed_unread)
 
 
 def report(
@@ -55,6 +61,7 @@ def _object(
         "flows_sha256": about.flows_sha256,
         "left_out": dict(sorted(about.left_out.items())),
         "cut_files": about.cut_files,
+        "allowed_unread": about.allowed_unread,
         "flows": found.flows,
         "period": found.period and {"since": found.period[0], "until": found.period[1]},
         "sorts": {sort: found.sorts[sort] for sort in Sort},
@@ -69,7 +76,7 @@ def _object(
             }
             for each in thresholds
         ],
-        "result": result_of(found, thresholds),
+        "result": result_of(found, thresholds, about.unread(found)),
         "base": _side(found, 0),
         "candidate": _side(found, 1),
         "by": {

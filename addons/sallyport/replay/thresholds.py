@@ -52,16 +52,32 @@ class Result(StrEnum):
     EXCEEDED = "exceeded"
     NO_FLOWS = "no_flows"
     """There are thresholds and there was no flow: a check that has seen nothing has not been passed."""
+    INCOMPLETE = "incomplete"
+    """More could not be read than is allowed, with or without thresholds: nobody knows what stands there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What of the recording could not be read. allowed: so many of files and flows together are no reason to fail."""
+
+    cut_files: int = 0
+    flows: int = 0
+    allowed: int = 0
 
     @property
-    def fails(self) -> bool:
-        return self in (Result.EXCEEDED, Result.NO_FLOWS)
+    def too_much(self) -> bool:
+        return self.cut_files + self.flows > self.allowed
+
+    def __str__(self) -> str:
+        return f"{self.cut_files} files cut off or damaged, {self.flows} flows unreadable, {self.allowed} allowed"
 
 
-def result_of(found: Difference, thresholds: Sequence[Threshold]) -> Result:
+def result_of(found: Difference, thresholds: Sequence[Threshold], unread: Unread) -> Result:
     """Say what comes of all thresholds."""
+    if found.flows and any(t.is_passed(found) for t in thresholds):
+        return Result.EXCEEDED
+    if unread.too_much:
+        return Result.INCOMPLETE
     if not thresholds:
         return Result.NONE
-    if not found.flows:
-        return Result.NO_FLOWS
-    return Result.EXCEEDED if any(t.is_passed(found) for t in thresholds) else Result.KEPT
+    return Result.KEPT if found.flows else Result.NO_FLOWS

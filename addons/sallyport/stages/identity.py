@@ -14,7 +14,7 @@ from sallyport.policy.identity import Identity
 from sallyport.stages.directory import Directory
 from sallyport.stages.hints import hints
 from sallyport.stages.proofs import CONFIDENCE, Proof, ProofRefused, headers_of, proofs
-from sallyport.stages.stage import Ports
+from sallyport.stages.stage import Ports, Stage
 
 ANONYMOUS = Principal(id="anonymous", tenant="default")
 
@@ -93,8 +93,9 @@ class PreflightIdentityStage:
 
     name = IdentityStage.name
 
-    def __init__(self) -> None:
-        self._stage = IdentityStage()
+    def __init__(self, stage: Stage[Identity] | None = None) -> None:
+        """stage: says who asks, where it is not the proofs of the wire."""
+        self._stage = stage or IdentityStage()
 
     async def decide(self, exchange: Exchange, section: Identity, ports: Ports) -> Decision:
         word = await self._stage.decide(exchange, section, ports)

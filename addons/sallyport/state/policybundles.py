@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from sallyport.errors import OperatorError
-from sallyport.files import PUBLIC, make_folder, write_file
+from sallyport.files import PUBLIC, make_folder, read_file, write_file
 
 FORMAT = "sallyport.policy-bundle/1"
 MAX_BYTES = 32 * 1024 * 1024
@@ -68,8 +68,7 @@ def read_bundle(path: Path) -> tuple[Bundle, bytes]:
     """Return a bundle and its signature, which nobody has checked. Raises OperatorError."""
     todo = "Make one: sallyport policy bundle FILE -o policy.bundle --key KEY --serial N"
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        content = read_file(path, MAX_BYTES)
     except OSError as error:
         raise OperatorError(str(path), f"it cannot be read ({error.strerror})", todo) from None
     try:

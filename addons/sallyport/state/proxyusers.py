@@ -15,6 +15,7 @@ import bcrypt
 from argon2.low_level import Type, verify_secret
 
 from sallyport.errors import OperatorError
+from sallyport.files import read_file
 
 MIN_TOKEN_CHARS = 32
 MIN_ARGON2_KIB = 7 * 1024
@@ -93,7 +94,7 @@ def _matches(secret: str, password: bytes) -> bool:
 def _lines(path: Path) -> Iterator[tuple[str, str, str]]:
     """Yield place, user and secret of each line that is neither empty nor a comment."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = read_file(path).decode("utf-8")
     except OSError as error:
         raise OperatorError(
             str(path), f"it cannot be read ({error.strerror})", "Give a file the gateway may read"

@@ -18,7 +18,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from sallyport.errors import OperatorError
-from sallyport.files import PRIVATE, write_file
+from sallyport.files import PRIVATE, read_file, write_file
 from sallyport.state.tokens.jwks import MAX_SET_BYTES, KeySet, read_key_set
 
 HURRY_S = 10.0
@@ -55,8 +55,7 @@ type Fetch = Callable[[Place], bytes]
 def fetch(place: Place) -> bytes:
     """Read a key set's bytes. Raises OSError or ValueError. Never follows a redirect or a proxy of the environment."""
     if place.file is not None:
-        with place.file.open("rb") as file:
-            return file.read(MAX_SET_BYTES + 1)
+        return read_file(place.file, MAX_SET_BYTES)
     import httpx2
 
     trust = ssl.create_default_context(cafile=str(place.ca_file) if place.ca_file else None)
