@@ -46,10 +46,10 @@ def test_a_preflight_is_judged_by_where_the_call_would_go_and_by_nothing_of_the_
         ("identity", "identity.preflight"),
         ("access", "access.preflight"),
     ]
-    assert [s["stage"] for s in said["stages"]][2:] == ["secrets", "masking", "injection"]
+    assert [s["stage"] for s in said["stages"]][2:] == ["limits", "secrets", "masking", "injection"]
     assert said["rules"] == [], "rules are asked of the call itself"
     assert said["limits"] == [
-        {"id": "calls", "counted": False, "why_not": "not asked", "where": f"{policy}:10:18"}
+        {"id": "calls", "counted": False, "why_not": "preflight", "where": f"{policy}:10:18"}
     ]
 
 

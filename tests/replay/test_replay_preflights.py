@@ -34,13 +34,17 @@ def recorded(tmp_path: Path) -> str:
     return str(write(tmp_path / "f.flow", [preflight(0), preflight(1, **note), preflight(2)]))
 
 
-def test_it_needs_no_proof_and_no_limit_counts_it(recorded: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("by", "refused"), [("principal", 0), ("network", 2), ("provider", 2)])
+def test_it_needs_no_proof_and_counts_on_limits_of_which_it_tells_whom_they_count(
+    recorded: str, tmp_path: Path, by: str, refused: int
+) -> None:
     candidate = tmp_path / "c.yaml"
     candidate.write_text(
-        "version: 1\nidentity: {require: [certificate]}\nlimits: {rules: [{id: calls, limit: 1, per: day}]}\n"
+        "version: 1\nidentity: {require: [certificate]}\n"
+        f"limits: {{rules: [{{id: calls, limit: 1, per: day, by: [{by}]}}]}}\n"
     )
     found = run(recorded, "--policy", str(candidate))
-    assert found["changes"] == {**found["changes"], "same": 3, "newly_refused": 0}
+    assert found["changes"] == {**found["changes"], "same": 3 - refused, "newly_refused": refused}
 
 
 def test_in_observe_its_headers_leave_and_are_searched_whatever_the_other_policy_leaves_of_them(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from sallyport.audit.text import printable
 from sallyport.decision import Action, Decision, Mode, Need
+from sallyport.exchange import Operation
 from sallyport.policy.limits import Limit
 from sallyport.policy.sections import FILE, Policy, mode_of
 from sallyport.policy.states import Stated, place_of
@@ -73,8 +74,9 @@ class Explained:
         who = self.answered.exchange.principal
         tenant = who.tenant if who is not None else ""
         found = []
+        otherwise = "preflight" if self.answered.exchange.request.operation is Operation.PREFLIGHT else "when"
         for rule in self.question.policy.limits.rules:
-            why = "" if rule.id in self.answered.counted else "when"
+            why = "" if rule.id in self.answered.counted else otherwise
             if not rule.is_for(tenant):
                 why = "tenants"
             found.append((rule, why if asked else "not asked"))

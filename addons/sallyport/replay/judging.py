@@ -69,7 +69,7 @@ class Bench:
         elif verdict is None:
             verdict = self._refused_unread(flow, passage)
         if verdict is None:
-            counted = passage.exchange.request.operation is not Operation.PREFLIGHT
+            counted = True
             if isinstance(event, Event):
                 passage.exchange, counted = replace(passage.exchange, request=event.request), event.counted
             verdict = await self._decided(passage, record, scans, noted, counted=counted)
@@ -137,6 +137,8 @@ class Bench:
         passage.exchange, verdict = await decide(
             passage.exchange, policy, ports, stages=stages, deadline_s=DEADLINE_S
         )
+        if request.operation is Operation.PREFLIGHT and passage.meter is not None and not noted.waiting:
+            passage.meter = None  # no limit counts it, and it costs nothing
         return verdict
 
     def _meter(self, passage: Passage, noted: Noted) -> NotingMeter:
