@@ -1,4 +1,4 @@
-"""A long text is asked for words block by block and looked through around them only: what is found is the same."""
+"""A long text is asked for words with where they stand and looked through around them only: what is found is the same."""
 
 import random
 import re
@@ -19,7 +19,7 @@ RULES = load(rules_dir()).rules
 ALL = Gate(RULES)
 KIND = "text"
 LONG = 3_000
-"""Bytes of a text that is certainly asked for in blocks."""
+"""Bytes of a text that is certainly looked through in parts."""
 
 FILLER = (
     "The minutes of the meeting say that nobody objected; the next one is on Thursday at noon. "
