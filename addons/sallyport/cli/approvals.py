@@ -1,6 +1,7 @@
 """`sallyport approvals`: what rules ask approval for, who asks, and the decisions of people."""
 
 import json
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from sallyport.cli.directory.opening import reading
 from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.reading import names_here
+from sallyport.cli.seen import warning_of_glass
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
 from sallyport.policy.accessrule import AccessRule
@@ -237,6 +240,10 @@ def break_glass(
         {"glass": own.id, "principal": principal, "tenant": tenant, "rule": rule, "reason": reason},
     )
     typer.echo(f"{own.id}: glass is broken until {own.expires_at:%Y-%m-%d %H:%M} UTC")
+    names = names_here(confdir)
+    with suppress(OperatorError), closing(names), reading(store, confdir) as connection:  # it is all the same
+        if warning := warning_of_glass(connection, tenant, principal, at, names):
+            typer.echo(warning, err=True)
 
 
 def _usual(policy: Policy, request: Request | None) -> timedelta:
