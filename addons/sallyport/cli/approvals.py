@@ -83,7 +83,7 @@ def list_requests(
     for request in found:
         need, until = request.need, request.approval.approval.expires_at if request.approval else None
         cells = (need.tenant, need.principal, need.rule, need.resource or "the rule")
-        votes = f" ({len(request.votes)} so far)" if request.votes else ""
+        votes = f" ({len(counted)} so far)" if (counted := request.counted(at)) else ""
         table.add_row(
             need.id,
             request.state.value + votes,
@@ -156,7 +156,10 @@ def approve(
             act = "vote" if given is None else "approved"
             _note(connection, request, act)
             if given is None or given.approval.expires_at is None:
-                missing = rules.approvals.min_approvers - len(request.votes)
+                counted = [
+                    v for v in request.counted(at) if registry.may_approve(v.approver, rules.approvals)
+                ]
+                missing = rules.approvals.min_approvers - len(counted)
                 said.append(f"{id}: your approval is noted; {missing} more must approve")
             else:
                 said.append(f"{id}: approved until {given.approval.expires_at:%Y-%m-%d %H:%M} UTC")
