@@ -456,6 +456,26 @@ async def test_a_tenant_of_the_directory_is_itself_in_any_case(user: str, tenant
     assert who(await ask(HEADERS, client, book=book)) == expected  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("text", "client"),
+    [
+        (f"  keys: [{{fingerprint: {FINGERPRINT}, owner: ADA, tenant: ACME}}]\n", at(credential=FINGERPRINT)),
+        ("", at(credential=OTHER_KEY)),
+        ("  networks: [{cidr: 10.0.0.0/8, principal: Ada, tenant: Acme}]\n", at("10.0.0.1")),
+    ],
+    ids=["policy", "directory", "network"],
+)
+async def test_who_owns_a_key_or_a_network_is_the_person_that_the_directory_has(
+    text: str, client: Client
+) -> None:
+    """Else one person had counters and approvals of each spelling, and contradicted herself."""
+    key = Key(OTHER_KEY, "k", "Ada", "ACME")
+    book = Snapshot.of({}, People.of((Person("ada", "acme"),), (Tenant("acme"),)), [key])
+    assert who(await ask(text, client, book=book)).startswith("acme/ada ")  # type: ignore[arg-type]
+    nobody = Snapshot.of({}, People.of((), (Tenant("acme"),)), [key])
+    assert re.match("acme/(?i:ada) ", who(await ask(text, client, book=nobody)))  # type: ignore[arg-type]
+
+
 def test_a_person_is_found_in_any_case_of_id_and_tenant_but_a_subject_in_its_own_alone() -> None:
     people = [Person("corp|00u1A", "acme"), Person("Ann", "acme")]
     book = Snapshot.of({}, People.of(people, ()))

@@ -1,6 +1,7 @@
 """`sallyport approvals`: what rules ask approval for, who asks, and the decisions of people."""
 
 import json
+from contextlib import closing, suppress
 from datetime import timedelta
 from typing import Annotated
 
@@ -25,6 +26,8 @@ from sallyport.cli.directory.opening import reading
 from sallyport.cli.moments import now
 from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption
+from sallyport.cli.reading import names_here
+from sallyport.cli.seen import warning_of_glass
 from sallyport.cli.telling import notify
 from sallyport.errors import OperatorError
 from sallyport.policy.accessrule import AccessRule
@@ -80,7 +83,7 @@ def list_requests(
     for request in found:
         need, until = request.need, request.approval.approval.expires_at if request.approval else None
         cells = (need.tenant, need.principal, need.rule, need.resource or "the rule")
-        votes = f" ({len(request.votes)} so far)" if request.votes else ""
+        votes = f" ({len(counted)} so far)" if (counted := request.counted(at)) else ""
         table.add_row(
             need.id,
             request.state.value + votes,
@@ -153,7 +156,10 @@ def approve(
             act = "vote" if given is None else "approved"
             _note(connection, request, act)
             if given is None or given.approval.expires_at is None:
-                missing = rules.approvals.min_approvers - len(request.votes)
+                counted = [
+                    v for v in request.counted(at) if registry.may_approve(v.approver, rules.approvals)
+                ]
+                missing = rules.approvals.min_approvers - len(counted)
                 said.append(f"{id}: your approval is noted; {missing} more must approve")
             else:
                 said.append(f"{id}: approved until {given.approval.expires_at:%Y-%m-%d %H:%M} UTC")
@@ -237,6 +243,10 @@ def break_glass(
         {"glass": own.id, "principal": principal, "tenant": tenant, "rule": rule, "reason": reason},
     )
     typer.echo(f"{own.id}: glass is broken until {own.expires_at:%Y-%m-%d %H:%M} UTC")
+    names = names_here(confdir)
+    with suppress(OperatorError), closing(names), reading(store, confdir) as connection:  # it is all the same
+        if warning := warning_of_glass(connection, tenant, principal, at, names):
+            typer.echo(warning, err=True)
 
 
 def _usual(policy: Policy, request: Request | None) -> timedelta:

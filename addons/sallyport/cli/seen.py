@@ -1,6 +1,6 @@
-"""Whether anybody has ever heard of what is to be stopped: a name that nobody uses stops nothing."""
+"""Whether anybody has heard of a name that a command acts on: one that nobody uses stops nothing and frees none."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -37,18 +37,37 @@ def warning_of(connection: Connection, stop: Stop, now: datetime, names: Names) 
     """
     if stop.kind not in _COLUMNS:
         return ""
+    known = _known(connection, stop, now, names)
+    if any(map(partial(_is_meant, stop), known)):
+        return ""
+    return _never_seen(stop, known, "stopped under this very name")
+
+
+def warning_of_glass(connection: Connection, tenant: str, principal: str, now: datetime, names: Names) -> str:
+    """Return what to tell whoever breaks glass for a name that no call is made under, "" where it is known.
+
+    Unlike a kill switch it serves the name as it is written, for two that differ in case may be two.
+    """
+    whose = Stop("", StopKind.PRINCIPAL, principal, tenant)
+    known = _known(connection, whose, now, names)
+    return "" if principal in known else _never_seen(whose, known, "let through under this very name")
+
+
+def _known(connection: Connection, stop: Stop, now: datetime, names: Names) -> set[str]:
+    """Return the names of this kind in the audit and in the directory."""
     seen = set(_in_audit(connection, stop, now))
     if stop.kind is StopKind.PRINCIPAL:
         pseudonyms = {name for name in seen if name.startswith(PSEUDONYM)}
         names.prepare(pseudonyms)
         seen |= {names.name(pseudonym) for pseudonym in pseudonyms}
-    known = {*seen, *_in_directory(connection, stop)} - {""}
-    if any(map(partial(_is_meant, stop), known)):
-        return ""
+    return {*seen, *_in_directory(connection, stop)} - {""}
+
+
+def _never_seen(stop: Stop, known: Collection[str], done: str) -> str:
     where = f"the last {DAYS} days of this audit" + (
         "" if stop.kind is StopKind.MODEL else " and in the directory"
     )
-    text = f"Never seen in {where}: this {stop.kind} is stopped under this very name."
+    text = f"Never seen in {where}: this {stop.kind} is {done}."
     near = nearest(stop.value, known)
     return printable(f"{text} Did you mean {near}?" if near else text)
 

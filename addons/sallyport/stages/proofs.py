@@ -253,16 +253,14 @@ def _by_key(exchange: Exchange, section: Identity, directory: Directory) -> Iter
         return
     for known in section.keys:
         if known.fingerprint == credential:
-            person = directory.person(known.tenant, known.owner)
-            yield Proof("key", known.owner, known.tenant, not known.shared, known.roles, (), person)
+            yield _of_owner("key", known.owner, known.tenant, not known.shared, known.roles, directory)
 
 
 def _of_key(key: Key, directory: Directory) -> Proof:
     is_gateway_key = key.kind is KeyKind.GATEWAY
     source = "gateway_key" if is_gateway_key else "key"
     own = key.personal or is_gateway_key
-    person = directory.person(key.tenant, key.owner)
-    return Proof(source, key.owner, key.tenant, own, key.roles, (("key", key.id),), person)
+    return _of_owner(source, key.owner, key.tenant, own, key.roles, directory, (("key", key.id),))
 
 
 def _by_network(client: Client, section: Identity, directory: Directory) -> Iterator[Proof]:
@@ -276,8 +274,26 @@ def _by_network(client: Client, section: Identity, directory: Directory) -> Iter
             best = network
     if best is not None:
         source = "tunnel" if best.is_tunnel else "network"
-        person = directory.person(best.tenant, best.principal)
-        yield Proof(source, best.principal, best.tenant, False, best.roles, (), person)
+        yield _of_owner(source, best.principal, best.tenant, False, best.roles, directory)
+
+
+def _of_owner(
+    source: str,
+    id: str,
+    tenant: str,
+    names_person: bool,
+    roles: tuple[str, ...],
+    directory: Directory,
+    facts: tuple[tuple[str, str], ...] = (),
+) -> Proof:
+    """Return the proof of whose something is, as an operator wrote it; of whom the directory lists, as it writes it."""
+    person = directory.person(tenant, id)
+    if person is not None:
+        return Proof(source, person.id, person.tenant, names_person, roles, facts, person)
+    listed_tenant = directory.tenant(tenant)
+    return Proof(
+        source, id, tenant if listed_tenant is None else listed_tenant.id, names_person, roles, facts
+    )
 
 
 def _narrowness(network: NetworkOwner) -> tuple[int, bool]:

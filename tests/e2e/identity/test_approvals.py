@@ -216,6 +216,23 @@ def test_a_tool_is_approved_for_itself(place: Place) -> None:
     place.eventually_says("", "tol", "apv-small", **tool("shell"))
 
 
+def test_glass_that_is_broken_for_a_name_that_nobody_has_is_told(place: Place) -> None:
+    """It serves the name as it is written: for `Gus` it would say that glass is broken, and gus were refused."""
+    assert said(place.gateways[0], "Gus", "apv-freeze-a") == "access.freeze"
+    eventually(lambda: any(e.principal == "gus" for e in recorded(place.url)), WITHIN_S, "the log has it")
+
+    def broken(principal: str) -> str:
+        words = ("--principal", principal, "--reason", "outage", "--rule", "all", "--for", "1h")
+        return place.do("approvals", "break-glass", *words)
+
+    assert "Never seen in the last 30 days" in (shown := broken("Gus"))
+    assert "glass is broken until" in shown
+    assert "Did you mean gus?" in shown
+    assert "Never seen" in broken("somebody-else")
+    assert "Never seen" not in broken("gus")
+    place.eventually_says("", "gus", "apv-freeze-a")
+
+
 def test_broken_glass_is_loud_and_sets_aside_only_what_may_be(place: Place) -> None:
     gateway = place.gateways[0]
     assert said(gateway, "gil", "apv-freeze-a") == "access.freeze"

@@ -2,9 +2,12 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from sallyport.cli.main import app
 from sallyport.decision import Need
 from sallyport.errors import OperatorError
 from sallyport.policy.approvals import Approvals
@@ -90,6 +93,22 @@ def test_an_approver_who_said_yes_until_yesterday_does_not_count(store: Director
         approve(connection, NEED.id, "bob", "a", NOW, NOW + HOUR, TWO)
         later = NOW + HOUR
         assert approve(connection, NEED.id, "carol", "c", later, later + HOUR, TWO) is None
+
+
+def test_who_approves_is_told_how_many_more_must_and_old_votes_do_not_count(
+    store: DirectoryStore, url: str, tmp_path: Path
+) -> None:
+    open_request(store)
+    ago = datetime.now(UTC) - 2 * HOUR
+    with store.change() as connection:
+        approve(connection, NEED.id, "bob", "a", ago, ago + HOUR, TWO)
+    (tmp_path / "policy.yaml").write_text("version: 1\napprovals: {min_approvers: 2}\n")
+    where = ("--store", url, "--policy", str(tmp_path / "policy.yaml"), "--confdir", str(tmp_path))
+    for _ in range(2):
+        done = CliRunner().invoke(app, ["approvals", "approve", NEED.id, "--reason", "r", *where])
+        assert "1 more must approve" in done.stdout
+        shown = CliRunner().invoke(app, ["approvals", "list", *where[:2], *where[4:]])
+        assert "open (1 so far)" in shown.stdout
 
 
 def test_only_approvers_approve_and_nobody_what_is_their_own(store: DirectoryStore) -> None:

@@ -72,6 +72,10 @@ class Request:
     votes: tuple[Vote, ...] = ()
     approval: "Given | None" = None
 
+    def counted(self, now: datetime) -> tuple[Vote, ...]:
+        """Return the votes that have not run out."""
+        return tuple(vote for vote in self.votes if now < vote.expires_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -200,8 +204,8 @@ def approve(
             expires_us=microseconds(expires_at),
         )
     )
-    others = [v for v in request.votes if v.approver.lower() != by.lower() and now < v.expires_at]
-    counted = [*(v for v in others if _may_approve(v.approver, policy)), cast]
+    others = [v for v in request.counted(now) if v.approver.lower() != by.lower()]
+    counted = [*(v for v in others if may_approve(v.approver, policy)), cast]
     if len(counted) < policy.min_approvers:
         return None
     need = request.need
@@ -229,7 +233,7 @@ def approve(
 def deny(connection: Connection, id: str, by: str, reason: str, now: datetime, policy: Approvals) -> Request:
     """Say no to a request; who asks again is refused without a new request. Raises OperatorError."""
     request = _known(connection, id, now)
-    if not _may_approve(by, policy):
+    if not may_approve(by, policy):
         raise _not_an_approver()
     _check_reason(reason)
     if request.state is RequestState.APPROVED:
@@ -295,6 +299,11 @@ def break_glass(
     return given
 
 
+def may_approve(by: str, policy: Approvals) -> bool:
+    """Say whether a policy lets an account decide."""
+    return not policy.approvers or by.lower() in {name.lower() for name in policy.approvers}
+
+
 # -- inside --------------------------------------------------------------------------------------------
 
 _KEY = ("tenant", "principal", "rule", "resource")
@@ -324,7 +333,7 @@ def _known(connection: Connection, id: str, now: datetime) -> Request:
 
 
 def _check_approver(connection: Connection, request: Request, by: str, policy: Approvals) -> None:
-    if not _may_approve(by, policy):
+    if not may_approve(by, policy):
         raise _not_an_approver()
     if not policy.not_own:
         return
@@ -338,10 +347,6 @@ def _check_approver(connection: Connection, request: Request, by: str, policy: A
         raise OperatorError(
             "REQUEST", "it is your own, and approvals.not_own is set", "Have somebody else approve it"
         )
-
-
-def _may_approve(by: str, policy: Approvals) -> bool:
-    return not policy.approvers or by.lower() in {name.lower() for name in policy.approvers}
 
 
 def _not_an_approver() -> OperatorError:
