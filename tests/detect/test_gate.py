@@ -3,6 +3,7 @@
 import random
 import re
 import sys
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -153,3 +154,27 @@ def test_a_text_that_is_long_to_ask_for_words_ends_with_the_time() -> None:
     with pytest.raises(TimeoutError):
         list(ALL.sought(Subject(FILLER * 100), KIND, until_the_third))
     assert len(asked) == 3
+
+
+def test_a_text_of_nothing_but_words_takes_no_more_memory_than_others() -> None:
+    subject = Subject("secret key token password " * 20_000)
+    [*ALL.sought(subject, KIND)]
+    tracemalloc.start()
+    try:
+        [*ALL.sought(subject, KIND)]
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 120 * len(subject.raw)
+
+
+def test_a_scan_ends_on_time_also_while_it_is_worked_out_where_rules_are_tried() -> None:
+    subject = Subject("secret key token password " * 20_000)
+    asked = [0]
+
+    def check() -> None:
+        asked[0] += 1
+
+    first = next(ALL.sought(subject, KIND, check))
+    assert first is not None
+    assert asked[0] > -(-len(subject.raw) // 1024) + -(-len(subject.raw) // (1 << 16)) + 1

@@ -75,3 +75,14 @@ def test_it_ends_where_the_caller_says_so() -> None:
 
     with pytest.raises(TimeoutError):
         WordIndex([Word(b"abc")]).occurrences(b"abc", out_of_time)
+
+
+def test_of_a_word_that_occurs_often_in_a_cell_one_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wordindex, "_CHUNK", 32)
+    words = [Word(b"ab"), Word(b"abc"), Word(b"c", behind=True), Word(b"abcabcab")]
+    text = b"abc" * 40 + b" ab c abc"
+    numbers, places = WordIndex(words).occurrences(text, once_in=8)
+    cells = [*zip(numbers.tolist(), (places // 8).tolist(), strict=True)]
+    assert len(cells) == len(set(cells))
+    assert set(cells) == {(number, place // 8) for number, place in told(words, text)}
+    assert {*zip(numbers.tolist(), places.tolist(), strict=True)} <= told(words, text)

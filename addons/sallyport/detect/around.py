@@ -4,7 +4,8 @@ All rules are worked out together, as arrays, since a long text has some hundred
 What else a pattern asks for is looked for near these words. Places are known by cells of the text.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -19,8 +20,11 @@ type Sets = tuple[int, ...]
 BLOCK = 1024
 """Bytes of a part of a text in which what stands beside words is looked for."""
 
-_CELL = 64
+CELL = 64
 """Bytes of a part of a block; what is tried begins and ends with one."""
+
+_AT_ONCE = 1 << 16
+"""Words that are worked out together: what is made of them stays in the processor's caches."""
 
 _WORTH_A_CALL = 512
 """Bytes that are looked through in the time that one more call takes."""
@@ -62,22 +66,24 @@ class Around:
         words: tuple[Places, Places],
         besides: Sequence[Sequence[int]],
         found: Sequence[int],
+        check: Callable[[], None] = lambda: None,
     ) -> dict[int, Windows]:
         """Return where each of the rules found is to be tried; everywhere those that are not named.
 
-        words: those that occur, and the byte at which each begins. besides: by block, the other expressions in it.
+        words: those that occur, and the byte at which each begins; of one that occurs often in a cell one is enough.
+        besides: by block, the other expressions in it. check: called for every part of the work; it may raise.
         """
         reach = self._reach(subject, found)
         if not reach:
             return {}
         rules, chars = [*reach], np.array([*reach.values()], np.int64)
-        held = self._held(rules, subject.most_bytes(chars), subject, words, besides)
+        held = self._held(rules, subject.most_bytes(chars), subject, words, besides, check)
         rule, cell = held.nonzero()
-        gap = (2 * chars + _WORTH_A_CALL) // _CELL
+        gap = (2 * chars + _WORTH_A_CALL) // CELL
         first = _firsts(rule, np.diff(cell) > gap.take(rule[1:]))
         last = np.append(first[1:] - 1, rule.size - 1) if first.size else first
         rule = rule.take(first)
-        low, high = subject.widened(cell.take(first) * _CELL, (cell.take(last) + 1) * _CELL, chars.take(rule))
+        low, high = subject.widened(cell.take(first) * CELL, (cell.take(last) + 1) * CELL, chars.take(rule))
         first = _firsts(rule, low[1:] > high[:-1])
         last = np.append(first[1:] - 1, rule.size - 1) if first.size else first
         parts = [*zip(low.take(first).tolist(), high.take(last).tolist(), strict=True)]
@@ -98,11 +104,12 @@ class Around:
         subject: Subject,
         words: tuple[Places, Places],
         besides: Sequence[Sequence[int]],
+        check: Callable[[], None],
     ) -> NDArray[np.bool]:
         """Return, (rules, cells), which hold a word of the first set of each rule, or its first digit, and all else
         near by. most_bytes: of a match of each rule.
         """
-        cells = -(-len(subject.raw) // _CELL)
+        cells = -(-len(subject.raw) // CELL)
         sets = [self._in_parts.get(index, ()) for index in rules]
         ranks = [
             [(at, held[rank]) for at, held in enumerate(sets) if len(held) > rank]
@@ -111,9 +118,9 @@ class Around:
         rows = np.full(self._last + 1, -1, np.int32)
         asked = [one for rank in ranks for _, one in rank]
         rows[asked] = np.arange(len(asked))
-        in_cells = self._in_cells(rows, len(asked), cells, words, besides)
+        in_cells = self._in_cells(rows, len(asked), cells, words, besides, check)
         held = np.ones((len(rules), cells), bool)
-        steps = -(-most_bytes // _CELL)
+        steps = -(-most_bytes // CELL)
         done = 0
         for place, rank in enumerate(ranks):
             mine = np.array([at for at, _ in rank])
@@ -138,18 +145,23 @@ class Around:
         cells: int,
         words: tuple[Places, Places],
         besides: Sequence[Sequence[int]],
+        check: Callable[[], None],
     ) -> NDArray[np.bool]:
         """Return which cells hold an expression of each set that has a row: (rows, cells)."""
         out = np.zeros((count, cells), bool)
-        row, at = self._asked(rows, *words)
-        out[row, at // _CELL] = True
+        asked = self._asked(rows)
+        met, at = words
+        for low in range(0, met.size, _AT_ONCE):
+            check()
+            row, place = asked.of(met[low : low + _AT_ONCE], at[low : low + _AT_ONCE])
+            out[row, place // CELL] = True
         sizes = [*map(len, besides)]
         beside = np.fromiter(chain.from_iterable(besides), np.int64, sum(sizes))
-        row, block = self._asked(rows, beside, np.repeat(np.arange(len(besides)), sizes))
+        row, block = asked.of(beside, np.repeat(np.arange(len(besides)), sizes))
         in_blocks = np.zeros((count, len(besides)), bool)
         in_blocks[row, block] = True
         mine = np.unique(row)
-        out[mine] |= np.repeat(in_blocks[mine], BLOCK // _CELL, axis=1)[:, :cells]
+        out[mine] |= np.repeat(in_blocks[mine], BLOCK // CELL, axis=1)[:, :cells]
         return out
 
     def _numbers(
@@ -160,7 +172,7 @@ class Around:
         """
         out = np.ones((digits.size, cells), bool)
         places = _IS_DIGIT.take(np.frombuffer(raw, np.uint8)).nonzero()[0]
-        begins = np.searchsorted(places, np.arange(cells) * _CELL)
+        begins = np.searchsorted(places, np.arange(cells) * CELL)
         is_empty = np.diff(begins, append=places.size) == 0
         for count in {*digits.tolist()} - {0}:
             ends = places[count - 1 :]
@@ -172,15 +184,27 @@ class Around:
             out[mine] = least <= most_bytes[mine, None]
         return out
 
-    def _asked(self, rows: NDArray[np.int32], met: Places, at: Places) -> tuple[Places, Places]:
-        """Return the rows of the sets that expressions stand in, as far as they have one, each with its place."""
-        begins = self._begins.take(met)
-        times = self._begins.take(met + 1) - begins
+    def _asked(self, rows: NDArray[np.int32]) -> "_Asked":
+        row = rows.take(self._sets)
+        asked = row >= 0
+        kept = np.append(0, np.cumsum(asked))
+        return _Asked(row[asked].astype(np.int64), kept.take(self._begins))
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The rows of the sets that expressions stand in, as far as they have one. begins: by expression."""
+
+    rows: Places
+    begins: Places
+
+    def of(self, met: Places, at: Places) -> tuple[Places, Places]:
+        """Return the rows of the expressions met, each with its place."""
+        begins = self.begins.take(met)
+        times = self.begins.take(met + 1) - begins
         behind = np.cumsum(times)
         each = np.arange(int(times.sum())) + np.repeat(begins - behind + times, times)
-        row = rows.take(self._sets.take(each))
-        asked = row >= 0
-        return row[asked].astype(np.int64), np.repeat(at, times)[asked]
+        return self.rows.take(each), np.repeat(at, times)
 
 
 def _firsts(rule: NDArray[np.int64], parted: NDArray[np.bool]) -> NDArray[np.int64]:

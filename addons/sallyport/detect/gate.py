@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from sallyport.bits import places
-from sallyport.detect.around import BLOCK, Around
+from sallyport.detect.around import BLOCK, CELL, Around
 from sallyport.detect.extent import longest
 from sallyport.detect.linear import Pattern, PatternSet, Subject, Windows, pattern
 from sallyport.detect.literals import EDGE, expression, phrases, small, spellings
@@ -175,13 +175,14 @@ class _Words:
         for shift in self._shifts:
             found &= met >> shift
         found |= others & wanted
-        return found, {} if words is None else self._around.windows(subject, words, besides, [*places(found)])
+        if words is None:
+            return found, {}
+        return found, self._around.windows(subject, words, besides, [*places(found)], check)
 
     def _index_of(self, subject: Subject, check: Callable[[], None]) -> tuple[Places, Places]:
-        """Return the words that occur, by their expressions, and the byte at which each begins."""
-        numbers, at = self._index.occurrences(
-            small(subject.text) if subject.wide else subject.raw.lower(), check
-        )
+        """Return the words that occur, by their expressions, and the byte at which each begins, once in a cell."""
+        raw = small(subject.text) if subject.wide else subject.raw.lower()
+        numbers, at = self._index.occurrences(raw, check, once_in=CELL)
         return self._indexed.take(numbers), at
 
 

@@ -56,10 +56,13 @@ class WordIndex:
             variants = _Variants([[(n, words[n]) for n in spelled[raw]] for raw in each])
             self._groups.append((_Group(size, each, variants.at_edges), variants))
 
-    def occurrences(self, raw: bytes, check: Callable[[], None] = lambda: None) -> tuple[Places, Places]:
+    def occurrences(
+        self, raw: bytes, check: Callable[[], None] = lambda: None, *, once_in: int = 1
+    ) -> tuple[Places, Places]:
         """Return the words that occur and the byte at which each begins; in no order. raw: in small letters.
 
-        check: called for every part of a long text; it may raise, which ends this.
+        check: called for every part of a long text; it may raise, which ends this. once_in: bytes of a cell, of which
+        a part has a whole number; of those of a word that begin in one, one is told.
         """
         numbers, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for low in range(0, len(raw), _CHUNK):
@@ -70,8 +73,12 @@ class WordIndex:
             edges = _edges(part)
             for number, at in self._within(part, edges):
                 inside = (at >= low - first) & (at < low - first + _CHUNK)
-                numbers.append(number[inside])
-                places.append(at[inside] + first)
+                number, at = number[inside], at[inside] + first
+                if once_in > 1:
+                    _, one = np.unique(number * _CHUNK + (at - low) // once_in, return_index=True)
+                    number, at = number[one], at[one]
+                numbers.append(number)
+                places.append(at)
         return np.concatenate(numbers), np.concatenate(places)
 
     def _within(self, part: bytes, edges: NDArray[np.bool]) -> Iterator[tuple[Places, Places]]:
