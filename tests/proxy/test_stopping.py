@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mitmproxy import http
 
 from sallyport.proxy import stopping
 from sallyport.proxy.gate import gate
@@ -35,6 +36,7 @@ class Tap:
 class Flow:
     client_conn: object
     server_conn: object
+    request: http.Request = field(default_factory=lambda: http.Request.make("GET", "https://example.com/"))
 
 
 def flying(*, fails: bool = False, client: object = None, server: object = None) -> tuple[Any, Any]:
@@ -95,4 +97,5 @@ async def test_what_was_stopped_is_not_sent_again(aborted: list[object]) -> None
     looking.start()
     await until(lambda: bool(passage.cut))
     assert not gate.admitted(flow)
+    assert not gate.lets_out(flow.request), "nor where it waits for its turn"
     looking.close()

@@ -17,7 +17,7 @@ from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Mode, Verdict
 from sallyport.exchange import Operation, Response
 from sallyport.pipeline import PREFLIGHT_STAGES, STAGES, STOP_STAGES, Step, decide
-from sallyport.proxy import http1, intake, layers, stream
+from sallyport.proxy import http1, intake, layers, lingering, stream
 from sallyport.proxy.answers import (
     CORE_MESSAGES,
     FINAL,
@@ -106,9 +106,11 @@ class GatewayAddon:
 
     def client_connected(self, client: Client) -> None:
         self.connections.connected(client)
+        lingering.client_came(client)
 
     def client_disconnected(self, client: Client) -> None:
         self.connections.disconnected(client)
+        lingering.client_left(client)
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         await self.proving.refresh()

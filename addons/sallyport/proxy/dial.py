@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from mitmproxy.proxy import commands, events, server
 
+from sallyport.proxy import lingering
 from sallyport.proxy.deadlines import within
 from sallyport.proxy.gate import gate
 from sallyport.proxy.logs import has_no_descriptors
@@ -104,6 +105,8 @@ async def guarded_open(self: server.ConnectionHandler, command: commands.OpenCon
             connection.error = "connection cancelled"
             await self.server_event(events.OpenConnectionCompleted(command, connection.error))
         raise
+    finally:
+        lingering.ended()
 
 
 async def open_connection(
@@ -121,7 +124,9 @@ async def open_connection(
             allowed = [a for a in addresses if named or _allowed(host, a)]
             if not allowed:
                 raise OSError("the name resolves to no address that may be reached")
-            return await _first(allowed, target_port, local_addr)
+            reader, writer = await _first(allowed, target_port, local_addr)
+            lingering.opened(writer)
+            return reader, writer
     except TimeoutError:
         raise OSError("connect timed out") from None
     except OSError as error:
