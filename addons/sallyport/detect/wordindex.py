@@ -57,12 +57,12 @@ class WordIndex:
             self._groups.append((_Group(size, each, variants.at_edges), variants))
 
     def occurrences(
-        self, raw: bytes, check: Callable[[], None] = lambda: None, *, once_in: int = 1
+        self, raw: bytes, check: Callable[[], None] = lambda: None, *, once_in: int = 0
     ) -> tuple[Places, Places]:
         """Return the words that occur and the byte at which each begins; in no order. raw: in small letters.
 
         check: called for every part of a long text; it may raise, which ends this. once_in: bytes of a cell, of which
-        a part has a whole number; of those of a word that begin in one, one is told.
+        a part has a whole number; where words stand close together, one is told of those of a word that begin in one.
         """
         numbers, places = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for low in range(0, len(raw), _CHUNK):
@@ -74,7 +74,7 @@ class WordIndex:
             for number, at in self._within(part, edges):
                 inside = (at >= low - first) & (at < low - first + _CHUNK)
                 number, at = number[inside], at[inside] + first
-                if once_in > 1:
+                if number.size * once_in > 4 * len(part):
                     _, one = np.unique(number * _CHUNK + (at - low) // once_in, return_index=True)
                     number, at = number[one], at[one]
                 numbers.append(number)
