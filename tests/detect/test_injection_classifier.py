@@ -203,6 +203,13 @@ def test_a_word_said_on_and_on_is_read_a_few_times() -> None:
     assert words("please stop. " * 30).starts.size == 60
 
 
+@pytest.mark.parametrize("said", ["a b ", "please stop ", "one two three four ", "x" * 700 + " "])
+def test_what_repeats_itself_over_blocks_is_one_sentence(said: str) -> None:
+    times = 3 * features.BLOCK // len(said)
+    assert words(said * times).sentences.size == 1
+    assert words(said * times + "open the door").starts.size > words(said * times).starts.size
+
+
 def test_a_word_too_long_for_one_has_each_run_once() -> None:
     assert words("ab" * 400).runs.shape[1] < 10
     assert words("ab" * 14).runs.shape[1] == 28

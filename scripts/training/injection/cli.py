@@ -69,6 +69,12 @@ def main() -> None:
     parser.add_argument(
         "--seen", type=Path, help="keep (or, if there, use) the predictions on left-out texts"
     )
+    parser.add_argument(
+        "--keep-calibration",
+        action="store_true",
+        help="train the network that ships alone and keep the thresholds of the weights before: a quarter of the time, "
+        "for a few texts more; then measure on the check sets that no threshold became looser than it says",
+    )
     parser.add_argument("--out", type=Path, default=SHIPPED)
     given = parser.parse_args()
     begun = time.monotonic()
@@ -80,7 +86,9 @@ def main() -> None:
     known, meant = texts(given.data, SEED, given.scale), concepts()
     bags = bags_of(known, settings, meant)
     print(f"{len(bags)} texts, {(time.monotonic() - begun) / 60:.1f} minutes", flush=True)
-    if given.seen and given.seen.exists():
+    if given.keep_calibration:
+        seen = []
+    elif given.seen and given.seen.exists():
         seen = [Seen(**row) for row in json.loads(given.seen.read_text())]
     else:
         seen = list(_left_out(given.data, bags, settings, meant, rules))
@@ -88,6 +96,14 @@ def main() -> None:
             given.seen.write_text(json.dumps([_plain(s) for s in seen]))
     bags += bags_of([*augmented(known, SEED)], settings, meant)
     network = fit(bags, replace(settings, seed=SEED), meant, _say)
+    about = {
+        "seed": SEED, "scale": given.scale, "texts": len(bags), "python": platform.python_version(),
+        "numpy": np.__version__, "scipy": scipy.__version__,
+    }  # fmt: skip
+    if given.keep_calibration:
+        write(given.out, Classifier(network, read(SHIPPED).calibrations, ""), about)
+        print(f"{given.out.stat().st_size} bytes, {(time.monotonic() - begun) / 60:.1f} minutes, {about}")
+        return
     joined = [replace(t, source=SHIPPED_JOINED) for t in _never_trained(given.data) if t.source == JOINED]
     seen += see(network, joined, rules)
     one, other = _halves(seen)
@@ -99,10 +115,6 @@ def main() -> None:
         CONTENT: calibrate([s for s in one if s.surface == CONTENT] + long, ALIKE_CONTENT, planted=planted),
         TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),
     }
-    about = {
-        "seed": SEED, "scale": given.scale, "texts": len(bags), "python": platform.python_version(),
-        "numpy": np.__version__, "scipy": scipy.__version__,
-    }  # fmt: skip
     write(given.out, Classifier(network, calibrations, ""), about)
     shipped = read(given.out)
     print(f"{given.out.stat().st_size} bytes, {(time.monotonic() - begun) / 60:.1f} minutes, {about}")

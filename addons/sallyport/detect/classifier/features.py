@@ -185,6 +185,7 @@ def blocks(text: str, concepts: Concepts) -> Iterator[Words]:
     """
     codes = _codes(text)
     at = 0
+    before: Words | None = None
     while at < codes.size:
         read = _read(codes[at : at + BLOCK], at, concepts)
         cut = read.sentences.size - 1
@@ -193,12 +194,29 @@ def blocks(text: str, concepts: Concepts) -> Iterator[Words]:
         if cut < 0:
             continue
         if ends or cut == 0:
-            yield read
+            if before is None or not _said(read, before, ends):
+                yield read
+            before = read if cut == 0 else None
             continue
+        before = None
         if cut > 1 and read.starts[read.sentences[cut]] > at - _SEEN_AHEAD:
             cut -= 1
         at = int(read.starts[read.sentences[cut]])
         yield read.until(cut)
+
+
+def _said(read: Words, before: Words, ends: bool) -> bool:
+    """Return whether the next piece of a sentence that was cut says no word, and no two in a row, that it had not said.
+
+    Else what repeats itself over several pieces would be as many sentences. The word in which a cut falls is two, of
+    which neither counts. ends: whether the text ends with this piece.
+    """
+    last = None if ends else -1
+    return bool(
+        read.sentences.size == 1
+        and np.isin(read.buckets[0, 1:last], before.buckets[0]).all()
+        and np.isin(read.buckets[2, 2:last], before.buckets[2]).all()
+    )
 
 
 def _read(codes: NDArray[np.uint8] | NDArray[np.uint32], at: int, concepts: Concepts) -> Words:
