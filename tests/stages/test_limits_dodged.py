@@ -29,8 +29,9 @@ from sallyport.stages.limits import LimitsStage
 from sallyport.stages.stage import Ports
 from sallyport.state.ledger.memory import MemoryLedger
 from sallyport.state.meter import ExchangeMeter, Metering, Tariff
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 LONG = "x" * 700
 ANN = Principal(id="ann", tenant="acme", roles=("dev",))

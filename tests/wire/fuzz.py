@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 
 from sallyport.decision import Change, Edit
 from sallyport.exchange import FALLBACK_MODEL, Parameter, Request
-from sallyport.wire.dialect import Dialect, WireError
+from sallyport.wire.dialect import Dialect
+from sallyport.wire.errors import WireError
 from sallyport.wire.settings import Settings
 from wire.samples import Sample, call, operation_of, samples
 

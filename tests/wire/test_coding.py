@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sallyport.wire.coding import decode_answer, decode_body
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 LIMIT = 64 << 20
 TEXT = b'{"text": "Parcel NW-48213 left the Bremen hub today."}' * 3
@@ -255,7 +255,7 @@ ATTACK = """
 import re, sys, threading
 from pathlib import Path
 from sallyport.wire.coding import decode_body
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 def peak_kib():
     # Not ru_maxrss: that one is inherited from the parent over fork and exec.

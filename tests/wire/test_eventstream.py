@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.eventstream import Frame, FrameReader, Header, HeaderType, encode, json_frame
 
 CASSETTES = Path(__file__).parent.parent / "cassettes"

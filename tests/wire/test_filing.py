@@ -7,8 +7,9 @@ import pytest
 
 from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Attachment, Operation, Request, Response, Surface, ToolKind
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 MAIL = "odile@example.org"
 OURS = ("openai_other", "anthropic_other", "gemini_batch")

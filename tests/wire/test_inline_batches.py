@@ -7,8 +7,9 @@ import pytest
 
 from sallyport.decision import Change
 from sallyport.exchange import Operation, Request, Surface, Tool, ToolKind
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 
 def read(*bodies: dict[str, Any], **beside: Any) -> Request:

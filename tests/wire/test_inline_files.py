@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from sallyport.decision import Edit
 from sallyport.exchange import Operation, Request
 from sallyport.wire import inline
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 PLAIN = "name,mail\nOdile,odile@example.org\nZoë,€\n"
 KINDS = {

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sallyport.decision import Edit
 from sallyport.exchange import Surface
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonsplice import edit, replace, spans
 from sallyport.wire.jsontext import parse, untoken
 from sallyport.wire.shape import FREE, walk

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import MAX_DEPTH, MAX_NODES, parse, parse_object, public_pointer, token, untoken
 
 REFUSED = {

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Operation, Surface
-from sallyport.wire.dialect import Dialect, StreamEvent, WireError
+from sallyport.wire.dialect import Dialect, StreamEvent
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from sallyport.wire.eventstream import FrameReader, json_frame
 from wire.samples import CASSETTES, call, feed, manifest
 

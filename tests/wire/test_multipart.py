@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.mediatype import MediaType
 from sallyport.wire.multipart import boundary_in, boundary_of, read_parts
 from wire.samples import CASSETTES

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from sallyport.exchange import Operation, Surface
-from sallyport.wire.dialect import WireError
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from wire.samples import Sample, call, operation_of, samples
 
 MARK = "heron 4111 1111 1111 1111"

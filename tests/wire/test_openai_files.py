@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Attachment, Operation, Surface
-from sallyport.wire.dialect import WireError
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from wire.samples import CASSETTES, call, feed
 
 BATCH = (CASSETTES / "openai_other/batch_input.jsonl").read_bytes()

@@ -9,8 +9,8 @@ import pytest
 from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Surface
 from sallyport.wire import realtime_events
-from sallyport.wire.dialect import WireError
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from wire.samples import CASSETTES, call, manifest
 
 FOLDER = CASSETTES / "openai_realtime"

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from sallyport.decision import Edit, Refusal
-from sallyport.wire.dialect import WireError
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from wire.samples import CASSETTES
 
 NAMES = (

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from sallyport.decision import Change
 from sallyport.exchange import Operation, Parameter, Tool, ToolKind
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonset import change
 from sallyport.wire.jsontext import parse, untoken
 from sallyport.wire.settings import UNREADABLE

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sallyport.wire import sigv4
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.sigv4 import AwsKey, Head, Scope
 
 AT = datetime(2026, 11, 21, 10, 20, 30, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from sallyport.decision import Edit, Refusal
 from sallyport.exchange import Surface
 from sallyport.policy.providers import SOCKET_DIALECTS
-from sallyport.wire.dialect import WireError
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from sallyport.wire.sockets import MANNERS, Asked, Purpose, Told
 from wire.samples import CASSETTES, call
 

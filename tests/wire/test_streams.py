@@ -5,8 +5,9 @@ import json
 import pytest
 
 from sallyport.exchange import Surface
-from sallyport.wire.dialect import StreamEvent, WireError
+from sallyport.wire.dialect import StreamEvent
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonarray import JsonArrayReader
 from sallyport.wire.openai_chat import ChatEvents
 from sallyport.wire.streams import SseReader

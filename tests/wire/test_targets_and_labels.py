@@ -5,8 +5,9 @@ import json
 import pytest
 
 from sallyport.exchange import Operation
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 CHAT = {"messages": [{"role": "user", "content": "hello"}]}
 GEMINI = {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]}

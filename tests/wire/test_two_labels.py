@@ -7,8 +7,9 @@ import pytest
 
 from sallyport.exchange import Operation
 from sallyport.wire import leaves
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 PDF = base64.b64encode(b"%PDF-1.7\n\xff\xfe").decode()
 

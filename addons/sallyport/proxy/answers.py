@@ -14,7 +14,8 @@ from sallyport.proxy.outflow import decision_of, ended_early, output_filter
 from sallyport.proxy.passage import Passage
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_answer
-from sallyport.wire.dialect import Answer, Stamp, WireError
+from sallyport.wire.dialect import Answer, Stamp
+from sallyport.wire.errors import WireError
 
 STOPPING = "gateway.stopping"
 """Reason id of an exchange that outlived the drain time."""

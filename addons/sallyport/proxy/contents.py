@@ -30,7 +30,8 @@ from sallyport.state.content.sealing import Part, Text
 from sallyport.state.content.writing import ContentWriter, Page
 from sallyport.state.directory.times import microseconds
 from sallyport.wire.coding import decode_answer
-from sallyport.wire.dialect import Dialect, WireError
+from sallyport.wire.dialect import Dialect
+from sallyport.wire.errors import WireError
 
 PATIENCE_S = 5.0
 """How long a request waits until what is to be kept of it is durable, where that is required."""

@@ -26,7 +26,7 @@ from sallyport.proxy.signing import signed_anew
 from sallyport.stages.excision import settled
 from sallyport.stages.places import in_body
 from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 
 def edited_body(

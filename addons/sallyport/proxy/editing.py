@@ -18,8 +18,9 @@ from sallyport.stages.channel import Stop
 from sallyport.stages.judge import marker, notice
 from sallyport.stages.output import OutputFilter
 from sallyport.stages.restoring import Context, restore, restore_parts
-from sallyport.wire.dialect import Dialect, WireError
+from sallyport.wire.dialect import Dialect
 from sallyport.wire.echoes import emptied, may_echo, to_empty
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonlines import read_lines
 from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse

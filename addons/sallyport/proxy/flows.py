@@ -6,7 +6,8 @@ from sallyport.proxy.flowing import FlowingText, Lookup, flowing, is_json_source
 from sallyport.proxy.repeats import Repeats
 from sallyport.proxy.saidwhole import SaidWhole
 from sallyport.stages.output import OutputFilter
-from sallyport.wire.dialect import Delta, StreamEvent, WireError
+from sallyport.wire.dialect import Delta, StreamEvent
+from sallyport.wire.errors import WireError
 
 MAX_CHANNELS = 4096
 """Texts of one answer that are followed at once."""

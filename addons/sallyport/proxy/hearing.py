@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 from sallyport.exchange import Segment, Surface
-from sallyport.wire.dialect import Dialect, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Dialect, StreamEvent, StreamReader
+from sallyport.wire.errors import WireError
 
 _PIECE_BYTES = 4096
 

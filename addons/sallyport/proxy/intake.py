@@ -17,7 +17,7 @@ from sallyport.policy.providers import WEBSOCKET
 from sallyport.proxy.tls import normalise_name
 from sallyport.stages.places import HEADER, TARGET
 from sallyport.wire.coding import decode_body
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.mediatype import require_utf8
 
 TRANSPORT = "transport"

@@ -11,7 +11,8 @@ from sallyport.proxy.gate import gate
 from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.passage import Passage
 from sallyport.stages.places import TARGET
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
+from sallyport.wire.errors import WireError
 
 
 def unsound_body(flow: http.HTTPFlow) -> Decision | None:

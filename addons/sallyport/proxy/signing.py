@@ -18,7 +18,7 @@ from sallyport.proxy.passage import Passage
 from sallyport.state.accesskeys import aws_key, is_access_key, own_access_key
 from sallyport.state.credentials import CredentialUnavailable
 from sallyport.wire import sigv4
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.sigv4 import AwsKey, Fields, Head, Scope, Signature
 
 _BEARER_DROPS = frozenset(

@@ -31,11 +31,11 @@ from sallyport.wire.dialect import (
     StreamEvent,
     StreamReader,
     Texts,
-    WireError,
     newer,
 )
 from sallyport.wire.echoes import may_echo
 from sallyport.wire.echoflow import EchoFlow
+from sallyport.wire.errors import WireError
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 """Bytes of one event, where the policy does not say less."""

@@ -47,7 +47,8 @@ from sallyport.proxy.websocket_verdict import (
     without_allowed_sound,
 )
 from sallyport.state.keyed import digest
-from sallyport.wire.dialect import Call, Stamp, WireError
+from sallyport.wire.dialect import Call, Stamp
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import parse_object
 from sallyport.wire.sockets import MANNERS, Asked, Purpose, Told, without_sound
 

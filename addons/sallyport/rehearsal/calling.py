@@ -30,8 +30,9 @@ from sallyport.rehearsal.given import Given
 from sallyport.rehearsal.preflights import question_about
 from sallyport.stages.directory import Directory, KeyKind
 from sallyport.stages.places import HEADER
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
+from sallyport.wire.errors import WireError
 
 _HOLE = re.compile(r"\{([a-z_]+)\}")
 _UNKNOWN = Endpoint("opaque", Operation.OPAQUE, None, None, "(unknown)")

@@ -21,7 +21,7 @@ from sallyport.replay.noting import Durable
 from sallyport.replay.sockets import answer_of as events_of
 from sallyport.stages.outcome import Outcome, outcome_of
 from sallyport.wire.coding import decode_answer
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 MAX_STREAM_BYTES = 256 * 1024 * 1024
 """Of one stream, decoded: recordings may hold compressed ones, which a gateway asks nobody for."""

@@ -11,7 +11,7 @@ from sallyport.replay.flows import load_flow
 from sallyport.replay.sockets import answer_of, event_of
 from sallyport.state.masterkey import MasterKeys
 from sallyport.wire.coding import decode_body
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 MOST_CHARS = 4000
 """Of one body; the rest is left out."""

@@ -16,7 +16,8 @@ from sallyport.proxy.gateway import Live
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.recorded import Record
 from sallyport.proxy.websocket_verdict import of_its_kind, refuse, without_allowed_sound
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import parse_object
 from sallyport.wire.sockets import MANNERS, Purpose
 

@@ -7,8 +7,9 @@ from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Tool, Usage
 from sallyport.wire import answerschema, declared, fields
 from sallyport.wire.anthropic_blocks import ANSWER, EVENT, PROBLEM, REQUEST
-from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader
 from sallyport.wire.endings import messages
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import JsonDialect, dump, message
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings

@@ -10,7 +10,8 @@ from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Parameter, Request, Surface, Tool
 from sallyport.wire import anthropic_blocks, fields
 from sallyport.wire.anthropic_messages import AnthropicMessages
-from sallyport.wire.dialect import Answer, Call, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, StreamReader
+from sallyport.wire.errors import WireError
 from sallyport.wire.filing import Filing
 from sallyport.wire.jsondialect import dump, headers
 from sallyport.wire.jsontext import Json

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
 from sallyport.wire import answerschema, bedrock_common, declared, fields, leaves
-from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader
 from sallyport.wire.endings import converse
+from sallyport.wire.errors import WireError
 from sallyport.wire.framestream import FrameStream
 from sallyport.wire.jsondialect import JsonDialect
 from sallyport.wire.jsontext import Json

@@ -23,7 +23,7 @@ from functools import partial
 import brotli  # type: ignore[import-untyped]
 import zstandard
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 MAX_RATIO = 100
 _RATIO_FREE_BYTES = 1 << 20

@@ -10,8 +10,9 @@ from dataclasses import replace
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Surface, Tool, Usage
 from sallyport.wire import answerschema, declared, fields, leaves, openai_common
-from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader
 from sallyport.wire.endings import cohere
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import JsonDialect, dump, headers, message
 from sallyport.wire.jsontext import Json
 from sallyport.wire.settings import Settings

@@ -8,25 +8,11 @@ the conclusion of its ending behind it, reads as a finished stream.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Operation, Request, Response, Surface, Usage
-
-if TYPE_CHECKING:
-    from sallyport.wire.jsontext import Json
-
-
-class WireError(ValueError):
-    """Bytes that a dialect cannot read whole.
-
-    reason: stable id such as json.duplicate_key; place: a pointer or byte offset, never content.
-    """
-
-    def __init__(self, reason: str, place: str = "") -> None:
-        super().__init__(f"{reason} at {place}" if place else reason)
-        self.reason = reason
-        self.place = place
+from sallyport.wire.jsontext import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +75,7 @@ class StreamEvent:
     id: str | None = None
     error: str | None = None
     terminal: bool = False
-    payload: "dict[str, Json] | None" = field(default=None, repr=False, compare=False)
+    payload: dict[str, Json] | None = field(default=None, repr=False, compare=False)
     attachments: tuple[Attachment, ...] = ()
     made: tuple[str, ...] = ()
 

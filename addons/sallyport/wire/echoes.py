@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from sallyport.exchange import Segment, Surface
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import Delta, WireError
+from sallyport.wire.dialect import Delta
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonlines import read_lines
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, token
 from sallyport.wire.ndjson import lines_of

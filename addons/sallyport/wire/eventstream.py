@@ -13,7 +13,7 @@ from enum import IntEnum
 from uuid import UUID
 from zlib import crc32
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 MAX_HEADERS_BYTES = 128 * 1024
 MAX_PAYLOAD_BYTES = 24 * 1024 * 1024

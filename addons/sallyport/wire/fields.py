@@ -3,7 +3,8 @@
 import hashlib
 import re
 
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import Json
 
 _CODE = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Operation, Request, Response, Segment, Surface
 from sallyport.wire import fields, jsonset, jsonsplice, leaves
-from sallyport.wire.dialect import Answer, Call, WireError
+from sallyport.wire.dialect import Answer, Call
 from sallyport.wire.endings.mute import Mute
+from sallyport.wire.errors import WireError
 from sallyport.wire.inline import text_of
 from sallyport.wire.jsondialect import dump, headers
 from sallyport.wire.jsonlines import edit_lines, read_lines, walk_lines

@@ -10,7 +10,7 @@ from dataclasses import replace
 from urllib.parse import quote
 
 from sallyport.decision import Change, Edit
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonlines import edit_lines, grouped
 from sallyport.wire.multipart import Part, boundary_in, read_parts
 from sallyport.wire.textsplice import spliced

@@ -9,7 +9,8 @@ from typing import Protocol
 
 from sallyport.exchange import Surface
 from sallyport.wire import fields, jsonsplice
-from sallyport.wire.dialect import Delta, StreamEvent, Texts, WireError
+from sallyport.wire.dialect import Delta, StreamEvent, Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.eventstream import Frame, FrameReader
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.shape import Shape, walk

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from sallyport.exchange import Attachment, Operation, Parameter, Request, Response, Tool
 from sallyport.wire import fields
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
+from sallyport.wire.errors import WireError
 from sallyport.wire.gemini_generate import GeminiGenerate
 from sallyport.wire.gemini_parts import BATCH_ANSWER
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, parse_object

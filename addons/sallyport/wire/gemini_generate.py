@@ -9,8 +9,9 @@ from typing import Any
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Tool, Usage
 from sallyport.wire import answerschema, declared, fields
-from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, WireError, newer
+from sallyport.wire.dialect import Answer, Call, Ending, Stamp, StreamEvent, StreamReader, newer
 from sallyport.wire.endings import gemini
+from sallyport.wire.errors import WireError
 from sallyport.wire.gemini_parts import ANSWER, CHUNK, PROBLEM, REQUEST
 from sallyport.wire.jsonarray import JsonArrayReader
 from sallyport.wire.jsondialect import JsonDialect, dump, message

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from sallyport.decision import Edit
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.textsplice import spliced
 
 TEXT_MARK = "~t"

@@ -1,6 +1,6 @@
 """Parts of text of one answer that clients show joined, where a stream numbers its items and their parts."""
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 SHOWN_ON = ("message", "reasoning")
 """Types of items behind which a text goes on for whoever is shown it."""

@@ -6,7 +6,8 @@ everything up to and including an element's last brace; the closing bracket is a
 
 import re
 
-from sallyport.wire.dialect import StreamEvent, Texts, WireError
+from sallyport.wire.dialect import StreamEvent, Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import BOM, parse_object
 from sallyport.wire.sse import MAX_EVENT_BYTES

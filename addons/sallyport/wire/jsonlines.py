@@ -9,7 +9,7 @@ from dataclasses import replace
 from sallyport.decision import Change, Edit
 from sallyport.exchange import Attachment, Segment
 from sallyport.wire import jsonset, jsonsplice
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.ndjson import lines_of
 from sallyport.wire.shape import Reading, Shape, walk

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from sallyport.decision import Change
 from sallyport.exchange import Scalar
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import BOM, MAX_ANSWER_NODES, Json, parse, public_pointer, untoken
 
 _AFTER_KEY = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*")

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sallyport.decision import Edit
 from sallyport.wire import inline
-from sallyport.wire.dialect import Texts, WireError
+from sallyport.wire.dialect import Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import (
     BOM,
     LONG_INTEGER,

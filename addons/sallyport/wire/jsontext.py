@@ -13,7 +13,7 @@ import sys
 
 import jiter
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 type Json = bool | int | float | str | list[Json] | dict[str, Json] | None
 

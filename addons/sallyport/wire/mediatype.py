@@ -6,7 +6,7 @@ Sources: RFC 9110 sections 5.6 and 8.3, RFC 8259 section 8.1 (JSON is UTF-8).
 import re
 from dataclasses import dataclass
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _ESSENCE = re.compile(rf"[ \t]*({_WORD}/{_WORD})[ \t]*")

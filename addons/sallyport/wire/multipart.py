@@ -15,7 +15,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.mediatype import MediaType, parse_media_type, require_utf8
 
 MAX_PARTS = 1000

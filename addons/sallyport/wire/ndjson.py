@@ -5,7 +5,8 @@ Source: the NDJSON specification 1.0, read 2026-11.
 """
 
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import StreamEvent, Texts, WireError
+from sallyport.wire.dialect import StreamEvent, Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import parse_object
 from sallyport.wire.streams import Interpreter
 

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Request, Response
-from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, Texts, WireError
+from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, Texts
 from sallyport.wire.endings.mute import Mute
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import dump, headers, message
 from sallyport.wire.leaves import OCTETS, is_media
 

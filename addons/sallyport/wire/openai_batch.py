@@ -16,8 +16,9 @@ from sallyport.wire import (
     openai_embeddings,
     openai_items,
 )
-from sallyport.wire.dialect import Answer, Call, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, StreamReader
 from sallyport.wire.endings.mute import Mute
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import dump, headers
 from sallyport.wire.jsonlines import change_lines, edit_lines, read_lines, walk_lines
 from sallyport.wire.jsontext import Json

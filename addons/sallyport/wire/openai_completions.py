@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from sallyport.exchange import Operation, Surface
 from sallyport.wire import fields
-from sallyport.wire.dialect import Call, WireError
+from sallyport.wire.dialect import Call
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_chat import OpenAIChat
 from sallyport.wire.shape import FREE, Shape

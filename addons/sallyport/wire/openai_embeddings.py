@@ -5,7 +5,8 @@ from dataclasses import replace
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Surface
 from sallyport.wire import fields, openai_common
-from sallyport.wire.dialect import StreamReader, WireError
+from sallyport.wire.dialect import StreamReader
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_chat import ChatEvents

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from sallyport.decision import Change, Edit, Refusal
 from sallyport.exchange import Attachment, Parameter, Request, Response, Scalar, Segment, Surface, Usage
 from sallyport.wire import fields, jsonsplice, leaves, openai_common
-from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, StreamEvent, StreamReader
 from sallyport.wire.endings.mute import Mute
+from sallyport.wire.errors import WireError
 from sallyport.wire.formsplice import decoded, edit_form, set_fields
 from sallyport.wire.inline import is_whole, text_of
 from sallyport.wire.jsondialect import dump, headers

@@ -10,7 +10,8 @@ from dataclasses import replace
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Surface
 from sallyport.wire import fields, leaves, openai_common
-from sallyport.wire.dialect import Call, StreamReader, WireError
+from sallyport.wire.dialect import Call, StreamReader
+from sallyport.wire.errors import WireError
 from sallyport.wire.filing import Filing
 from sallyport.wire.jsontext import Json
 from sallyport.wire.openai_batch import ANY_BODY, RESULT, declared_in, model_of, settings_in, tools_of

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Response, Surface, Tool
 from sallyport.wire import declared, fields, leaves, openai_common, openai_items
-from sallyport.wire.dialect import StreamReader, WireError
+from sallyport.wire.dialect import StreamReader
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json
 from sallyport.wire.realtime_events import EVENT, FrameByFrame, error_of, usage_of

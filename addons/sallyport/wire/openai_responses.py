@@ -6,8 +6,9 @@ from dataclasses import replace
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Response, Tool, Usage
 from sallyport.wire import answerschema, declared, fields, openai_common
-from sallyport.wire.dialect import Answer, Call, Delta, Ending, Stamp, StreamEvent, StreamReader, WireError
+from sallyport.wire.dialect import Answer, Call, Delta, Ending, Stamp, StreamEvent, StreamReader
 from sallyport.wire.endings import responses
+from sallyport.wire.errors import WireError
 from sallyport.wire.joinedparts import SHOWN_ON, JoinedParts
 from sallyport.wire.jsondialect import JsonDialect, dump
 from sallyport.wire.jsontext import Json

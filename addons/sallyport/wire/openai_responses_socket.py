@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from sallyport.decision import Refusal
 from sallyport.exchange import Operation, Request, Surface
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import Answer, Ending, Stamp, StreamEvent, StreamReader, Texts, WireError
+from sallyport.wire.dialect import Answer, Ending, Stamp, StreamEvent, StreamReader, Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import dump
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.openai_items import REQUEST

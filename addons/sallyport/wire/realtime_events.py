@@ -9,7 +9,8 @@ from typing import Any
 
 from sallyport.exchange import Surface, Usage
 from sallyport.wire import fields, jsonsplice, leaves
-from sallyport.wire.dialect import Delta, StreamEvent, Texts, WireError
+from sallyport.wire.dialect import Delta, StreamEvent, Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.joinedparts import SHOWN_ON, JoinedParts
 from sallyport.wire.jsontext import Json, parse_object
 from sallyport.wire.shape import Leaf, Shape, by, walk

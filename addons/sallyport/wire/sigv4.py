@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from urllib.parse import quote, quote_from_bytes, unquote_to_bytes
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 ALGORITHM = "AWS4-HMAC-SHA256"
 UNSIGNED = b"UNSIGNED-PAYLOAD"

@@ -9,7 +9,7 @@ bytes of all pieces, joined, are the stream.
 import re
 from dataclasses import dataclass
 
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 MAX_EVENT_BYTES = 8 * 1024 * 1024
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import replace as replaced
 from typing import Protocol
 
-from sallyport.wire.dialect import Delta, StreamEvent, Texts, WireError
+from sallyport.wire.dialect import Delta, StreamEvent, Texts
+from sallyport.wire.errors import WireError
 from sallyport.wire.inline import TEXT_MARK
 from sallyport.wire.jsonsplice import replace
 from sallyport.wire.jsontext import Json, parse_object

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sallyport.decision import Edit
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 
 
 def spliced(text: str, edits: Sequence[Edit]) -> str:

@@ -2,7 +2,7 @@
 
 from sallyport.decision import Edit
 from sallyport.wire import jsonsplice
-from sallyport.wire.dialect import WireError
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsontext import MAX_ANSWER_NODES, Json, parse, untoken
 
 

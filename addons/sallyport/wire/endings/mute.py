@@ -1,7 +1,8 @@
 """Formats in which nobody speaks: vectors, files, contents that are not read."""
 
 from sallyport.exchange import Request
-from sallyport.wire.dialect import Answer, Ending, Stamp, WireError
+from sallyport.wire.dialect import Answer, Ending, Stamp
+from sallyport.wire.errors import WireError
 
 
 class Mute:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 
 from sallyport.exchange import Request, Usage
-from sallyport.wire.dialect import Answer, Stamp, WireError
+from sallyport.wire.dialect import Answer, Stamp
+from sallyport.wire.errors import WireError
 from sallyport.wire.jsondialect import dump
 from sallyport.wire.jsontext import Json, untoken
 
