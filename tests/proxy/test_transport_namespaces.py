@@ -168,7 +168,7 @@ CROSSINGS = [
     Crossing("net-ech-public-name", hello(b"cloudflare-ech.com", extra=ECH), "hidden_name"),
     Crossing("net-ai-name-other-address", inside(AI, address="elsewhere"), "access.unknown_endpoint"),
     Crossing("net-unlisted-name-ai-address", hello(ELSEWHERE.encode()), "tunnelled", goes=TUNNELLED),
-    Crossing("net-private-name", hello(b"files.example.com"), "tunnelled"),
+    Crossing("net-private-name", hello(b"files.example.com"), "unreachable_private"),
     Crossing("net-host-other-than-sni", inside(AI, lambda mark: call(mark, host="api.anthropic.com")), "transport.host_mismatch"),
     Crossing("net-absolute-form", inside(AI, lambda mark: call(mark, path="https://api.anthropic.com/v1/messages")), "transport.host_mismatch"),
     Crossing("net-connect-request", raw(head(f"CONNECT {AI}:443 HTTP/1.1", f"Host: {AI}:443") + b"%MARK"), "transport.plain_http"),
