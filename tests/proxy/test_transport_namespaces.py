@@ -235,6 +235,14 @@ def test_nothing_crosses_that_the_gateway_has_not_judged(site: Site, crossing: C
 
 
 @pytest.mark.root
+def test_who_names_no_server_is_no_error_of_a_hook(site: Site) -> None:
+    since, said = len(site.events()), (site.folder / "gateway.log").stat().st_size
+    inside(None)(site, "MARK-nameless")
+    assert site.told(since, "no_name")
+    assert "raised" not in (site.folder / "gateway.log").read_text()[said:]
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("family", sorted(FAMILIES))
 @pytest.mark.parametrize("address", ["upstream", "elsewhere"])
 def test_a_sound_call_passes_whatever_address_it_was_sent_to(site: Site, family: str, address: str) -> None:
