@@ -900,6 +900,8 @@ class ExportSource:
             else:
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
+            if number > 1 and not line.endswith("\n"):
+                raise Unusable(f"the export breaks off in line {number}: get the whole of it") from None
             raise Unusable(f"line {number} is none of an export of the audit") from None
 
     def _event(self, number: int, line: str, row: dict[str, Any]) -> None:
