@@ -130,6 +130,19 @@ def test_an_export_that_breaks_off_in_a_line_is_said_to(log: Log) -> None:
         log.check(whole.replace("\n", "\nx\n", 1))
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "kind"),
+    [
+        ('"cursor":2', '"cursor":1', "cut_off"),
+        ('"checkpoint","number":2', '"checkpoint","number":0', "checkpoint"),
+    ],
+)
+def test_no_number_of_an_export_can_be_changed_unseen(log: Log, was: str, now: str, kind: str) -> None:
+    whole = "".join(log.export())
+    assert whole.count(was) == 1
+    assert kind in [finding.kind for finding in log.check(whole.replace(was, now)).findings]
+
+
 def test_a_log_without_a_checkpoint_is_said_to_prove_nothing(log: Log, tmp_path: Path) -> None:
     said = "nothing in it is signed"
     assert not any(said in note for note in log.check("".join(log.export())).notes)
