@@ -118,6 +118,31 @@ def test_an_export_with_two_checkpoints_of_one_number_is_a_fork(log: Log, fork: 
         assert ("fork", "the log holds two different checkpoints 1") in [(f.kind, f.text) for f in findings]
 
 
+def test_an_export_that_breaks_off_in_a_line_is_said_to(log: Log) -> None:
+    whole = "".join(log.export())
+    for lost in (2, 40, len(whole) // 2):
+        line = whole[:-lost].count("\n") + 1
+        with pytest.raises(
+            verifier.Unusable, match=f"the export breaks off in line {line}: get the whole of it"
+        ):
+            log.check(whole[:-lost])
+    with pytest.raises(verifier.Unusable, match="line 2 is none of an export"):
+        log.check(whole.replace("\n", "\nx\n", 1))
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "kind"),
+    [
+        ('"cursor":2', '"cursor":1', "cut_off"),
+        ('"checkpoint","number":2', '"checkpoint","number":0', "checkpoint"),
+    ],
+)
+def test_no_number_of_an_export_can_be_changed_unseen(log: Log, was: str, now: str, kind: str) -> None:
+    whole = "".join(log.export())
+    assert whole.count(was) == 1
+    assert kind in [finding.kind for finding in log.check(whole.replace(was, now)).findings]
+
+
 def test_a_log_without_a_checkpoint_is_said_to_prove_nothing(log: Log, tmp_path: Path) -> None:
     said = "nothing in it is signed"
     assert not any(said in note for note in log.check("".join(log.export())).notes)

@@ -168,7 +168,7 @@ CROSSINGS = [
     Crossing("net-ech-public-name", hello(b"cloudflare-ech.com", extra=ECH), "hidden_name"),
     Crossing("net-ai-name-other-address", inside(AI, address="elsewhere"), "access.unknown_endpoint"),
     Crossing("net-unlisted-name-ai-address", hello(ELSEWHERE.encode()), "tunnelled", goes=TUNNELLED),
-    Crossing("net-private-name", hello(b"files.example.com"), "tunnelled"),
+    Crossing("net-private-name", hello(b"files.example.com"), "unreachable_private"),
     Crossing("net-host-other-than-sni", inside(AI, lambda mark: call(mark, host="api.anthropic.com")), "transport.host_mismatch"),
     Crossing("net-absolute-form", inside(AI, lambda mark: call(mark, path="https://api.anthropic.com/v1/messages")), "transport.host_mismatch"),
     Crossing("net-connect-request", raw(head(f"CONNECT {AI}:443 HTTP/1.1", f"Host: {AI}:443") + b"%MARK"), "transport.plain_http"),
@@ -232,6 +232,14 @@ def test_nothing_crosses_that_the_gateway_has_not_judged(site: Site, crossing: C
     opened = [a["local"].split()[0] for a in arrived if a["event"] == "opened"]
     assert opened == ([crossing.goes] if crossing.goes else [])
     assert not any(mark in str(a) for a in arrived)
+
+
+@pytest.mark.root
+def test_who_names_no_server_is_no_error_of_a_hook(site: Site) -> None:
+    since, said = len(site.events()), (site.folder / "gateway.log").stat().st_size
+    inside(None)(site, "MARK-nameless")
+    assert site.told(since, "no_name")
+    assert "raised" not in (site.folder / "gateway.log").read_text()[said:]
 
 
 @pytest.mark.root

@@ -577,6 +577,8 @@ def verify(
         raise Unusable("the checkpoint that the export begins behind is not signed by a known key")
     stored: dict[int, Signed] = {}
     for found in source.checkpoints():
+        if found.number < 1:
+            report.add(Finding("checkpoint", "a checkpoint without a number"))
         if stored.setdefault(found.number, found).body != found.body:
             text = f"the log holds two different checkpoints {found.number}"
             report.add(Finding("fork", text, after=found.number - 1, before=found.number))
@@ -869,6 +871,8 @@ class ExportSource:
         self._pruned: list[Signed] = []
         self._odd: list[Row] = []
         self._count = 0
+        self._cursor = 0
+        """Number of the last checkpoint that can be read: where the next export begins."""
         self.whole = False
         try:
             with path.open(encoding="utf-8", newline="\n") as lines:
@@ -889,17 +893,23 @@ class ExportSource:
                 if kind != EXPORT_FORMAT or found["version"] != 1:
                     raise ValueError
                 self.start = None if found["after"] is None else _signed(found["after"])
+                self._cursor = 0 if self.start is None else self.start.number
                 if found.get("pruned") is not None:
                     self._pruned = [_signed(found["pruned"])]
             elif kind == "event":
                 self._event(number, line, found["event"])
             elif kind == "checkpoint":
                 self._checkpoints.append(_signed(found))
+                if _is_readable(self._checkpoints[-1]):
+                    self._cursor = self._checkpoints[-1].number
             elif kind == "end":
-                self.whole = found["events"] == self._count and found["checkpoints"] == len(self._checkpoints)
+                counted = (self._count, len(self._checkpoints), self._cursor)
+                self.whole = (found["events"], found["checkpoints"], found["cursor"]) == counted
             else:
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
+            if number > 1 and not line.endswith("\n"):
+                raise Unusable(f"the export breaks off in line {number}: get the whole of it") from None
             raise Unusable(f"line {number} is none of an export of the audit") from None
 
     def _event(self, number: int, line: str, row: dict[str, Any]) -> None:
@@ -1114,7 +1124,7 @@ def check_file(
                 report = verify(export, keys=keys, copy=copied, progress=progress)
                 if not export.whole:
                     report.add(
-                        Finding("cut_off", "the export has no end, or another number of lines than it says")
+                        Finding("cut_off", "the export has no end, or says another number of lines or cursor")
                     )
     except (OSError, sqlite3.Error, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise Unusable(f"{path} cannot be read ({type(error).__name__})") from None

@@ -140,6 +140,9 @@ class GatewayAddon:
         if data.server.tls:
             self.connections.expect_handshake(data.client, data.server)
 
+    def server_connect_error(self, data: ServerConnectionHookData) -> None:
+        self.connections.unreached(data.client, data.server.error or "")
+
     def tls_established_server(self, data: tls.TlsData) -> None:
         self.connections.shook_hands(data.context.server)
 

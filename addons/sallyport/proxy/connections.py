@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
@@ -273,6 +274,16 @@ class Connections:
         self._unread[client] = name
         self.progressed(client)
 
+    def unreached(self, client: Client, error: str) -> None:
+        """Record that nothing went through a tunnel, since its host could not be reached; of others the flow tells."""
+        name = self._unread.get(client)
+        if name is None:
+            return
+        why = next((code for text, code in _WHY if text in error), "")
+        event = self._event(EventKind.CONNECTION_REFUSED, client, name, f"unreachable{why}")
+        # What the host is to coverage was counted when the tunnel was opened.
+        self._gateway.record(replace(event, coverage=None, unread=""))
+
     def handshake_failed(self, client: Client, reason: str) -> None:
         """Record a handshake that failed, unless it failed because we cut it."""
         if client not in self._was_cut:
@@ -367,6 +378,17 @@ class Connections:
         if kind is EventKind.TUNNELLED:
             return Coverage.TUNNELLED, "sign_in" if signs_in else detail
         return Coverage.DENIED, ""
+
+
+_WHY = (
+    ("no address that may be reached", "_private"),
+    ("does not resolve", "_dns"),
+    ("timed out", "_timeout"),
+    ("no address of the name accepts", "_refused"),
+    ("no file descriptor", "_descriptors"),
+    ("is this gateway", "_own"),
+)
+"""What dial.open_connection says, and the code of it."""
 
 
 def _is_unreadable(hello: tls.ClientHello) -> bool:

@@ -106,6 +106,8 @@ def _send_chain(context: SSL.Context, chain_file: Path | None) -> None:
 
 def tls_start_client(self: tlsconfig.TlsConfig, data: tls.TlsData) -> None:
     """Prepare a handshake as stock does, then ask this client for a certificate, if the policy wants one."""
+    if normalise_name(data.context.client.sni) is None:
+        return  # no leaf fits, and the event of the hello says why; mitmproxy closes what has no context
     _stock_start_client(self, data)
     client, connection, trust = data.context.client, data.ssl_conn, asking.trust
     if connection is None or trust is None:
