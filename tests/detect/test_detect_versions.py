@@ -30,6 +30,14 @@ ADDRESSES = [
     "docker swarm: manager:84.17.52.119, worker web",
     "image from camera:84.17.52.119",
     "pool=84.17.52.1-9",
+    "nginx 84.17.52.119 timed out, client web",
+    "jenkins 3.120.44.7 answers, host build1",
+    "nginx 10.4.2.3, client 84.17.52.119",
+    "app server 12.19.22.7 is a host",
+    'ADRESSE = "10.8.0.14"',
+    'indirizzo: "10.8.0.14"',
+    'servidor = "10.8.0.14"',
+    "hôte : 10.8.0.14",
 ]
 VERSIONS = [
     "the app crashed, downgraded to 8.2.41.7 and all is well",
@@ -42,6 +50,9 @@ VERSIONS = [
     "<rev>10.11.36.182</rev>",
     '{"mac":"3C:44:7D:3E:90:62","ip":"::1","fw":"14.16.87.209"}',
     "at x.Y(Y.java:1) [core-3.1.4.12.jar:5.2.1.88]",
+    "caddy 2.7.13.1: upstream timed out, client: web, server: shop",
+    "peer web (OpenVPN 2.6.8.1), host up",
+    "server runs Apache 2.4.58.1",
 ]
 
 
@@ -58,3 +69,10 @@ def test_an_address_is_found_whatever_stands_around_it(detector: Detector, text:
 @pytest.mark.parametrize("text", VERSIONS)
 def test_a_version_is_no_address(detector: Detector, text: str) -> None:
     assert "IP_ADDRESS" not in {f.entity for f in findings(detector, text)}
+
+
+@pytest.mark.parametrize("named", ["build=", "ver=", "version=", "app_version=", '"app_version": "'])
+def test_a_version_beside_an_address_is_no_second_one(detector: Detector, named: str) -> None:
+    text = f"login ok ip=35.84.127.104 {named}2.1.12.1 took=325ms"
+    found = [text[f.start : f.end] for f in findings(detector, text) if f.entity == "IP_ADDRESS"]
+    assert found == ["35.84.127.104"]

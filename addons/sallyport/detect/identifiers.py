@@ -124,8 +124,29 @@ _NETWORK = linear.pattern(
 )
 """Words of a network, and of those who use it: beside them four numbers are an address, whatever stands before."""
 
+_VERSION_NAMED = linear.pattern(
+    r"(?:^|[^a-z])(?:version|ver|build(?:[ _-]?(?:no|nr|number|id|version))?|semver)['\"]?\s?[:=]\s?['\"]?v?$",
+    case_sensitive=False,
+)
+"""What is called a version or a build: build=2.1.12.1. Words of a network elsewhere on the line are not about it."""
+
+_PROGRAM = linear.pattern(
+    r"(?:^|[^a-z./@-])(?:nginx|apache|httpd|tomcat|jetty|caddy|traefik|haproxy|varnish|squid|envoy|lighttpd|iis|gunicorn"
+    r"|uwsgi|openvpn|wireguard|openssh|openssl|dropbear|postfix|exim|dovecot|bind9?|unbound|dnsmasq|mysql|mariadb|postgres"
+    r"(?:ql)?|mongodb|redis|memcached|rabbitmq|kafka|zookeeper|elasticsearch|opensearch|kibana|logstash|grafana|prometheus"
+    r"|sql server|exchange|sharepoint|jenkins|gitlab|nexus|jira|confluence|docker|containerd|kubernetes|k3s|helm|etcd"
+    r"|consul|nomad|terraform|ansible|java|jdk|jre|node(?:\.js|js)?|npm|python|php|ruby|perl|golang|\.net|chrome"
+    r"|chromium|firefox|safari|opera|android|ios|macos|windows|debian|ubuntu|putty|winscp|filezilla|wordpress"
+    r"|drupal|moodle|software|sw|app|lib|dll|driver):? v?$",
+    case_sensitive=False,
+)
+"""A program directly before four small numbers."""
+
 _DOUBTED = 0.4
 """Weight of an address that is more likely a version number: only words make one of it."""
+
+_SMALL_FIRST, _SMALL = 32, 64
+"""Below these the numbers of an address, the first and all, are as small as those of versions mostly are."""
 
 _OPEN_RESOLVERS = frozenset({"8.8.8.8", "8.8.4.4", "1.1.1.1", "1.0.0.1", "9.9.9.9", "4.2.2.2"})
 
@@ -289,10 +310,30 @@ def ip(text: str, start: int, end: int) -> Candidates:
         value = value[:-1]
     stop = start + len(value)
     weight = _ipv6(value) if ":" in value else _ipv4(value, is_network=stop < end)
+    if weight and ":" not in value and _is_called_version(text[max(0, start - 40) : start], value):
+        return
     if weight and ":" not in value and _is_version(text, start, stop):
         weight = min(weight, _DOUBTED)
     if weight:
         yield start, stop, weight
+
+
+def _is_called_version(before: str, value: str) -> bool:
+    """Say whether four numbers have the name of a version, or a program's before small ones; no private address has."""
+    octets = [int(part) for part in value.split(".")]
+    if _is_private(octets):
+        return False
+    small = octets[0] < _SMALL_FIRST and max(octets) < _SMALL
+    return _VERSION_NAMED.search(before) is not None or (small and _PROGRAM.search(before) is not None)
+
+
+def _is_private(octets: Sequence[int]) -> bool:
+    first, second, third, _ = octets
+    return (
+        first == 10
+        or (first == 172 and 16 <= second < 32)
+        or (first == 192 and (second == 168 or second == third == 0))
+    )
 
 
 def _is_version(text: str, start: int, stop: int) -> bool:
@@ -316,19 +357,14 @@ def _ipv4(value: str, *, is_network: bool) -> float:
     parts = value.split(".")
     if len(parts) != 4 or any(not p.isdecimal() or len(p) > 3 or (p[0] == "0" and len(p) > 1) for p in parts):
         return 0.0
-    first, second, third, last = octets = [int(p) for p in parts]
+    first, second, _, last = octets = [int(p) for p in parts]
     if max(octets) > 255 or first in (0, 127) or first >= 224 or (first, second) == (169, 254):
         return 0.0
     if value in _OPEN_RESOLVERS:
         return 0.0
     if max(octets) < 32 or (last == 0 and is_network):
         return 0.3
-    private = (
-        first == 10
-        or (first == 172 and 16 <= second < 32)
-        or (first == 192 and (second == 168 or second == third == 0))
-    )
-    return 0.75 if private else 1.0
+    return 0.75 if _is_private(octets) else 1.0
 
 
 def _ipv6(value: str) -> float:
