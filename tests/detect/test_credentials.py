@@ -211,6 +211,8 @@ def test_weights_that_are_damaged_are_told(tmp_path: Path) -> None:
         ("[Peer]\nPublicKey = Zk3x/", "Vz8Qw2+NmRt6Yb", "/Ls9HcJd5Gf="),
         ("db_password: ENC[AES256_GCM,data:", "rR14BeH7kCZwM", ",iv:GdvH,tag:IBi0,type:str]"),
         ("spring.datasource.password=ENC(", "zI1G53gxXZf63gO4", ")"),
+        ("/* secret keys */ ", "&nettle_arcfour128", ","),
+        ("key schedule: ", "xchacha20-poly1305", ", "),
     ],
 )
 def test_what_the_syntax_of_code_says_is_no_credential(before: str, token: str, after: str) -> None:
@@ -225,6 +227,8 @@ def test_what_the_syntax_of_code_says_is_no_credential(before: str, token: str, 
         ("#define WIFI_KEY ", "Blue_jay42", "\n"),
         ("open it with ", "Blue_jay42", " * and go in"),
         ("the login is admin->", "Blue_jay42", "!"),
+        ("key: ", "nettle_Blue42", ","),
+        ("key: ", "aes-Blue42-gcm", ""),
         ("-----BEGIN PUBLIC KEY-----\nMIGf\n-----END PUBLIC KEY-----\npassword ", "Blue_jay42", ""),
     ],
 )

@@ -180,6 +180,14 @@ _OF_CODE = re.compile(
 )
 """A constant, a function of Helm, the class of a driver, a colour of a style sheet, a path from a variable."""
 
+_CIPHER = re.compile(
+    r"(?i)[&*]{0,2}(?:(?:nettle|openssl|evp|gcry|gcrypt|mbedtls|wolfssl|wc|botan|gnutls|crypto|psa|libsodium)_)?"
+    r"(?:aes|3?des3?|arcfour|arctwo|rc[2456]|salsa20(?:r12|r8)?|xsalsa20|x?chacha(?:20)?|poly1305|camellia|twofish|serpent"
+    r"|blowfish|cast128|aria|sm[234]|sha[123]?|md[245]|ripemd160|blake2[bs]|gosthash94|keccak|gcm|cbc|ctr|ecb|ofb|cfb8?"
+    r"|ccm|eax|siv|xts|ocb|hmac|cmac|umac|encrypt|decrypt|compress|core|init|128|160|192|224|256|384|512|[_-])+"
+)
+"""Names of ciphers and digests, their modes, sizes and libraries: nettle_cbc_aes128, xchacha20-poly1305."""
+
 _OTHER_NAME = re.compile(
     r"(?i)(?:policy|rules|requirements|complexity)[\"']?\s{0,3}(?::=|=|:)\s{0,3}[\"'][^\"'\n]{0,40}$"
     r"|\busername:s:$|(?:^|[\s{,])org\s?=\s?[\"']$|\{\{[^{}\n]{0,80}\|\s?$"
@@ -202,7 +210,7 @@ def is_known(text: str, start: int, end: int) -> bool:
         return True
     if _PUBLIC_NAME.search(before) or _SEALED.search(before):
         return True
-    if _OF_CODE.fullmatch(token) or _OTHER_NAME.search(before):
+    if _OF_CODE.fullmatch(token) or _CIPHER.fullmatch(token) or _OTHER_NAME.search(before):
         return True
     if _PUBLIC_TOKEN.fullmatch(token) and "PublicKeyToken" in before[-20:] + token:
         return True

@@ -73,6 +73,7 @@ wanted wants warning weak weaker weakest website wednesday week weekly weeks wei
 whatever when whenever where wherever whether which while whoever whole whose wide will willing wise wish
 with within without wonderful word words work working works worse worst worth worthless would write wrong
 year yearly years yesterday your yours yourself zero zeros
+bcrypt scrypt
 """
 
 _GERMAN = """
@@ -138,6 +139,7 @@ seulement signe simple sinon soit solide souvent specifique standard suivant sui
 surtout systeme tard telephone tellement temporaire temps toujours tous tout toute toutefois transmis
 travers tres trois trop trouve unique utile utilisable utilisateur valable valide vide visible voici voila
 voir votre vous vrai vraiment
+demander demandez voyez
 """
 
 _SPANISH = """
@@ -161,6 +163,7 @@ seguras seguridad seguro semana sencilla sencillo sensible serie siempre siguien
 sobre sola solamente solo sorpresa suficiente suya tal tambien tampoco tanto tarde telefono temporal tiempo
 tipo toda todavia todo todos tonta trabajo ultima unica unico usuario vacia vacio vale valida valido varias
 veces vence veraz verdad vez vieja viejo vigente visible vista vuestra
+consulta consultad consultar pedid pedir pidela pregunta preguntad preguntadme preguntale preguntar
 """
 
 _ITALIAN = """
@@ -184,6 +187,7 @@ simile sistema smarrita soggetta sola solida solita solo soltanto sotto spesso s
 strana stretta subito sufficiente tale tanta tanto tarda telefono tempo temporanea testo tipo tolta tra
 troppo tua tutta tutte tutti tutto ufficio ultima unica unico universale usata utente utile vaga valida
 valido vecchia vecchio vera vero vietata visibile vista visto volta volte vuota vuoto
+chiedere chiedete chiedetela chiedi domandare
 """
 
 _DUTCH = """
