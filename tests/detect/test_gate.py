@@ -12,7 +12,7 @@ import pytest
 from sallyport.data import rules_dir
 from sallyport.detect.gate import Gate
 from sallyport.detect.linear import Subject, pattern
-from sallyport.detect.literals import expression
+from sallyport.detect.literals import expression, small, spellings
 from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Rule, load, read_pack
 
@@ -205,3 +205,21 @@ rules:
             assert [index for index, _ in gate.sought(there, KIND)] == [0]
         without_one = Subject("x\n" * (at // 2) + " ".join(spelled[:-1]) + "\nnr-1234\n" + "x\n" * 20)
         assert not [*gate.sought(without_one, KIND)]
+
+
+def test_the_index_knows_every_case_of_a_letter_that_the_automaton_knows() -> None:
+    """Also those of which the small letter is two: folding leaves none of them, and neither may rely on it."""
+    letters = [char for char in map(chr, range(0x80, 0x1E944)) if char != char.swapcase() and char.isalpha()]
+    assert len(letters) > 2_000
+    for letter in letters:
+        told = set(spellings(letter))
+        shape = re.compile(expression(letter).encode())
+        cases = {
+            letter,
+            *letter.lower(),
+            *letter.upper(),
+            *letter.swapcase(),
+            *letter.title(),
+            *letter.casefold(),
+        }
+        assert {small(case) for case in cases if shape.fullmatch(case.encode())} <= told
