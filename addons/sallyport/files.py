@@ -97,10 +97,13 @@ def read_file(path: Path, most: int | None = None) -> bytes:
     handle = os.open(
         path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     )  # to open a pipe waits for its writer else
-    with os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise OSError(errno.EINVAL, "a pipe or a device, and no file", str(path))
-        return file.read() if most is None else file.read(most + 1)
+    try:
+        with os.fdopen(handle, "rb", closefd=False) as file:  # which leaves that of a folder open, and raises
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(errno.EINVAL, "a pipe or a device, and no file", str(path))
+            return file.read() if most is None else file.read(most + 1)
+    finally:
+        os.close(handle)
 
 
 def make_folder(path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from sallyport.data import rules_dir
 from sallyport.detect.gate import Gate
 from sallyport.detect.linear import Subject, pattern
-from sallyport.detect.literals import expression
+from sallyport.detect.literals import expression, small, spellings
 from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Rule, load, read_pack
 
@@ -178,3 +178,48 @@ def test_a_scan_ends_on_time_also_while_it_is_worked_out_where_rules_are_tried()
     first = next(ALL.sought(subject, KIND, check))
     assert first is not None
     assert asked[0] > -(-len(subject.raw) // 1024) + -(-len(subject.raw) // (1 << 16)) + 1
+
+
+@pytest.mark.parametrize("words", [4, 5, 12])
+def test_a_keyword_of_many_words_is_found_however_keys_join_them(words: int, tmp_path: Path) -> None:
+    spelled = ["do", "not", "let", "this", "one", "go", "out", "of", "our", "own", "house", "now"][:words]
+    pack = tmp_path / "secrets" / "house.yaml"
+    pack.parent.mkdir()
+    pack.write_text(f"""title: House
+rules:
+  - id: note
+    title: A note of the house
+    severity: low
+    score: 0.5
+    keywords: ["{" ".join(spelled)}"]
+    pattern: nr-[0-9]{{4}}
+    examples:
+      match: ["{" ".join(spelled)} nr-1234"]
+      pass: ["nr-1234"]
+""")
+    (rule,) = read_pack(tmp_path, pack)
+    gate = Gate([rule])
+    for at in (0, 1000, 4_000, 4_093, 4_096, 5_100):
+        for gap in ("", " ", "_", "-"):
+            there = Subject("x\n" * (at // 2) + gap.join(spelled).title() + "\nnr-1234\n" + "x\n" * 20)
+            assert [index for index, _ in gate.sought(there, KIND)] == [0]
+        without_one = Subject("x\n" * (at // 2) + " ".join(spelled[:-1]) + "\nnr-1234\n" + "x\n" * 20)
+        assert not [*gate.sought(without_one, KIND)]
+
+
+def test_the_index_knows_every_case_of_a_letter_that_the_automaton_knows() -> None:
+    """Also those of which the small letter is two: folding leaves none of them, and neither may rely on it."""
+    letters = [char for char in map(chr, range(0x80, 0x1E944)) if char != char.swapcase() and char.isalpha()]
+    assert len(letters) > 2_000
+    for letter in letters:
+        told = set(spellings(letter))
+        shape = re.compile(expression(letter).encode())
+        cases = {
+            letter,
+            *letter.lower(),
+            *letter.upper(),
+            *letter.swapcase(),
+            *letter.title(),
+            *letter.casefold(),
+        }
+        assert {small(case) for case in cases if shape.fullmatch(case.encode())} <= told

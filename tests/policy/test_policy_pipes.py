@@ -92,3 +92,14 @@ def test_a_command_takes_what_a_shell_gives_it_as_a_descriptor(tmp_path: Path) -
             words, capture_output=True, text=True, env=python_env(), timeout=25, check=False
         )
         assert done.returncode == 0, done.stderr
+
+
+def test_a_folder_that_is_asked_for_again_and_again_takes_no_descriptors(tmp_path: Path) -> None:
+    for _ in range(8):
+        with pytest.raises(IsADirectoryError):
+            read_file(tmp_path)
+    taken = len(os.listdir("/proc/self/fd"))
+    for _ in range(8):
+        with pytest.raises(IsADirectoryError):
+            read_file(tmp_path)
+    assert len(os.listdir("/proc/self/fd")) == taken

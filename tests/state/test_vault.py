@@ -75,7 +75,10 @@ def test_values_that_are_dropped_for_room_are_told_now_and_then_and_never_shown(
         scope.placeholder(ENTITY, f"more{n}{VALUE}")
     assert [scope.original(mark) for mark in marks[:5]] == [f"0{VALUE}", None, None, None, f"4{VALUE}"]
     (line,) = lines(caplog)
-    assert "dropped for room: 1 of conversations with more than 20000 of them, and all of 0 conv" in line
+    assert (
+        "dropped for room: 1 of conversations with more than 20000 of them or with very long ones, and all of 0 conv"
+        in line
+    )
     timer.now += 60
     scope.placeholder(ENTITY, f"last{VALUE}")
     (line,) = lines(caplog)
@@ -119,3 +122,16 @@ def test_what_is_masked_again_takes_no_more_room() -> None:
             for n in range(2):
                 vault.scope("t", "p", name).placeholder(ENTITY, f"{n}{VALUE}")
     assert [vault.scope("t", "p", name).empty for name in "ab"] == [False, False]
+
+
+def test_one_conversation_of_long_values_costs_nobody_else_theirs() -> None:
+    vault = MemoryVault(KEY, max_size=1000)
+    others = [vault.scope("t", f"p{number}", "c") for number in range(3)]
+    marks = [scope.placeholder(ENTITY, VALUE) for scope in others]
+    hoard = vault.scope("t", "hoarder", "c")
+    for number in range(50):
+        last = hoard.placeholder(ENTITY, f"{number:04}" * 1500)
+    assert [scope.original(mark) for scope, mark in zip(others, marks, strict=True)] == [VALUE] * 3
+    assert hoard.original(last) == "0049" * 1500
+    assert vault._size <= 1000
+    assert vault._size == sum(values.size for values in vault._scopes.values())

@@ -9,6 +9,7 @@ pattern asks for, as far as a match can reach (around.py). What is left is asked
 (outline.py). Threads may share a gate.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 
@@ -25,6 +26,9 @@ from sallyport.detect.wordindex import Places, Word, WordIndex
 
 _TINY = 2
 """Letters of the longest word that says little of where a rule is to be tried."""
+
+_MOST_GAPS = 3
+"""Between the words of a keyword that is looked for in each of its spellings, four for every gap."""
 
 _LONG = 3 * BLOCK
 """Bytes of a text from which on it is asked where its words stand."""
@@ -106,6 +110,7 @@ class _Words:
         words: dict[str, set[int]] = {}
         besides: dict[str, set[int]] = {}
         far: dict[int, str] = {}
+        longest_beside = _SHORT
         for index in members:
             rule = rules[index]
             looked_for = [
@@ -113,7 +118,12 @@ class _Words:
                 for shift, each in zip(self._shifts, rule.required, strict=False)
                 for word in each
             ]
-            looked_for += [(keywords, word) for keyword in rule.keywords for word in phrases(keyword)]
+            for keyword in rule.keywords:
+                if keyword.count(" ") > _MOST_GAPS and all(keyword.split(" ")):
+                    besides.setdefault(_in_one(keyword), set()).add(keywords + index)
+                    longest_beside = max(longest_beside, len(keyword))
+                else:
+                    looked_for += [(keywords, word) for word in phrases(keyword)]
             for shift, word in looked_for:
                 if _is_tiny(word):
                     besides.setdefault(f"(?i){expression(word)}", set()).add(shift + index)
@@ -129,6 +139,7 @@ class _Words:
         self._indexed = np.array([number for number, _ in indexed], np.int64)
         """By word of the index: its expression."""
         self._besides = PatternSet([*besides])
+        self._overlap = 4 * longest_beside
         self._first_beside = len(words)
         self._far = _Patterns(far)
         self._near_or_none = self._all & ~sum(1 << index for index in far)
@@ -156,7 +167,7 @@ class _Words:
         raw = subject.raw
         is_long = len(raw) >= _LONG
         besides = []
-        for block in _blocks(raw) if is_long else (raw,):
+        for block in self._blocks(raw) if is_long else (raw,):
             check()
             within = self._besides.matches(block)
             if within is None:
@@ -179,17 +190,16 @@ class _Words:
             return found, {}
         return found, self._around.windows(subject, words, besides, [*places(found)], check)
 
+    def _blocks(self, raw: bytes) -> Iterator[bytes]:
+        """Yield the parts of a text, each with the byte before it and what stands beside words that begins in it."""
+        for low in range(0, len(raw), BLOCK):
+            yield raw[max(0, low - 1) : low + BLOCK + self._overlap]
+
     def _index_of(self, subject: Subject, check: Callable[[], None]) -> tuple[Places, Places]:
         """Return the words that occur, by their expressions, and the byte at which each begins, once in a cell."""
         raw = small(subject.text) if subject.wide else subject.raw.lower()
         numbers, at = self._index.occurrences(raw, check, once_in=CELL)
         return self._indexed.take(numbers), at
-
-
-def _blocks(raw: bytes) -> Iterator[bytes]:
-    """Yield the parts of a text, each with the byte before it and what stands beside words that begins in it."""
-    for low in range(0, len(raw), BLOCK):
-        yield raw[max(0, low - 1) : low + BLOCK + 4 * _SHORT]
 
 
 def _indexed(text: str) -> Iterator[Word]:
@@ -198,6 +208,11 @@ def _indexed(text: str) -> Iterator[Word]:
     if all(_is_word(a[-1]) != _is_word(b[0]) for a, b in pairwise((first, *others))):
         for word in spellings("".join((first, *others))):
             yield Word(word, text.startswith(EDGE), text.endswith(EDGE))
+
+
+def _in_one(keyword: str) -> str:
+    """Return a pattern of a keyword of many words: all its spellings one by one would be millions."""
+    return "(?i)" + "[ _-]?".join(map(re.escape, keyword.split(" ")))
 
 
 def _is_tiny(word: str) -> bool:

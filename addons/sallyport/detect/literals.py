@@ -277,10 +277,13 @@ def _cased(char: str) -> str:
     """Return a pattern of the bytes of one character in every case. Folded text has no other of an ASCII letter."""
     if char.isascii():
         return re.escape(char.lower())
-    small = char.casefold()
-    each = {char, small, *_cases().get(small, ())}
-    spelled = sorted("".join(rf"\x{byte:02x}" for byte in case.encode()) for case in each if len(case) == 1)
+    spelled = sorted("".join(rf"\x{byte:02x}" for byte in case.encode()) for case in _in_every_case(char))
     return spelled[0] if len(spelled) == 1 else f"(?:{'|'.join(spelled)})"
+
+
+def _in_every_case(char: str) -> set[str]:
+    folded = char.casefold()
+    return {case for case in (char, folded, *_cases().get(folded, ())) if len(case) == 1}
 
 
 @cache
@@ -327,9 +330,7 @@ def _left(char: str) -> Sequence[str]:
     """Return a character in every case, as far as `small` does not make them one."""
     if char.isascii():
         return (char.lower(),)
-    folded = char.casefold()
-    each = {char, *((folded, *_cases().get(folded, ())) if len(folded) == 1 else ())}
-    return sorted({small(one).decode() for one in each})
+    return sorted({small(one).decode() for one in _in_every_case(char)})
 
 
 @cache

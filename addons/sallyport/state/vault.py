@@ -91,22 +91,39 @@ class MemoryVault:
             logger.warning("%s", told)
 
     def _make_room(self, in_use: tuple[str, ...]) -> None:
-        """Drop what was used longest ago of who holds the most, until a tenth is free; the caller holds the lock."""
+        """Drop what was used longest ago of who holds the most, until a tenth is free; the caller holds the lock.
+
+        Of the scope in use, when its owner has no other, the values that were masked longest ago.
+        """
         held: dict[tuple[str, ...], deque[tuple[str, ...]]] = defaultdict(deque)
         sizes: dict[tuple[str, ...], int] = defaultdict(int)
         for scope, values in self._scopes.items():
             if scope != in_use:
                 held[_owner(scope)].append(scope)
             sizes[_owner(scope)] += values.size
-        most = [(-sizes[owner], owner) for owner in held]
+        most = [(-size, owner) for owner, size in sizes.items()]
         heapify(most)
         while most and self._size > self._max_size * 9 // 10:
             size, owner = heappop(most)
-            dropped = self._scopes.pop(held[owner].popleft()).size
-            self._size -= dropped
-            self._lost_scopes += 1
             if held[owner]:
+                dropped = self._scopes.pop(held[owner].popleft()).size
+                self._size -= dropped
+                self._lost_scopes += 1
+            else:
+                next_most = -most[0][0] if most else 0
+                dropped = self._shorten(self._scopes[in_use], next_most)
+            if dropped and size + dropped:
                 heappush(most, (size + dropped, owner))
+
+    def _shorten(self, values: _Values, least: int) -> int:
+        """Drop values of a scope, but the last one, until a tenth is free or it holds less than so much."""
+        before = values.size
+        while len(values.of) > 1 and values.size >= least and self._size > self._max_size * 9 // 10:
+            dropped = _size(values.of.popitem(last=False)[1])
+            values.size -= dropped
+            self._size -= dropped
+            self._lost_values += 1
+        return before - values.size
 
     def _told(self) -> str:
         """Return what to say of losses, "" where there are none or the last line is not old; holds the lock."""
@@ -116,7 +133,7 @@ class MemoryVault:
         self._tell_at, self._lost_values, self._lost_scopes = now + _TELL_EVERY_S, 0, 0
         return (
             f"originals behind placeholders were dropped for room: {values} of conversations with more than "
-            f"{MAX_VALUES_PER_SCOPE} of them, and all of {scopes} conversations. Answers that "
+            f"{MAX_VALUES_PER_SCOPE} of them or with very long ones, and all of {scopes} conversations. Answers that "
             "repeat their placeholders keep these, until a request brings the originals again"
         )
 
