@@ -12,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from audit.chains import some_events
+from gateways import python_env
 from replay.recording import flow, write
 from sallyport.audit.checkpointing import checkpoint_now
 from sallyport.audit.copies import Copies
@@ -147,3 +148,24 @@ def test_what_is_no_file_is_written_as_it_comes(home: Path) -> None:
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert CliRunner().invoke(app, ["audit", "export", "-o", "/dev/null"]).exit_code == 0
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_what_the_shell_has_opened_is_written_on_and_not_replaced(home: Path, name: str) -> None:
+    told = home / "told"
+    command = [sys.executable, "-m", "sallyport", "policy", "test", str(home / "p.yaml"), "--junit", name]
+    with told.open("w") as stream:
+        stream.write("head\n")
+        stream.flush()
+        subprocess.run(command, check=True, stdout=stream, env=python_env())
+        stream.seek(0, os.SEEK_END)
+        stream.write("tail\n")
+    text = told.read_text()
+    assert text.startswith("head\n")
+    assert "</testsuite>" in text
+    assert text.endswith("tail\n")
+
+
+def test_a_descriptor_that_nobody_opened_is_an_error() -> None:
+    with pytest.raises(OperatorError, match="cannot be written"), output(Path("/dev/fd/987654"), "-o"):
+        pass

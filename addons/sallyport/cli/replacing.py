@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import TextIO
 
 from sallyport.errors import OperatorError
 from sallyport.files import clear_drafts, new_draft, sync_folder
+
+_STREAMS = {"stdout": 1, "stderr": 2}
+_DESCRIPTOR = re.compile(r"/dev/(?P<stream>stdout|stderr)|/(?:dev|proc/self)/fd/(?P<number>\d{1,9})")
 
 
 @contextmanager
@@ -30,9 +34,14 @@ def output(path: Path, option: str, *, private: bool = False) -> Iterator[TextIO
     """Give the file that an option names for results, which takes its place in the end, and only if nothing was raised.
 
     Until then, and after any failure, what stood there before stands there. What is no file (a pipe, a terminal, a
-    device) is written as it comes. private: one that is new is for its owner alone. Raises OperatorError.
+    device) or has been opened by somebody (/dev/stdout) is written as it comes. private: one that is new is for its
+    owner alone. Raises OperatorError.
     """
     try:
+        if (handle := _opened(path)) is not None:
+            with os.fdopen(os.dup(handle), "w", encoding="utf-8", newline="\n") as stream:
+                yield stream
+            return
         if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))  # a rename asks its folder alone
         if path.exists() and not Path(os.path.realpath(path)).is_file():
@@ -51,6 +60,14 @@ def output(path: Path, option: str, *, private: bool = False) -> Iterator[TextIO
             "Name another file",
             exit_code=2 if misnamed else 3,
         ) from None
+
+
+def _opened(path: Path) -> int | None:
+    """Return the descriptor of this process that a path stands for, None where it is a path of files."""
+    named = _DESCRIPTOR.fullmatch(str(path))
+    if named is None:
+        return None
+    return _STREAMS[named["stream"]] if named["number"] is None else int(named["number"])
 
 
 @contextmanager
