@@ -1,6 +1,7 @@
 """`sallyport policy`: what people and CI see."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -93,10 +94,14 @@ def test_a_file_that_may_not_be_read_gets_the_message_of_the_house(
     # Root may read everything, so the system's refusal is played: the option's own check and the reading.
     monkeypatch.setattr("os.access", lambda *_, **__: False)
 
-    def refuse(self: Path, mode: str = "r") -> None:
-        raise PermissionError(13, "Permission denied")
+    opened = os.open
 
-    monkeypatch.setattr(Path, "open", refuse)
+    def refuse(path: Path, *flags: int, **more: int) -> int:
+        if path == file:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *flags, **more)
+
+    monkeypatch.setattr("os.open", refuse)
     monkeypatch.setattr("sallyport.cli.policy.load_catalogue", lambda _: None)
     result = RUNNER.invoke(app, ["check", str(file)])
     assert result.exit_code == 2

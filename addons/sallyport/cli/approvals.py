@@ -242,11 +242,11 @@ def break_glass(
         "break_glass.taken",
         {"glass": own.id, "principal": principal, "tenant": tenant, "rule": rule, "reason": reason},
     )
-    typer.echo(f"{own.id}: glass is broken until {own.expires_at:%Y-%m-%d %H:%M} UTC")
     names = names_here(confdir)
     with suppress(OperatorError), closing(names), reading(store, confdir) as connection:  # it is all the same
         if warning := warning_of_glass(connection, tenant, principal, at, names):
             typer.echo(warning, err=True)
+    typer.echo(f"{own.id}: glass is broken until {own.expires_at:%Y-%m-%d %H:%M} UTC")
 
 
 def _usual(policy: Policy, request: Request | None) -> timedelta:
