@@ -199,7 +199,7 @@ def test_nothing_leaves_when_something_fails_before_the_verdict(
     gateway.lab.forget()
     gateway.audit.events.clear()
     sabotage.place, sabotage.way = place, way
-    talk = send(gateway, kind, timeout=0.6 if way == "hang" else 5)
+    talk = send(gateway, kind, timeout=1.2 if way == "hang" else 5)
     assert sabotage.hits, "the sabotage was never reached"
     if way == "nonsense" and place in JUDGED_LATER:
         # A connection hook that does nothing leaves the judgement to the request's own verdict.
@@ -220,7 +220,7 @@ def test_an_answer_nobody_judged_does_not_reach_the_client(
     gateway.lab.forget()
     gateway.audit.events.clear()
     sabotage.place, sabotage.way = place, way
-    talk = send(gateway, kind, timeout=0.6 if way == "hang" else 5)
+    talk = send(gateway, kind, timeout=1.2 if way == "hang" else 5)
     assert talk.status != 200 or not talk.body
     assert len(gateway.lab.requests) == len(gateway.audit.of(EventKind.ADMITTED)) == 1
 
