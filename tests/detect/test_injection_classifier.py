@@ -16,7 +16,7 @@ from sallyport.detect.classifier import features, model
 from sallyport.detect.classifier.classifier import Calibration
 from sallyport.detect.classifier.concepts import Concepts
 from sallyport.detect.classifier.features import Words, keys
-from sallyport.detect.classifier.weights import SHIPPED, read, shipped, stepped, write
+from sallyport.detect.classifier.weights import DUST, SHIPPED, read, shipped, stepped, write
 from sallyport.detect.engine import DetectionSettings, Detector, ScanIncomplete, injection_score
 from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Packs
@@ -102,6 +102,16 @@ def test_the_weights_are_small_and_hold_no_pickles() -> None:
     assert SHIPPED.stat().st_size <= 4 << 20
     with np.load(SHIPPED, allow_pickle=False) as arrays:
         assert all(arrays[name].dtype.kind in "fiu" for name in arrays.files)
+
+
+def test_no_weight_is_so_small_that_a_processor_takes_long_for_it() -> None:
+    with np.load(SHIPPED) as arrays:
+        stored = np.concatenate(
+            [np.abs(arrays[f"{head}_inner"]).ravel() for head in ("user", "content", "tools")]
+        )
+    assert ((stored > 0) & (stored < np.finfo(np.float32).tiny)).any(), "training leaves some"
+    for head in shipped().network.heads.values():
+        assert (np.abs(head.inner[head.inner != 0]) >= DUST).all()
 
 
 def test_written_weights_are_read_back(tmp_path: Path) -> None:
