@@ -63,6 +63,8 @@ class GuardedHttp2Server(StockServer):
             return True
         if isinstance(event, h2.events.RequestReceived) and (b":method", b"HEAD") in event.headers:
             self._heads.add(event.stream_id)
+        elif isinstance(event, h2.events.StreamReset):
+            self._heads.discard(event.stream_id)
         return (yield from super().handle_h2_event(event))
 
     def _is_flood(self, event: h2.events.Event) -> bool:
