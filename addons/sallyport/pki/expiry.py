@@ -4,7 +4,6 @@ It is the authority of the start: what lies in the folder since then is signed w
 """
 
 import logging
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, date, datetime
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from sallyport.errors import OperatorError
 from sallyport.files import PUBLIC, write_file
+from sallyport.lookout import Lookout
 from sallyport.pki.authority import Authority, check_validity, holds_another
 
 logger = logging.getLogger("sallyport.ca")
@@ -25,7 +25,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-class ExpiryWatch:
+class ExpiryWatch(Lookout):
     """Tells once a day, from 30 days before the end on. metrics: file that is kept for a collector.
 
     What holds on the day of the start was told by the start.
@@ -34,21 +34,17 @@ class ExpiryWatch:
     def __init__(
         self, authority: Authority, metrics: Path, gateway: str, clock: Callable[[], datetime] = _now
     ) -> None:
+        super().__init__("sallyport-ca", logger, "whether the authority ends soon could not be told (%s)")
         self._authority, self._metrics, self._gateway, self._clock = authority, metrics, gateway, clock
         self._told: date = clock().date()
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look now and from now on."""
-        self._thread = threading.Thread(target=self._run, name="sallyport-ca", daemon=True)
-        self._thread.start()
+        """Write the metric, and look from now on."""
+        self._write()
+        super().start()
 
-    def close(self) -> None:
-        """Look no more."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join(10)
+    def every_s(self) -> float:
+        return _EVERY_S
 
     def look(self) -> None:
         """Write the metric, and tell what there is to tell today."""
@@ -85,13 +81,3 @@ class ExpiryWatch:
         )
         with suppress(OSError):
             write_file(self._metrics, ("\n".join(lines) + "\n").encode(), PUBLIC)
-
-    def _run(self) -> None:
-        while True:
-            try:
-                self.look()
-            except Exception as error:
-                # The border of the thread: without it nobody would look any more.
-                logger.warning("whether the authority ends soon could not be told (%s)", type(error).__name__)
-            if self._closing.wait(_EVERY_S):
-                return

@@ -4,7 +4,6 @@ A thread looks from time to time. One alarm begins an episode and one ends it; w
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from sallyport.errors import OperatorError
 from sallyport.files import PUBLIC, write_file
+from sallyport.lookout import Lookout
 
 logger = logging.getLogger("sallyport.drift")
 
@@ -60,7 +60,7 @@ class Alarm:
     seconds: float
 
 
-class DriftWatch:
+class DriftWatch(Lookout):
     """held: reads what the repository holds; raises OperatorError or OSError where that cannot be. running: what runs.
 
     alarm: is told of beginning and end of an episode. metrics: file that is kept up to date for a collector.
@@ -76,23 +76,15 @@ class DriftWatch:
         gateway: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__("sallyport-drift", logger, "whether the policy drifts could not be told (%s)")
         self._held, self._running, self._settings = held, running, settings
         self._alarm, self._metrics, self._gateway, self._clock = alarm, metrics, gateway, clock
         self._since: float | None = None
         self._told: What | None = None
-        self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Look from now on."""
-        self._thread = threading.Thread(target=self._run, name="sallyport-drift", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Look no more."""
-        self._closing.set()
-        if self._thread is not None:
-            self._thread.join(10)
+    def every_s(self) -> float:
+        settings = self._settings()
+        return settings.every_s if settings.after_s else _IDLE_S
 
     def look(self) -> None:
         """Compare once, and tell of what has begun or ended."""
@@ -152,11 +144,3 @@ class DriftWatch:
         )
         with suppress(OSError):
             write_file(self._metrics, ("\n".join(lines) + "\n").encode(), PUBLIC)
-
-    def _run(self) -> None:
-        while not self._closing.wait(self._settings().every_s if self._settings().after_s else _IDLE_S):
-            try:
-                self.look()
-            except Exception as error:
-                # The border of the thread: without it nobody would look any more. Messages may quote files.
-                logger.warning("whether the policy drifts could not be told (%s)", type(error).__name__)
