@@ -45,6 +45,7 @@ def detection_settings(policy: Policy) -> DetectionSettings:
         paranoia_secrets=policy.detection.paranoia,
         paranoia_injection=policy.injection.paranoia,
         injection_false_alarms=policy.injection.max_false_alarms,
+        injection_second_opinion=policy.injection.second_opinion,
         min_score=min(policy.masking.min_score, 0.5),
         deadline_s=policy.detection.deadline_s,
         cpu_s=policy.detection.cpu_s,
@@ -89,6 +90,7 @@ def answer_settings(policy: Policy) -> DetectionSettings:
         kinds=frozenset({Kind.PII, Kind.SECRET}),
         min_score=min(0.5, *scores),
         injection_false_alarms=None,
+        injection_second_opinion=False,
         cache_entries=0,
     )
 

@@ -28,6 +28,7 @@ def described(rule: Rule | OutputRule) -> list[tuple[str, str]]:
 def _of_texts(rule: Rule) -> list[tuple[str, str]]:
     return [
         ("points" if rule.kind is Kind.INJECTION else "score", _score(rule)),
+        ("judged", "yes" if rule.judged else ""),
         ("views", ", ".join(sorted(rule.views))),
         ("across messages", "yes" if rule.across_messages else "no"),
         ("keywords", ", ".join(rule.keywords)),

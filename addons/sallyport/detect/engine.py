@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect import decode, overlap
 from sallyport.detect.cache import Cache, Hit
-from sallyport.detect.classifier.classifier import SURFACES, Classifier
+from sallyport.detect.classifier.classifier import CERTAIN, SURFACES, Classifier
 from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
@@ -39,6 +40,9 @@ SURE = 0.9
 
 OTHERWISE = 0.5
 """What is left of a score under the name of something that is nobody's."""
+
+DOUBTED = 0.5
+"""What is left of the points of a rule where the classifier finds its text harmless."""
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 
@@ -70,7 +74,8 @@ class Detector:
         names = [rule.recogniser for rule in self._rules if rule.recogniser]
         self._recognisers = Recognisers(names, self.settings.regions, self.settings.recognisers)
         self._cache = Cache(self.settings.cache_entries, self.settings.cache_bytes)
-        judged = self.settings.injection_false_alarms is not None and Kind.INJECTION in self.settings.kinds
+        judged = self.settings.injection_false_alarms is not None or self.settings.injection_second_opinion
+        judged = judged and Kind.INJECTION in self.settings.kinds
         self._classifier: Classifier | None = None
         if judged:
             # Imported here: numpy takes half of the start of a scan that needs none.
@@ -205,7 +210,7 @@ class Detector:
         return max(judged, SURE + (1.0 - SURE) * judged if points >= 1.0 - 1e-9 else 0.0)
 
     def classifier_probability(self, segment: Segment, points: float = 0.0) -> float:
-        """Return the classifier's probability; points: what the rules found. 0 where it is off.
+        """Return the classifier's probability; points: what the rules found. 0 where it is not loaded.
 
         Raises ScanIncomplete.
         """
@@ -231,12 +236,24 @@ class Detector:
     def _judged(
         self, kept: tuple[Hit, ...], views: Sequence[tuple[View, str]], surface: Surface, deadline: Deadline
     ) -> tuple[Hit, ...]:
-        """Add what the classifier finds where the rules alone are not enough; it takes the place of overlaps."""
+        """Add what the classifier finds where the rules alone are not enough; it takes the place of overlaps.
+
+        Where one rule is enough and the classifier finds the text harmless, its match counts for less than is needed.
+        """
         points = sum(h.score for h in kept if self._kind(h.rule) is Kind.INJECTION)
-        if self._classifier is None or surface not in SURFACES or points >= 1.0 - 1e-9:
+        refused = points >= 1.0 - 1e-9
+        if self._classifier is None or surface not in SURFACES:
+            return kept
+        if self._is_settled(kept, points, views) if refused else self.settings.injection_false_alarms is None:
             return kept
         best = max(self._judgements(views, surface, points, deadline), default=None)
-        if best is None or best[0] < self.injection_threshold(surface):
+        if best is None:
+            return kept
+        if refused:
+            if not self._classifier.doubts(surface, best[0]):
+                return kept
+            return tuple([replace(h, score=h.score * DOUBTED) if self._is_judged(h) else h for h in kept])
+        if best[0] < self.injection_threshold(surface):
             return kept
         _, start, end = best
         rest = [
@@ -244,6 +261,16 @@ class Detector:
         ]
         rest.append(Hit(self._verdict, start, end, 1.0))
         return tuple(sorted(rest, key=lambda h: (h.start, h.end, h.rule)))
+
+    def _is_settled(self, kept: Sequence[Hit], points: float, views: Sequence[tuple[View, str]]) -> bool:
+        """Say whether what the rules refuse stands whatever the classifier says; what is hidden it does not read."""
+        if not self.settings.injection_second_opinion or points >= CERTAIN:
+            return True
+        alone = [h.score for h in kept if self._kind(h.rule) is Kind.INJECTION and not self._is_judged(h)]
+        return sum(alone) >= 1.0 - 1e-9 or any(kind == "hidden" for _, kind in views)
+
+    def _is_judged(self, hit: Hit) -> bool:
+        return hit.rule < len(self._rules) and self._rules[hit.rule].judged
 
     @property
     def _verdict(self) -> int:

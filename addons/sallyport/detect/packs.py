@@ -81,6 +81,7 @@ class _Pack(BaseModel, extra="forbid", frozen=True):
     title: str
     description: str = ""
     define: dict[str, str] = {}
+    judged: bool = False
     rules: list[_Rule]
 
 
@@ -108,6 +109,7 @@ class Rule:
     required, longest: read from the pattern, which asks for one word of each set and matches so much at most. Empty
         and None where that is not known; no words where the pattern itself is looked for.
     beside: source of a pattern without which in the text no match is possible; cheaper to look for than the whole.
+    judged: whether the classifier, where it is on, may find that a text only speaks of what the rule looks for.
     across_messages: whether the end of one message and the beginning of the next can match together. By
         default values can and sentences cannot: a model reads who speaks between them.
     """
@@ -136,6 +138,7 @@ class Rule:
     recogniser: str | None
     context: tuple[str, ...]
     score: float
+    judged: bool
     across_messages: bool
     references: tuple[str, ...]
     known_false_positives: tuple[str, ...]
@@ -192,7 +195,7 @@ def read_pack(root: Path, path: Path, taxonomy: frozenset[str] | None = None) ->
     made = []
     for index, rule in enumerate(pack.rules):
         where = f"{name}:{tree['rules'][index].lc.line + 1} {prefix}.{rule.id}"
-        made.append(_build(rule, kind, f"{prefix}.{rule.id}", where, pack.define, taxonomy, words))
+        made.append(_build(rule, kind, f"{prefix}.{rule.id}", where, pack, taxonomy, words))
     return tuple(made)
 
 
@@ -201,10 +204,11 @@ def _build(
     kind: Kind,
     id_: str,
     where: str,
-    define: dict[str, str],
+    pack: _Pack,
     taxonomy: frozenset[str] | None,
     words: Mapping[str, Reading],
 ) -> Rule:
+    define = pack.define
     source = fold(expand(rule.pattern, define, where))
     sensitive = rule.case_sensitive if rule.case_sensitive is not None else kind is not Kind.INJECTION
     pattern = compile_pattern(source, sensitive, where, "pattern")
@@ -233,6 +237,10 @@ def _build(
     ):
         todo = "Give injection rules points: 1 to 10, all others score: 0 to 1"
         raise OperatorError(where, "score and points do not fit the kind", todo)
+    if pack.judged and kind is not Kind.INJECTION:
+        raise OperatorError(
+            where, "judged stands at the top of its pack", "Leave it out: only injection is judged"
+        )
     unless = [
         Unless(
             compile_pattern(fold(expand(u.pattern, define, where)), sensitive, where, "unless"),
@@ -271,6 +279,7 @@ def _build(
         recogniser=rule.recogniser,
         context=tuple(fold(c).lower() for c in rule.context),
         score=rule.points / 10 if rule.points is not None else rule.score or 0.0,
+        judged=pack.judged,
         across_messages=kind is not Kind.INJECTION if rule.across_messages is None else rule.across_messages,
         references=tuple(rule.references),
         known_false_positives=tuple(rule.known_false_positives),

@@ -22,7 +22,8 @@ class DetectionSettings:
     max_chars: of one segment, likewise.
     regions: whose national telephone formats count. recognisers: files in Presidio's recogniser format.
     cache_entries, cache_bytes: bounds of the result cache; 0 entries switches it off.
-    injection_false_alarms: share of clean texts the classifier may report; None leaves it out.
+    injection_false_alarms: share of clean texts the classifier may report; None and it reports nothing by itself.
+    injection_second_opinion: whether the classifier may find that what one rule refuses only speaks of an attack.
     """
 
     kinds: frozenset[Kind] = frozenset(Kind)
@@ -39,6 +40,7 @@ class DetectionSettings:
     cache_entries: int = 20_000
     cache_bytes: int = 16_000_000
     injection_false_alarms: float | None = None
+    injection_second_opinion: bool = False
 
     def paranoia(self, kind: Kind) -> int:
         return {

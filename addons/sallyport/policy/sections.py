@@ -139,7 +139,12 @@ class Injection(BlockingSection):
         default=None,
         ge=0.001,
         le=0.1,
-        description="Share of clean texts that the trained classifier may refuse; null leaves it out.",
+        description="Share of clean texts that the trained classifier may refuse; null: it refuses none by itself.",
+    )
+    second_opinion: bool = Field(
+        default=True,
+        description="Whether what a single rule finds counts half where the trained classifier is sure that the text "
+        "is harmless, as it is of most that quote or report an attack.",
     )
     surfaces: tuple[Surface, ...] = Field(
         default=(Surface.USER, Surface.TOOL_RESULT, Surface.DOCUMENT, Surface.TOOL_DEFINITION),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sallyport.detect.classifier.classifier import Calibration, length
+from sallyport.detect.classifier.classifier import CERTAIN, Calibration, length
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""
@@ -35,13 +35,19 @@ STEP = 1e-4
 LEAST = 0.6
 """No threshold is below this probability, however well the clean texts at hand behave."""
 
+MAY_PASS, EACH_MAY_PASS = 0.04, 0.2
+"""Share of the attacks refused by rules that may pass because the classifier doubts: mean of sources, and of each."""
+
+REFUSED = 20
+"""Attacks refused by rules that a source needs to count in that."""
+
 JOINED, EACH_JOINED = "uner_en_ewt joined", 2.0
 """The clean source of texts of 1 to 50 KB, joined from lines of another: shows what length alone does. It stays below a
 rate times the second."""
 
-SHIPPED_JOINED = "uner_en_ewt joined, the shipped network"
-"""The same texts judged by the network that ships, which has not seen them either and is surer of itself than those
-that sources were left out of."""
+SHIPPED = ", the shipped network"
+"""How the names of sources end that the network which ships has judged: it has not seen them either, and is surer of
+itself than those that sources were left out of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +100,8 @@ def calibrate(
     growths = GROWTHS if any(s.source == JOINED for s in seen) else (0.0,)
     drafts = [_fitted(seen, growth) for growth in growths]
     every = [replace(d, thresholds=thresholds(d, seen, alike, each, least)) for d in drafts]
-    return max(every, key=lambda calibration: _found(calibration, [*seen, *planted]))
+    best = max(every, key=lambda calibration: _found(calibration, [*seen, *planted]))
+    return replace(best, doubt=doubt(best, [*seen, *planted]))
 
 
 def _fitted(seen: Sequence[Seen], growth: float) -> Calibration:
@@ -152,6 +159,23 @@ def thresholds(
         first = int(np.flatnonzero(fits)[0]) if fits.any() else len(grid) - 1
         out.append((rate, round(float(min(1.0 - STEP, max(least, grid[first] + STEP))), 4)))
     return tuple(out)
+
+
+def doubt(draft: Calibration, seen: Sequence[Seen]) -> float:
+    """Return the greatest probability below which what one rule refuses may pass: hardly any attack lies there."""
+    sources: defaultdict[str, list[float]] = defaultdict(list)
+    for s in seen:
+        if s.attack and s.points >= 1.0 - 1e-9:
+            certain = s.points >= CERTAIN
+            sources[s.source].append(1.0 if certain else draft.probability(s.logit, s.sentences, s.points))
+    passing = [np.array(found) for found in sources.values() if len(found) >= REFUSED]
+    best = 0.0
+    for step in range(1, round(LEAST * 100) + 1):
+        shares = [float((found < step / 100).mean()) for found in passing]
+        if not shares or np.mean(shares) > MAY_PASS or max(shares) > EACH_MAY_PASS:
+            break
+        best = step / 100
+    return best
 
 
 def _balanced(seen: Sequence[Seen]) -> np.ndarray:

@@ -102,7 +102,8 @@ def _planted(
             refused = [injection_score(d.scan([segment])).get("", 0.0) >= 1.0 - 1e-9 for d in (rules, both)]
             alone = both.classifier_probability(segment) >= both.injection_threshold(segment.surface)
             found.append((refused[0], alone, refused[1]))
-        out[f"planted in {chars // 1000} KB"] = found
+        if found:
+            out[f"planted in {chars // 1000} KB"] = found
     return out
 
 

@@ -22,10 +22,10 @@ from training.injection.calibrate import (
     ALIKE_USER,
     EACH_OF_FEW,
     JOINED,
-    SHIPPED_JOINED,
     Seen,
     calibrate,
 )
+from training.injection.calibrate import SHIPPED as BY_SHIPPED
 from training.injection.families import families
 from training.injection.fit import Bag, Settings, bags_of, fit
 from training.injection.lexicon import concepts
@@ -104,8 +104,8 @@ def main() -> None:
         write(given.out, Classifier(network, read(SHIPPED).calibrations, ""), about)
         print(f"{given.out.stat().st_size} bytes, {(time.monotonic() - begun) / 60:.1f} minutes, {about}")
         return
-    joined = [replace(t, source=SHIPPED_JOINED) for t in _never_trained(given.data) if t.source == JOINED]
-    seen += see(network, joined, rules)
+    never = [t for t in _never_trained(given.data) if t.group == LEFT_OUT[0]]
+    seen += see(network, [replace(t, source=t.source + BY_SHIPPED) for t in never], rules)
     one, other = _halves(seen)
     planted = [s for s in one if s.source.startswith(PLANTED)]
     one = [s for s in one if not s.source.startswith(PLANTED)]

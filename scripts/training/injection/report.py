@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from training.injection.calibrate import Seen
 
-from sallyport.detect.classifier.classifier import Calibration
+from sallyport.detect.classifier.classifier import CERTAIN, Calibration
 
 RATE = 0.01
 FAMILIES = "families: "
@@ -21,6 +21,10 @@ def report(seen: Sequence[Seen], calibrations: Mapping[str, Calibration], rate: 
             rate
         )
         rules = s.points >= 1.0
+        stands = rules and (
+            s.points >= CERTAIN
+            or calibration.probability(s.logit, s.sentences, s.points) >= calibration.doubt
+        )
         label = "attack" if s.attack else "clean"
         keys = [(label, s.surface, s.source)]
         if s.lang != "en" and s.attack:
@@ -30,7 +34,7 @@ def report(seen: Sequence[Seen], calibrations: Mapping[str, Calibration], rate: 
         if s.source.startswith("families"):
             keys.append((label, s.surface, f"{FAMILIES}{'' if s.lang == 'en' else s.lang + ' '}{s.family}"))
         for key in keys:
-            rows[key].append((rules, alone, rules or helped))
+            rows[key].append((rules, alone, stands or helped))
     lines = []
     for name, own in (("source", False), ("family", True)):
         lines += [

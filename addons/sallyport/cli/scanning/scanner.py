@@ -186,9 +186,11 @@ def _chosen(choice: Choice) -> tuple[DetectionSettings, Counting, NerSettings | 
         changes["min_score"] = choice.min_score
     if choice.false_alarms is not None:
         changes["injection_false_alarms"] = choice.false_alarms or None
+        changes["injection_second_opinion"] = choice.false_alarms > 0
     counting: Counting
     if choice.policy is None:
-        settings, ner = DetectionSettings(injection_false_alarms=FALSE_ALARMS), None
+        settings = DetectionSettings(injection_false_alarms=FALSE_ALARMS, injection_second_opinion=True)
+        ner = None
         counting = _Everything()
         wanted = choice.names is not False
     else:

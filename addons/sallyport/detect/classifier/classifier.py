@@ -28,6 +28,9 @@ SURFACES: Mapping[Surface, str] = {
 MANY = 8
 """Sentences from which the chance that one of them misleads grows with their number; below it hardly does."""
 
+CERTAIN = 1.5
+"""Points of rules, ten of which are 1.0, that no classifier doubts: two rules that err on one text are rare."""
+
 MOST = 64
 """Sentences up to which it grows. In longer texts a planted order would have to be surer than any order is."""
 
@@ -42,6 +45,7 @@ class Calibration:
     """Log-odds to probability for one class: slope * logit + length * length(sentences) + points * rules + offset.
 
     thresholds: (rate, probability), by rate: a clean text reaches that probability at most this often.
+    doubt: probability below which what one rule refuses is taken for a text that only speaks of it.
     """
 
     slope: float
@@ -49,6 +53,7 @@ class Calibration:
     points: float
     offset: float
     thresholds: tuple[tuple[float, float], ...]
+    doubt: float = 0.0
 
     def probability(self, logit: float, sentences: int, points: float) -> float:
         odds = self.slope * logit + self.length * length(sentences) + self.points * points + self.offset
@@ -96,3 +101,8 @@ class Classifier:
         """Return the probability from which a text counts; above 1 for a surface that is not judged."""
         name = SURFACES.get(surface)
         return 2.0 if name is None else self.calibrations[name].threshold(max_false_alarms)
+
+    def doubts(self, surface: Surface, probability: float) -> bool:
+        """Say whether a text is so unlikely to hold an injection that one rule errs rather than the classifier."""
+        name = SURFACES.get(surface)
+        return name is not None and probability < self.calibrations[name].doubt

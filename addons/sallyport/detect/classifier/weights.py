@@ -71,10 +71,11 @@ def read(path: Path) -> Classifier:
         raise OperatorError(str(path), "is of another version", "Install Sallyport again")
     calibrations = {
         name: Calibration(
-            c["slope"], c["length"], c["points"], c["offset"], tuple((r, p) for r, p in c["thresholds"])
+            c["slope"], c["length"], c["points"], c["offset"],
+            tuple((r, p) for r, p in c["thresholds"]), c["doubt"],
         )
         for name, c in meta["calibrations"].items()
-    }
+    }  # fmt: skip
     revision = hashlib.blake2b(raw, digest_size=16).hexdigest()
     return Classifier(Network(places, *stepped(table), heads, Concepts.known(known)), calibrations, revision)
 
@@ -147,7 +148,7 @@ def write(path: Path, classifier: Classifier, about: dict[str, object]) -> None:
     calibrations = {
         name: {
             "slope": c.slope, "length": c.length, "points": c.points, "offset": c.offset,
-            "thresholds": [list(pair) for pair in c.thresholds],
+            "thresholds": [list(pair) for pair in c.thresholds], "doubt": c.doubt,
         }
         for name, c in classifier.calibrations.items()
     }  # fmt: skip
