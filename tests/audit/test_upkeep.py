@@ -1,7 +1,7 @@
 """A gateway prunes and makes partitions by itself where it may, and says once what somebody else must do."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,12 @@ from sallyport.audit.store import Store
 from sallyport.audit.upkeep import Upkeep
 from sallyport.doctor.findings import Level, Situation
 from sallyport.doctor.machine import check_store
+from sallyport.state.elapsed import DAY_MS, SETTLED_MS, Elapsed
+from state.test_elapsed import SetClock
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +34,7 @@ def test_a_gateway_prunes_by_its_policy(url: str, tmp_path: Path) -> None:
     store = Store.open(url)
     past = Past(store, Signer.of(tmp_path))
     keep: list[int | None] = [None]
-    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: keep[0])
+    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: keep[0], now)
     before = past.count()
     upkeep()
     assert past.count() == before
@@ -50,7 +56,7 @@ def test_a_gateway_that_may_not_prune_says_so_once(
     roles = Roles(postgres_url)
     store = Store.open(postgres_url)
     past = Past(store, Signer.of(tmp_path))
-    upkeep = Upkeep(roles.make("gateway"), tmp_path, "gw-1", lambda: 30)
+    upkeep = Upkeep(roles.make("gateway"), tmp_path, "gw-1", lambda: 30, now)
     before = past.count()
     with caplog.at_level(logging.WARNING, logger="sallyport.audit"):
         upkeep()
@@ -77,8 +83,25 @@ def test_a_gateway_that_may_make_no_partitions_says_when_they_end(
     assert doctor.level is Level.WARN
     assert "audit maintain" in doctor.todo
     with caplog.at_level(logging.WARNING, logger="sallyport.audit"):
-        Upkeep(gateway, tmp_path, "gw-1", lambda: None)()
+        Upkeep(gateway, tmp_path, "gw-1", lambda: None, now)()
         assert "sallyport audit maintain" in caplog.text
         caplog.clear()
-        Upkeep(postgres_url, tmp_path, "gw-1", lambda: None)()
+        Upkeep(postgres_url, tmp_path, "gw-1", lambda: None, now)()
     assert not caplog.records
+
+
+def test_a_clock_that_leaps_makes_nothing_old(url: str, tmp_path: Path) -> None:
+    store = Store.open(url)
+    past = Past(store, Signer.of(tmp_path))
+    clock = SetClock()
+    elapsed = Elapsed(tmp_path / "elapsed", now(), clock)
+    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: 365, elapsed.now)
+    before = past.count()
+    upkeep()
+    clock.wall += 400 * DAY_MS
+    upkeep()
+    assert past.count() == before
+    clock.pass_by(SETTLED_MS + 1)
+    upkeep()
+    assert past.count() < before
+    store.close()
