@@ -8,9 +8,10 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from audit.chains import assert_sound
-from audit.test_retention import Past
+from audit.test_retention import Past, id_at
 from audit.test_roles import Roles
-from sallyport.audit.events import EventKind
+from sallyport.audit.checkpoints import make_checkpoint
+from sallyport.audit.events import Event, EventKind
 from sallyport.audit.signing import Signer
 from sallyport.audit.store import Store
 from sallyport.audit.upkeep import Upkeep
@@ -104,4 +105,17 @@ def test_a_clock_that_leaps_makes_nothing_old(url: str, tmp_path: Path) -> None:
     clock.pass_by(SETTLED_MS + 1)
     upkeep()
     assert past.count() < before
+    store.close()
+
+
+def test_a_clock_that_was_ahead_once_keeps_nothing_for_longer(url: str, tmp_path: Path) -> None:
+    store = Store.open(url)
+    past = Past(store, Signer.of(tmp_path))
+    ahead, older, younger = (now() + timedelta(days=days) for days in (400, -10, -2))
+    for number, at in enumerate((ahead, older, younger, ahead)):
+        store.write([Event(kind=EventKind.STARTED, gateway="gw-1", id=id_at(at, number), at=at)])
+        assert make_checkpoint(store._at, past.signer, at) is not None
+    Upkeep(url, tmp_path, "gw-1", lambda: 5, now)()
+    assert [one.detail for one in store.events(10, kind=EventKind.PRUNED)] == ["checkpoint_10"]
+    assert_sound(store, past.signer)
     store.close()
