@@ -118,3 +118,25 @@ def test_counters_of_people_who_cannot_be_named_are_not_said_to_differ(home: Pat
     assert told.exception.exit_code == 3
     assert "cannot be compared" in str(told.exception)
     assert "differ" not in told.output
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "said"),
+    [
+        ("ledger.redis", 1, f"{KEY}: ledger 0, events 1\n1 counters compared, 1 differ, 1 left out\n"),
+        ("ledger.file", 1, f"{KEY}: ledger 0, events 1\n1 counters compared, 1 differ, 1 left out\n"),
+        ("limits.calls", 0, "0 counters compared, 0 differ, 1 left out\n"),
+    ],
+)
+def test_counters_that_the_store_has_lost_whole_are_compared(
+    reason: str, code: int, said: str, home: Path
+) -> None:
+    (home / "policy.yaml").write_text(POLICY.replace("per: hour", "per: day"))
+    store = Store.open(home / "audit.db")
+    whose = {"tenant": "default", "principal": "ada", "source": "header"}
+    admitted = Event(kind=EventKind.ADMITTED, gateway="gw", exchange="e-1", **whose)  # type: ignore[arg-type]
+    lost = Event(kind=EventKind.LIMIT_CHANGED, gateway="gw", stage="limits", reason=reason, detail="lost")
+    store.write([admitted, admitted.followed_by(EventKind.COMPLETED), lost])
+    store.close()
+    told = limits(home, "reconcile")
+    assert (told.exit_code, told.stdout) == (code, said)

@@ -341,7 +341,7 @@ def test_a_gateway_prunes_no_checkpoint_that_is_not_copied_yet(
     for name in ("EVERY_S", "_FIRST_S"):
         monkeypatch.setattr(f"sallyport.audit.upkeep.{name}", 0.0)
     has: list[int | None] = [0, 2, None]
-    upkeep = Upkeep(url, tmp_path / "conf", "gw-1", lambda: 20, lambda: has.pop(0))
+    upkeep = Upkeep(url, tmp_path / "conf", "gw-1", lambda: 20, lambda: datetime.now(UTC), lambda: has.pop(0))
     gone = []
     for _ in range(3):
         upkeep()

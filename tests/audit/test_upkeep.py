@@ -1,21 +1,28 @@
 """A gateway prunes and makes partitions by itself where it may, and says once what somebody else must do."""
 
 import logging
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
 from audit.chains import assert_sound
-from audit.test_retention import Past
+from audit.test_retention import Past, id_at
 from audit.test_roles import Roles
-from sallyport.audit.events import EventKind
+from sallyport.audit.checkpoints import make_checkpoint
+from sallyport.audit.events import Event, EventKind
 from sallyport.audit.signing import Signer
 from sallyport.audit.store import Store
 from sallyport.audit.upkeep import Upkeep
 from sallyport.doctor.findings import Level, Situation
 from sallyport.doctor.machine import check_store
+from sallyport.state.elapsed import DAY_MS, SETTLED_MS, Elapsed
+from state.test_elapsed import SetClock
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +35,7 @@ def test_a_gateway_prunes_by_its_policy(url: str, tmp_path: Path) -> None:
     store = Store.open(url)
     past = Past(store, Signer.of(tmp_path))
     keep: list[int | None] = [None]
-    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: keep[0])
+    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: keep[0], now)
     before = past.count()
     upkeep()
     assert past.count() == before
@@ -50,7 +57,7 @@ def test_a_gateway_that_may_not_prune_says_so_once(
     roles = Roles(postgres_url)
     store = Store.open(postgres_url)
     past = Past(store, Signer.of(tmp_path))
-    upkeep = Upkeep(roles.make("gateway"), tmp_path, "gw-1", lambda: 30)
+    upkeep = Upkeep(roles.make("gateway"), tmp_path, "gw-1", lambda: 30, now)
     before = past.count()
     with caplog.at_level(logging.WARNING, logger="sallyport.audit"):
         upkeep()
@@ -77,8 +84,38 @@ def test_a_gateway_that_may_make_no_partitions_says_when_they_end(
     assert doctor.level is Level.WARN
     assert "audit maintain" in doctor.todo
     with caplog.at_level(logging.WARNING, logger="sallyport.audit"):
-        Upkeep(gateway, tmp_path, "gw-1", lambda: None)()
+        Upkeep(gateway, tmp_path, "gw-1", lambda: None, now)()
         assert "sallyport audit maintain" in caplog.text
         caplog.clear()
-        Upkeep(postgres_url, tmp_path, "gw-1", lambda: None)()
+        Upkeep(postgres_url, tmp_path, "gw-1", lambda: None, now)()
     assert not caplog.records
+
+
+def test_a_clock_that_leaps_makes_nothing_old(url: str, tmp_path: Path) -> None:
+    store = Store.open(url)
+    past = Past(store, Signer.of(tmp_path))
+    clock = SetClock()
+    elapsed = Elapsed(tmp_path / "elapsed", now(), clock)
+    upkeep = Upkeep(url, tmp_path, "gw-1", lambda: 365, elapsed.now)
+    before = past.count()
+    upkeep()
+    clock.wall += 400 * DAY_MS
+    upkeep()
+    assert past.count() == before
+    clock.pass_by(SETTLED_MS + 1)
+    upkeep()
+    assert past.count() < before
+    store.close()
+
+
+def test_a_clock_that_was_ahead_once_keeps_nothing_for_longer(url: str, tmp_path: Path) -> None:
+    store = Store.open(url)
+    past = Past(store, Signer.of(tmp_path))
+    ahead, older, younger = (now() + timedelta(days=days) for days in (400, -10, -2))
+    for number, at in enumerate((ahead, older, younger, ahead)):
+        store.write([Event(kind=EventKind.STARTED, gateway="gw-1", id=id_at(at, number), at=at)])
+        assert make_checkpoint(store._at, past.signer, at) is not None
+    Upkeep(url, tmp_path, "gw-1", lambda: 5, now)()
+    assert [one.detail for one in store.events(10, kind=EventKind.PRUNED)] == ["checkpoint_10"]
+    assert_sound(store, past.signer)
+    store.close()

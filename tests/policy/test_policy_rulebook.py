@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from fnmatch import translate
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -96,8 +97,7 @@ def fits(patterns: tuple[str, ...] | None, names: tuple[str, ...], *, fold: bool
 def speaks(rule: AccessRule, of: Subjects) -> bool:
     permit = rule.effect == "permit"
     if not all(
-        fits(getattr(rule, key), (getattr(of, one),), fold=key not in ("tenants", "principals"))
-        for key, one in ONE.items()
+        fits(getattr(rule, key), (getattr(of, one),), fold=key != "principals") for key, one in ONE.items()
     ):
         return False
     if rule.operations is not None and of.operation not in rule.operations:
@@ -202,6 +202,18 @@ def test_a_condition_without_an_answer_does_not_take_its_neighbours_answers_away
     for _ in range(6):
         outcome = book.outcome(book.speaking(call), condition_input(exchange_of(call)))
         assert [rule.id for rule in outcome.forbids] == ["r2", "r0"]
+
+
+@pytest.mark.parametrize("tenant", ["acme", "ACME", "Acme"])
+@pytest.mark.parametrize("written", ["acme", "Acme", "AC*"])
+@pytest.mark.parametrize("effect", ["forbid", "permit"])
+def test_a_tenant_is_the_same_in_any_case_and_a_principal_is_not(
+    effect: str, written: str, tenant: str
+) -> None:
+    book = Rulebook(
+        built([{"effect": effect, "tenants": (written,)}, {"effect": effect, "principals": ("ada",)}])
+    )
+    assert book.speaking(Subjects(tenant, "ADA", "o", "chat", "", "", datetime.now(UTC))) == 0b01
 
 
 def test_callers_cannot_make_the_index_grow_without_bound() -> None:

@@ -121,10 +121,24 @@ def floor_of(connection: Connection) -> Checkpoint | None:
 def _steps(
     connection: Connection, floor: Checkpoint | None, before_us: int, last: int | None
 ) -> Iterator[Checkpoint]:
+    """Yield the checkpoints that may go, in order.
+
+    One whose time is still to come was made under a clock that was ahead: it is no younger than the next one.
+    """
+    now_us = microseconds(datetime.now(UTC))
+    ahead: list[Checkpoint] = []
     for found in checkpoints_after(connection, 0 if floor is None else floor.number):
-        if found.members["at_us"] >= before_us or (last is not None and found.number > last):
+        at_us = found.members["at_us"]
+        if last is not None and found.number > last:
             return
-        yield found
+        if at_us >= before_us and at_us > now_us:
+            ahead.append(found)
+        elif at_us >= before_us:
+            return
+        else:
+            yield from ahead
+            ahead.clear()
+            yield found
 
 
 def _in_lots(floor: Checkpoint | None, steps: Iterable[Checkpoint]) -> Iterator[Checkpoint]:

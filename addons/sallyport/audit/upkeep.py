@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,8 +28,9 @@ _PATIENCE_S = 60.0
 class Upkeep:
     """Called as often as one likes, it acts once an hour. Belongs to one thread; never raises.
 
-    retention_days: of the policy in force, None to keep everything. copied: the last checkpoint that all places
-    for copies have, None where there are no such places: what is not copied yet is not pruned.
+    retention_days: of the policy in force, None to keep everything. now: the time by which it counts. copied: the last
+    checkpoint that all places for copies have, None where there are no such places: what is not copied yet is not
+    pruned.
     """
 
     def __init__(
@@ -38,12 +39,14 @@ class Upkeep:
         confdir: Path,
         gateway: str,
         retention_days: Callable[[], int | None],
+        now: Callable[[], datetime],
         copied: Callable[[], int | None] = lambda: None,
     ) -> None:
         self._url = url
         self._confdir = confdir
         self._gateway = gateway
         self._retention_days = retention_days
+        self._now = now
         self._copied = copied
         self._last = time.monotonic() - EVERY_S + _FIRST_S
         self._said = ""
@@ -76,7 +79,7 @@ class Upkeep:
             ahead = keep_ahead(at)
             days = self._retention_days()
             if days is not None:
-                before = datetime.now(UTC) - timedelta(days=days)
+                before = self._now() - timedelta(days=days)
                 try:
                     prune(at, Signer.of(self._confdir), before, self._told, last=self._copied())
                 except SQLAlchemyError as error:

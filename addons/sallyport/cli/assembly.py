@@ -58,6 +58,8 @@ from sallyport.state.directory import lastgood as directory_copy
 from sallyport.state.directory.heldstops import Providers
 from sallyport.state.directory.keeper import Keeper, Source
 from sallyport.state.directory.store import DirectoryStore
+from sallyport.state.elapsed import FILE as ELAPSED
+from sallyport.state.elapsed import Elapsed
 from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.masterkey import MasterKeys
 from sallyport.state.meter import Metering
@@ -268,12 +270,14 @@ def assemble(
         people.start()
     store.names = Names(lambda: subject_keys_of(master_keys) if master_keys.is_configured else None)
     is_late = not store.is_open or sink.holds_earlier
-    if store.is_open and (confdir / SIGNING_KEY).exists() and not store.events(1):
+    latest = store.events(1) if store.is_open else []
+    if store.is_open and (confdir / SIGNING_KEY).exists() and not latest:
         logger.warning(
             "the audit store %s holds no event, and this gateway has signed checkpoints of a log before. If it was not "
             "moved on purpose, stop, and bring the store back from a backup",
             store.name,
         )
+    elapsed = Elapsed(confdir / ELAPSED, latest[0].at if latest else None)
     left_open = [] if is_late else [interrupted(admitted) for admitted in store.open_exchanges(name)]
     for end in left_open:
         log.append_nowait(end)
@@ -297,9 +301,15 @@ def assemble(
         unpromoted="" if is_late else unpromoted_start(live.policy, store, name, confdir),
     )
     gateway.capture_writer = CaptureWriter(
-        confdir / "captures", name, master_keys, lambda: _rotation(gateway.live.policy.capture)
+        confdir / "captures",
+        name,
+        master_keys,
+        lambda: _rotation(gateway.live.policy.capture),
+        elapsed.now,
     )
-    gateway.content_writer = ContentWriter(ContentStore(content_address(url)), subject_keys_of(master_keys))
+    gateway.content_writer = ContentWriter(
+        ContentStore(content_address(url)), subject_keys_of(master_keys), elapsed.now
+    )
     gateway.content_writer.start()  # also where nothing is kept any more: what was kept has its end
     if not is_late:
         gateway.watch.warm(store.ended(gateway.now() - WARM, MAX_WARM_EVENTS))
@@ -311,7 +321,7 @@ def assemble(
         copies = Copies.of(gateway.live.policy, confdir)
         return copies.after() if copies.wanted else None
 
-    upkeep = Upkeep(url, confdir, name, lambda: audit_policy().retention_days, copied)
+    upkeep = Upkeep(url, confdir, name, lambda: audit_policy().retention_days, elapsed.now, copied)
     checkpointer = Checkpointer(
         lambda: checkpoint_now(url, confdir, Copies.of(gateway.live.policy, confdir)),
         lambda: gateway.live.policy.audit.checkpoints.interval_s,

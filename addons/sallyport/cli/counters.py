@@ -1,16 +1,19 @@
 """What a counter says to a person: amounts in its own unit, when it will be used up, whether the audit agrees."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 from sallyport.audit.spend import Booked
+from sallyport.decision import Mode
 from sallyport.exchange import Operation
 from sallyport.metering.prices import PriceList
 from sallyport.policy.limits import Dimension, Limit, Measure
+from sallyport.policy.sections import Policy, mode_of
 from sallyport.stages.identity import ANONYMOUS
-from sallyport.stages.ledger import Level, limit_of
+from sallyport.stages.ledger import Calendar, Level, Unit, limit_of
 from sallyport.stages.limits import counter_key
 from sallyport.stages.preflight import counts_preflights
 
@@ -74,7 +77,7 @@ def compare(
         rule = rules.get(limit_of(level.key))
         if rule is None or level.start_ms is None or level.end_ms is None:
             continue
-        if rule.when is not None or Dimension.ROLE in rule.by or rule.measure not in _AMOUNTS:
+        if not _is_told(rule):
             continue
         window = level.start_ms, level.end_ms
         if window not in windows:
@@ -84,6 +87,41 @@ def compare(
         total = sum(map(_AMOUNTS[rule.measure], counted))
         found.append(Compared(level.key, rule, level.used, total))
     return found
+
+
+def forgotten(
+    levels: Sequence[Level],
+    policy: Policy,
+    booked: Callable[[datetime, datetime], tuple[Booked, ...]],
+    prices: PriceList,
+    now: datetime,
+) -> list[Compared]:
+    """Return the counters of calendar windows under way that only the events know of: a store that lost its counts
+    has none of those that nobody has used since.
+    """
+    there = {(level.key, level.start_ms) for level in levels}
+    found = []
+    for rule in policy.limits.rules:
+        is_shadow = mode_of(policy, policy.limits, rule) is Mode.SHADOW  # counted apart, and not compared
+        if rule.kind != "calendar" or rule.per is None or is_shadow or not _is_told(rule):
+            continue
+        window = Calendar(Unit(rule.per.value), policy.limits.time_zone).at(int(now.timestamp() * 1000))
+        start, end = (_EPOCH + timedelta(milliseconds=ms) for ms in (window.start_ms, window.end_ms))
+        totals: Counter[str] = Counter()
+        for each in booked(start, end):
+            if rule.is_for(each.tenant) and _counts(rule, each):
+                totals[_key(rule, each, prices)] += _AMOUNTS[rule.measure](each)
+        found += [
+            Compared(key, rule, 0, total)
+            for key, total in sorted(totals.items())
+            if total and (key, window.start_ms) not in there
+        ]
+    return found
+
+
+def _is_told(rule: Limit) -> bool:
+    """Say whether events hold all that a limit counts by."""
+    return rule.when is None and Dimension.ROLE not in rule.by and rule.measure in _AMOUNTS
 
 
 _AMOUNTS: Mapping[Measure, Callable[[Booked], int]] = {

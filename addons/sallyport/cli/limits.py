@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from sallyport.audit.events import EventKind
+from sallyport.audit.stored import StoredEvents
 from sallyport.audit.text import printable
 from sallyport.cli.behaviour import behaviour
-from sallyport.cli.counters import compare, exhausted, shown
+from sallyport.cli.counters import compare, exhausted, forgotten, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import policy_in_use
 from sallyport.cli.ledger import LedgerOption, check_is_ledger, ledger_file, open_ledger
@@ -154,13 +155,16 @@ def reconcile(
     """
     from sallyport.cli.parts import make_tariff
 
-    rules = _rules(policy, confdir)
-    prices = make_tariff(_policy(policy, confdir)).prices
+    in_force = _policy(policy, confdir)
+    prices = make_tariff(in_force).prices
     levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
     opened, untold = open_to_read(store, confdir, names=False), list[str]()
     opened.names = names_here(confdir, untold.append)
     try:
-        found = compare(levels, rules, opened.booked, prices)
+        found = compare(levels, {rule.id: rule for rule in in_force.limits.rules}, opened.booked, prices)
+        left_out, now = len(levels) - len(found), datetime.now(UTC)
+        if _was_lost(opened, now):
+            found += forgotten(levels, in_force, opened.booked, prices, now)
     finally:
         opened.close()
     if untold:
@@ -178,9 +182,18 @@ def reconcile(
             )
     differing = sum(not line.agrees for line in found)
     if not as_json:
-        typer.echo(f"{len(found)} counters compared, {differing} differ, {len(levels) - len(found)} left out")
+        typer.echo(f"{len(found)} counters compared, {differing} differ, {left_out} left out")
     if differing:
         raise typer.Exit(1)
+
+
+def _was_lost(opened: StoredEvents, now: datetime) -> bool:
+    """Say whether counters were lost in the longest calendar window under way, as far as gateways noticed."""
+    told = opened.events(_MOST_TOLD, since=now - timedelta(days=32), kind=EventKind.LIMIT_CHANGED)
+    return any(event.reason.startswith("ledger.") for event in told)
+
+
+_MOST_TOLD = 100_000
 
 
 def _policy(named: str | None, confdir: Path | None) -> Policy:

@@ -6,7 +6,7 @@ What an answer tells of them counts; what it does not tell is as dear as the req
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from sallyport.exchange import Operation, Request, Usage
+from sallyport.exchange import Exchange, Operation, Request, Usage
 
 ORDINARY = frozenset(
     {
@@ -38,20 +38,32 @@ _SETTINGS = ("service_tier", "speed")
 _HOUR = "1h"
 
 
-def tiers(request: Request, listed: Collection[tuple[str, str]], unnamed: str) -> tuple[str, ...]:
+HEADERS = {"x-vertex-ai-llm-shared-request-type": ("vertex", "service_tier")}
+"""Headers that ask for a tier, with the provider that heeds them and the setting that they stand for
+(docs.cloud.google.com/vertex-ai/generative-ai/docs/priority-paygo, read 2026-11-23)."""
+
+
+def tiers(exchange: Exchange, listed: Collection[tuple[str, str]], unnamed: str) -> tuple[str, ...]:
     """Return the tiers that may serve a request, "" for the ordinary one.
 
     listed: settings and words with a price of their own for the model. unnamed: the service tier of a request that
     names none, where the provider has a price for it.
     """
+    request = exchange.request
     if request.operation is Operation.BATCH:
         return ("batch",)
-    asked = {p.name: p.value for p in request.parameters if p.name in _SETTINGS and type(p.value) is str}
+    asked = [
+        (p.name, str(p.value)) for p in request.parameters if p.name in _SETTINGS and type(p.value) is str
+    ]
+    for header, value in exchange.client.headers:
+        provider, name = HEADERS.get(header, ("", ""))
+        if provider == request.provider:
+            asked.append((name, value))
     found: dict[str, None] = {"": None}
-    if "service_tier" not in asked and ("service_tier", unnamed) in listed:
+    if "service_tier" not in dict(asked) and ("service_tier", unnamed) in listed:
         found[unnamed] = None
-    for name, value in asked.items():
-        word = str(value).strip().lower().removeprefix("service_tier_")
+    for name, value in asked:
+        word = value.strip().lower().removeprefix("service_tier_")
         if word in ORDINARY:
             continue
         of_name = sorted(of for setting, of in listed if setting == name)

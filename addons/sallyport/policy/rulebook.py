@@ -101,7 +101,7 @@ class Rulebook:
         self._one = tuple(
             (name, found)
             for name, key, fold in (
-                *(("tenant", "tenants", False), ("principal", "principals", False)),
+                *(("tenant", "tenants", True), ("principal", "principals", False)),
                 *(("provider", "providers", True), ("operation", "operations", True)),
                 *(("region", "regions", True), ("purpose", "purposes", False)),
             )

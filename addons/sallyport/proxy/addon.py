@@ -28,6 +28,7 @@ from sallyport.proxy.answers import (
     finish_buffered,
     refusal,
 )
+from sallyport.proxy.barred import barred
 from sallyport.proxy.capturing import Captures
 from sallyport.proxy.cleaning import CleanTap, clean_head
 from sallyport.proxy.connections import Connections, address_of, mode_name
@@ -81,6 +82,7 @@ class GatewayAddon:
             self.connections.cut_stopped,
             lambda flow: withdrawn(flow.client_conn, gateway.live),
             self.proving.refresh,
+            lambda exchange, directory: barred(exchange, directory, gateway.live.policy),
         )
         stream.settings.answer = self._answer
         layers.on_closed = self.connections.refused

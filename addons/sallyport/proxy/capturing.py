@@ -16,6 +16,7 @@ from wsproto.frame_protocol import Opcode
 
 from sallyport.decision import Edit, Finding, Kind, Verdict
 from sallyport.exchange import Exchange
+from sallyport.metering.terms import HEADERS
 from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.contents import subject_of
 from sallyport.proxy.covering import OPAQUE
@@ -31,9 +32,19 @@ from sallyport.state.captures import CaptureWriter
 from sallyport.state.directory.times import microseconds
 
 _INTERESTING = frozenset(
-    (b"content-type", b"accept", b"anthropic-version", b"anthropic-beta", b"openai-beta", b"x-amz-target")
+    (
+        *(
+            b"content-type",
+            b"accept",
+            b"anthropic-version",
+            b"anthropic-beta",
+            b"openai-beta",
+            b"x-amz-target",
+        ),
+        *(name.encode() for name in HEADERS),
+    )
 )
-"""Header lines that say how a body is read, and nothing of whoever sends it."""
+"""Header lines that say how a body is read or what it costs, and nothing of whoever sends it."""
 
 
 _CREDENTIALS = frozenset(

@@ -15,6 +15,7 @@ from sallyport.pipeline import merge_edits
 from sallyport.policy.sections import standing
 from sallyport.proxy import intake
 from sallyport.proxy.answers import AUDIT_DOWN, refusal
+from sallyport.proxy.barred import barred
 from sallyport.proxy.broker import Exchanged, Lacking, exchange_key, put_real
 from sallyport.proxy.cleaning import Cleaner
 from sallyport.proxy.ending import end_exchange, refuse_exchange
@@ -25,7 +26,6 @@ from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.signing import signed_anew
 from sallyport.stages.excision import settled
 from sallyport.stages.places import in_body
-from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
 from sallyport.wire.errors import WireError
 
 
@@ -119,9 +119,9 @@ async def dispatch(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, body
         return
     passage.admitted = admitted
     # Between here and the gate nothing waits: what is stopped later is in flight, and is cut.
-    if (stop := stopped_by(passage.exchange, gateway.directory())) is not None:
-        flow.response = refusal(passage, refusal_of(stop))
-        end_exchange(gateway, passage, EventKind.REFUSED, None, 0, STOPPED)
+    if (cause := barred(passage.exchange, gateway.directory(), gateway.live.policy)) is not None:
+        flow.response = refusal(passage, cause)
+        end_exchange(gateway, passage, EventKind.REFUSED, None, 0, cause.reason)
         return
     request.headers.fields = fields if signed is None else signed.fields
     if signed is not None and signed.shown:
@@ -147,11 +147,9 @@ async def _refuse_lacking(
 
 async def _stopped_late(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> bool:
     """Refuse what was stopped while it waited, for a limit or for its names to be found."""
-    stop = stopped_by(passage.exchange, gateway.directory())
-    if stop is None:
+    cause = barred(passage.exchange, gateway.directory(), gateway.live.policy)
+    if cause is None:
         return False
     said = passage.verdict.decisions if passage.verdict is not None else ()
-    await refuse_exchange(
-        gateway, flow, passage, Verdict((*said, replace(refusal_of(stop), mode=Mode.ENFORCE)))
-    )
+    await refuse_exchange(gateway, flow, passage, Verdict((*said, replace(cause, mode=Mode.ENFORCE))))
     return True

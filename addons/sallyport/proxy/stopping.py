@@ -1,4 +1,5 @@
-"""Ending exchanges in flight: by a kill switch, or since what their client had proved was taken away.
+"""Ending exchanges in flight: by a kill switch, since their caller is not active any more, or since what their client
+had proved was taken away.
 
 It takes less than a second, and the client is told in its own dialect.
 
@@ -15,11 +16,11 @@ from typing import Any
 from mitmproxy import http
 
 from sallyport.decision import Decision, Refusal
+from sallyport.exchange import Exchange
 from sallyport.proxy.gate import gate
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage
 from sallyport.stages.directory import Directory
-from sallyport.stages.stops import refusal_of, stopped_by
 
 logger = logging.getLogger("sallyport.stops")
 
@@ -35,7 +36,7 @@ class Stopping:
 
     unread: cuts the connections whose bytes nobody reads and a kill switch stops. withdrawn: returns why the
     proof behind an exchange was taken away, None if it was not. refresh: reads what that is judged by; kill
-    switches do not wait for it.
+    switches do not wait for it. barred: returns why a directory lets an exchange go on no more.
     """
 
     def __init__(
@@ -45,12 +46,14 @@ class Stopping:
         unread: Callable[[], None],
         withdrawn: Callable[[http.HTTPFlow], Decision | None],
         refresh: Callable[[], Awaitable[None]],
+        barred: Callable[[Exchange, Directory], Decision | None],
     ) -> None:
         self._directory = directory
         self._flights = flights
         self._unread = unread
         self._withdrawn = withdrawn
         self._refresh = refresh
+        self._barred = barred
         self._seen: Directory | None = None
         self._tasks: tuple[asyncio.Task[None], ...] = ()
 
@@ -66,17 +69,12 @@ class Stopping:
             task.cancel()
 
     async def look_at_stops(self) -> None:
-        """Cut what a kill switch stops, if the directory is another one than before."""
+        """Cut what must not go on, if the directory is another one than before."""
         directory = self._directory()
         if directory is self._seen:
             return
+        self._end_where(lambda _, passage: self._barred(passage.exchange, directory))
         if directory.stops():
-
-            def stopped(_: http.HTTPFlow, passage: Passage) -> Decision | None:
-                stop = stopped_by(passage.exchange, directory)
-                return None if stop is None else refusal_of(stop)
-
-            self._end_where(stopped)
             self._unread()
         self._seen = directory  # not before: what raised is looked at again
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,25 @@ def get_cert(self: tlsconfig.TlsConfig, conn_context: Context) -> certs.CertStor
     name = normalise_name(conn_context.client.sni)
     if name is None:
         raise ValueError("no server name")
-    return self.certstore.get_cert(name, [x509.DNSName(name)])
+    return leaf(self.certstore, name, datetime.now(UTC))
+
+
+def leaf(store: certs.CertStore, name: str, now: datetime) -> certs.CertStoreEntry:
+    """Return a leaf that is valid now and for a day more.
+
+    The store keeps a leaf as long as the process runs: after half a year every client would refuse it, and one that was
+    minted under a clock set ahead as soon as that is set back.
+    """
+    names = [x509.DNSName(name)]
+    found = store.get_cert(name, names)
+    if found.cert.notbefore <= now <= found.cert.notafter - _A_DAY:
+        return found
+    store.certs = {key: entry for key, entry in store.certs.items() if entry is not found}
+    store.expire_queue = [entry for entry in store.expire_queue if entry is not found]
+    return store.get_cert(name, names)
+
+
+_A_DAY = timedelta(days=1)
 
 
 def is_supported_version(version: net_tls.Version) -> bool:

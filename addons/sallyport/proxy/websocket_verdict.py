@@ -13,6 +13,7 @@ from sallyport.exchange import KeyForm, Request
 from sallyport.pipeline import Step
 from sallyport.policy.sections import Policy
 from sallyport.proxy.answers import AUDIT_DOWN
+from sallyport.proxy.barred import barred
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.dispatch import edited_body
 from sallyport.proxy.ending import end_exchange
@@ -22,7 +23,6 @@ from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.proved import standing
 from sallyport.proxy.recorded import Over
 from sallyport.stages.keys import refused_gateway_key
-from sallyport.stages.stops import STOPPED, refusal_of, stopped_by
 from sallyport.wire.sockets import Asked, Purpose
 
 SOCKET = "websocket"
@@ -130,9 +130,9 @@ async def admit(gateway: Gateway, passage: Passage, detail: str) -> Decision | N
 
     Between its return and the sending nothing may wait: what is stopped later is in flight, and is cut.
     """
-    stop = stopped_by(passage.exchange, gateway.directory())
-    if stop is not None:
-        return refusal_of(stop)
+    cause = barred(passage.exchange, gateway.directory(), gateway.live.policy)
+    if cause is not None:
+        return cause
     lapsed = lapsed_key(gateway, passage)
     if lapsed is not None:
         return lapsed
@@ -142,9 +142,9 @@ async def admit(gateway: Gateway, passage: Passage, detail: str) -> Decision | N
         passage.give_back()
         return AUDIT_DOWN
     passage.admitted = admitted
-    if (stop := stopped_by(passage.exchange, gateway.directory())) is not None:
-        end_exchange(gateway, passage, EventKind.REFUSED, None, 0, STOPPED)
-        return refusal_of(stop)
+    if (cause := barred(passage.exchange, gateway.directory(), gateway.live.policy)) is not None:
+        end_exchange(gateway, passage, EventKind.REFUSED, None, 0, cause.reason)
+        return cause
     return None
 
 

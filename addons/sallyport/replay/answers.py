@@ -13,10 +13,11 @@ from sallyport.policy.output import OutputAction
 from sallyport.proxy.answers import finish_buffered
 from sallyport.proxy.ending import metered_of
 from sallyport.proxy.gateway import Gateway
-from sallyport.proxy.outflow import UNREADABLE, outcome, output_filter
+from sallyport.proxy.outflow import REFUSED, TRUNCATED, UNREADABLE, outcome, output_filter
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.recorded import Record
 from sallyport.proxy.streamed import answer_of, is_streamed, is_unread, make_tap, unread_tap
+from sallyport.proxy.tap import AnswerTap
 from sallyport.replay.noting import Durable
 from sallyport.replay.sockets import answer_of as events_of
 from sallyport.stages.outcome import Outcome, outcome_of
@@ -44,19 +45,23 @@ class Answered:
 def answered(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, record: Record | None) -> Answered:
     """Read what was answered, and book what it used. Without an answer the estimate stands."""
     response, became = flow.response, None
+    broke = _broke_off(flow, record)
     answer: Response | None = None
     size = 0
     if response is not None and record is not None and record.findings is not None:
         answer = Response(response.status_code, usage=record.usage)
         became = _became(passage, record, response.status_code)
     elif response is not None and flow.websocket is not None:
-        answer, size, became = _of_events(gateway, flow, passage)
+        answer, size, became = _of_events(gateway, flow, passage, broke=broke)
     elif response is not None:
-        read = _streamed if is_streamed(passage, response) else _whole
-        answer, size, became = read(gateway, flow, passage)
+        if is_streamed(passage, response):
+            answer, size, became = _streamed(gateway, flow, passage, broke=broke)
+        else:
+            answer, size, became = _whole(gateway, flow, passage)
     if flow.websocket is not None and passage.meter is None:
         return Answered(became, 0)  # paid for with the answer that builds on it
-    kind = EventKind.COMPLETED if flow.error is None else EventKind.BROKEN
+    failed = passage.withheld is not None or (passage.tap is not None and passage.tap.failed is not None)
+    kind = EventKind.BROKEN if broke or failed else EventKind.COMPLETED
     # A provider that failed charges nothing, and the flow itself looks like one whose client did not wait. Where usage
     # was kept in place of the answer, something was booked.
     detail = record.detail if record is not None and record.usage is None else ""
@@ -64,6 +69,18 @@ def answered(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, record: Re
     if passage.meter is not None and passage.meter.owes:
         passage.meter.book(Durable())
     return Answered(became, metered.cost_micro_usd)
+
+
+def _broke_off(flow: http.HTTPFlow, record: Record | None) -> bool:
+    """Say whether an answer ended before its end, whoever ended it. What could not be read, and what the output stage
+    ended, shows anew when it is read.
+
+    Usage that was kept in place of the answer is what was booked, the estimate of a broken answer with it.
+    """
+    if record is None:
+        return flow.error is not None
+    shows = record.detail in ("", TRUNCATED, REFUSED) or record.detail.startswith("wire.")
+    return record.usage is None and not shows
 
 
 def _became(passage: Passage, record: Record, status: int) -> Outcome | None:
@@ -80,7 +97,7 @@ type _Read = tuple[Response | None, int, Outcome]
 """What was read, the bytes that go out, and what becomes of it."""
 
 
-def _streamed(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
+def _streamed(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, *, broke: bool) -> _Read:
     response = flow.response
     assert response is not None
     kind = response.headers.get("content-type", "")
@@ -95,15 +112,12 @@ def _streamed(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
         if tap.feed(body[start : start + _PIECE_BYTES]).finish:
             break
     else:
-        if flow.error is None:
-            tap.end()
-        else:
-            tap.broken()
+        _over(tap, broke=broke)
     answer = answer_of(tap, response.status_code)
     return answer, tap.bytes_out, outcome(passage, answer)
 
 
-def _of_events(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:
+def _of_events(gateway: Gateway, flow: http.HTTPFlow, passage: Passage, *, broke: bool) -> _Read:
     """Read the events of a WebSocket, which its captures hold whole."""
     assert flow.response is not None
     if flow.response.status_code >= 300:
@@ -113,9 +127,16 @@ def _of_events(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read
         if tap.feed(event).finish:
             break
     else:
-        tap.end()
+        _over(tap, broke=broke)
     answer = answer_of(tap, 200)
     return answer, tap.bytes_out, outcome(passage, answer)
+
+
+def _over(tap: AnswerTap, *, broke: bool) -> None:
+    if broke:
+        tap.broken()
+    else:
+        tap.end()
 
 
 def _whole(gateway: Gateway, flow: http.HTTPFlow, passage: Passage) -> _Read:

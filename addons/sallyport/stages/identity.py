@@ -64,10 +64,9 @@ class IdentityStage:
             return self._deny("identity.conflict", message, principal)
         if not _enough(found.sources, section):
             return self._deny("identity.required", _required_message(section), principal)
-        inactive = _inactive(principal, ports.directory)
-        if inactive:
-            message = f"This {inactive} is not active any more. Ask your security team."
-            return self._deny(f"identity.inactive_{inactive}", message, principal)
+        lapsed = inactive(principal, ports.directory)
+        if lapsed is not None:
+            return replace(lapsed, principal=principal)
         reason = "identity.conflict_strongest" if found.conflict else f"identity.{principal.source}"
         return Decision(self.name, Action.ALLOW, reason, principal=principal)
 
@@ -121,6 +120,29 @@ def recognised(principal: Principal, section: Identity) -> Decision:
     )
 
 
+def inactive(principal: Principal, directory: Directory) -> Decision | None:
+    """Return the refusal of somebody who is not active any more, or whose tenant is not; None where both are."""
+    person = directory.person(principal.tenant, principal.id)
+    if person is not None and not person.active:
+        return _INACTIVE_PERSON
+    tenant = directory.tenant(principal.tenant)
+    return _INACTIVE_TENANT if tenant is not None and not tenant.active else None
+
+
+_INACTIVE_PERSON = Decision(
+    IdentityStage.name,
+    Action.DENY,
+    "identity.inactive_person",
+    message="This account is not active any more. Ask your security team.",
+)
+_INACTIVE_TENANT = Decision(
+    IdentityStage.name,
+    Action.DENY,
+    "identity.inactive_tenant",
+    message="This tenant is not active any more. Ask your security team.",
+)
+
+
 def combine(found: Sequence[Proof], section: Identity, directory: Directory) -> Found:
     """Make one principal of all proofs. found: the strongest first. Raises ProofRefused for people who are inactive."""
     if not found:
@@ -129,9 +151,7 @@ def combine(found: Sequence[Proof], section: Identity, directory: Directory) -> 
     best = claims[0] if claims else found[0]
     for proof in claims or [best]:
         if proof.person is not None and not proof.person.active:
-            raise ProofRefused(
-                "identity.inactive_person", "This account is not active any more. Ask your security team."
-            )
+            raise ProofRefused(_INACTIVE_PERSON.reason, _INACTIVE_PERSON.message)
     whose = best.tenant, best.id
     against = [proof for proof in found if proof is not best and _contradicts(proof, best)]
     agreeing = [proof for proof in claims if (proof.tenant, proof.id) == whose] or [best]
@@ -175,8 +195,3 @@ def _required_message(section: Identity) -> str:
     return (
         f"The policy asks for more proof of who is calling: {needed}. Ask your security team how to get it."
     )
-
-
-def _inactive(principal: Principal, directory: Directory) -> str:
-    tenant = directory.tenant(principal.tenant)
-    return "tenant" if tenant is not None and not tenant.active else ""

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import Enum, auto
 from itertools import count
 from pathlib import Path
@@ -62,16 +63,23 @@ type Made = Callable[[], bytes | None]
 class CaptureWriter:
     """Appends flows to files of a folder. put() never waits; what a full queue or disk costs is counted.
 
-    name: of the gateway, part of the files' names. rotation: asked again for each flow.
+    name: of the gateway, part of the files' names. rotation: asked again for each flow. now: the time by which old
+    files go.
     """
 
     def __init__(
-        self, folder: Path, name: str, keys: MasterKeys, rotation: Callable[[], Rotation] = Rotation
+        self,
+        folder: Path,
+        name: str,
+        keys: MasterKeys,
+        rotation: Callable[[], Rotation] = Rotation,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._folder = folder
         self._name = "".join(c for c in name if c.isalnum() or c in "-_")[:40] or "gw"
         self._keys = subject_keys_of(keys)
         self._rotation = rotation
+        self._now = now
         self._file: _Open | None = None
         self._lane: Background[tuple[Made, Subject, int | None]] = Background(
             "captures",
@@ -114,7 +122,7 @@ class CaptureWriter:
             self._drop()
         if self._file is None:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._forget_old(now - rotation.keep_s)
+            self._forget_old(self._now().timestamp() - rotation.keep_s)
             self._file = _Open.new(self._folder, self._name, now)
         self._file.append(flow, key)
 

@@ -78,7 +78,7 @@ class Tariff:
         """
         request = exchange.request
         listed = self.prices.tiers(request.provider, exchange.host, model)
-        may = (usage.tier,) if usage.tier else terms.tiers(request, listed, self.unnamed_tier)
+        may = (usage.tier,) if usage.tier else terms.tiers(exchange, listed, self.unnamed_tier)
         for tier in may:
             if tier == terms.UNKNOWN and not (held and not self.unknown_is_free):
                 continue

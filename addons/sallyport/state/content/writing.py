@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 from sallyport.errors import OperatorError
 from sallyport.state.background import Background
 from sallyport.state.content.keys import NotOpened, Subject, SubjectKey, SubjectKeys
 from sallyport.state.content.sealing import Part, Text, normalised, seal
 from sallyport.state.content.store import ContentStore, Sealed
+from sallyport.state.directory.times import microseconds
 
 logger = logging.getLogger("sallyport.content")
 
@@ -73,7 +75,11 @@ class _Task:
 class ContentWriter:
     """Keeps content. put() and kept() never wait; what cannot be kept is counted and told."""
 
-    def __init__(self, store: ContentStore, keys: SubjectKeys) -> None:
+    def __init__(
+        self, store: ContentStore, keys: SubjectKeys, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """now: the time by which what was kept long enough goes."""
+        self._now = now
         self._store = store
         self._keys = keys
         self._swept_s = -math.inf
@@ -166,7 +172,7 @@ class ContentWriter:
             self._keys.refresh()
             if time.monotonic() - self._swept_s >= SWEEP_S:
                 self._swept_s = time.monotonic()
-                sweep(self._store, self._keys)
+                sweep(self._store, self._keys, self._now())
             self._failing = False
         except (OperatorError, NotOpened) as error:
             if not self._failing:
@@ -181,10 +187,10 @@ def tokens_of(values: frozenset[str], key: SubjectKey) -> frozenset[bytes]:
     )
 
 
-def sweep(store: ContentStore, keys: SubjectKeys) -> int:
+def sweep(store: ContentStore, keys: SubjectKeys, now: datetime | None = None) -> int:
     """Remove what was kept long enough, and what is left of people who were forgotten; return how many rows went.
 
     Raises OperatorError.
     """
-    gone = store.sweep(time.time_ns() // 1000, keys.erased_ids())
+    gone = store.sweep(microseconds(now or datetime.now(UTC)), keys.erased_ids())
     return gone.records + gone.tokens
