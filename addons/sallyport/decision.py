@@ -210,7 +210,8 @@ class Refusal:
     """A no, ready to be put into a provider's own words.
 
     retry_after_s: None means that the client must not retry. failed: it is no decision but a provider that could
-    not be reached or broke off, so that an SDK may try again as it would have without a gateway.
+    not be reached or broke off, so that an SDK may try again as it would have without a gateway. flat: clients of the
+    provider look for what went wrong at the top of the body, in the OpenAI dialects.
     """
 
     reason: str
@@ -219,3 +220,4 @@ class Refusal:
     status: int = 403
     retry_after_s: int | None = None
     failed: bool = False
+    flat: bool = False

@@ -9,12 +9,14 @@ from sallyport.decision import Action, Decision, Refusal
 from sallyport.exchange import Response, Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.cleaning import clean_body, clean_head
+from sallyport.proxy.covering import OPAQUE
 from sallyport.proxy.editing import edited_answer
 from sallyport.proxy.outflow import decision_of, ended_early, output_filter
 from sallyport.proxy.passage import Passage
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_answer
 from sallyport.wire.dialect import Answer, Stamp
+from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.errors import WireError
 
 STOPPING = "gateway.stopping"
@@ -78,6 +80,7 @@ def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool
         answer = _spoken(passage, cause, sse=sse)
         if answer is not None:
             return _http_response(answer)
+    provider = passage.provider
     said = Refusal(
         cause.reason,
         cause.message,
@@ -85,8 +88,14 @@ def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool
         status=cause.status,
         retry_after_s=cause.retry_after_s,
         failed=retry and cause.status >= 500,
+        flat=provider is not None and provider.flat_errors,
     )
-    answer = passage.dialect.refuse(said, passage.exchange.request.stream)
+    dialect = passage.dialect
+    if provider is not None and dialect.name == OPAQUE:
+        dialect = DIALECTS[
+            provider.voice
+        ]  # a call that no dialect reads comes from the provider's own SDK all the same
+    answer = dialect.refuse(said, passage.exchange.request.stream)
     return _http_response(answer, retry=retry)
 
 
