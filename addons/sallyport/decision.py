@@ -128,6 +128,7 @@ class Decision:
     needs: the approvals that would have let it pass. overridden: ids of the rules that break-glass set aside.
     spoken: a DENY that is told as an assistant's answer, not as an error.
     tried: what rules in SHADOW say beside it; the pipeline makes them decisions of their own, with that rule_mode.
+    media: type of the content that a DENY is about, as the client wrote it.
     """
 
     stage: str
@@ -147,6 +148,7 @@ class Decision:
     overridden: tuple[str, ...] = ()
     spoken: bool = False
     tried: tuple["Decision", ...] = ()
+    media: str = ""
 
     @property
     def enforced(self) -> bool:

@@ -13,7 +13,9 @@ from cohere.core import ApiError
 from google import genai
 from google.genai.errors import ClientError as GenaiError
 
+from e2e.traffic import eventually, recorded
 from gateways import GatewayProcess
+from sallyport.audit.events import EventKind
 
 REGION = "us-east-1"
 UNKNOWN = "access.unknown_endpoint"
@@ -104,3 +106,30 @@ def test_a_host_without_any_dialect_is_refused_in_words_that_every_sdk_finds(gat
     _, said = refused(gateway, "https://api.elevenlabs.io/v1/anything")
     assert said["type"] == "error"
     assert said["error"]["code"] == UNKNOWN  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("media", "told"),
+    [
+        ("application/pdf", "attachment.application/pdf"),
+        ("video/mp4", "attachment.video/mp4"),
+        ("audio/x-of-anna-schmidt", "attachment.audio/other"),
+    ],
+)
+def test_a_refusal_of_content_says_of_which_kind_it_is(
+    gateway: GatewayProcess, media: str, told: str
+) -> None:
+    """The client reads what it wrote, the audit a name of its own list."""
+    model = f"content-{media.replace('/', '-').replace('+', '-')}"
+    part = {"type": "file", "file": {"filename": "a", "file_data": f"data:{media};base64,JVBERi0xLjQAAAA="}}
+    with client(gateway) as http:
+        answer = http.post(
+            "https://api.openai.com/v1/chat/completions",
+            json={"model": model, "messages": [{"role": "user", "content": [part]}]},
+        )
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "access.attachment")
+    assert f": {media}. " in answer.json()["error"]["message"]
+    eventually(lambda: [e for e in recorded(gateway.confdir) if e.model == model], 5, "it is recorded")
+    (event,) = [e for e in recorded(gateway.confdir) if e.model == model]
+    assert (event.kind, event.detail) == (EventKind.REFUSED, told)
+    assert "anna" not in event.detail
