@@ -13,6 +13,7 @@ from sallyport.proxy.covering import OPAQUE
 from sallyport.proxy.editing import edited_answer
 from sallyport.proxy.outflow import decision_of, ended_early, output_filter
 from sallyport.proxy.passage import Passage
+from sallyport.proxy.redirects import leads_away
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_answer
 from sallyport.wire.dialect import Answer, Stamp
@@ -33,6 +34,15 @@ AUDIT_DOWN = Decision(
 
 _UNREADABLE_ANSWER = Decision(
     "wire", Action.DENY, "upstream.unreadable", message="The provider's answer cannot be read.", status=502
+)
+
+_REDIRECTED = Decision(
+    "wire",
+    Action.DENY,
+    "upstream.redirected",
+    message="The provider redirects this request to another place, where it would arrive without its masks. Use an "
+    "address of the provider that answers itself.",
+    status=502,
 )
 
 UNREACHABLE = "upstream.unreachable"
@@ -130,14 +140,16 @@ def clean_answer(flow: http.HTTPFlow, passage: Passage) -> None:
         _withhold(flow, passage, error)
 
 
-def _withhold(flow: http.HTTPFlow, passage: Passage, error: WireError) -> Response:
-    """Put an error in the place of an answer that cannot be read; return what is recorded of it."""
+def _withhold(
+    flow: http.HTTPFlow, passage: Passage, error: WireError, told: Decision = _UNREADABLE_ANSWER
+) -> Response:
+    """Put an error in the place of an answer that cannot be read, or not be passed; return what is recorded of it."""
     assert flow.response is not None
     status = flow.response.status_code
     passage.withheld = Response(status, error=error.reason)
     # An error costs nothing. Of anything else nobody knows how much was made for it, also where nothing of it came.
     passage.unread = status < 400
-    flow.response = refusal(passage, _UNREADABLE_ANSWER)
+    flow.response = refusal(passage, told)
     return passage.withheld
 
 
@@ -160,6 +172,8 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
         return passage.withheld  # what is there now is the gateway's own
     response = flow.response
     assert response is not None
+    if leads_away(flow, passage):
+        return _withhold(flow, passage, WireError("redirect"), _REDIRECTED)
     restores = passage.live.restores and not scope.empty
     passage.originals.lookup = scope.original if restores else None
     output = output_filter(passage) if response.status_code < 300 else None
