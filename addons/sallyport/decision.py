@@ -128,6 +128,7 @@ class Decision:
     needs: the approvals that would have let it pass. overridden: ids of the rules that break-glass set aside.
     spoken: a DENY that is told as an assistant's answer, not as an error.
     tried: what rules in SHADOW say beside it; the pipeline makes them decisions of their own, with that rule_mode.
+    media: type of the content that a DENY is about, as the client wrote it.
     """
 
     stage: str
@@ -147,6 +148,7 @@ class Decision:
     overridden: tuple[str, ...] = ()
     spoken: bool = False
     tried: tuple["Decision", ...] = ()
+    media: str = ""
 
     @property
     def enforced(self) -> bool:
@@ -210,7 +212,8 @@ class Refusal:
     """A no, ready to be put into a provider's own words.
 
     retry_after_s: None means that the client must not retry. failed: it is no decision but a provider that could
-    not be reached or broke off, so that an SDK may try again as it would have without a gateway.
+    not be reached or broke off, so that an SDK may try again as it would have without a gateway. flat: clients of the
+    provider look for what went wrong at the top of the body, in the OpenAI dialects.
     """
 
     reason: str
@@ -219,3 +222,4 @@ class Refusal:
     status: int = 403
     retry_after_s: int | None = None
     failed: bool = False
+    flat: bool = False

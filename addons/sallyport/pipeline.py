@@ -172,6 +172,7 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
         decision.needs,
         decision.overridden,
         decision.spoken,
+        media=decision.media,
     )
 
 

@@ -198,7 +198,7 @@ WITHHELD: dict[str, tuple[bytes, int]] = {
     "nothing": (head("application/json", length=0), 200),
     "no-content": (b"HTTP/1.1 204 No Content\r\n\r\n", 204),
     "half": (head("application/json", length=9) + b'{"id": "x', 200),
-    "redirect": (head("text/html", "location: /x", status="302 Found", length=6) + b"<html>", 302),
+    "redirect": (head("text/html", "location: /v1/responses", status="302 Found", length=6) + b"<html>", 302),
 }
 """Answers that cannot be searched for what may not come in, or hold what has to be put back; their status."""
 
@@ -216,6 +216,80 @@ def test_an_answer_that_is_withheld_is_recorded_as_broken_with_the_reason_and_ch
     assert (end.kind, end.status, end.unread) == (EventKind.BROKEN, status, "answer.unread")
     assert end.detail.startswith("wire.json.")
     assert end.usage_source == "estimated"
+
+
+LEADING_AWAY = (
+    "https://collector.example/v1",
+    "//collector.example/v1",
+    "/\\collector.example/v1",
+    "\\\\collector.example/v1",
+    "https:collector.example",
+    "http://api.openai.com/v1",
+    "https://api.openai.com:444/v1",
+    "https://api.openai.com@collector.example/v1",
+    "https://api.openai.com\\@collector.example/v1",
+    "https://api.openai.com.collector.example/",
+    "https://api.openai.com#@collector.example/",
+    "HTTPS://collector.example/",
+    "collector",
+    "/v1/unread",
+    "https://api.openai.com/v1/unread",
+    "https://api.openai.com/v1/models",
+)
+
+
+@pytest.mark.parametrize("status", ["301", "302", "303", "307", "308"])
+def test_a_redirect_that_takes_masked_texts_to_where_nobody_reads_them_is_withheld(
+    gateway: GatewayProcess, upstream: Villain, status: str
+) -> None:
+    """Whoever follows it sends the request as its client wrote it, originals and all."""
+    for number, place in enumerate(LEADING_AWAY if status == "307" else LEADING_AWAY[:1]):
+        model = f"leads-away-{status}-{number}"
+        upstream.deeds[model] = say(
+            head("application/json", f"location: {place}", status=f"{status} Moved", length=2) + b"{}"
+        )
+        talk = ask(gateway, model, "Write to ann.smith@example.com.")
+        assert (talk.status, json.loads(talk.body)["error"]["code"]) == (502, "upstream.redirected"), place
+        assert b"collector" not in talk.head + talk.body
+        end = the_end(gateway, model)
+        assert (end.kind, end.status, end.detail) == (EventKind.BROKEN, int(status), "wire.redirect")
+
+
+def test_a_redirect_of_a_websocket_to_where_nobody_reads_it_is_withheld(
+    gateway: GatewayProcess, upstream: Villain
+) -> None:
+    place = "location: wss://collector.example/v1/responses"
+    upstream.deeds["responses"] = say(head("text/html", place, status="302 Found", length=0))
+    upgrade = (
+        f"GET /v1/responses HTTP/1.1\r\nHost: {OPENAI}\r\nAuthorization: Bearer sk-test-EXAMPLE\r\n"
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    talk = rawclient.ask(gateway.port, gateway.confdir / "ca-cert.pem", OPENAI, upgrade.encode(), timeout=10)
+    assert talk.status == 502
+    assert b"upstream.redirected" in talk.body
+    assert b"collector" not in talk.head
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("Write to ann.smith@example.com.", "/v1/responses"),
+        ("Write to ann.smith@example.com.", "https://api.mistral.ai/v1/chat/completions"),
+        ("Good morning.", "https://collector.example/v1"),
+    ],
+    ids=["same host", "read again", "nothing masked"],
+)
+def test_a_redirect_by_which_nothing_leaves_that_may_not_reaches_the_client(
+    gateway: GatewayProcess, upstream: Villain, text: str, place: str
+) -> None:
+    model = f"leads-on-{len(place)}-{len(text)}"
+    upstream.deeds[model] = say(
+        head("application/json", f"location: {place}", status="307 Temporary Redirect", length=2) + b"{}"
+    )
+    talk = ask(gateway, model, text)
+    assert (talk.status, talk.body) == (307, b"{}")
+    assert f"location: {place}\r\n".encode() in talk.head + b"\r\n"
 
 
 INTERIM = {

@@ -76,3 +76,24 @@ def test_an_answer_in_a_coding_is_read_and_masked(
         assert answer.body == body
     eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, "it has ended")
     assert by_model(recorded(gateway.confdir), model) == [EventKind.ADMITTED, EventKind.COMPLETED]
+
+
+@pytest.mark.parametrize("value", ["none", ""])
+def test_a_stream_whose_header_names_no_coding_is_read_as_one_without_it(
+    gateway: GatewayProcess, upstream: Villain, value: str
+) -> None:
+    model = f"no-coding-{value}"
+    chunk = {
+        "id": "c",
+        "model": "m",
+        "object": "chat.completion.chunk",
+        "choices": [{"index": 0, "delta": {"content": f"To {MAIL}."}}],
+    }
+    body = f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n".encode()
+    top = f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: {value}\r\n"
+    upstream.deeds[model] = say(f"{top}content-length: {len(body)}\r\n\r\n".encode() + body)
+    answer = ask(gateway, model, stream=True)
+    assert answer.status == 200
+    assert f"content-encoding: {value}\r\n".encode() in answer.head + b"\r\n"
+    assert b"[EMAIL_ADDRESS]" in answer.body
+    assert MAIL.encode() not in answer.body

@@ -89,6 +89,7 @@ def test_show_tells_subject_fingerprint_validity_and_constraints(folder: Path) -
     [
         ("debian", "update-ca-certificates"),
         ("rhel", "update-ca-trust"),
+        ("certifi", '>> "$(python -m certifi)"'),
         ("macos", "security add-trusted-cert"),
         ("windows", "certutil -addstore"),
         ("python", "SSL_CERT_FILE="),

@@ -71,6 +71,16 @@ async def test_content_goes_by_its_type_its_operation_and_its_size(
     decided = await access(MEDIA, operation=operation, attachments=held)
     assert (decided.action is Action.DENY) == bool(reason)
     assert not reason or decided.reason == reason
+    kind = media_type.partition(";")[0].lower()
+    assert not reason.startswith("access.attachment") or (
+        f": {kind}. " in decided.message and decided.media == kind
+    )
+
+
+async def test_a_refusal_quotes_no_type_that_is_none() -> None:
+    decided = await access("", attachments=(Attachment("/a", "write to anna\nschmidt", 1),))
+    assert decided.action is Action.DENY
+    assert "anna" not in decided.message
 
 
 def test_a_refusal_has_no_size_up_to_which_it_allows() -> None:

@@ -14,7 +14,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sallyport.wire.coding import decode_answer, decode_body
+from sallyport.wire.coding import decode_answer, decode_body, is_coded
 from sallyport.wire.errors import WireError
 
 LIMIT = 64 << 20
@@ -220,6 +220,12 @@ ANSWERS = {
     "a name in the head": (gzip_with(8, b"a.json\x00"), "gzip"),
     "a deflate of two kinds": (zlib.compress(LONG, 0), "deflate"),
     "a second member with a comment": (gzip.compress(b"") + gzip_with(16, b"by us\x00"), "gzip"),
+    "two frames": (zstd(TEXT[:9]) + zstd(TEXT[9:]), "zstd"),
+    "an empty frame": (zstd(b"") + zstd(TEXT), "zstd"),
+    "frames of all kinds": (zstd(TEXT[:9], write_checksum=True) + zstd_streamed(TEXT[9:]), "zstd"),
+    "many frames": (b"".join(zstd(bytes([byte])) for byte in TEXT), "zstd"),
+    "a skippable frame behind": (zstd(TEXT) + b"\x5f\x2a\x4d\x18\x03\0\0\0abc", "zstd"),
+    "a skippable frame first": (b"\x50\x2a\x4d\x18\0\0\0\0" + zstd(TEXT), "zstd"),
 }
 
 
@@ -237,6 +243,40 @@ def test_an_answer_of_many_members_stays_within_its_bounds(coding: str) -> None:
         with pytest.raises(WireError):
             decode_answer(body, coding, limit_bytes=limit)
     assert decode_answer(member * 20, coding, limit_bytes=20_000) == (b"x" * 20_000, False)
+
+
+def test_an_answer_of_many_frames_stays_within_its_bounds() -> None:
+    frame, empty = zstd(b"x" * 1000), b"\x50\x2a\x4d\x18\0\0\0\0"
+    blocks = zstd(b"")[:-3] + b"\0\0\0" * 40_000 + b"\1\0\0"
+    for body, limit in ((frame * 20, 19_999), (empty * 5000, LIMIT), (blocks * 2, LIMIT)):
+        with pytest.raises(WireError):
+            decode_answer(body, "zstd", limit_bytes=limit)
+    assert decode_answer(frame * 20, "zstd", limit_bytes=20_000) == (b"x" * 20_000, False)
+    assert decode_answer(blocks, "zstd", limit_bytes=LIMIT) == (b"", True)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [b"\0", zstd(TEXT)[:-1], b"\x50\x2a\x4d\x18\x09\0\0\0abc", b"\x50\x2a\x4d\x18\0", gzip.compress(TEXT)],
+)
+def test_of_frames_of_which_one_cannot_be_read_nothing_is(rest: bytes) -> None:
+    with pytest.raises(WireError):
+        decode_answer(zstd(TEXT) + rest, "zstd", limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("coding", ["", " ", "none", "None", "identity", "Identity "])
+def test_an_answer_whose_header_names_no_coding_has_none(coding: str) -> None:
+    assert decode_answer(TEXT, coding, limit_bytes=LIMIT) == (TEXT, True)
+    assert not is_coded(coding)
+    with pytest.raises(WireError):
+        decode_answer(gzip.compress(TEXT), coding, limit_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "none, gzip", "gzip, none", "compress", "x", "identity, none"])
+def test_what_a_client_may_undo_is_a_coding(coding: str) -> None:
+    assert is_coded(coding)
+    with pytest.raises(WireError):
+        decode_answer(TEXT, coding, limit_bytes=LIMIT)
 
 
 @pytest.mark.parametrize("rest", [b"\0", b"x" * 20, gzip.compress(TEXT)[:-1]])

@@ -59,6 +59,11 @@ def recipes(paths: CaPaths) -> tuple[Recipe, ...]:
         ),
         Recipe("requests", "Python with requests", (f"export REQUESTS_CA_BUNDLE={bundle}",)),
         Recipe(
+            "certifi",
+            "Python that reads certifi alone (LangChain for Mistral): in each environment, after each update",
+            (f'cat {certificate} >> "$(python -m certifi)"',),
+        ),
+        Recipe(
             "node",
             "Node.js: SDKs, and the coding assistants that run on it",
             (f"export NODE_EXTRA_CA_CERTS={certificate}",),

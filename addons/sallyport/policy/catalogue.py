@@ -76,7 +76,8 @@ class Provider:
     """One AI provider.
 
     usage_if_asked: its OpenAI-style streams report usage only where stream_options asks for it.
-    hosts: its host patterns, as the catalogue has them.
+    hosts: its host patterns, as the catalogue has them. voice: dialect in which it is spoken for where a call has none
+    of its own, "opaque" where it has no dialect at all. flat_errors: as in its file.
     """
 
     name: str
@@ -87,6 +88,8 @@ class Provider:
     routes: "Routes" = field(repr=False)
     regions: Regions = field(repr=False)
     hosts: tuple[str, ...] = ()
+    voice: str = "opaque"
+    flat_errors: bool = False
 
     def endpoint(self, method: str, target: str) -> Endpoint | None:
         """Return the endpoint of a request line's method and target (path and query), None for no match."""
@@ -261,4 +264,6 @@ def _provider(entry: ProviderEntry) -> Provider:
         routes=Routes(entry.parsed_endpoints, entry.credentials.query),
         regions=Regions(entry.hosts, entry.regions, in_model=entry.region_in_model),
         hosts=entry.hosts,
+        voice=entry.voice,
+        flat_errors=entry.flat_errors,
     )

@@ -133,6 +133,10 @@ class ProviderEntry(Section):
     usage_if_asked: bool = Field(
         default=False, description="Streams report usage only where stream_options.include_usage asks for it."
     )
+    flat_errors: bool = Field(
+        default=False,
+        description="Its OpenAI-style errors stand at the top of the body, without an `error` around them.",
+    )
     query: Query = Field(default_factory=dict, description="Query parameters every endpoint admits.")
     endpoints: Mapping[Name, EndpointDetail] = Field(
         default_factory=dict, description="`METHOD /path`: dialect, or `{dialect: ..., operation: ...}`."
@@ -149,6 +153,11 @@ class ProviderEntry(Section):
         """Return the endpoints, most literal first."""
         parsed = [self._endpoint(key, value) for key, value in self.endpoints.items()]
         return tuple(sorted(parsed, key=lambda e: e.path.count("{")))
+
+    @property
+    def voice(self) -> str:
+        """Return the dialect of its first endpoint that has one: what its SDK reads errors in. "opaque" for none."""
+        return next((e.dialect for e in self.endpoints.values() if e.dialect != "opaque"), "opaque")
 
     def _endpoint(self, key: str, detail: EndpointDetail) -> EndpointEntry:
         at = ("endpoints", key)

@@ -53,6 +53,7 @@ from sallyport.proxy.websocket import Sockets
 from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.proxy.websocket_layer import SocketEnd, SocketMessage, SocketWake
 from sallyport.stages.stops import STOPPED
+from sallyport.wire.coding import is_coded
 
 
 class GatewayAddon:
@@ -312,7 +313,7 @@ class GatewayAddon:
             return
         tap = make_tap(self.gateway, passage, response.headers.get("content-type", ""))
         searched = passage.cleaner is not None or not tap.only_reads
-        if response.headers.get("content-encoding", "identity").lower() != "identity" and searched:
+        if searched and is_coded(response.headers.get("content-encoding")):
             flow.metadata[stream.UNFIT] = "upstream.encoded"
             return
         passage.tap = tap

@@ -9,12 +9,15 @@ from sallyport.decision import Action, Decision, Refusal
 from sallyport.exchange import Response, Surface
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.cleaning import clean_body, clean_head
+from sallyport.proxy.covering import OPAQUE
 from sallyport.proxy.editing import edited_answer
 from sallyport.proxy.outflow import decision_of, ended_early, output_filter
 from sallyport.proxy.passage import Passage
+from sallyport.proxy.redirects import leads_away
 from sallyport.state.vault import VaultScope
 from sallyport.wire.coding import decode_answer
 from sallyport.wire.dialect import Answer, Stamp
+from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.errors import WireError
 
 STOPPING = "gateway.stopping"
@@ -31,6 +34,15 @@ AUDIT_DOWN = Decision(
 
 _UNREADABLE_ANSWER = Decision(
     "wire", Action.DENY, "upstream.unreadable", message="The provider's answer cannot be read.", status=502
+)
+
+_REDIRECTED = Decision(
+    "wire",
+    Action.DENY,
+    "upstream.redirected",
+    message="The provider redirects this request to another place, where it would arrive without its masks. Use an "
+    "address of the provider that answers itself.",
+    status=502,
 )
 
 UNREACHABLE = "upstream.unreachable"
@@ -78,6 +90,7 @@ def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool
         answer = _spoken(passage, cause, sse=sse)
         if answer is not None:
             return _http_response(answer)
+    provider = passage.provider
     said = Refusal(
         cause.reason,
         cause.message,
@@ -85,8 +98,14 @@ def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool
         status=cause.status,
         retry_after_s=cause.retry_after_s,
         failed=retry and cause.status >= 500,
+        flat=provider is not None and provider.flat_errors,
     )
-    answer = passage.dialect.refuse(said, passage.exchange.request.stream)
+    dialect = passage.dialect
+    if provider is not None and dialect.name == OPAQUE:
+        dialect = DIALECTS[
+            provider.voice
+        ]  # a call that no dialect reads comes from the provider's own SDK all the same
+    answer = dialect.refuse(said, passage.exchange.request.stream)
     return _http_response(answer, retry=retry)
 
 
@@ -121,14 +140,16 @@ def clean_answer(flow: http.HTTPFlow, passage: Passage) -> None:
         _withhold(flow, passage, error)
 
 
-def _withhold(flow: http.HTTPFlow, passage: Passage, error: WireError) -> Response:
-    """Put an error in the place of an answer that cannot be read; return what is recorded of it."""
+def _withhold(
+    flow: http.HTTPFlow, passage: Passage, error: WireError, told: Decision = _UNREADABLE_ANSWER
+) -> Response:
+    """Put an error in the place of an answer that cannot be read, or not be passed; return what is recorded of it."""
     assert flow.response is not None
     status = flow.response.status_code
     passage.withheld = Response(status, error=error.reason)
     # An error costs nothing. Of anything else nobody knows how much was made for it, also where nothing of it came.
     passage.unread = status < 400
-    flow.response = refusal(passage, _UNREADABLE_ANSWER)
+    flow.response = refusal(passage, told)
     return passage.withheld
 
 
@@ -151,6 +172,8 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
         return passage.withheld  # what is there now is the gateway's own
     response = flow.response
     assert response is not None
+    if leads_away(flow, passage):
+        return _withhold(flow, passage, WireError("redirect"), _REDIRECTED)
     restores = passage.live.restores and not scope.empty
     passage.originals.lookup = scope.original if restores else None
     output = output_filter(passage) if response.status_code < 300 else None

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field, replace
 
 from mitmproxy import http
 
-from sallyport.audit.classes import Coverage
+from sallyport.audit.classes import Coverage, media_name
 from sallyport.audit.events import Event, EventKind, about
 from sallyport.audit.ids import new_id
+from sallyport.audit.text import coded
 from sallyport.decision import Decision, Verdict
 from sallyport.exchange import Client as Caller
 from sallyport.exchange import Exchange, Operation, Request, Response
@@ -153,6 +154,9 @@ def event_of(gateway: Gateway, kind: EventKind, passage: Passage, detail: str = 
     live = passage.live
     if not detail and passage.target is not None:
         detail = passage.target.miss
+    cause = passage.verdict.cause if passage.verdict is not None else None
+    if not detail and kind is EventKind.REFUSED and cause is not None and cause.media:
+        detail = coded(f"attachment.{media_name(cause.media)}")
     miss = passage.target.miss if passage.target is not None else ""
     coverage, unread = request_coverage(passage.exchange.request, passage.refused, miss)
     if kind is EventKind.REFUSED:

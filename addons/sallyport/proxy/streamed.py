@@ -13,6 +13,7 @@ from sallyport.proxy.gateway import Gateway
 from sallyport.proxy.outflow import looking
 from sallyport.proxy.passage import Passage
 from sallyport.proxy.tap import AnswerTap
+from sallyport.wire.coding import is_coded
 from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.leaves import OCTETS
 from sallyport.wire.opaque import Bytes
@@ -39,10 +40,7 @@ def is_unread(passage: Passage, response: http.Response) -> bool:
     """
     if response.status_code not in (200, 206):
         return False
-    if (
-        passage.cleaner is not None
-        and response.headers.get("content-encoding", "identity").lower() != "identity"
-    ):
+    if passage.cleaner is not None and is_coded(response.headers.get("content-encoding")):
         return False  # the real credential can only be searched for in the whole of it
     if passage.dialect.name == OPAQUE:
         return True

@@ -23,6 +23,7 @@ from sallyport.stages.asking import input_of
 from sallyport.stages.excision import spoken
 from sallyport.stages.stage import Ports
 from sallyport.stages.stops import refusal_of, stopped_by
+from sallyport.wire.leaves import is_media
 
 MAX_TOOLS = 1024
 MAX_MODELS = 64
@@ -133,8 +134,9 @@ class AccessStage:
                 return self._of_region(exchange, section, facts)
             return self._deny(
                 "unknown_endpoint",
-                "The gateway does not know this endpoint and cannot read what is sent to it. Use a documented "
-                "endpoint of the provider, or ask your security team to add it.",
+                "The gateway does not know this endpoint, or not with this method or a query parameter of the call, "
+                "and cannot read what is sent to it. Use a documented endpoint of the provider, or ask your security "
+                "team to add it.",
             )
         if (denied := _of_the_endpoint(exchange, section)) is not None:
             return denied
@@ -142,11 +144,12 @@ class AccessStage:
             reason = section.attachments.refuses(attachment, request.operation)
             if reason is not None:
                 what = "is larger than the policy lets pass" if reason == "attachment_size" else _UNREADABLE
-                return self._deny(
-                    reason,
-                    f"The request carries content that {what} ({len(request.attachments)} attachments). "
-                    "Send it as text.",
+                media = attachment.media_type.partition(";")[0].strip().lower()
+                kind = media if is_media(media) else "of no known type"
+                denied = self._deny(
+                    reason, f"The request carries content that {what}: {kind}. Send it as text, or {_ASK}."
                 )
+                return replace(denied, media=media)
         return (
             self._of_kept(exchange, section)
             or self._of_models(exchange, section)

@@ -30,7 +30,9 @@ _RATIO_FREE_BYTES = 1 << 20
 _PIECE_BYTES = 1 << 16
 _ZSTD_WINDOW_BYTES = 8 << 20
 _MAX_MEMBERS = 1 << 12
+_ZSTD_HEAD_BYTES = 18  # magic number and the longest head of a frame
 _MAX_ZSTD_BLOCKS = 1 << 16  # an honest writer fills blocks of 128 KiB; millions of empty ones only cost time
+_NO_CODING = ("identity", "none", "")
 _GZIP_MAGIC = b"\x1f\x8b"
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _ZSTD_SKIPPABLE = b"\x2a\x4d\x18"
@@ -66,9 +68,11 @@ def decode_answer(body: bytes, content_encoding: str | None, *, limit_bytes: int
     """Undo the content-coding of an answer; say too whether no client reads it in another way.
 
     Beyond what decode_body reads: x-gzip, several members of gzip one behind the other (RFC 1952, 2.2), the fields of
-    their heads that no decoder returns, and as zlib a deflate that could be of either kind. Bounds are the same.
-    Raises what decode_body raises.
+    their heads that no decoder returns, as zlib a deflate that could be of either kind, and several frames of zstd,
+    skippable ones among them (RFC 8878, 3.1). Bounds are the same. Raises what decode_body raises.
     """
+    if not is_coded(content_encoding):
+        content_encoding = None
     try:
         return decode_body(body, content_encoding, limit_bytes=limit_bytes), True
     except WireError as error:
@@ -80,6 +84,13 @@ def decode_answer(body: bytes, content_encoding: str | None, *, limit_bytes: int
             if not _looks_compressed(decoded):
                 return decoded, False
         raise
+
+
+def is_coded(content_encoding: str | None) -> bool:
+    """Say whether an answer's header names a coding. Servers write "none", or nothing, to keep proxies from coding a
+    stream, and every client reads what comes with it as it is.
+    """
+    return content_encoding is not None and content_encoding.strip(" \t").lower() not in _NO_CODING
 
 
 def _one_coding(header: str | None) -> str:
@@ -186,14 +197,6 @@ def _inflate_one(body: bytes, wbits: int, fed: int = 0) -> Generator[bytes, None
     return fed - len(decoder.unused_data)
 
 
-_READINGS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
-    "gzip": _members,
-    "x-gzip": _members,
-    "deflate": partial(_inflate, wbits=zlib.MAX_WBITS),
-}
-"""How else clients read an answer of a coding."""
-
-
 def _unbrotli(body: bytes) -> Iterator[bytes]:
     decoder = brotli.Decompressor()
     fed = 0
@@ -213,33 +216,61 @@ def _unbrotli(body: bytes) -> Iterator[bytes]:
 
 
 def _check_zstd_frame(body: bytes) -> None:
-    """Walk the blocks of the frame (RFC 8878 section 3.1.1): one frame, from the first byte to the last."""
+    """Refuse what is not one frame, from the first byte to the last."""
     if not body.startswith(_ZSTD_MAGIC[: len(body)]):
         raise WireError("coding.hidden" if _is_skippable(body) else "coding.lies", "byte 0")
+    at, _ = _zstd_frame_end(body, 0, _MAX_ZSTD_BLOCKS)
+    if at != len(body):
+        raise WireError(
+            "coding.truncated" if at > len(body) else "coding.trailing", f"byte {min(at, len(body))}"
+        )
+
+
+def _zstd_frame_end(body: bytes, start: int, most_blocks: int) -> tuple[int, int]:
+    """Walk the blocks of a frame (RFC 8878 section 3.1.1); return where it ends and how many it has."""
+    head = body[start : start + _ZSTD_HEAD_BYTES]
     try:
-        frame = zstandard.get_frame_parameters(body)
-        at = zstandard.frame_header_size(body)
+        frame = zstandard.get_frame_parameters(head)
+        at = start + zstandard.frame_header_size(head)
     except zstandard.ZstdError:
-        raise WireError("coding.truncated" if len(body) < 18 else "coding.broken", "byte 0") from None
+        short = len(body) - start < _ZSTD_HEAD_BYTES
+        raise WireError("coding.truncated" if short else "coding.broken", f"byte {start}") from None
     if frame.dict_id:
-        raise WireError("coding.hidden", "byte 4")
+        raise WireError("coding.hidden", f"byte {start + 4}")
     if frame.window_size > _ZSTD_WINDOW_BYTES:
-        raise WireError("coding.bomb", "byte 4")
+        raise WireError("coding.bomb", f"byte {start + 4}")
     last, blocks = False, 0
     while not last:
         blocks += 1
-        if blocks > _MAX_ZSTD_BLOCKS:
+        if blocks > most_blocks:
             raise WireError("coding.bomb", f"byte {at}")
         header = int.from_bytes(body[at : at + 3], "little")
         if at + 3 > len(body):
             raise WireError("coding.truncated", f"byte {len(body)}")
         last, kind, size = bool(header & 1), header >> 1 & 3, header >> 3
         at += 3 + (1 if kind == 1 else size)
-    at += 4 if frame.has_checksum else 0
-    if at != len(body):
-        raise WireError(
-            "coding.truncated" if at > len(body) else "coding.trailing", f"byte {min(at, len(body))}"
-        )
+    return at + (4 if frame.has_checksum else 0), blocks
+
+
+def _frames(body: bytes) -> Iterator[bytes]:
+    """Undo frames of zstd up to the last byte; what stands in skippable ones no client gets."""
+    at, blocks = 0, 0
+    for _ in range(_MAX_MEMBERS):
+        start = at
+        if _is_skippable(body[at : at + 4]):
+            if len(body) < at + 8:
+                raise WireError("coding.truncated", f"byte {len(body)}")
+            at += 8 + int.from_bytes(body[at + 4 : at + 8], "little")
+        else:
+            at, more = _zstd_frame_end(body, at, _MAX_ZSTD_BLOCKS - blocks)
+            blocks += more
+        if at > len(body):
+            raise WireError("coding.truncated", f"byte {len(body)}")
+        if not _is_skippable(body[start : start + 4]):
+            yield from _unzstd(body[start:at])
+        if at == len(body):
+            return
+    raise WireError("coding.bomb", f"byte {at}")
 
 
 def _unzstd(body: bytes) -> Iterator[bytes]:
@@ -250,3 +281,12 @@ def _unzstd(body: bytes) -> Iterator[bytes]:
                 yield piece
     except zstandard.ZstdError:
         raise WireError("coding.broken") from None
+
+
+_READINGS: dict[str, Callable[[bytes], Iterator[bytes]]] = {
+    "gzip": _members,
+    "x-gzip": _members,
+    "zstd": _frames,
+    "deflate": partial(_inflate, wbits=zlib.MAX_WBITS),
+}
+"""How else clients read an answer of a coding."""

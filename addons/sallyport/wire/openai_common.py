@@ -199,16 +199,18 @@ def cache_write(details: Json) -> int | None:
 
 
 def refusal_body(refusal: Refusal) -> dict[str, Json]:
-    """Return {"error": ...} as the SDK reads it: code, param and type become members of its exception."""
+    """Return {"error": ...} as the SDK reads it: code, param and type become members of its exception.
+
+    Flat ones have the same at the top as well, with param as text: Cerebras takes no null there.
+    """
     other = "server_error" if refusal.status >= 500 else "policy_refusal"
-    return {
-        "error": {
-            "message": message(refusal),
-            "type": _TYPES.get(refusal.status, other),
-            "param": None,
-            "code": refusal.reason,
-        }
+    error: dict[str, Json] = {
+        "message": message(refusal),
+        "type": _TYPES.get(refusal.status, other),
+        "param": None,
+        "code": refusal.reason,
     }
+    return {"object": "error", **error, "param": "", "error": error} if refusal.flat else {"error": error}
 
 
 def tool_names(tools: Json) -> tuple[str, ...]:
