@@ -314,6 +314,18 @@ def test_content_is_shown_to_who_asks_for_it_only(tmp_path: Path) -> None:
     assert "content" not in run(str(file), "--policy", strict)["samples"][0]
 
 
+def test_an_answer_in_several_members_is_shown_as_it_was_read(tmp_path: Path) -> None:
+    asked = flow(f"Zanzibar {CARD}")
+    assert asked.response is not None
+    whole = asked.response.raw_content or b""
+    asked.response.raw_content = gzip.compress(whole[:20]) + gzip.compress(whole[20:])
+    asked.response.headers["content-encoding"] = "gzip"
+    file = write(tmp_path / "f.flow", [asked])
+    strict = policy(tmp_path, "l.yaml", "masking: {entities: {CREDIT_CARD: deny}}\n")
+    (sample,) = run(str(file), "--policy", strict, "--content")["samples"]
+    assert "Good." in sample["content"]["answer"]
+
+
 def test_a_policy_that_is_changed_meanwhile_is_not_taken_for_the_one_it_was(tmp_path: Path) -> None:
     path = policy(tmp_path, "l.yaml", "")
     side = Side.of(path, None)

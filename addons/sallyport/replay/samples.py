@@ -10,7 +10,7 @@ from sallyport.replay.difference import Sample
 from sallyport.replay.flows import load_flow
 from sallyport.replay.sockets import answer_of, event_of
 from sallyport.state.masterkey import MasterKeys
-from sallyport.wire.coding import decode_body
+from sallyport.wire.coding import decode_answer, decode_body
 from sallyport.wire.errors import WireError
 
 MOST_CHARS = 4000
@@ -48,8 +48,12 @@ def _content(flow: http.HTTPFlow) -> Content:
 
 def _text(message: http.Message) -> str:
     raw = message.raw_content or b""
+    coding = message.headers.get("content-encoding")
     try:
-        body = decode_body(raw, message.headers.get("content-encoding"), limit_bytes=_LIMIT_BYTES)
+        if isinstance(message, http.Response):
+            body, _ = decode_answer(raw, coding, limit_bytes=_LIMIT_BYTES)
+        else:
+            body = decode_body(raw, coding, limit_bytes=_LIMIT_BYTES)
     except WireError as error:
         return f"[{error.reason}]"
     return _shown(body)
