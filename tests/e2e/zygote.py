@@ -1,8 +1,8 @@
 """Runs `sallyport` commands in forks of an interpreter that has imported everything already.
 
 What runs is main() with a command line of its own, in a process of its own, writing to a file of its own.
-Saved are the seconds of importing, and those of making rules and providers of files that have not changed by a
-byte since this interpreter made them: immutable values, the same as a start of its own would make.
+Saved are the seconds of importing, and those of making rules, gates and providers of files that have not changed
+by a byte since this interpreter made them: immutable values, the same as a start of its own would make.
 One JSON object a line on stdin, one answer a line on stdout.
 """
 
@@ -61,15 +61,19 @@ def serve() -> None:
 def _read_what_is_shipped() -> None:
     import sallyport.metering.tokens as tokens
     from sallyport.cli.assembly import make_catalogue
-    from sallyport.cli.detection import make_detector
+    from sallyport.cli.detection import make_answer_rules, make_detector
     from sallyport.cli.rulesinforce import rules_there
+    from sallyport.data import rules_dir
+    from sallyport.detect.packs import load
     from sallyport.policy.load import parse_policy
 
     keep_what_is_read()
     keep(tokens, "_encoding", lambda name, folder: [folder / tokens.RANKS[name].file])
     policy = parse_policy("version: 1\n")
     make_catalogue()
-    make_detector(policy)
+    packs = load(rules_dir())
+    make_detector(policy, packs)
+    make_answer_rules(policy, packs)
     rules_there(policy)  # keeps the digests of files
     tokens.TokenCounter().load()
 
