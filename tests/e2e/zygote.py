@@ -64,7 +64,7 @@ def _read_what_is_shipped() -> None:
     import sallyport.metering.tokens as tokens
     from sallyport.cli.assembly import make_catalogue
     from sallyport.cli.detection import make_answer_rules, make_detector
-    from sallyport.cli.rulesinforce import rules_there
+    from sallyport.cli.rulesinforce import rules_of
     from sallyport.data import rules_dir
     from sallyport.detect.packs import load
     from sallyport.policy.load import parse_policy
@@ -76,7 +76,7 @@ def _read_what_is_shipped() -> None:
     packs = load(rules_dir())
     make_detector(policy, packs)
     make_answer_rules(policy, packs)
-    rules_there(policy)  # keeps the digests of files
+    rules_of(policy)  # keeps the digests of files, and that of the code that was imported
     tokens.TokenCounter().load()
 
 
