@@ -17,7 +17,6 @@ from sallyport.detect.normalise import normalise
 from sallyport.detect.packs import Rule, load, read_pack
 
 RULES = load(rules_dir()).rules
-ALL = Gate(RULES)
 KIND = "text"
 LONG = 3_000
 """Bytes of a text that is certainly looked through in parts."""
@@ -27,6 +26,12 @@ FILLER = (
     "Les comptes-rendus sont dans le dossier partagé — merci de les relire. "
     "会议记录在共享文件夹里。 "
 )
+
+
+@pytest.fixture(scope="module")
+def of_all() -> Gate:
+    """The gate of all rules: made when the first test asks for it, as every process of tests collects this file."""
+    return Gate(RULES)
 
 
 def everywhere(rule: Rule, subject: Subject) -> list[tuple[int, int]]:
@@ -63,7 +68,7 @@ def test_a_match_is_found_wherever_it_stands_in_a_long_text(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_all_rules_find_in_windows_what_they_find_in_the_whole(seed: int) -> None:
+def test_all_rules_find_in_windows_what_they_find_in_the_whole(of_all: Gate, seed: int) -> None:
     shuffled = random.Random(seed)
     examples = [example.text for rule in RULES for example in (*rule.match, *rule.clean)]
     picked = shuffled.sample(examples, 100)
@@ -71,9 +76,9 @@ def test_all_rules_find_in_windows_what_they_find_in_the_whole(seed: int) -> Non
         picked.insert(number, FILLER * shuffled.randrange(12))
     subject = Subject(normalise(shuffled.choice(("\n", " ", "\n\n")).join(picked)).text)
     assert len(subject.raw) > LONG
-    found = where_sought(ALL, RULES, subject)
+    found = where_sought(of_all, RULES, subject)
     in_parts = 0
-    for index, within in ALL.sought(subject, KIND):
+    for index, within in of_all.sought(subject, KIND):
         assert found[RULES[index].id] == everywhere(RULES[index], subject), RULES[index].id
         in_parts += within is not None and sum(high - low for low, high in within) < len(subject.raw)
     assert in_parts > 50
@@ -143,7 +148,7 @@ def test_a_letter_of_a_word_is_found_in_every_case_that_folded_text_has_it_in() 
         assert {(subject.place(m.start()), subject.place(m.end())) for m in found} == same, letter
 
 
-def test_a_text_that_is_long_to_ask_for_words_ends_with_the_time() -> None:
+def test_a_text_that_is_long_to_ask_for_words_ends_with_the_time(of_all: Gate) -> None:
     asked: list[None] = []
 
     def until_the_third() -> None:
@@ -152,30 +157,30 @@ def test_a_text_that_is_long_to_ask_for_words_ends_with_the_time() -> None:
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        list(ALL.sought(Subject(FILLER * 100), KIND, until_the_third))
+        list(of_all.sought(Subject(FILLER * 100), KIND, until_the_third))
     assert len(asked) == 3
 
 
-def test_a_text_of_nothing_but_words_takes_no_more_memory_than_others() -> None:
+def test_a_text_of_nothing_but_words_takes_no_more_memory_than_others(of_all: Gate) -> None:
     subject = Subject("secret key token password " * 20_000)
-    [*ALL.sought(subject, KIND)]
+    [*of_all.sought(subject, KIND)]
     tracemalloc.start()
     try:
-        [*ALL.sought(subject, KIND)]
+        [*of_all.sought(subject, KIND)]
         most = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
     assert most < 120 * len(subject.raw)
 
 
-def test_a_scan_ends_on_time_also_while_it_is_worked_out_where_rules_are_tried() -> None:
+def test_a_scan_ends_on_time_also_while_it_is_worked_out_where_rules_are_tried(of_all: Gate) -> None:
     subject = Subject("secret key token password " * 20_000)
     asked = [0]
 
     def check() -> None:
         asked[0] += 1
 
-    first = next(ALL.sought(subject, KIND, check))
+    first = next(of_all.sought(subject, KIND, check))
     assert first is not None
     assert asked[0] > -(-len(subject.raw) // 1024) + -(-len(subject.raw) // (1 << 16)) + 1
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from e2e.zygote import piped
 from rules.test_rules_packs import PACK, write
 from sallyport.cli.main import app
 from sallyport.cli.scanning.files import OVERLAP_CHARS, WINDOW_CHARS
@@ -31,11 +32,8 @@ def line(id_: object, text: str, **more: object) -> str:
     return json.dumps({"id": id_, "text": text, **more}) + "\n"
 
 
-def scan(*words: str, given: str | bytes = "", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    data = given.encode() if isinstance(given, str) else given
-    return subprocess.run(
-        [*COMMAND, "scan", *words], input=data, capture_output=True, env=ENVIRONMENT, timeout=100, cwd=cwd
-    )
+def scan(*words: str, given: str | bytes = "") -> subprocess.CompletedProcess[bytes]:
+    return piped("scan", *words, given=given.encode() if isinstance(given, str) else given)
 
 
 def answers(output: bytes | str) -> list[dict[str, Any]]:

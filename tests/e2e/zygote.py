@@ -1,14 +1,15 @@
 """Runs `sallyport` commands in forks of an interpreter that has imported everything already.
 
 What runs is main() with a command line of its own, in a process of its own, writing to a file of its own.
-Saved are the seconds of importing, and those of making rules and providers of files that have not changed by a
-byte since this interpreter made them: immutable values, the same as a start of its own would make.
+Saved are the seconds of importing, and those of making rules, gates and providers of files that have not changed
+by a byte since this interpreter made them: immutable values, the same as a start of its own would make.
 One JSON object a line on stdin, one answer a line on stdout.
 """
 
 import atexit
 import contextlib
 import ctypes
+import errno
 import gc
 import importlib
 import json
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,8 +30,8 @@ from keeping import keep, keep_what_is_read
 def serve() -> None:
     """Answer lines of JSON: {"reap": pid} with the code it ended with, null while it runs, and all others with a pid.
 
-    Those are {"run": [words], "log": file of stdout, "errors": file of stderr, "env": {}, "netns": name,
-    "first": Python that runs in the new process before the command}.
+    Those are {"run": [words], "given": file of stdin, "log": file of stdout, "errors": file of stderr, "env": {},
+    "netns": name, "first": Python that runs in the new process before the command}.
     """
     import presidio_analyzer  # noqa: F401
 
@@ -53,7 +55,7 @@ def serve() -> None:
         else:
             answer = os.fork()
             if answer == 0:
-                files = asked["log"], asked["errors"]
+                files = asked["given"], asked["log"], asked["errors"]
                 _become(asked["run"], files, asked["env"], asked["netns"], asked["first"])
         print(json.dumps(answer), flush=True)
 
@@ -61,27 +63,34 @@ def serve() -> None:
 def _read_what_is_shipped() -> None:
     import sallyport.metering.tokens as tokens
     from sallyport.cli.assembly import make_catalogue
-    from sallyport.cli.detection import make_detector
-    from sallyport.cli.rulesinforce import rules_there
+    from sallyport.cli.detection import make_answer_rules, make_detector
+    from sallyport.cli.rulesinforce import rules_of
+    from sallyport.data import rules_dir
+    from sallyport.detect.packs import load
     from sallyport.policy.load import parse_policy
 
     keep_what_is_read()
     keep(tokens, "_encoding", lambda name, folder: [folder / tokens.RANKS[name].file])
     policy = parse_policy("version: 1\n")
     make_catalogue()
-    make_detector(policy)
-    rules_there(policy)  # keeps the digests of files
+    packs = load(rules_dir())
+    make_detector(policy, packs)
+    make_answer_rules(policy, packs)
+    rules_of(policy)  # keeps the digests of files, and that of the code that was imported
     tokens.TokenCounter().load()
 
 
-def _become(words: list[str], files: tuple[str, str], env: dict[str, str], netns: str, first: str) -> None:
+def _become(
+    words: list[str], files: tuple[str, str, str], env: dict[str, str], netns: str, first: str
+) -> None:
     from sallyport.cli.main import main
 
     if netns:
         _enter(netns)
-    out, errors = files
+    given, out, errors = files
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(os.open(given, os.O_RDONLY), 0)
+    sys.stdin = os.fdopen(0, closefd=False)
     os.dup2(os.open(out, flags, 0o600), 1)
     os.dup2(1 if errors == out else os.open(errors, flags, 0o600), 2)
     os.environ.update(env)
@@ -130,8 +139,8 @@ _MS_BIND, _MS_REC, _MS_SLAVE, _MNT_DETACH = 0x1000, 0x4000, 0x80000, 2
 class Forked:
     """A process as subprocess.Popen shows it, as far as tests ask.
 
-    log: where it writes. errors: where stderr goes, if elsewhere. netns: a network namespace it runs in.
-    first: Python that it runs before, to break something.
+    log: where it writes. errors: where stderr goes, if elsewhere. given: what it reads as stdin.
+    netns: a network namespace it runs in. first: Python that it runs before, to break something.
     """
 
     def __init__(
@@ -141,12 +150,14 @@ class Forked:
         env: dict[str, str] | None = None,
         *,
         errors: Path | None = None,
+        given: str | Path = os.devnull,
         netns: str = "",
         first: str = "",
     ) -> None:
         self.returncode: int | None = None
         asked = {
             "run": words,
+            "given": str(given),
             "log": str(log),
             "errors": str(errors or log),
             "env": env or {},
@@ -189,14 +200,47 @@ class Forked:
 
 def command(*words: str, first: str = "", **env: str) -> subprocess.CompletedProcess[str]:
     """Run a command of `sallyport` to its end, in a process of its own with the environment of this one, and more."""
+    done = _run(words, None, first, env)
+    return subprocess.CompletedProcess(words, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def piped(*words: str, given: bytes) -> subprocess.CompletedProcess[bytes]:
+    """Run a command as above with a pipe as stdin, through which it is sent what is given."""
+    return _run(words, given, "", {})
+
+
+def _run(
+    words: Sequence[str], given: bytes | None, first: str, env: dict[str, str]
+) -> subprocess.CompletedProcess[bytes]:
     with tempfile.TemporaryDirectory() as folder:
-        out, errors = Path(folder, "out"), Path(folder, "errors")
-        process = Forked([*words], out, {**os.environ, **env}, errors=errors, first=first)
+        pipe, out, errors = Path(folder, "pipe"), Path(folder, "out"), Path(folder, "errors")
+        if given is not None:
+            os.mkfifo(pipe)
+        stdin = os.devnull if given is None else pipe
+        process = Forked([*words], out, {**os.environ, **env}, errors=errors, given=stdin, first=first)
         try:
+            if given is not None:
+                _send(process, pipe, given)
             code = process.wait()
         finally:
             process.kill()
-        return subprocess.CompletedProcess(words, code, out.read_text(), errors.read_text())
+        return subprocess.CompletedProcess(words, code, out.read_bytes(), errors.read_bytes())
+
+
+def _send(process: Forked, pipe: Path, given: bytes) -> None:
+    """Write into a pipe that a process reads, and close it; a process may end before it has read everything."""
+    while process.poll() is None:
+        try:
+            writing = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO:  # nobody has opened it for reading so far
+                raise
+            time.sleep(0.001)
+            continue
+        os.set_blocking(writing, True)
+        with open(writing, "wb") as file, contextlib.suppress(BrokenPipeError):
+            file.write(given)
+        return
 
 
 _lock = threading.Lock()

@@ -279,7 +279,10 @@ def test_what_a_client_may_undo_is_a_coding(coding: str) -> None:
         decode_answer(TEXT, coding, limit_bytes=LIMIT)
 
 
-@pytest.mark.parametrize("rest", [b"\0", b"x" * 20, gzip.compress(TEXT)[:-1]])
+_REST = {"a zero": b"\0", "letters": b"x" * 20, "most of a member": gzip.compress(TEXT)[:-1]}
+
+
+@pytest.mark.parametrize("rest", _REST.values(), ids=_REST.keys())  # the bytes of gzip hold the second
 def test_an_answer_of_which_a_part_cannot_be_read_is_not_read(rest: bytes) -> None:
     with pytest.raises(WireError):
         decode_answer(gzip.compress(TEXT) + rest, "gzip", limit_bytes=LIMIT)

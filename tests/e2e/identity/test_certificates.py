@@ -438,20 +438,20 @@ def test_an_answer_under_way_ends_when_its_certificate_is_revoked_and_not_when_i
     tmp_path: Path,
 ) -> None:
     house, ca = build(tmp_path / "house"), LabCa(tmp_path / "ca")
-    until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)
-    badges = {
-        "crt-fly-gone": house.root.badge("gone", spiffe("gone")),
-        "crt-fly-brief": house.root.badge("brief", spiffe("brief"), until=until),
-    }
     event = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [
         {"index": 0, "delta": {"content": "one"}, "finish_reason": None}]}  # fmt: skip
     piece = b"data: " + json.dumps(event).encode() + b"\n\n"
     head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
     deed = hang(head, b"%x\r\n%s\r\n" % (len(piece), piece))
     policy = house.policy(f"required: true, crl: ['{house.folder}/root.crl']")
-    with villain(ca, dict.fromkeys(badges, deed)) as provider:
+    with villain(ca, dict.fromkeys(("crt-fly-gone", "crt-fly-brief"), deed)) as provider:
         extra, to = ["--upstream-ca", str(ca.certificate)], {OPENAI: provider.port}
         with started(tmp_path / "gw", None, policy=policy, extra=extra, to=to) as running:
+            until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=5)
+            badges = {
+                "crt-fly-gone": house.root.badge("gone", spiffe("gone")),
+                "crt-fly-brief": house.root.badge("brief", spiffe("brief"), until=until),
+            }
             wires = {}
             for model, badge in badges.items():
                 raw = rawclient.tunnel(running.port, OPENAI)
