@@ -238,8 +238,10 @@ def _send(process: Forked, pipe: Path, given: bytes) -> None:
             time.sleep(0.001)
             continue
         os.set_blocking(writing, True)
-        with open(writing, "wb") as file, contextlib.suppress(BrokenPipeError):
-            file.write(given)
+        with contextlib.suppress(BrokenPipeError), open(writing, "wb", buffering=0) as file:
+            left = memoryview(given)
+            while left:
+                left = left[file.write(left) :]
         return
 
 

@@ -15,7 +15,7 @@ from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect import decode, overlap
 from sallyport.detect.cache import Cache, Hit
-from sallyport.detect.classifier.classifier import CERTAIN, SURFACES, Classifier
+from sallyport.detect.classifier.classifier import AROUND, CERTAIN, SURFACES, Classifier
 from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
@@ -194,7 +194,7 @@ class Detector:
                 else:
                     found.append(as_it_stands.ranked(hit))
         kept = overlap.best(found, self._kind, once=not joined) if found else ()
-        return kept if joined else self._judged(kept, views, surface, deadline)
+        return kept if joined else self._judged(text, kept, views, surface, deadline)
 
     def injection_probability(self, segment: Segment) -> float:
         """Return the probability that a text holds an injection, from rules and classifier together.
@@ -234,7 +234,12 @@ class Detector:
                     yield judged.probability, *view.span(judged.start, judged.end)
 
     def _judged(
-        self, kept: tuple[Hit, ...], views: Sequence[tuple[View, str]], surface: Surface, deadline: Deadline
+        self,
+        text: str,
+        kept: tuple[Hit, ...],
+        views: Sequence[tuple[View, str]],
+        surface: Surface,
+        deadline: Deadline,
     ) -> tuple[Hit, ...]:
         """Add what the classifier finds where the rules alone are not enough; it takes the place of overlaps.
 
@@ -244,7 +249,11 @@ class Detector:
         refused = points >= 1.0 - 1e-9
         if self._classifier is None or surface not in SURFACES:
             return kept
-        if self._is_settled(kept, points, views) if refused else self.settings.injection_false_alarms is None:
+        if refused:
+            hidden = any(kind == "hidden" for _, kind in views)  # which the classifier does not read
+            if hidden or self._is_settled(text, kept, points):
+                return kept
+        elif self.settings.injection_false_alarms is None:
             return kept
         best = max(self._judgements(views, surface, points, deadline), default=None)
         if best is None:
@@ -262,12 +271,15 @@ class Detector:
         rest.append(Hit(self._verdict, start, end, 1.0))
         return tuple(sorted(rest, key=lambda h: (h.start, h.end, h.rule)))
 
-    def _is_settled(self, kept: Sequence[Hit], points: float, views: Sequence[tuple[View, str]]) -> bool:
-        """Say whether what the rules refuse stands whatever the classifier says; what is hidden it does not read."""
+    def _is_settled(self, text: str, kept: Sequence[Hit], points: float) -> bool:
+        """Say whether what the rules refuse stands whatever the classifier says."""
         if not self.settings.injection_second_opinion or points >= CERTAIN:
             return True
-        alone = [h.score for h in kept if self._kind(h.rule) is Kind.INJECTION and not self._is_judged(h)]
-        return sum(alone) >= 1.0 - 1e-9 or any(kind == "hidden" for _, kind in views)
+        found = [h for h in kept if self._kind(h.rule) is Kind.INJECTION]
+        if sum([h.score for h in found if not self._is_judged(h)]) >= 1.0 - 1e-9:
+            return True
+        words = len(text.split()) - sum([len(text[h.start : h.end].split()) for h in found])
+        return words < AROUND
 
     def _is_judged(self, hit: Hit) -> bool:
         return hit.rule < len(self._rules) and self._rules[hit.rule].judged
@@ -380,12 +392,17 @@ class Detector:
             spread = len({message(segments[index].at) for index, _, _ in parts}) > 1
             if spread and not self._across_messages(hit.rule):
                 continue
-            if any(
-                self._kind(h.rule) is kind and h.start < b and h.end > a
+            known = [
+                (index, h)
                 for index, a, b in parts
                 for h in overlap.near(hits[index], a, b)
-            ):
+                if self._kind(h.rule) is kind and h.start < b and h.end > a
+            ]
+            # One that was doubted in a part of what is read here gives way.
+            if any(kind is not Kind.INJECTION or h.score >= hit.score for _, h in known):
                 continue
+            for index, doubted in known:
+                hits[index].remove(doubted)
             for index, start, end in parts:
                 insort(hits[index], Hit(hit.rule, start, end, hit.score), key=overlap.place)
 

@@ -71,6 +71,7 @@ class _Rule(BaseModel, extra="forbid", frozen=True):
     context: list[str] = []
     score: Annotated[float, Field(ge=0, le=1)] | None = None
     points: Annotated[int, Field(ge=1, le=10)] | None = None
+    judged: bool | None = None
     across_messages: bool | None = None
     references: list[str] = []
     known_false_positives: list[str] = []
@@ -237,9 +238,10 @@ def _build(
     ):
         todo = "Give injection rules points: 1 to 10, all others score: 0 to 1"
         raise OperatorError(where, "score and points do not fit the kind", todo)
-    if pack.judged and kind is not Kind.INJECTION:
+    judged = pack.judged if rule.judged is None else rule.judged
+    if judged and kind is not Kind.INJECTION:
         raise OperatorError(
-            where, "judged stands at the top of its pack", "Leave it out: only injection is judged"
+            where, "judged stands at a rule or its pack", "Leave it out: only injection is judged"
         )
     unless = [
         Unless(
@@ -279,7 +281,7 @@ def _build(
         recogniser=rule.recogniser,
         context=tuple(fold(c).lower() for c in rule.context),
         score=rule.points / 10 if rule.points is not None else rule.score or 0.0,
-        judged=pack.judged,
+        judged=judged,
         across_messages=kind is not Kind.INJECTION if rule.across_messages is None else rule.across_messages,
         references=tuple(rule.references),
         known_false_positives=tuple(rule.known_false_positives),

@@ -38,6 +38,9 @@ LEAST = 0.6
 MAY_PASS, EACH_MAY_PASS = 0.04, 0.2
 """Share of the attacks refused by rules that may pass because the classifier doubts: mean of sources, and of each."""
 
+MOST_DOUBT = 0.45
+"""No probability from here on is doubt: what is likelier an attack than not is refused."""
+
 REFUSED = 20
 """Attacks refused by rules that a source needs to count in that."""
 
@@ -100,8 +103,7 @@ def calibrate(
     growths = GROWTHS if any(s.source == JOINED for s in seen) else (0.0,)
     drafts = [_fitted(seen, growth) for growth in growths]
     every = [replace(d, thresholds=thresholds(d, seen, alike, each, least)) for d in drafts]
-    best = max(every, key=lambda calibration: _found(calibration, [*seen, *planted]))
-    return replace(best, doubt=doubt(best, [*seen, *planted]))
+    return max(every, key=lambda calibration: _found(calibration, [*seen, *planted]))
 
 
 def _fitted(seen: Sequence[Seen], growth: float) -> Calibration:
@@ -161,8 +163,10 @@ def thresholds(
     return tuple(out)
 
 
-def doubt(draft: Calibration, seen: Sequence[Seen]) -> float:
-    """Return the greatest probability below which what one rule refuses may pass: hardly any attack lies there."""
+def doubting(draft: Calibration, seen: Sequence[Seen]) -> Calibration:
+    """Return a calibration with the greatest probability below which what one rule refuses may pass: hardly any attack
+    lies there. How many words stand around what the rule found is not known here, so fewer pass than these.
+    """
     sources: defaultdict[str, list[float]] = defaultdict(list)
     for s in seen:
         if s.attack and s.points >= 1.0 - 1e-9:
@@ -170,12 +174,12 @@ def doubt(draft: Calibration, seen: Sequence[Seen]) -> float:
             sources[s.source].append(1.0 if certain else draft.probability(s.logit, s.sentences, s.points))
     passing = [np.array(found) for found in sources.values() if len(found) >= REFUSED]
     best = 0.0
-    for step in range(1, round(LEAST * 100) + 1):
+    for step in range(1, round(MOST_DOUBT * 100) + 1):
         shares = [float((found < step / 100).mean()) for found in passing]
         if not shares or np.mean(shares) > MAY_PASS or max(shares) > EACH_MAY_PASS:
             break
         best = step / 100
-    return best
+    return replace(draft, doubt=best)
 
 
 def _balanced(seen: Sequence[Seen]) -> np.ndarray:

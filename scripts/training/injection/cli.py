@@ -24,6 +24,7 @@ from training.injection.calibrate import (
     JOINED,
     Seen,
     calibrate,
+    doubting,
 )
 from training.injection.calibrate import SHIPPED as BY_SHIPPED
 from training.injection.families import families
@@ -110,10 +111,11 @@ def main() -> None:
     planted = [s for s in one if s.source.startswith(PLANTED)]
     one = [s for s in one if not s.source.startswith(PLANTED)]
     long = [s for s in other if s.source.startswith(JOINED)]  # too few to be halved
+    people, content = ([s for s in one if s.surface == surface] for surface in (USER, CONTENT))
     calibrations = {
-        USER: calibrate([s for s in one if s.surface == USER], ALIKE_USER),
-        CONTENT: calibrate([s for s in one if s.surface == CONTENT] + long, ALIKE_CONTENT, planted=planted),
-        TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),
+        USER: doubting(calibrate(people, ALIKE_USER), people),
+        CONTENT: doubting(calibrate(content + long, ALIKE_CONTENT, planted=planted), content + planted),
+        TOOLS: calibrate([s for s in seen if s.surface == TOOLS], each=EACH_OF_FEW),  # too few to doubt by
     }
     write(given.out, Classifier(network, calibrations, ""), about)
     shipped = read(given.out)

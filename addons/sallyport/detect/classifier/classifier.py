@@ -31,6 +31,10 @@ MANY = 8
 CERTAIN = 1.5
 """Points of rules, ten of which are 1.0, that no classifier doubts: two rules that err on one text are rare."""
 
+AROUND = 12
+"""Words that a text needs beside what a rule found in it, to be taken for one that speaks of it: an order alone or in a
+field of its own, leaves the classifier nothing to be sure by."""
+
 MOST = 64
 """Sentences up to which it grows. In longer texts a planted order would have to be surer than any order is."""
 
@@ -45,7 +49,7 @@ class Calibration:
     """Log-odds to probability for one class: slope * logit + length * length(sentences) + points * rules + offset.
 
     thresholds: (rate, probability), by rate: a clean text reaches that probability at most this often.
-    doubt: probability below which what one rule refuses is taken for a text that only speaks of it.
+    doubt: probability below which what one rule refuses is taken for a text that only speaks of it; 0 never.
     """
 
     slope: float

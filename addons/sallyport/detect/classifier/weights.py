@@ -59,6 +59,13 @@ def read(path: Path) -> Classifier:
                 )
                 for name in meta["calibrations"]
             }
+            calibrations = {
+                name: Calibration(
+                    c["slope"], c["length"], c["points"], c["offset"],
+                    tuple((r, p) for r, p in c["thresholds"]), c["doubt"],
+                )
+                for name, c in meta["calibrations"].items()
+            }  # fmt: skip
     except (OSError, EOFError, ValueError, KeyError, BadZipFile) as error:
         what = f"cannot be read: {type(error).__name__}"
         raise OperatorError(str(path), what, "Install Sallyport again") from None
@@ -69,13 +76,6 @@ def read(path: Path) -> Classifier:
         or any(len(head.inner) != known_of for head in heads.values())
     ):
         raise OperatorError(str(path), "is of another version", "Install Sallyport again")
-    calibrations = {
-        name: Calibration(
-            c["slope"], c["length"], c["points"], c["offset"],
-            tuple((r, p) for r, p in c["thresholds"]), c["doubt"],
-        )
-        for name, c in meta["calibrations"].items()
-    }  # fmt: skip
     revision = hashlib.blake2b(raw, digest_size=16).hexdigest()
     return Classifier(Network(places, *stepped(table), heads, Concepts.known(known)), calibrations, revision)
 
