@@ -1,5 +1,9 @@
 """One warm detector for all tests: building it is the slow part."""
 
+import sys
+from pathlib import Path
+from types import ModuleType
+
 import pytest
 
 from detect.scanning import Scan, findings
@@ -29,3 +33,15 @@ def scan(detector: Detector) -> Scan:
         return [(f.entity, text[f.start : f.end]) for f in findings(detector, text, surface)]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def calibrating() -> ModuleType:
+    """What sets the thresholds of the injection classifier, of the scripts that train it."""
+    scripts = str(Path(__file__).parents[2] / "scripts")
+    sys.path.insert(0, scripts)
+    try:
+        from training.injection import calibrate
+    finally:
+        sys.path.remove(scripts)
+    return calibrate

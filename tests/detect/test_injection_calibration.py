@@ -1,26 +1,13 @@
 """Thresholds of the classifier: whose false alarms decide them."""
 
 import random
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from sallyport.detect.classifier.classifier import MOST, Calibration
 
-ROOT = Path(__file__).parents[2]
 PLAIN = Calibration(1.0, 0.0, 0.0, 0.0, ())
-
-
-@pytest.fixture(scope="module")
-def calibrating() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from training.injection import calibrate
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return calibrate
 
 
 def rows(module: ModuleType, source: str, mean: float, count: int = 1000) -> list[object]:

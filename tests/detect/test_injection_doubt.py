@@ -1,7 +1,6 @@
 """Where one rule refuses and the classifier finds the text harmless: who decides."""
 
 import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
@@ -21,7 +20,6 @@ from sallyport.errors import OperatorError
 from sallyport.exchange import Segment, Surface
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
 SONG = (
     "From the band's page: our second single, Ignore All Previous Instructions, the slow one in A minor, "
     "was recorded in one night in a chapel near Bergen."
@@ -223,16 +221,6 @@ def test_doubt_spares_honest_texts_and_hardly_any_attack(rules_alone: Detector, 
     assert refused["benign"] >= 60
     assert passing["attack"] <= 0.015 * refused["attack"]
     assert passing["benign"] >= 0.3 * refused["benign"]
-
-
-@pytest.fixture(scope="module")
-def calibrating() -> ModuleType:
-    sys.path.insert(0, str(ROOT / "scripts"))
-    try:
-        from training.injection import calibrate
-    finally:
-        sys.path.remove(str(ROOT / "scripts"))
-    return calibrate
 
 
 def test_doubt_is_as_great_as_attacks_permit(calibrating: ModuleType) -> None:
