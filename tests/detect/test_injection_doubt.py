@@ -166,6 +166,25 @@ def test_a_rule_of_an_operator_decides_unless_its_pack_says_otherwise(
     assert points(doubting(load(tmp_path / "rules")), SONG) == (0.5 if judged else 1.0)
 
 
+def test_what_is_found_over_a_seam_takes_no_place_of_what_is_worth_more(tmp_path: Path) -> None:
+    """Two weak rules refuse the first text; a third, weaker than both, matches it and the next."""
+    folder = tmp_path / "rules" / "injection"
+    folder.mkdir(parents=True)
+    rule = PACK.partition("rules:\n")[2].format()
+    rules = [
+        rule.replace("songs", name).replace("the slow one in A minor", words).replace("points: 10", f"points: {worth}")
+        for name, words, worth in (
+            ("slow", "the slow one", 5), ("minor", "in A minor", 5), ("both", "the slow one in A minor now", 7)
+        )
+    ]  # fmt: skip
+    (folder / "acme.yaml").write_text("title: Words of Acme\nrules:\n" + "".join(rules))
+    detector = Detector(settings(None), load(tmp_path / "rules"))
+    parts = ("We play the slow one in A minor", " now and then.")
+    segments = [Segment(f"/messages/0/content/{n}/text", Surface.DOCUMENT, p) for n, p in enumerate(parts)]
+    assert max(injection_score(detector.scan(segments[:1])).values()) == pytest.approx(1.0)
+    assert max(injection_score(detector.scan(segments)).values()) == pytest.approx(1.0)
+
+
 def test_no_example_of_a_rule_is_doubted(rules_alone: Detector, judge: Detector) -> None:
     """What a pack says must be found is found, on every surface that the rule is for."""
     alone = 0

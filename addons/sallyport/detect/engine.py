@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 
 from sallyport.data import rules_dir
 from sallyport.decision import Finding, Kind, Severity
-from sallyport.detect import decode, overlap
+from sallyport.detect import decode, opinion, overlap
 from sallyport.detect.cache import Cache, Hit
-from sallyport.detect.classifier.classifier import AROUND, CERTAIN, SURFACES, Classifier
+from sallyport.detect.classifier.classifier import SURFACES, Classifier
 from sallyport.detect.deadline import MAX_FOUND, TOO_MANY, Deadline
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.gate import Gate
@@ -40,9 +39,6 @@ SURE = 0.9
 
 OTHERWISE = 0.5
 """What is left of a score under the name of something that is nobody's."""
-
-DOUBTED = 0.5
-"""What is left of the points of a rule where the classifier finds its text harmless."""
 
 PLACEHOLDER = re.compile(r"<[A-Z][A-Z0-9_]{1,50}_(?=[0-9]*[a-z])[a-z0-9]{10}>")
 
@@ -74,6 +70,7 @@ class Detector:
         names = [rule.recogniser for rule in self._rules if rule.recogniser]
         self._recognisers = Recognisers(names, self.settings.regions, self.settings.recognisers)
         self._cache = Cache(self.settings.cache_entries, self.settings.cache_bytes)
+        self._doubtable = frozenset(index for index, rule in enumerate(self._rules) if rule.judged)
         judged = self.settings.injection_false_alarms is not None or self.settings.injection_second_opinion
         judged = judged and Kind.INJECTION in self.settings.kinds
         self._classifier: Classifier | None = None
@@ -245,13 +242,15 @@ class Detector:
 
         Where one rule is enough and the classifier finds the text harmless, its match counts for less than is needed.
         """
-        points = sum(h.score for h in kept if self._kind(h.rule) is Kind.INJECTION)
+        found = [h for h in kept if self._kind(h.rule) is Kind.INJECTION]
+        points = sum([h.score for h in found])
         refused = points >= 1.0 - 1e-9
         if self._classifier is None or surface not in SURFACES:
             return kept
         if refused:
             hidden = any(kind == "hidden" for _, kind in views)  # which the classifier does not read
-            if hidden or self._is_settled(text, kept, points):
+            wanted = self.settings.injection_second_opinion and not hidden
+            if not wanted or not opinion.is_asked(text, found, self._doubtable):
                 return kept
         elif self.settings.injection_false_alarms is None:
             return kept
@@ -259,9 +258,8 @@ class Detector:
         if best is None:
             return kept
         if refused:
-            if not self._classifier.doubts(surface, best[0]):
-                return kept
-            return tuple([replace(h, score=h.score * DOUBTED) if self._is_judged(h) else h for h in kept])
+            doubts = self._classifier.doubts(surface, best[0])
+            return opinion.doubted(kept, self._doubtable) if doubts else kept
         if best[0] < self.injection_threshold(surface):
             return kept
         _, start, end = best
@@ -270,19 +268,6 @@ class Detector:
         ]
         rest.append(Hit(self._verdict, start, end, 1.0))
         return tuple(sorted(rest, key=lambda h: (h.start, h.end, h.rule)))
-
-    def _is_settled(self, text: str, kept: Sequence[Hit], points: float) -> bool:
-        """Say whether what the rules refuse stands whatever the classifier says."""
-        if not self.settings.injection_second_opinion or points >= CERTAIN:
-            return True
-        found = [h for h in kept if self._kind(h.rule) is Kind.INJECTION]
-        if sum([h.score for h in found if not self._is_judged(h)]) >= 1.0 - 1e-9:
-            return True
-        words = len(text.split()) - sum([len(text[h.start : h.end].split()) for h in found])
-        return words < AROUND
-
-    def _is_judged(self, hit: Hit) -> bool:
-        return hit.rule < len(self._rules) and self._rules[hit.rule].judged
 
     @property
     def _verdict(self) -> int:
@@ -393,16 +378,24 @@ class Detector:
             if spread and not self._across_messages(hit.rule):
                 continue
             known = [
-                (index, h)
+                (
+                    index,
+                    [
+                        h
+                        for h in overlap.near(hits[index], a, b)
+                        if self._kind(h.rule) is kind and h.start < b and h.end > a
+                    ],
+                )
                 for index, a, b in parts
-                for h in overlap.near(hits[index], a, b)
-                if self._kind(h.rule) is kind and h.start < b and h.end > a
             ]
-            # One that was doubted in a part of what is read here gives way.
-            if any(kind is not Kind.INJECTION or h.score >= hit.score for _, h in known):
+            # What was doubted in a part of what is read here gives way, where it is worth less.
+            if any(
+                found and (kind is not Kind.INJECTION or sum([h.score for h in found]) >= hit.score)
+                for _, found in known
+            ):
                 continue
-            for index, doubted in known:
-                hits[index].remove(doubted)
+            for index, weaker in known:
+                hits[index] = [h for h in hits[index] if h not in weaker]
             for index, start, end in parts:
                 insort(hits[index], Hit(hit.rule, start, end, hit.score), key=overlap.place)
 

@@ -102,9 +102,8 @@ def refusal(passage: Passage, cause: Decision, *, retry: bool = False, sse: bool
     )
     dialect = passage.dialect
     if provider is not None and dialect.name == OPAQUE:
-        dialect = DIALECTS[
-            provider.voice
-        ]  # a call that no dialect reads comes from the provider's own SDK all the same
+        # A call that no dialect reads comes from the provider's own SDK all the same.
+        dialect = DIALECTS[provider.voice]
     answer = dialect.refuse(said, passage.exchange.request.stream)
     return _http_response(answer, retry=retry)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from sallyport.detect.classifier.classifier import CERTAIN, Calibration, length
+from sallyport.detect.classifier.classifier import Calibration, length
+from sallyport.detect.opinion import CERTAIN
 
 RATES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1)
 """False-alarm rates of the shipped table."""

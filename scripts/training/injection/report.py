@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from training.injection.calibrate import Seen
 
-from sallyport.detect.classifier.classifier import CERTAIN, Calibration
+from sallyport.detect.classifier.classifier import Calibration
+from sallyport.detect.opinion import CERTAIN
 
 RATE = 0.01
 FAMILIES = "families: "

@@ -28,13 +28,6 @@ SURFACES: Mapping[Surface, str] = {
 MANY = 8
 """Sentences from which the chance that one of them misleads grows with their number; below it hardly does."""
 
-CERTAIN = 1.5
-"""Points of rules, ten of which are 1.0, that no classifier doubts: two rules that err on one text are rare."""
-
-AROUND = 12
-"""Words that a text needs beside what a rule found in it, to be taken for one that speaks of it: an order alone or in a
-field of its own, leaves the classifier nothing to be sure by."""
-
 MOST = 64
 """Sentences up to which it grows. In longer texts a planted order would have to be surer than any order is."""
 
