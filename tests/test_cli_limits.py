@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -140,3 +141,34 @@ def test_counters_that_the_store_has_lost_whole_are_compared(
     store.close()
     told = limits(home, "reconcile")
     assert (told.exit_code, told.stdout) == (code, said)
+
+
+def test_counters_that_are_ahead_are_told_and_set_right_with_a_record(home: Path) -> None:
+    (home / "policy.yaml").write_text(
+        POLICY.replace("rules: [", "rules: [{id: daily, limit: 5, per: day, by: []}, ")
+    )
+    assert limits(home, "clock").exit_code == 0
+    with closing(sqlite3.connect(home / "ledger.db", isolation_level=None)) as file:
+        file.execute(
+            "UPDATE clock SET ledger_ms = ledger_ms + 30 * 86400000"
+        )  # a boot with a clock that was ahead
+
+    async def use() -> tuple[Level, ...]:
+        ledger = open_ledger(None, home)
+        await ledger.book("r-2", [Claim("daily", 5, 2, Calendar(Unit.DAY))])
+        found = await ledger.levels("daily")
+        await ledger.close()
+        return found
+
+    asyncio.run(use())
+    told = limits(home, "clock")
+    assert (told.exit_code, acts(home)) == (1, [])
+    assert "The counters were 30 days, 0:00:00 ahead." in told.stdout
+    with locked(home):
+        assert isinstance(limits(home, "clock", "--set-right").exception, OperatorError)
+    assert limits(home, "clock").exit_code == 1
+    assert limits(home, "clock", "--set-right").exit_code == 0
+    assert (limits(home, "clock").exit_code, acts(home)) == (0, ["set_right"])
+    (today,) = asyncio.run(use())
+    assert today.start_ms == Calendar(Unit.DAY).at(time.time_ns() // 1_000_000).start_ms
+    assert today.used == 2  # what was booked by the clock that was ahead, for it is booked once

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, select, text
+from typer.testing import CliRunner
 
 from audit.chains import WRITERS, assert_sound, checkpointed, path_of_url, some_events, verified
 from audit.samples import event
@@ -24,7 +25,10 @@ from sallyport.audit.retention import PRUNING_TAG, Pruned, prune
 from sallyport.audit.schema import events
 from sallyport.audit.signing import Signer
 from sallyport.audit.store import Store
+from sallyport.cli.main import app
 from sallyport.errors import OperatorError
+from sallyport.state.elapsed import FILE as ELAPSED
+from sallyport.state.ledger.clocks import SystemClock
 
 START = datetime.now(UTC).replace(hour=12) - timedelta(days=60)
 """Of the first events: in PostgreSQL they lie in weeks that are over."""
@@ -384,3 +388,23 @@ def test_a_pruning_that_is_killed_leaves_a_sound_log_and_can_be_run_again(
         assert_sound(past.store, signer)
     past.prune(6)
     assert_sound(past.store, signer)
+
+
+def test_a_clock_that_leapt_makes_nothing_old_for_the_command(past: Past, tmp_path: Path) -> None:
+    """An age is reckoned from the time that passed, as the gateway's own pruning; a date is taken as it is."""
+    clock, now_ms = SystemClock(), time.time_ns() // 1_000_000
+    noted = {"boot": clock.boot(), "uptime_ms": clock.uptime_ms(), "ahead_ms": None}
+    # By what the gateway of this folder noted it is a hundred days ago: the clock has leapt.
+    (tmp_path / "conf" / ELAPSED).write_text(json.dumps({**noted, "counted_ms": now_ms - 100 * 86_400_000}))
+    before, url = past.count(), past.store._at.writer.url.render_as_string(hide_password=False)
+
+    def prune_from(age: str) -> str:
+        words = ["audit", "prune", "--before", age, "--store", url, "--confdir", str(tmp_path / "conf")]
+        done = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    assert "No checkpoint" in prune_from("20d")
+    assert past.count() == before
+    assert "were removed" in prune_from(f"{datetime.now(UTC) - timedelta(days=20):%Y-%m-%d}")
+    assert past.count() < before

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mitmproxy import connection, http
+from mitmproxy.flow import Flow
 from mitmproxy.io import FlowWriter
 
 HOST = "api.openai.com"
@@ -64,7 +65,7 @@ ANSWER: dict[str, object] = {
 }
 
 
-def write(path: Path, flows: Iterable[http.HTTPFlow]) -> Path:
+def write(path: Path, flows: Iterable[Flow]) -> Path:
     with path.open("wb") as file:
         writer = FlowWriter(file)
         for each in flows:

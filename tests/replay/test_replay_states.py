@@ -2,6 +2,7 @@
 
 import json
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from typer.testing import CliRunner
 from replay.recording import BEGAN, flow, write
 from sallyport.audit.store import Store
 from sallyport.cli.main import app
+from sallyport.policy.approvals import Approvals
 from sallyport.policy.load import load_policy
 from sallyport.policy.states import place_of
+from sallyport.state.directory.approvals import break_glass
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.keyed import digest
 
@@ -146,3 +149,18 @@ def test_a_promotion_takes_the_very_report_that_a_replay_writes(
     else:
         assert done.exit_code == 0, done.exception
         assert load_policy(present).access.rules[0].mode == "enforce"
+
+
+def test_what_was_approved_since_serves_the_flows_of_last_month(tmp_path: Path, confdir: Path) -> None:
+    store, now = DirectoryStore.open(str(confdir / "audit.db")), datetime.now(UTC)
+    with store.change() as connection:
+        end = now + timedelta(hours=1)
+        break_glass(connection, "default", "ada", "*", "bob", "r", now, end, Approvals())
+    store.close()
+    flows = [captured("masked", n, "") for n in range(2)]
+    for each, who in zip(flows, ("ada", "eve"), strict=True):
+        named = {"id": who, "tenant": "default", "roles": [], "source": "key", "confidence": 1.0}
+        each.metadata["sallyport"] |= {"principal": named | {"attributes": []}}
+    rule = RULE.replace("forbid", "approve") % "mode: enforce"
+    found = replayed(write(tmp_path / "f.flow", flows), "--policy", policy(tmp_path, "a.yaml", rule))
+    assert found["by"]["principal"] == {"eve": {"newly_refused": 1}}

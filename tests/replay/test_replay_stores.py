@@ -9,7 +9,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from mitmproxy import http
-from mitmproxy.websocket import WebSocketData
+from mitmproxy.tcp import TCPFlow
 from typer.testing import CliRunner
 
 from replay.recording import flow, write
@@ -54,8 +54,8 @@ def test_a_check_that_has_seen_no_flow_fails_on_every_paper(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SALLYPORT_CONFDIR", str(tmp_path / "confdir"))
-    untold = flow("hello")
-    untold.websocket = WebSocketData()
+    chat = flow("hello")
+    untold = TCPFlow(chat.client_conn, chat.server_conn)
     flows = write(tmp_path / "may.flow", [untold])
     paper, page = tmp_path / "replay.xml", tmp_path / "page.html"
     words = ["replay", str(flows), "--policy", "balanced", "--jobs", "1", "--fail-on", "newly_refused=0"]

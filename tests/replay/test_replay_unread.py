@@ -7,6 +7,7 @@ from xml.etree import ElementTree as Xml
 
 import pytest
 from mitmproxy.io import tnetstring
+from mitmproxy.websocket import WebSocketData
 from typer.testing import CliRunner
 
 from replay.recording import BEGAN, flow, write
@@ -76,3 +77,25 @@ def test_a_capture_that_was_emptied_is_cut_and_an_empty_recording_is_none(
     emptied.rename(tmp_path / "quiet.flows")
     code, _, report = replayed(str(tmp_path / "quiet.flows"), str(recorded), "--fail-on", "newly_refused=0")
     assert (code, report["result"]) == (0, "kept")
+
+
+def test_a_session_that_nobody_judged_keeps_no_threshold(recorded: Path, tmp_path: Path) -> None:
+    session = flow("c", at=2)
+    session.websocket = WebSocketData()
+    with_session = write(tmp_path / "s.flow", [session, flow("d", at=3)])
+    fail = ("--fail-on", "newly_refused=0")
+    code, said, report = replayed(str(recorded), str(with_session), *fail)
+    assert (code, report["result"], report["flows"]) == (1, "incomplete", 3)
+    assert report["left_out"] == {"websocket": 1}
+    assert "1 WebSocket sessions unread" in said
+    code, _, report = replayed(str(recorded), str(with_session), *fail, "--allow-unread", "1")
+    assert (code, report["result"], report["left_out"]) == (0, "kept", {"websocket": 1})
+
+
+def test_a_session_with_no_provider_is_a_tunnelled_flow(recorded: Path, tmp_path: Path) -> None:
+    session = flow("c", at=2, host="www.example.org")
+    session.websocket = WebSocketData()
+    elsewhere = write(tmp_path / "s.flow", [session])
+    code, _, report = replayed(str(recorded), str(elsewhere), "--fail-on", "newly_refused=0")
+    assert (code, report["result"], report["left_out"]) == (0, "kept", {})
+    assert report["sorts"]["tunnelled"] == 1

@@ -124,6 +124,12 @@ async def test_an_approval_of_anything_else_does_not_serve(wrong: dict[str, obje
 
 
 LONG_AGO = NOW - timedelta(hours=2)
+AHEAD: dict[str, object] = {
+    "given_at": NOW + timedelta(days=365),
+    "expires_at": NOW + timedelta(days=365, hours=1),
+}
+"""Given by a clock that was a year ahead."""
+
 ADAS_ACCOUNT = Person("ada", "default", names=("user:lovelace",))
 
 
@@ -135,6 +141,8 @@ ADAS_ACCOUNT = Person("ada", "default", names=("user:lovelace",))
         ({"min_approvers": 2}, {"approvers": ("bob", "BOB")}),
         ({"min_approvers": 2, "approvers": ("bob", "carol")}, {"approvers": ("bob", "mallory")}),
         ({"longest_s": 3600}, {"given_at": LONG_AGO}),
+        ({}, AHEAD),
+        ({}, AHEAD | {"break_glass": True, "rule": "*", "resource": ""}),
         ({}, {"approvers": ()}),
         ({}, {"approvers": ("Ada",)}),
         ({}, {"approvers": ("lovelace",)}),
@@ -342,3 +350,8 @@ async def test_nothing_sets_a_kill_switch_aside() -> None:
     glass = given(rule="*", resource="", break_glass=True)
     held = Held([glass, given()], [Stop("s", StopKind.PRINCIPAL, "ada", "default")])
     assert (await access(BIG, asking(), held)).reason == "access.stopped"
+
+
+async def test_an_approver_whose_clock_is_a_little_ahead_is_heard() -> None:
+    held = Held([given(given_at=NOW + timedelta(minutes=59))])
+    assert (await access(BIG, asking(), held)).reason == "access.approved"

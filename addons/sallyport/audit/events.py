@@ -48,7 +48,8 @@ class EventKind(StrEnum):
     """An operator reset a counter, or granted more: detail says which, reason names the limit.
 
     Or the counters are gone: the ledger's file was removed or replaced (reason ledger.file, detail replaced), or Redis
-    lost what it had counted (ledger.redis, lost). By whom the gateway cannot say.
+    lost what it had counted (ledger.redis, lost). By whom the gateway cannot say. Or an operator set the clock of the
+    counters right (ledger.clock, set_right).
     """
     ANOMALY = "anomaly"
     """A principal began to behave unlike itself: detail names what is most unusual."""

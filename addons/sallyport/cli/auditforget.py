@@ -11,8 +11,10 @@ from sallyport.audit.ids import new_id
 from sallyport.audit.naming import PSEUDONYM
 from sallyport.audit.people import subject_name
 from sallyport.cli.contentopening import opened_content
+from sallyport.cli.moments import passed
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
+from sallyport.pki.paths import confdir as default_confdir
 from sallyport.state.content.forgetting import Tell, finish, kept_of
 from sallyport.state.content.forgetting import forget as forget_subject
 from sallyport.state.content.keys import Subject, SubjectKeys
@@ -159,6 +161,6 @@ def init(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
 def sweep(store: StoreOption = None, confdir: ConfdirOption = None) -> None:
     """Remove what was kept long enough, as a running gateway does by itself. Recorded."""
     with opened_content(store, confdir) as content:
-        count = sweep_content(content.store, content.keys)
+        count = sweep_content(content.store, content.keys, passed(confdir or default_confdir()))
         content.tell(EventKind.CONTENT_CHANGED, f"swept_{count}", reason="content.sweep")
     typer.echo(f"{count} rows removed")

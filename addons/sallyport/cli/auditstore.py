@@ -18,7 +18,7 @@ from sallyport.audit.schema import SCHEMA_VERSION
 from sallyport.audit.signing import KEY_FILE, Signer
 from sallyport.audit.store import Store
 from sallyport.cli.last_run import policy_in_use, was_run
-from sallyport.cli.moments import moment
+from sallyport.cli.moments import moment, passed
 from sallyport.cli.operator import act
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
@@ -136,10 +136,9 @@ COMMANDS: dict[str, Callable[..., None]] = {"prune": prune, "maintain": maintain
 
 
 def _until(before: str | None, home: Path) -> datetime:
-    now = datetime.now(UTC)
     if before is not None:
         try:
-            return moment(before, now)
+            return moment(before, passed(home))
         except OperatorError as error:
             raise OperatorError("--before", error.what, error.todo) from None
     days = None
@@ -153,7 +152,7 @@ def _until(before: str | None, home: Path) -> datetime:
             "the policy names no audit.retention_days",
             "Say what is old: --before 90d",
         )
-    return now - timedelta(days=days)
+    return passed(home) - timedelta(days=days)
 
 
 def _told() -> Event:

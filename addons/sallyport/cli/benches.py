@@ -23,7 +23,7 @@ from sallyport.proxy.recorded import Record
 from sallyport.replay.judging import Bench, Moment
 from sallyport.replay.noting import NotingMetering
 from sallyport.replay.scans import AnswerScans, Scans, Stopwatch
-from sallyport.stages.directory import NOBODY, Directory
+from sallyport.stages.directory import NOBODY, Approval, Directory, Key, Person, Stop, Tenant
 from sallyport.state.directory.snapshot import Snapshot
 from sallyport.state.directory.store import DirectoryStore, NoDirectoryThere
 from sallyport.state.masterkey import MasterKeys
@@ -132,7 +132,7 @@ class Common:
             vault=MemoryVault(self._setup.key),
             metering=metering,
             now=lambda: datetime.fromtimestamp(self._clock.seconds, UTC),
-            directory=lambda: self._directory,
+            directory=lambda: _Then(self._directory, self._clock),
         )
         unlooking = replace(live, answers=None)
         return Bench(live, self._detectors.of, gateway, metering, self._clock, self._watch, unlooking)
@@ -178,6 +178,38 @@ def _ready() -> tuple[Catalogue, Detectors, TokenCounter]:
     tokens = TokenCounter()
     tokens.load()
     return make_catalogue(), Detectors(), tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Then:
+    """The directory of today at the time of a flow: what was approved since then serves the flow as well."""
+
+    known: Directory
+    clock: Moment
+
+    @property
+    def revision(self) -> int:
+        return self.known.revision
+
+    def person(self, tenant: str, id: str) -> Person | None:
+        return self.known.person(tenant, id)
+
+    def named(self, name: str) -> Person | None:
+        return self.known.named(name)
+
+    def tenant(self, id: str) -> Tenant | None:
+        return self.known.tenant(id)
+
+    def key(self, fingerprint: str) -> Key | None:
+        return self.known.key(fingerprint)
+
+    def stops(self) -> tuple[Stop, ...]:
+        return self.known.stops()
+
+    def approvals(self, tenant: str, principal: str) -> tuple[Approval, ...]:
+        at = datetime.fromtimestamp(self.clock(), UTC)
+        found = self.known.approvals(tenant, principal)
+        return tuple(a if a.given_at is None else replace(a, given_at=min(a.given_at, at)) for a in found)
 
 
 def _directory(store: str) -> Directory:

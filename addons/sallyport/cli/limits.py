@@ -1,8 +1,7 @@
 """`sallyport limits`: how full the limits are, and what can be done about it."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -20,18 +19,17 @@ from sallyport.cli.behaviour import behaviour
 from sallyport.cli.counters import compare, exhausted, forgotten, shown
 from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import policy_in_use
-from sallyport.cli.ledger import LedgerOption, check_is_ledger, ledger_file, open_ledger
+from sallyport.cli.ledger import LedgerOption, ask
+from sallyport.cli.ledgerclock import clock
 from sallyport.cli.moments import moment
 from sallyport.cli.operator import record
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import names_here, open_to_read
 from sallyport.cli.telling import tell
 from sallyport.errors import OperatorError
-from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.limits import Limit
 from sallyport.policy.sections import Policy
-from sallyport.sql.failures import cure_of
-from sallyport.stages.ledger import MAX_AMOUNT, Ledger, LedgerUnavailable, Level, limit_of
+from sallyport.stages.ledger import MAX_AMOUNT, Ledger, Level, limit_of
 
 app = typer.Typer(
     help="Show how full limits are, reset them, grant more.",
@@ -40,6 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(behaviour)
+app.command()(clock)
 
 PolicyOption = Annotated[
     str | None,
@@ -62,7 +61,7 @@ def status(
 ) -> None:
     """Show every counter: used, under way, left, when it is full again, and when it will be used up."""
     rules = _rules(policy, confdir)
-    levels = _ask(ledger, confdir, lambda opened: opened.levels(key))
+    levels = ask(ledger, confdir, lambda opened: opened.levels(key))
     _show(levels, rules, as_json)
 
 
@@ -76,7 +75,7 @@ def top(
 ) -> None:
     """Show the fullest counters."""
     rules = _rules(policy, confdir)
-    _show(_ask(ledger, confdir, lambda opened: opened.top(count)), rules, as_json)
+    _show(ask(ledger, confdir, lambda opened: opened.top(count)), rules, as_json)
 
 
 @app.command()
@@ -102,7 +101,7 @@ def reset(
         if not used:
             note()
 
-    _ask(ledger, confdir, forget)
+    ask(ledger, confdir, forget)
     tell(limits, key, "reset")
     typer.echo("reset")
 
@@ -135,7 +134,7 @@ def grant(
         record(store, confdir, EventKind.LIMIT_CHANGED, stage="limits", reason=_reason(key), detail="grant")
         await opened.grant(key, more, until_ms)
 
-    _ask(ledger, confdir, add)
+    ask(ledger, confdir, add)
     tell(limits, key, "grant")
     typer.echo(f"granted until {end:%Y-%m-%d %H:%M} UTC")
 
@@ -157,7 +156,7 @@ def reconcile(
 
     in_force = _policy(policy, confdir)
     prices = make_tariff(in_force).prices
-    levels = _ask(ledger, confdir, lambda opened: opened.levels(ended=True))
+    levels = ask(ledger, confdir, lambda opened: opened.levels(ended=True))
     opened, untold = open_to_read(store, confdir, names=False), list[str]()
     opened.names = names_here(confdir, untold.append)
     try:
@@ -190,7 +189,7 @@ def reconcile(
 def _was_lost(opened: StoredEvents, now: datetime) -> bool:
     """Say whether counters were lost in the longest calendar window under way, as far as gateways noticed."""
     told = opened.events(_MOST_TOLD, since=now - timedelta(days=32), kind=EventKind.LIMIT_CHANGED)
-    return any(event.reason.startswith("ledger.") for event in told)
+    return any(event.reason in ("ledger.file", "ledger.redis") for event in told)
 
 
 _MOST_TOLD = 100_000
@@ -202,31 +201,6 @@ def _policy(named: str | None, confdir: Path | None) -> Policy:
 
 def _rules(named: str | None, confdir: Path | None) -> Mapping[str, Limit]:
     return {rule.id: rule for rule in _policy(named, confdir).limits.rules}
-
-
-def _ask[Reply](
-    ledger: str | None, confdir: Path | None, question: Callable[[Ledger], Awaitable[Reply]]
-) -> Reply:
-    """Open the ledger, ask it, close it. Raises OperatorError where it does not answer."""
-    home = confdir or default_confdir()
-    if ledger == "memory":
-        todo = "Run the gateway with a ledger in a file or in Redis"
-        raise OperatorError("--ledger", "the counters of another process's memory cannot be read", todo)
-    if file := ledger_file(ledger, home):
-        check_is_ledger(file)
-
-    async def ask() -> Reply:
-        opened = open_ledger(ledger, home)
-        try:
-            return await question(opened)
-        finally:
-            await opened.close()
-
-    try:
-        return asyncio.run(ask())
-    except LedgerUnavailable as error:
-        cure = cure_of(error.__cause__ or error, "Check that it is running")
-        raise OperatorError("--ledger", f"it does not answer ({error})", cure, exit_code=3) from None
 
 
 def _show(levels: Sequence[Level], rules: Mapping[str, Limit], as_json: bool) -> None:

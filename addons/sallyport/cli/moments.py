@@ -2,8 +2,11 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from sallyport.errors import OperatorError
+from sallyport.state.elapsed import FILE as ELAPSED
+from sallyport.state.elapsed import Elapsed
 
 
 def moment(text: str, now: datetime) -> datetime:
@@ -41,6 +44,15 @@ _UNITS = {
     "d": timedelta(days=1),
     "w": timedelta(weeks=1),
 }
+
+
+def passed(confdir: Path) -> datetime:
+    """Return the time by which what a gateway keeps is old: a clock that has leapt makes nothing old at once.
+
+    The time of day in a folder where no gateway has noted how much has passed.
+    """
+    noted = confdir / ELAPSED
+    return Elapsed(noted, None).now() if noted.exists() else now()
 
 
 def now() -> datetime:

@@ -65,7 +65,7 @@ def replay(
     ] = None,
     allow_unread: Annotated[
         int,
-        typer.Option(min=0, help="So many cut files and unreadable flows do not fail --fail-on."),
+        typer.Option(min=0, help="So many cut files, unreadable flows and sessions do not fail --fail-on."),
     ] = 0,
     samples: Annotated[int, typer.Option(min=0, max=1000, help="Samples of each change and rule.")] = 5,
     content: Annotated[
@@ -175,7 +175,7 @@ def _replayed(
 def _lines(found: Difference, about: About, policy: str, against: str) -> list[str]:
     base = "what was recorded" if about.base == RECORDED else f"{against} ({about.base})"
     lines = [f"{found.flows} flows: {policy} ({about.candidate}) against {base}."]
-    left = {**about.left_out, "unreadable": found.sorts[Sort.UNREADABLE]}
+    left = {**about.left(found), "unreadable": found.sorts[Sort.UNREADABLE]}
     what = ", ".join(f"{count} {name}" for name, count in sorted(left.items()) if count)
     if what:
         lines.append(f"Left out, since they cannot be judged: {what}.")

@@ -17,8 +17,8 @@ from sallyport.decision import Action
 from sallyport.errors import OperatorError
 from sallyport.proxy.recorded import Record, Ruling, read_record
 from sallyport.replay.flows import Unreadable, load_flow
-from sallyport.replay.judging import Word
-from sallyport.replay.ruling import Asked, Judged, Place, Sort, unreadable
+from sallyport.replay.judging import Bench, Word
+from sallyport.replay.ruling import Asked, Judged, Place, Sort, unread
 from sallyport.stages.outcome import Outcome
 
 CHUNK = 32
@@ -43,9 +43,12 @@ async def _judged(setup: Setup, places: Sequence[Place]) -> list[Judged]:
         try:
             flow = load_flow(place, keys)
         except Unreadable:
-            found.append(unreadable(place))
+            found.append(unread(place, Sort.UNREADABLE))
             continue
         record = read_record(flow)
+        if record is None and flow.websocket is not None and _is_read(flow, candidate, base):
+            found.append(unread(place, Sort.SESSION))
+            continue
         scans = shared.scans(record)
         theirs = await candidate.judge(flow, record, scans)
         if base is None:
@@ -55,6 +58,11 @@ async def _judged(setup: Setup, places: Sequence[Place]) -> list[Judged]:
             ours = await base.judge(flow, record, scans)
         found.append(_joined(place, flow, record, ours, theirs))
     return found
+
+
+def _is_read(flow: http.HTTPFlow, *sides: Bench | None) -> bool:
+    """Say whether a policy takes the host of a flow for an AI provider's, so that it would read what is said to it."""
+    return any(side is not None and side.tunnelled(flow) is None for side in sides)
 
 
 def _left(theirs: Word) -> Ruling:

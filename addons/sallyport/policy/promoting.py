@@ -165,7 +165,7 @@ def objections(
         )
     if evidence.result == "incomplete":
         found.append(
-            "not all of its recording could be read (cut_files, unreadable); see replay --allow-unread"
+            "not all of its recording could be read (cut_files, unreadable, websocket); see replay --allow-unread"
         )
     elif evidence.result not in ("none", "kept"):
         found.append("its own thresholds (--fail-on) were not kept")

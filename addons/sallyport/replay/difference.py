@@ -56,7 +56,7 @@ class Difference:
     def add(self, judged: Judged, base: Ruling, candidate: Ruling) -> None:
         """Take one flow in."""
         self.sorts[judged.sort] += 1
-        if judged.sort is Sort.UNREADABLE:
+        if judged.sort in (Sort.UNREADABLE, Sort.SESSION):
             return
         self.flows += 1
         if judged.rules:

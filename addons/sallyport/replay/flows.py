@@ -152,7 +152,7 @@ def _captured(path: Path, keys: MasterKeys, found: Index) -> Iterator[tuple[int,
             found.cut.append(Place(str(path), at))
             continue
         for _, head in heads(io.BytesIO(flow)):
-            yield from _kept(at, head, found, events=True)
+            yield from _kept(at, head, found)
     if file.forgotten:
         found.leave_out("forgotten", file.forgotten)
 
@@ -171,14 +171,12 @@ def _dumped(path: Path, file: BinaryIO, found: Index) -> Iterator[tuple[int, flo
         yield from _kept(at, head, found)
 
 
-def _kept(at: int, head: Head | None, found: Index, *, events: bool = False) -> Iterator[tuple[int, float]]:
-    """Yield a flow that can be replayed; note any other. events: a WebSocket is one event with its answer."""
+def _kept(at: int, head: Head | None, found: Index) -> Iterator[tuple[int, float]]:
+    """Yield a flow that has a request; note any other."""
     if head is None:
         return
     if head.sort != "http":
         found.leave_out(head.sort)
-    elif head.websocket and not events:
-        found.leave_out("websocket")
     elif not head.requests:
         found.leave_out("no_request")
     else:

@@ -54,7 +54,7 @@ class Bench:
         """Judge one flow. Raises nothing for what a flow holds."""
         self.clock.seconds = flow.request.timestamp_start or 0.0
         self.watch.start()
-        hosted = self._hosted(flow)
+        hosted = self.tunnelled(flow)
         if hosted is not None:
             return replace(hosted, cpu_us=self.watch.used_us())
         self.gateway.vault = MemoryVault(self.gateway.key)
@@ -75,7 +75,7 @@ class Bench:
             verdict = await self._decided(passage, record, scans, noted, counted=counted)
         return self._word(flow, passage, verdict, noted, record)
 
-    def _hosted(self, flow: http.HTTPFlow) -> "Word | None":
+    def tunnelled(self, flow: http.HTTPFlow) -> "Word | None":
         """Return the word on a host that is no AI provider's, None where it is one's."""
         policy, host = self.live.policy, normalise_name(flow.client_conn.sni) or ""
         try:

@@ -37,7 +37,13 @@ class About:
 
     def unread(self, found: Difference) -> Unread:
         """Return what could not be read, of the files and of their flows."""
-        return Unread(self.cut_files, found.sorts[Sort.UNREADABLE], self.allowed_unread)
+        unreadable, sessions = found.sorts[Sort.UNREADABLE], found.sorts[Sort.SESSION]
+        return Unread(self.cut_files, unreadable, self.allowed_unread, sessions)
+
+    def left(self, found: Difference) -> dict[str, int]:
+        """Return the counts of what is left out and can be no flow of a policy, by what it is."""
+        sessions = found.sorts[Sort.SESSION]
+        return self.left_out | ({Sort.SESSION.value: sessions} if sessions else {})
 
 
 def report(
@@ -59,12 +65,12 @@ def _object(
         "base_rules": about.base_rules,
         "recorded_rules": dict(sorted(found.rules.items())),
         "flows_sha256": about.flows_sha256,
-        "left_out": dict(sorted(about.left_out.items())),
+        "left_out": dict(sorted(about.left(found).items())),
         "cut_files": about.cut_files,
         "allowed_unread": about.allowed_unread,
         "flows": found.flows,
         "period": found.period and {"since": found.period[0], "until": found.period[1]},
-        "sorts": {sort: found.sorts[sort] for sort in Sort},
+        "sorts": {sort: found.sorts[sort] for sort in Sort if sort is not Sort.SESSION},
         "changes": {change: found.changes[change] for change in Change},
         "thresholds": [
             {

@@ -31,6 +31,8 @@ class Sort(StrEnum):
     """To a host that is no AI provider's."""
     UNREADABLE = "unreadable"
     """No flow, although it stands where one should."""
+    SESSION = "websocket"
+    """A whole WebSocket session with an AI provider, which no policy judges as one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +69,10 @@ class Judged:
     rules: str = ""
 
 
-def unreadable(place: Place) -> Judged:
-    """Return what is said of a place where no flow can be read."""
+def unread(place: Place, sort: Sort) -> Judged:
+    """Return what is said of a place where nothing can be judged."""
     left = Asked(Ruling(Action.ALLOW, Action.ALLOW))
-    return Judged("", place, 0.0, 0.0, Sort.UNREADABLE, "", "", "", "", "", "", left, left)
+    return Judged("", place, 0.0, 0.0, sort, "", "", "", "", "", "", left, left)
 
 
 class Change(StrEnum):

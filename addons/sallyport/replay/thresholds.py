@@ -58,18 +58,26 @@ class Result(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """What of the recording could not be read. allowed: so many of files and flows together are no reason to fail."""
+    """What of the recording could not be read. sessions: whole ones of WebSockets, in plain captures.
+
+    allowed: so many of all of these together are no reason to fail.
+    """
 
     cut_files: int = 0
     flows: int = 0
     allowed: int = 0
+    sessions: int = 0
 
     @property
     def too_much(self) -> bool:
-        return self.cut_files + self.flows > self.allowed
+        return self.cut_files + self.flows + self.sessions > self.allowed
 
     def __str__(self) -> str:
-        return f"{self.cut_files} files cut off or damaged, {self.flows} flows unreadable, {self.allowed} allowed"
+        sessions = f"{self.sessions} WebSocket sessions unread, " if self.sessions else ""
+        return (
+            f"{self.cut_files} files cut off or damaged, {self.flows} flows unreadable, {sessions}"
+            f"{self.allowed} allowed"
+        )
 
 
 def result_of(found: Difference, thresholds: Sequence[Threshold], unread: Unread) -> Result:

@@ -5,7 +5,8 @@
 -- The sums are those of windows.py and accounting.py; the contract tests hold both to one model. All numbers
 -- are integers below 2^53, which a double holds exactly; struct packs them as doubles.
 --
--- tag:ledger    hash: NAME -> account, '' -> state, and 'born' -> when this hash began. NAME is key, 0x1f, shape of the window
+-- tag:ledger    hash: NAME -> account, '' -> state, 'born' -> when this hash began, 'righted' -> how often its clock was set
+--               right. NAME is key, 0x1f, shape of the window
 -- tag:r:ID      reservation, packed: {state, due, entries}
 -- tag:due       sorted set of open and expired reservations by when that state ends
 -- tag:expired   sorted set of expired reservations
@@ -281,7 +282,7 @@ end
 -- last: the time of the call before this one. born: of the first. By them callers know that the server has lost what
 -- was counted: all of it where it began anew, else what was counted after the last call it knows of.
 -- due: no lease and no account needs a sweep before. grants: when the last top-up ends. ttl: last renewal.
-local function begin(packed, born)
+local function begin(packed, born, righted)
   local raw = server_ms()
   state = {raw = raw, shift = 0, due = math.huge, grants = 0, ttl = -TTL_EVERY_MS}
   if packed then
@@ -293,6 +294,7 @@ local function begin(packed, born)
   now = raw + state.shift
   state.last, state.born = state.last or now, born and tonumber(born) or now
   if not born then call('HSET', ledger, 'born', format('%.0f', now)) end
+  state.righted = righted and tonumber(righted) or 0
   state.was_due = state.due
 end
 
@@ -659,15 +661,111 @@ end
 
 function calls.now() return 'now', {now} end
 
+function calls.clocks() return 'clocks', {now, state.raw} end
+
+-- The clock is set to the server's, and every instant moves with it: see righting.py, which says where to what was
+-- counted in a window of a calendar goes: request.moves, account of the limit in the window -> the other window.
+local function moved_slice(number, slice, by, to) return min(number + ceil(by / slice), floor(to / slice)) end
+
+local function move_account(a, by, to)
+  a.keep = a.keep + by
+  if a.kind == 'b' then
+    a.updated = a.updated + by
+  elseif a.kind == 'r' then
+    local slices = {}
+    for _, slice in ipairs(a.slices) do
+      local number, last = moved_slice(slice[1], a.slice, by, to), slices[#slices]
+      if last and last[1] == number then
+        last[2], last[3] = last[2] + slice[2], last[3] + slice[3]
+      else
+        slices[#slices + 1] = {number, slice[2], slice[3]}
+      end
+    end
+    a.slices = slices
+  end
+end
+
+local function limit_of(name)
+  local id = string.match(key_of(name), '^[^/]*')
+  return sub(id, 1, 1) == '~' and sub(id, 2) or id
+end
+
+-- Return all accounts, moved in time, and the new names of those that went to another window.
+local function moved_accounts(by, to)
+  local all, names, renamed = {}, {}, {}
+  local flat = call('HGETALL', ledger)
+  for i = 1, #flat, 2 do
+    if find(flat[i], '\31', 1, true) then
+      names[#names + 1] = flat[i]
+      all[flat[i]] = load(flat[i], flat[i + 1])
+      move_account(all[flat[i]], by, to)
+    end
+  end
+  for _, name in ipairs(names) do
+    local a, key = all[name], key_of(name)
+    local other = a.kind == 'f' and request.moves[limit_of(name) .. sub(name, #key + 1)]
+    if other then
+      local target = key .. '\31f' .. format('%.0f:%.0f', other[1], other[2])
+      local there = all[target] or load(target, false)
+      there.limit, there.used, there.held = a.limit, there.used + a.used, there.held + a.held
+      there.keep = max(there.keep, a.keep, max(to, 2 * there.to - there.from) + MARGIN_MS)
+      all[target], all[name], renamed[name] = there, nil, target
+      call('HDEL', ledger, name)
+      call('ZREM', tag .. 'index', name)
+    end
+  end
+  return all, renamed
+end
+
+local function move_reservation(id, by, to, renamed)
+  local r = reservation(id)
+  if not r then return end
+  r.due = r.due + by
+  for _, e in ipairs(r.entries) do
+    local a = accounts[e.name]
+    if renamed[e.name] then
+      e.name = renamed[e.name]
+      e.first, e.second = accounts[e.name].from, accounts[e.name].to
+    elseif a and a.kind == 'b' then
+      e.at = e.at + by
+    elseif a and a.kind == 'r' then
+      e.mark = moved_slice(e.mark, a.slice, by, to)
+    end
+  end
+  write_reservation(id, r)
+  if r.state == 'expired' then call('ZADD', tag .. 'expired', r.due, id) end
+end
+
+function calls.set_right()
+  local by, to = state.raw - now, state.raw
+  if by == 0 then return 'righted', {now} end
+  local renamed
+  accounts, renamed = moved_accounts(by, to)
+  now, state.shift = to, 0
+  for name, a in pairs(accounts) do
+    call('HSET', ledger, name, dump(a))
+    call('ZADD', tag .. 'index', format('%.0f', a.keep), name)
+  end
+  for _, id in ipairs(call('ZRANGE', tag .. 'due', 0, -1)) do move_reservation(id, by, to, renamed) end
+  for key, grants in pairs(read_grants()) do
+    for _, grant in ipairs(grants) do grant[2] = grant[2] + by end
+    call('HSET', tag .. 'grants', key, cmsgpack.pack(grants))
+  end
+  state.due, state.grants, state.ttl = min(first_due('due'), first_due('index')), state.grants + by, state.ttl + by
+  state.born, state.last, state.righted = state.born + by, now, state.righted + 1
+  call('HSET', ledger, 'born', format('%.0f', state.born), 'righted', state.righted)
+  return 'righted', {now}
+end
+
 -- The state and the claims' accounts are read with one command.
-local wanted = {'', 'born'}
-for i, c in ipairs(request.claims or {}) do wanted[i + 2] = c[1] end
+local wanted = {'', 'born', 'righted'}
+for i, c in ipairs(request.claims or {}) do wanted[i + 3] = c[1] end
 local packed = call('HMGET', ledger, unpack(wanted))
-begin(packed[1], packed[2])
+begin(packed[1], packed[2], packed[3])
 for i, c in ipairs(request.claims or {}) do
-  accounts[c[1]] = load(c[1], packed[i + 2], c[4], c[5])
+  accounts[c[1]] = load(c[1], packed[i + 3], c[4], c[5])
   if accounts[c[1]].fresh then accounts[c[1]].limit = c[2] end
 end
 local outcome, numbers, more = calls[request.call]()
 finish()
-return {outcome, pack('>dd', state.born, state.last) .. pack_all(numbers), more}
+return {outcome, pack('>ddd', state.born, state.last, state.righted) .. pack_all(numbers), more}

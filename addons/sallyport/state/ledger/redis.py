@@ -41,6 +41,7 @@ from sallyport.state.ledger.accounting import (
 )
 from sallyport.state.ledger.clocks import Clock, SystemClock
 from sallyport.state.ledger.patience import patience
+from sallyport.state.ledger.righting import Clocks, Moves, Watch
 from sallyport.state.ledger.windows import account_name, window_numbers
 
 logger = logging.getLogger("sallyport.ledger")
@@ -97,6 +98,10 @@ class RedisLedger:
         self._ahead_ms = self._clock.wall_ms() - self._clock.uptime_ms()
         """The server's time less our uptime, to find the current calendar windows; each reply corrects it."""
         self._lost = lost
+        self._watch = Watch()
+        self._righted = 0
+        """How often the clock was set right, as far as replies have told."""
+        self._born_before_ms = 0
         self._born_ms = 0
         self._latest_ms = 0
         """The server's time at its first call, and at the latest whose reply has come: it must know of both."""
@@ -164,6 +169,13 @@ class RedisLedger:
 
     async def now_ms(self) -> int:
         return (await self._call("now")).numbers[0]
+
+    async def clocks(self) -> Clocks:
+        now, server = (await self._call("clocks")).numbers
+        return Clocks(now, server)
+
+    async def set_right(self, moves: Moves) -> None:
+        await self._call("set_right", moves={name: [w.start_ms, w.end_ms] for name, w in moves.items()})
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -239,14 +251,23 @@ class RedisLedger:
         outcome, packed, *more = await self._patiently(
             lambda: self._evaluate(argument, repeatable=name != "grant")
         )
-        born, last, *numbers = map(int, unpack(f">{len(packed) // 8}d", packed))
+        born, last, righted, *numbers = map(int, unpack(f">{len(packed) // 8}d", packed))
+        reply = Reply(outcome, numbers, more[0] if more else b"")
         self._ahead_ms = numbers[0] - self._clock.uptime_ms()
+        if righted < self._righted and born == self._born_before_ms:
+            return reply  # it was on its way while the clock was set right
+        if righted != self._righted:
+            if righted < self._righted:
+                self._tell_of_loss(0)
+            self._righted, self._born_before_ms = righted, self._born_ms
+            self._born_ms, self._latest_ms, known = born, 0, 0
+        self._watch.see(numbers[0], self._clock.wall_ms())
         is_new = born > self._born_ms  # replies of two calls may come in the other order
         if known and (is_new or last < known):
             self._tell_of_loss(0 if is_new else last)
             self._latest_ms = 0
         self._born_ms, self._latest_ms = max(self._born_ms, born), max(self._latest_ms, numbers[0])
-        return Reply(outcome, numbers, more[0] if more else b"")
+        return reply
 
     def _tell_of_loss(self, last_ms: int) -> None:
         """Say that the server has lost counts. last_ms: of the latest call it knows of, 0 where of none."""

@@ -98,6 +98,11 @@ class RowShelf:
             if account.key.startswith(prefix):
                 yield name, account
 
+    def forget_account(self, name: str) -> None:
+        self._accounts.pop(name, None)
+        self._changed_accounts.pop(name, None)
+        self._connection.execute("DELETE FROM accounts WHERE name = ?", (name,))
+
     def reservation(self, reservation_id: str) -> Reservation | None:
         if reservation_id not in self._reservations:
             row = self._connection.execute(
@@ -148,6 +153,11 @@ class RowShelf:
 
     def add_grant(self, key: str, grant: Grant) -> None:
         self._connection.execute("INSERT INTO grants VALUES (?, ?, ?)", (key, grant.amount, grant.until_ms))
+        self._grants = None
+
+    def move_grants(self, by: int) -> None:
+        """Have all top-ups end so many milliseconds later."""
+        self._connection.execute("UPDATE grants SET until_ms = until_ms + ?", (by,))
         self._grants = None
 
     def _all_grants(self) -> dict[str, list[Grant]]:

@@ -33,6 +33,7 @@ from sallyport.stages.ledger import (
 from sallyport.state.ledger.accounting import Accounting
 from sallyport.state.ledger.clocks import Clock, SystemClock
 from sallyport.state.ledger.patience import patience
+from sallyport.state.ledger.righting import Clocks, Moves, Watch, move
 from sallyport.state.ledger.rows import SCHEMA, RowShelf
 
 logger = logging.getLogger("sallyport.ledger")
@@ -77,6 +78,7 @@ class SqliteLedger:
         self._thread: threading.Thread | None = None
         self._connection: sqlite3.Connection | None = None
         self._identity: tuple[int, int] | None = None
+        self._watch = Watch()
 
     async def reserve(self, reservation_id: str, claims: Sequence[Claim], lease_ms: int) -> Reserved | Denied:
         return await self._call(lambda a, now: a.reserve(now, reservation_id, claims, lease_ms))
@@ -113,6 +115,12 @@ class SqliteLedger:
 
     async def now_ms(self) -> int:
         return await self._call(lambda _, now: now)
+
+    async def clocks(self) -> Clocks:
+        return await self._call(lambda _, now: Clocks(now, self._clock.wall_ms()))
+
+    async def set_right(self, moves: Moves) -> None:
+        await self._call(lambda _, now: self._set_right(now, moves))
 
     async def close(self) -> None:
         """Let the thread finish what waits, and close the file."""
@@ -187,6 +195,16 @@ class SqliteLedger:
             with suppress(RuntimeError):  # The loop is closed: nobody waits.
                 call.loop.call_soon_threadsafe(_answer, call.future, reply, trouble)
 
+    def _set_right(self, now: int, moves: Moves) -> None:
+        assert self._connection is not None
+        wall = self._clock.wall_ms()
+        move(RowShelf(self._connection), now, wall, moves)
+        self._note(self._connection, wall)
+
+    def _note(self, connection: sqlite3.Connection, now: int) -> None:
+        noted = self._clock.boot(), self._clock.uptime_ms(), now
+        connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)", noted)
+
     def _now(self, connection: sqlite3.Connection) -> int:
         """Return the ledger's time, and note it now and then as the instant it must not go behind."""
         boot, uptime = self._clock.boot(), self._clock.uptime_ms()
@@ -199,7 +217,8 @@ class SqliteLedger:
                 return int(now)
         else:
             now = max(self._clock.wall_ms(), row[2])
-        connection.execute("INSERT OR REPLACE INTO clock VALUES (1, ?, ?, ?)", (boot, uptime, now))
+        self._note(connection, now)
+        self._watch.see(now, self._clock.wall_ms())
         return int(now)
 
     def _connect(self) -> sqlite3.Connection:
