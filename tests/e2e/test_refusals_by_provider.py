@@ -13,6 +13,7 @@ from cohere.core import ApiError
 from google import genai
 from google.genai.errors import ClientError as GenaiError
 
+import rawclient
 from e2e.traffic import eventually, recorded
 from gateways import GatewayProcess
 from sallyport.audit.events import EventKind
@@ -133,3 +134,31 @@ def test_a_refusal_of_content_says_of_which_kind_it_is(
     (event,) = [e for e in recorded(gateway.confdir) if e.model == model]
     assert (event.kind, event.detail) == (EventKind.REFUSED, told)
     assert "anna" not in event.detail
+
+
+@pytest.mark.parametrize(
+    ("host", "path"), [("api.openai.com", "/v1/chat/completions"), ("api.anthropic.com", "/v1/messages")]
+)
+def test_a_request_with_trailers_is_told_so_in_its_providers_words(
+    gateway: GatewayProcess, host: str, path: str
+) -> None:
+    body = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Good morning."}]}'
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer k\r\nContent-Type: application/json\r\n"
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Checksum: late\r\n\r\n" % (
+        len(body),
+        body,
+    )
+    raw = rawclient.tunnel(gateway.port, host, timeout=10)
+    with rawclient.tls(raw, host, gateway.confdir / "ca-cert.pem") as sock:
+        sock.sendall(head.encode() + chunks)
+        talk = rawclient.read_answer(sock, timeout=10)
+    assert talk.status == 400
+    error = json.loads(talk.body)["error"]
+    assert "trailers" in error["message"]
+    assert "(decision " in error["message"]
+    assert error["type"] == ("policy_refusal" if host == "api.openai.com" else "invalid_request_error")
+
+    def told() -> bool:
+        return any(e.reason == "transport.trailers" and e.host == host for e in recorded(gateway.confdir))
+
+    eventually(told, 5, "it is recorded")

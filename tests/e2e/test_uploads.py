@@ -158,6 +158,32 @@ def test_a_form_as_dotnet_writes_it_leaves_masked_with_all_else_as_it_was(
         assert kept == form.format(*changed)
 
 
+def test_a_form_that_says_the_length_of_its_parts_leaves_with_the_new_ones(
+    gateway: GatewayProcess, lab: Lab
+) -> None:
+    """As OkHttp 4, Spring and PHP's builders of forms write it; Apache's says that nothing is encoded."""
+    part = 'Content-Disposition: form-data; name="file"; filename="notes.txt"\r\nContent-Type: text/plain\r\n'
+    more = "Content-Transfer-Encoding: binary\r\nContent-Length: {}\r\n\r\n{}"
+    purpose = 'Content-Disposition: form-data; name="purpose"\r\nContent-Length: 9\r\n\r\nuser_data'
+    form = f"--b\r\n{purpose}\r\n--b\r\n{part}{more}\r\n--b--\r\n"
+    answer = httpx.post(
+        "https://api.openai.com/v1/files",
+        content=form.format(len(SCRIPT.encode()), SCRIPT).encode(),
+        headers={
+            "content-type": "multipart/form-data; boundary=b",
+            "authorization": "Bearer sk-test-EXAMPLE",
+            "x-user": "ann",
+        },
+    )
+    assert answer.status_code == 200, answer.text
+    kept = last(lab, "/v1/files").body.decode()
+    mask = re.search("<EMAIL_ADDRESS_[^>]*>", kept)
+    assert mask is not None
+    masked = SCRIPT.replace(MAIL, mask[0])
+    assert kept == form.format(len(masked.encode()), masked)
+    assert len(masked) != len(SCRIPT)
+
+
 def test_a_batch_is_masked_line_by_line_and_its_results_are_restored(
     gateway: GatewayProcess, lab: Lab
 ) -> None:

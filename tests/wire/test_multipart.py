@@ -83,6 +83,25 @@ def test_names_without_quotes_and_filenames_that_are_said_twice_are_read(
     assert (part.name, part.filename) == (name, filename)
 
 
+SAID = {
+    "OkHttp 4": b'Content-Disposition: form-data; name="a"\r\nContent-Length: 2\r\n\r\nxy',
+    "PHP": b'Content-Disposition: form-data; name="a"\r\nContent-Length: 0\r\n\r\n',
+    "Apache": b'Content-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: 8bit\r\n\r\nxy',
+    "Apache, file": field(more='; filename="f"').replace(
+        b"\r\n\r\n", b"\r\nContent-Type: audio/wav\r\nContent-Transfer-Encoding: binary\r\n\r\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("part", SAID.values(), ids=SAID.keys())
+def test_a_part_may_say_its_length_and_that_nothing_is_encoded(part: bytes) -> None:
+    (read,) = read_parts(form(part), b"b")
+    assert form(part)[slice(*read.content_span)] == part.partition(b"\r\n\r\n")[2]
+    if b"Content-Length" in part:
+        assert read.length_span is not None
+        assert int(form(part)[slice(*read.length_span)]) == len(part.partition(b"\r\n\r\n")[2])
+
+
 ODD = {
     "preamble": (b"x\r\n" + GOOD, "multipart.preamble"),
     "leading CRLF": (b"\r\n" + GOOD, "multipart.preamble"),
@@ -100,6 +119,24 @@ ODD = {
     "no headers": (form(b"\r\n\r\nx"), "multipart.header"),
     "no blank line": (form(b'Content-Disposition: form-data; name="a"'), "multipart.header"),
     "transfer encoding": (form(b"Content-Transfer-Encoding: base64\r\n" + field()), "multipart.header"),
+    "transfer encoding that moves letters": (
+        form(b"Content-Transfer-Encoding: quoted-printable\r\n" + field()),
+        "multipart.header",
+    ),
+    "two transfer encodings": (
+        form(b"Content-Transfer-Encoding: binary, base64\r\n" + field()),
+        "multipart.header",
+    ),
+    "transfer encoding twice": (
+        form(b"Content-Transfer-Encoding: 8bit\r\nContent-Transfer-Encoding: base64\r\n" + field()),
+        "multipart.header",
+    ),
+    "shorter length": (form(b"Content-Length: 1\r\n" + field(content=b"xy")), "multipart.header"),
+    "longer length": (form(b"Content-Length: 3\r\n" + field(content=b"xy")), "multipart.header"),
+    "length with a sign": (form(b"Content-Length: +1\r\n" + field()), "multipart.header"),
+    "length with a nought": (form(b"Content-Length: 01\r\n" + field()), "multipart.header"),
+    "length twice": (form(b"Content-Length: 1\r\nContent-Length: 1\r\n" + field()), "multipart.header"),
+    "no length": (form(b"Content-Length:\r\n" + field()), "multipart.header"),
     "unknown header": (form(b"X-Note: hidden\r\n" + field()), "multipart.header"),
     "header twice": (form(b'Content-Disposition: form-data; name="b"\r\n' + field()), "multipart.header"),
     "folded header": (form(field().replace(b"; name", b";\r\n name")), "multipart.header"),

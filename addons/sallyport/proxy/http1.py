@@ -17,8 +17,10 @@ from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.layers.http import (
     HttpEvent,
     ReceiveHttp,
+    RequestEndOfMessage,
     RequestHeaders,
     RequestProtocolError,
+    RequestTrailers,
     ResponseData,
     ResponseHeaders,
     ResponseTrailers,
@@ -91,16 +93,15 @@ _ONCE = {
 
 
 class GuardedChunks:
-    """A reader of chunked bodies with a bound on every line that holds no content, and no trailers.
+    """A reader of chunked bodies with a bound on every line that holds no content; trailers are kept apart.
 
-    Those of a request are refused, since nobody scans them; those of an answer are left out, as RFC 9110, 6.5.1
-    leaves to every hop: the core cannot carry them in HTTP/1. of_answer: whose body it reads.
+    Those of a request are refused with the request, since nobody scans them; those of an answer are left out, as
+    RFC 9110, 6.5.1 leaves to every hop: the core cannot carry them in HTTP/1.
     """
-
-    of_answer = False
 
     def __init__(self) -> None:
         self._reader = ChunkedReader()
+        self.trailers: tuple[tuple[bytes, bytes], ...] = ()
 
     def __call__(self, buffer: ReceiveBuffer) -> object:
         event = self._reader(buffer)
@@ -108,8 +109,7 @@ class GuardedChunks:
             # Content is taken as it comes: what is left is the line of a chunk, or trailers, without an end.
             raise h11.RemoteProtocolError("a line of a chunked body without end")
         if isinstance(event, h11.EndOfMessage) and event.headers:
-            if not self.of_answer:
-                raise h11.RemoteProtocolError("trailers are not accepted")
+            self.trailers = tuple((bytes(name), bytes(value)) for name, value in event.headers)
             return h11.EndOfMessage()
         return event
 
@@ -248,7 +248,15 @@ class GuardedHttp1Server(StockServer):
                 and isinstance(command.event, RequestProtocolError)
             ):
                 command.event.message = BROKEN_BODY
+            if isinstance(command, ReceiveHttp) and isinstance(command.event, RequestEndOfMessage):
+                yield from self._trailers()
             yield command
+
+    def _trailers(self) -> layer.CommandGenerator[None]:
+        """Hand up the trailers of a request, which is refused for them in its own dialect, as over HTTP/2."""
+        reader = self.body_reader
+        if isinstance(reader, GuardedChunks) and reader.trailers:
+            yield ReceiveHttp(RequestTrailers(self.stream_id, http.Headers(reader.trailers)))
 
 
 class GuardedHttp1Client(StockClient):
@@ -271,11 +279,6 @@ class GuardedHttp1Client(StockClient):
             yield from self._give_up("interim_heads")
             return
         yield from super().read_headers(event)
-
-    def read_body(self, event: events.Event) -> layer.CommandGenerator[None]:
-        if isinstance(self.body_reader, GuardedChunks):
-            self.body_reader.of_answer = True
-        yield from super().read_body(event)
 
     def _give_up(self, why: str) -> layer.CommandGenerator[None]:
         """Close the connection before its answer has begun."""

@@ -24,7 +24,9 @@ def unsound_body(flow: http.HTTPFlow) -> Decision | None:
     if gate.revoked(flow):
         return intake.refuse("hook_failed", "A part of the gateway failed on this request.", 503)
     if flow.request.trailers:
-        return intake.refuse("trailers", "Trailers are not accepted.")
+        return intake.refuse(
+            "trailers", "The gateway forwards no trailers (behind the body). Leave them out."
+        )
     return None
 
 

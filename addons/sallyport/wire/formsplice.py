@@ -95,6 +95,8 @@ def _tokens(body: bytes, part: Part, edits: list[Edit], at: str) -> dict[tuple[i
                 found[part.content_span] = edit_lines(body[slice(*part.content_span)], wanted)
             case _:
                 raise WireError("edit.pointer", at)
+    if part.length_span is not None and (new := found.get(part.content_span)) is not None:
+        found[part.length_span] = b"%d" % len(new)
     return found
 
 

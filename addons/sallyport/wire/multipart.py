@@ -1,12 +1,14 @@
 """A form is read by one strict grammar: whatever two parsers could cut differently is refused.
 
-No preamble, no epilogue, no padding, CRLF only, no transfer encodings, no nesting, and the boundary nowhere but
-where it delimits. Browsers, httpx, curl and .NET all write within this grammar. .NET puts no quotes around a name
-that needs none, and says a filename twice (filename and filename*): servers differ on which of them they take, so
-both have to say the same. Letters beyond ASCII it writes as an encoded word, which some servers undo and others do
-not: a filename that is one is read as what it says, and nothing else may look like one.
+No preamble, no epilogue, no padding, CRLF only, no nesting, and the boundary nowhere but where it delimits. Browsers,
+httpx, curl and .NET all write within this grammar. .NET puts no quotes around a name that needs none, and says a
+filename twice (filename and filename*): servers differ on which of them they take, so both have to say the same.
+Letters beyond ASCII it writes as an encoded word, which some servers undo and others do not: a filename that is one
+is read as what it says, and nothing else may look like one. A part may say its length, if that is its length, and
+that nothing is encoded in it: OkHttp 4, Spring, and PHP's and Apache's builders of forms do.
 
-Sources: RFC 7578, RFC 2046 section 5.1, RFC 2047, RFC 8187; the WHATWG encoding of quotes in names (%22).
+Sources: RFC 7578, RFC 2045 section 6.2, RFC 2046 section 5.1, RFC 2047, RFC 8187; the WHATWG encoding of quotes in
+names (%22).
 """
 
 import binascii
@@ -36,6 +38,9 @@ _DISPOSITION = re.compile(
     + rb")?)?",
     re.IGNORECASE,
 )
+_AS_IT_IS = {b"binary", b"8bit"}
+"""Transfer encodings under which content is what it looks like, to every parser."""
+
 _ENCODED_WORD = re.compile(rb"=\?utf-8\?B\?([0-9A-Za-z+/=]*)\?=", re.IGNORECASE)
 _LIKE_A_WORD = re.compile(r"=\?.*\?=")
 
@@ -46,6 +51,7 @@ class Part:
 
     filename: None if the part has none; of an encoded word what it says. media_type: None if it has no Content-Type.
     extended_span: of the filename as it is said again (filename*), without its charset; None if it is not.
+    length_span: of the length of the content where the part says it.
     """
 
     name: str
@@ -55,6 +61,7 @@ class Part:
     filename_span: tuple[int, int]
     content_span: tuple[int, int]
     extended_span: tuple[int, int] | None = None
+    length_span: tuple[int, int] | None = None
 
 
 def boundary_of(content_type: str) -> bytes:
@@ -124,7 +131,14 @@ def _read_part(body: bytes, start: int, end: int) -> Part:
             raise WireError("multipart.header", f"byte {at}")
         found[header[1].lower()] = at + header.start(2), header[2].rstrip(b" \t")
         at += len(line) + 2
-    # Content-Transfer-Encoding and anything unheard of: the content would not be what it looks like.
+    content = head_end + 4, end
+    length = found.pop(b"content-length", None)
+    # Servers that go by another length, another encoding or anything unheard of would read another content.
+    encoding_at, encoding = found.pop(b"content-transfer-encoding", (start, b"binary"))
+    if encoding.lower() not in _AS_IT_IS:
+        raise WireError("multipart.header", f"byte {encoding_at}")
+    if length is not None and length[1] != b"%d" % (end - content[0]):
+        raise WireError("multipart.header", f"byte {length[0]}")
     if not found.keys() <= {b"content-disposition", b"content-type"}:
         raise WireError("multipart.header", f"byte {start}")
     value_at, value = found.get(b"content-disposition", (start, b""))
@@ -139,8 +153,9 @@ def _read_part(body: bytes, start: int, end: int) -> Part:
         media_type=_media_type(*found[b"content-type"]) if b"content-type" in found else None,
         name_span=name,
         filename_span=filename or (value_at, value_at),
-        content_span=(head_end + 4, end),
+        content_span=content,
         extended_span=extended,
+        length_span=None if length is None else (length[0], length[0] + len(length[1])),
     )
 
 
