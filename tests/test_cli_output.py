@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.core import TyperGroup
 from typer.testing import CliRunner
 
 from sallyport.cli.main import app
@@ -37,6 +39,39 @@ def test_help_is_plain_and_names_no_python_type(command: tuple[str, ...]) -> Non
     assert "╭" not in said
     assert not re.search(r"list\[|<(Path|str|Kind|.* \| None)>", said)
     assert "--install-completion" not in said
+
+
+LISTING = """
+import sys
+from typer.testing import CliRunner
+from sallyport.cli.main import app
+print(CliRunner().invoke(app, ["--help"]).output)
+print([name for name in sys.modules if name.startswith("sallyport.cli.")])
+"""
+
+
+@pytest.mark.parametrize("group", ["", "audit", "keys", "limits", "policy", "redirect", "directory readers"])
+def test_a_list_of_commands_tells_what_each_does_to_the_end(group: str) -> None:
+    listed = CliRunner().invoke(app, [*group.split(), "--help"], env={"COLUMNS": "80"}).output
+    _, _, commands = listed.partition("Commands:\n")
+    assert commands
+    told = " ".join(commands.split())
+    assert "..." not in told
+    assert told.endswith(".")
+
+
+def test_the_list_of_all_commands_imports_none_of_them_and_has_each() -> None:
+    listed = subprocess.run(
+        [sys.executable, "-c", LISTING], capture_output=True, text=True, check=True
+    ).stdout
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    for name in root.list_commands(typer.Context(root)):
+        assert re.search(rf"^  {name} +\S", listed, re.MULTILINE)
+    imported = listed.splitlines()[-1]
+    assert "sallyport.cli.output" in imported
+    for module in ("run", "audit", "policy", "keys"):
+        assert f"sallyport.cli.{module}" not in imported
 
 
 @pytest.mark.parametrize(

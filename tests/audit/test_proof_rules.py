@@ -49,6 +49,26 @@ def test_every_file_that_decided_is_in_the_proof_and_is_checked_offline(
     assert json.loads(done.stdout)["sound"] is True
 
 
+def test_the_id_of_a_decision_is_answered_with_its_events(tmp_path: Path) -> None:
+    conf = tmp_path / "conf"
+    store = Store.open(conf / "audit.db")
+    kinds = (EventKind.ADMITTED, EventKind.COMPLETED)
+    admitted, completed = (Event(kind=kind, gateway="gw-1", exchange="0199-decision") for kind in kinds)
+    store.write([admitted, completed, Event(kind=EventKind.STARTED, gateway="gw-1")])
+    store.close()
+
+    def refused(begin: str) -> str:
+        done = CliRunner().invoke(app, ["audit", "prove", begin, "--confdir", str(conf)])
+        assert done.exception is not None
+        return str(done.exception)
+
+    said = refused("0199-dec")
+    assert f"admitted {admitted.id}" in said
+    assert f"completed {completed.id}" in said
+    for unknown in ("", "0199-x", "x"):
+        assert "no event begins with it" in refused(unknown)
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -48,6 +48,18 @@ def test_init_again_keeps_the_authority(folder: Path) -> None:
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.parametrize(
+    "asked", [["--host", "api.openai.com"], ["--days", "30"], ["--key", "rsa"]], ids=" ".join
+)
+def test_init_says_that_the_kept_authority_is_not_what_was_asked_for(folder: Path, asked: list[str]) -> None:
+    call("init")
+    said = call("init", *asked).stderr
+    assert "was not applied" in said
+    assert "--force" in said
+    assert "not applied" not in call("init").stderr
+    assert "not applied" not in call("init", "--force", *asked).stderr
+
+
 def test_init_says_when_the_kept_authority_lacks_hosts(folder: Path) -> None:
     call("init", "--host", "api.openai.com")
     assert "may not vouch for: api.mistral.ai" in call("init", "--host", "api.mistral.ai").stderr

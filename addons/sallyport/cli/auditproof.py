@@ -18,6 +18,7 @@ from sallyport.audit.checkpoints import Unreadable, proof_of
 from sallyport.audit.exporting import StoreSource, export_lines
 from sallyport.audit.schema import events
 from sallyport.audit.signing import Signer
+from sallyport.audit.text import printable
 from sallyport.cli import replacing
 from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
@@ -156,18 +157,31 @@ def prove(
         query = select(events).where(events.c.id >= id, events.c.id < id + "\U0010ffff").limit(2)
         found = list(connection.execute(query).mappings()) if id.strip() else []
         if len(found) != 1:
-            raise OperatorError(
-                "ID",
-                "more than one event begins with it" if found else "no event begins with it",
-                "List ids with: sallyport audit list --json",
-                exit_code=2,
-            )
+            raise _not_one(connection, id, bool(found))
         bundle = proof_of(connection, dict(found[0]))
     rules = RulesVersions((confdir or default_confdir()) / "policies").find(bundle["rules_revision"] or "")
     if rules is not None:
         bundle["rules"] = dict(rules.parts)
     with _written(output) as write:
         write(json.dumps(bundle, indent=1) + "\n")
+
+
+def _not_one(connection: Connection, begin: str, several: bool) -> OperatorError:
+    """Say why an id is not that of one event; the id of a decision has several, which are named."""
+    if several:
+        return OperatorError("ID", "more than one event begins with it", "Give more characters.", exit_code=2)
+    within = events.c.exchange.between(begin, begin + "\U0010ffff")
+    query = (
+        select(events.c.exchange, events.c.kind, events.c.id).where(within).order_by(events.c.id).limit(20)
+    )
+    rows = list(connection.execute(query)) if begin.strip() else []
+    if len({row.exchange for row in rows}) != 1:
+        todo = "List the ids of events with: sallyport audit list --json"
+        return OperatorError("ID", "no event begins with it", todo, exit_code=2)
+    named = ", ".join(printable(f"{row.kind} {row.id}") for row in rows)
+    return OperatorError(
+        "ID", f"it is that of a decision, with these events: {named}", "Give one.", exit_code=2
+    )
 
 
 COMMANDS: dict[str, Callable[..., None]] = {

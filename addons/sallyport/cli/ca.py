@@ -13,6 +13,7 @@ from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.pki import Authority, ca_paths, confdir, ensure_ca, load_ca, rotate_ca, write_bundle
 from sallyport.pki.constraints import subtree
+from sallyport.pki.create import MAX_DAYS
 from sallyport.pki.trust import recipes
 from sallyport.policy.catalogue import Catalogue, load_catalogue
 from sallyport.policy.restrictions import restricted
@@ -53,7 +54,7 @@ def init(
             help="Vouch also for the hosts that the restrictions of this policy are sent to (preset or file)."
         ),
     ] = None,
-    days: Annotated[int, typer.Option("--days", help="Days until it expires, at most 365.")] = 365,
+    days: Annotated[int, typer.Option("--days", help="Days until it expires, at most 365.")] = MAX_DAYS,
     key: Annotated[Literal["ec", "rsa"], typer.Option("--key", help="P-256 (ec) or RSA-3072 (rsa).")] = "ec",
     extra_ca: Annotated[
         list[Path] | None,
@@ -92,6 +93,12 @@ def init(
     typer.echo(f"SHA-256 {authority.fingerprint}, valid until {authority.not_after:%Y-%m-%d}")
     if not kept:
         _tell_wide(hosts)
+    elif host or policy or (days, key) != (MAX_DAYS, "ec"):
+        typer.echo(
+            "Warning: it stays as it was made, and what was asked for was not applied. See what it may vouch for "
+            "with: sallyport ca show. To replace it, which all clients must trust anew: --force.",
+            err=True,
+        )
     known = {subtree(pattern) for pattern in catalogue.host_patterns}
     for name in host or ():
         if subtree(name) not in known and catalogue.provider(subtree(name)) is None:
@@ -196,7 +203,7 @@ def _warnings(authority: Authority, hosts: Sequence[str]) -> tuple[str, ...]:
     if not uncovered:
         return authority.warnings
     shown = ", ".join(uncovered[:5]) + (", ..." if len(uncovered) > 5 else "")
-    missing = f"clients would refuse {len(uncovered)} AI hosts that it may not vouch for: {shown}"
+    missing = f"clients would refuse {len(uncovered)} hosts that it may not vouch for: {shown}"
     return (*authority.warnings, missing)
 
 

@@ -19,39 +19,29 @@ from sallyport.errors import OperatorError
 from sallyport.heap import no_collection
 
 _GROUPS = {
-    "ca": ("sallyport.cli.ca", "Make, show and install the certificate authority."),
-    "redirect": ("sallyport.cli.redirect", "Manage the nftables table of a choke point."),
-    "policy": ("sallyport.cli.policy", "Check a policy, print its schema."),
-    "audit": ("sallyport.cli.audit", "List decisions and explain one."),
+    "ca": ("sallyport.cli.ca", "Make, show and rotate the authority that clients trust."),
+    "redirect": ("sallyport.cli.redirect", "Leave clients no way but through the gateway (nftables)."),
+    "policy": ("sallyport.cli.policy", "Check, test, explain, compare and roll back policies."),
+    "audit": ("sallyport.cli.audit", "Ask what happened; prove, report, forward, reveal, forget."),
     "approvals": ("sallyport.cli.approvals", "Approve what rules ask approval for; break glass."),
     "limits": ("sallyport.cli.limits", "Show how full limits are, reset them, grant more."),
     "directory": ("sallyport.cli.directory.app", "Who is who: people and tenants, by hand and by import."),
-    "keys": (
-        "sallyport.cli.keys.app",
-        "Which credentials are used and whose they are; gateway keys in place of real ones.",
-    ),
+    "keys": ("sallyport.cli.keys.app", "Which credentials are used and whose; issue gateway keys."),
     "credentials": ("sallyport.cli.credentials", "The real credentials that take the place of gateway keys."),
     "rules": ("sallyport.cli.rules", "List, show and test the rule packs."),
 }
 _COMMANDS = {
     "run": ("sallyport.cli.run", "run", "Run the gateway."),
-    "demo": (
-        "sallyport.cli.demo",
-        "demo",
-        "Show what the gateway does, with real SDKs and stand-in providers.",
-    ),
+    "demo": ("sallyport.cli.demo", "demo", "Show real SDKs at work through a gateway."),
     "doctor": ("sallyport.cli.doctor", "doctor", "Find out what is not right, and what to do."),
     "stop": ("sallyport.cli.stop", "stop", "Stop traffic at once: everything, or one of a kind."),
     "resume": ("sallyport.cli.stop", "resume", "Let go what was stopped."),
-    "stops": ("sallyport.cli.stop", "stops", "List what is stopped."),
+    "stops": ("sallyport.cli.stop", "stops", "List what is stopped, since when, by whom and why."),
     "spend": ("sallyport.cli.spend", "spend", "Show what was used, and what it cost."),
-    "replay": (
-        "sallyport.cli.replay",
-        "replay",
-        "Recorded traffic against another policy: what would be decided otherwise.",
-    ),
+    "replay": ("sallyport.cli.replay", "replay", "Say what a policy would have decided on recorded traffic."),
     "scan": ("sallyport.cli.scan", "scan", "Scan texts or files with the rule packs."),
 }
+"""Where a command is, and the line for it in the list of all, which is told without importing it."""
 
 
 class LazyGroup(TyperGroup):
@@ -60,11 +50,15 @@ class LazyGroup(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         return [*_COMMANDS, *_GROUPS]
 
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, row[-1]) for name, row in {**_COMMANDS, **_GROUPS}.items()])
+
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name in _GROUPS:
-            module, help_ = _GROUPS[cmd_name]
+            module, _ = _GROUPS[cmd_name]
             command: Any = typer.main.get_command(_imported(module).app)
-            command.name, command.help = cmd_name, command.help or help_
+            command.name = cmd_name
             return _plain(command)
         if cmd_name in _COMMANDS:
             module, function, _ = _COMMANDS[cmd_name]
@@ -100,8 +94,10 @@ def _all(command: Any) -> Iterator[Any]:
 
 
 def _plain(command: Any) -> Any:
-    """Take the Python types out of a command's help: typer shows them beside the metavar of an argument."""
+    """Make help plain: a list of commands tells first sentences whole, and no Python type stands at an argument."""
     for each in _all(command):
+        first = (each.help or "").partition("\n\n")[0].replace("\n", " ")
+        each.short_help = first.partition(". ")[0].removesuffix(".") + "."
         for param in each.params:
             if param.param_type_name == "argument":
                 param.display_type_rich = lambda ctx: None

@@ -38,6 +38,21 @@ REPEAT_S = 1.0
 NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE})
 """The process, or the machine, can open no further file or connection."""
 
+_KNOWN = {
+    "Client TLS handshake failed.": (
+        "the TLS handshake with a client failed, most often because it does not trust the CA: see `sallyport ca "
+        "install-help`. The audit names the client, as connection_refused"
+    ),
+    "Server TLS handshake failed.": (
+        "the TLS handshake with a provider failed: see `sallyport doctor`. The audit names the host, as "
+        "upstream.unreachable.tls"
+    ),
+    "Transparent mode failure:": (
+        "a connection reached the transparent listener that no redirect had brought, such as a health check"
+    ),
+}
+"""What mitmproxy says often, by how it begins, in words of ours: what follows in its own is data."""
+
 _NO_DESCRIPTORS_HINT = (
     ". No file descriptor is left, so new connections wait: raise LimitNOFILE= of the unit, `ulimit -n`, or "
     "for ENFILE fs.file-max of the machine"
@@ -161,7 +176,9 @@ class WireDataFilter(logging.Filter):
             kind = f" {error_name(raised)}" if raised else ""
             hint = _NO_DESCRIPTORS_HINT if isinstance(raised, OSError) and has_no_descriptors(raised) else ""
             where = f"mitmproxy {record.module}:{record.lineno}"
-            record.msg = f"{where}{kind} (message withheld, it may quote traffic){hint}"
+            known = next((said for begin, said in _KNOWN.items() if message.startswith(begin)), None)
+            told = "message withheld, it may quote traffic" if known is None else known
+            record.msg = f"{where}{kind} ({told}){hint}"
         record.args = ()
         record.exc_info = None
         record.exc_text = None
