@@ -28,7 +28,9 @@ def store_address(store: str | None, confdir: Path | None) -> str:
         address.encode()
     except UnicodeEncodeError:
         option = "--store" if store else "--confdir"
-        raise OperatorError(option, "it is not UTF-8", "Give a URL, or a folder and file named in UTF-8") from None
+        raise OperatorError(
+            option, "it is not UTF-8", "Give a URL, or a folder and file named in UTF-8"
+        ) from None
     return address
 
 
