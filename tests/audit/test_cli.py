@@ -231,7 +231,8 @@ def test_nothing_a_client_sends_reaches_the_terminal_raw(
         (("show", "nope"), "no event or exchange id", 2),
         (("list", "--since", "yesterday"), "neither an age nor a time", 2),
         (("list", "--store", "mysql://x/y"), "no known database", 2),
-        (("list", "--store", "/nowhere/audit.db"), "is not there", 3),
+        (("list", "--store", "/nowhere/audit.db"), "audit store sqlite:/nowhere/audit.db: is not there", 3),
+        (("list", "--store", "/nowhere/\udcff"), "--store: it is not UTF-8", 2),
     ],
 )
 def test_errors_are_for_the_operator(
@@ -239,7 +240,7 @@ def test_errors_are_for_the_operator(
 ) -> None:
     error = run(*arguments).exception
     assert isinstance(error, OperatorError)
-    assert words in error.what
+    assert words in str(error)
     assert error.exit_code == exit_code
 
 

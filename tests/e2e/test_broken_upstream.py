@@ -253,6 +253,8 @@ def test_a_redirect_that_takes_masked_texts_to_where_nobody_reads_them_is_withhe
         assert b"collector" not in talk.head + talk.body
         end = the_end(gateway, model)
         assert (end.kind, end.status, end.detail) == (EventKind.BROKEN, int(status), "wire.redirect")
+        # What 307 and 308 are about is done, and charged, where the request is sent next.
+        assert end.usage_source == ("" if status in ("307", "308") else "estimated")
 
 
 def test_a_redirect_of_a_websocket_to_where_nobody_reads_it_is_withheld(
@@ -283,13 +285,15 @@ def test_a_redirect_of_a_websocket_to_where_nobody_reads_it_is_withheld(
 def test_a_redirect_by_which_nothing_leaves_that_may_not_reaches_the_client(
     gateway: GatewayProcess, upstream: Villain, text: str, place: str
 ) -> None:
-    model = f"leads-on-{len(place)}-{len(text)}"
-    upstream.deeds[model] = say(
-        head("application/json", f"location: {place}", status="307 Temporary Redirect", length=2) + b"{}"
-    )
-    talk = ask(gateway, model, text)
-    assert (talk.status, talk.body) == (307, b"{}")
-    assert f"location: {place}\r\n".encode() in talk.head + b"\r\n"
+    for kind, page in (("application/json", b"{}"), ("text/html", b"<p>Moved.</p>"), ("text/html", b"")):
+        model = f"leads-on-{len(place)}-{len(text)}-{len(page)}"
+        there = head(kind, f"location: {place}", status="307 Temporary Redirect", length=len(page))
+        upstream.deeds[model] = say(there + page)
+        talk = ask(gateway, model, text)
+        assert (talk.status, talk.body) == (307, page)
+        assert f"location: {place}\r\n".encode() in talk.head + b"\r\n"
+        end = the_end(gateway, model, EventKind.COMPLETED)
+        assert (end.usage_source, end.cost_micro_usd) == ("", 0)
 
 
 INTERIM = {

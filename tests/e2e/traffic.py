@@ -380,9 +380,9 @@ def villain(ca: LabCa, deeds: dict[str, Deed]) -> Iterator[Villain]:
         server.close()
 
 
-def the_end(gateway: GatewayProcess, model: str) -> Event:
-    """Return how the only exchange about a model ended, which was admitted and broke off."""
+def the_end(gateway: GatewayProcess, model: str, kind: EventKind = EventKind.BROKEN) -> Event:
+    """Return how the only exchange about a model ended, which was admitted."""
     eventually(lambda: len(by_model(recorded(gateway.confdir), model)) == 2, 5, f"{model} has ended")
     events = [e for e in recorded(gateway.confdir) if e.model == model]
-    assert [e.kind for e in events] == [EventKind.ADMITTED, EventKind.BROKEN]
+    assert [e.kind for e in events] == [EventKind.ADMITTED, kind]
     return events[1]

@@ -22,8 +22,16 @@ def folder(text: str) -> Path:
 
 
 def store_address(store: str | None, confdir: Path | None) -> str:
-    """Return the URL or file of the store that a command means."""
-    return store or str((confdir or default_confdir()) / "audit.db")
+    """Return the URL or file of the store that a command means. Raises OperatorError for bytes that are no text."""
+    address = store or str((confdir or default_confdir()) / "audit.db")
+    try:
+        address.encode()
+    except UnicodeEncodeError:
+        option = "--store" if store else "--confdir"
+        raise OperatorError(
+            option, "it is not UTF-8", "Give a URL, or a folder and file named in UTF-8"
+        ) from None
+    return address
 
 
 StoreOption = Annotated[

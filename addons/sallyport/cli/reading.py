@@ -134,6 +134,9 @@ def _asked(url: str, token: str) -> tuple[Reader | None, bool]:
         opened = DirectoryStore.open(url, create=False)
     except NoDirectoryThere:
         return None, False
+    except OperatorError as error:
+        where = error.where.replace("directory ", "audit store ", 1)  # nobody asked for people
+        raise OperatorError(where, error.what, error.todo, exit_code=error.exit_code) from None
     try:
         with opened.read() as connection:
             return (reader_of(connection, token) if token else None), reading_needs_token(connection)

@@ -7,6 +7,7 @@ from mitmproxy import http
 from sallyport.audit.events import EventKind
 from sallyport.decision import Action, Decision, Refusal
 from sallyport.exchange import Response, Surface
+from sallyport.metering.free import is_free
 from sallyport.policy.output import OutputAction
 from sallyport.proxy.cleaning import clean_body, clean_head
 from sallyport.proxy.covering import OPAQUE
@@ -146,8 +147,8 @@ def _withhold(
     assert flow.response is not None
     status = flow.response.status_code
     passage.withheld = Response(status, error=error.reason)
-    # An error costs nothing. Of anything else nobody knows how much was made for it, also where nothing of it came.
-    passage.unread = status < 400
+    # Of what is not free nobody knows how much was made for it, also where nothing of it came.
+    passage.unread = not is_free(status)
     flow.response = refusal(passage, told)
     return passage.withheld
 
@@ -185,7 +186,7 @@ def finish_buffered(flow: http.HTTPFlow, passage: Passage, scope: VaultScope) ->
             passage.kept.keep(body)
         answer = passage.dialect.read_response(body, response.status_code)
     except WireError as error:
-        if not acts or response.status_code >= 400:
+        if not acts or is_free(response.status_code):
             # Nothing to put back or to look for; what the provider said goes to the client as it said it.
             passage.unread = bool(raw) and response.status_code < 300
             return Response(response.status_code, error=error.reason)

@@ -8,6 +8,7 @@ from sallyport.audit.events import EventKind
 from sallyport.decision import Verdict
 from sallyport.exchange import Response
 from sallyport.metering.credible import is_credible
+from sallyport.metering.free import is_free
 from sallyport.proxy.answers import FINAL, refusal
 from sallyport.proxy.covering import answer_unread
 from sallyport.proxy.gateway import Gateway
@@ -84,7 +85,7 @@ def metered_of(passage: Passage, kind: EventKind, answer: Response | None, size:
     # A stream that broke off was answered as far as it went; an answer never seen whole was not read.
     failed = detail.startswith("upstream.") and detail not in FINAL and passage.tap is None
     broken = kind is EventKind.BROKEN and passage.tap is None
-    if passage.unread or (broken and answer is not None and answer.status < 400):
+    if passage.unread or (broken and answer is not None and not is_free(answer.status)):
         answer = None
     return meter.settle(answer, size, failed=failed, cut=kind is EventKind.BROKEN)
 

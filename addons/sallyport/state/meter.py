@@ -14,6 +14,7 @@ from sallyport.exchange import Exchange, Operation, Request, Response, Usage
 from sallyport.metering import terms
 from sallyport.metering.attached import attached_tokens
 from sallyport.metering.credible import is_credible
+from sallyport.metering.free import is_free
 from sallyport.metering.prices import PriceList, UnknownPrice
 from sallyport.metering.thinking import may_think
 from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
@@ -440,7 +441,7 @@ class ExchangeMeter:
         place, the estimate does, for the provider works on. cut: the answer broke off; of a model that may have
         thought unseen the estimate then counts as well, or a client that leaves early thinks for nothing.
         """
-        if not self._is_billed or failed or (answer is not None and answer.status >= 400):
+        if not self._is_billed or failed or (answer is not None and is_free(answer.status)):
             self._owe(_NOTHING, 0, response_bytes, self._may_answer[0])
             return Metered(None, cost_micro_usd=0)
         if answer is None or (answer.status == 0 and not self._heard and not self._output):
