@@ -53,7 +53,6 @@ REQUIRED_OPTIONS: dict[str, Any] = {
 }
 """Options that decide whether traffic can pass unseen. body_size_limit: our own limits stand in its place."""
 
-OPTIONAL_IN_MITMDUMP = {"onboarding": False, "block_global": False, "console_palette": None}
 _FORBIDDEN_OPTIONS = ("emudhra", "emudhra_old")
 
 

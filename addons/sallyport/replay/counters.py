@@ -18,7 +18,6 @@ class FlowClock:
     """A clock that stands where the flow under judgement began. Never goes back."""
 
     def __init__(self) -> None:
-        self._first_ms: int | None = None
         self._now_ms = 0
 
     def at(self, seconds: float) -> None:

@@ -53,10 +53,6 @@ class ProxyUsers:
         self._passwords, self._tokens = by_user, by_digest
         self._all = frozenset((*by_user.values(), *by_digest.values()))
 
-    @property
-    def has_tokens(self) -> bool:
-        return self._files[1] is not None
-
     def holds(self, entry: Entry) -> bool:
         """Say whether what proved a user once is still in the files."""
         return entry in self._all

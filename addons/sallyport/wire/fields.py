@@ -60,12 +60,6 @@ def total(*counts: int | None) -> int | None:
     return sum(known) if known else None
 
 
-def require_list(body: dict[str, Json], name: str) -> None:
-    """Refuse a body whose member is not a list. Raises WireError (json.type)."""
-    if type(body.get(name)) is not list:
-        raise WireError("json.type", f"/{name}")
-
-
 def require_objects(body: dict[str, Json], name: str) -> None:
     """Refuse a body whose member is not a list of objects. Raises WireError (json.type)."""
     found = body.get(name)
