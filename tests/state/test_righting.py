@@ -149,6 +149,22 @@ async def test_buckets_and_rolling_windows_are_as_full_as_before(store: MemorySt
     assert not await store.ledger.levels("rolling")
 
 
+async def test_a_limit_that_was_used_up_before_a_leap_stays_so_to_the_end_of_its_window(
+    store: MemoryStore,
+) -> None:
+    day = Calendar(Unit.DAY)
+    await store.pass_ms(
+        day.at(store.clock.wall).end_ms + DAY_MS // 4 - store.clock.wall
+    )  # six in the morning
+    await store.ledger.reserve("before", [Claim("day", 10, 10, day)], LEASE_MS)
+    await store.ledger.settle("before", {})
+    await leap(store, DAY_MS + DAY_MS // 4)
+    await set_right(store)
+    await store.pass_ms(DAY_MS // 2 + DAY_MS // 8)
+    await store.ledger.sweep()
+    assert isinstance(await store.ledger.reserve("more", [Claim("day", 10, 1, day)], LEASE_MS), Denied)
+
+
 async def test_once_more_changes_nothing(store: MemoryStore) -> None:
     await leap(store, YEAR_MS)
     await store.ledger.reserve("ahead", claims(3), LEASE_MS)

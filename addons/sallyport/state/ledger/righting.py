@@ -99,7 +99,7 @@ def move(shelf: RowShelf, now: int, to: int, moves: Moves) -> None:
     found = list(shelf.accounts(""))
     for name, account in found:
         _move_account(account, by, to)
-        account.keep_ms += by
+        account.keep_ms = max(account.keep_ms + by, account.useful_until(to))
         shelf.keep_account(name, account)
     renamed: dict[str, FixedWindow] = {}
     for name, account in found:
