@@ -150,7 +150,7 @@ def test_counters_that_are_ahead_are_told_and_set_right_with_a_record(home: Path
     assert limits(home, "clock").exit_code == 0
     with closing(sqlite3.connect(home / "ledger.db", isolation_level=None)) as file:
         file.execute(
-            "UPDATE clock SET ledger_ms = ledger_ms + 30 * 86400000"
+            "UPDATE clock SET ledger_ms = ledger_ms + 30 * 86400000 - 100"
         )  # a boot with a clock that was ahead
 
     async def use() -> tuple[Level, ...]:

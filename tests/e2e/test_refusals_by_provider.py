@@ -144,15 +144,15 @@ def test_a_request_with_trailers_is_told_so_in_its_providers_words(
 ) -> None:
     body = b'{"model":"m","max_tokens":9,"messages":[{"role":"user","content":"Good morning."}]}'
     head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer k\r\nContent-Type: application/json\r\n"
-    chunks = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Checksum: late\r\n\r\n" % (
-        len(body),
-        body,
-    )
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Checksum: late\n\n" % (len(body), body)
     raw = rawclient.tunnel(gateway.port, host, timeout=10)
     with rawclient.tls(raw, host, gateway.confdir / "ca-cert.pem") as sock:
-        sock.sendall(head.encode() + chunks)
+        # Readers differ on where trailers end: what comes behind them must not be taken for a request.
+        sock.sendall(head.encode() + chunks + head.encode() + b"Content-Length: 2\r\n\r\n{}")
         talk = rawclient.read_answer(sock, timeout=10)
-    assert talk.status == 400
+        rest = sock.recv(1)
+    assert (talk.status, rest) == (400, b"")
+    assert b"connection: close" in talk.head.lower()
     error = json.loads(talk.body)["error"]
     assert "trailers" in error["message"]
     assert "(decision " in error["message"]

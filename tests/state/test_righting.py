@@ -149,6 +149,49 @@ async def test_buckets_and_rolling_windows_are_as_full_as_before(store: MemorySt
     assert not await store.ledger.levels("rolling")
 
 
+async def test_what_was_used_since_a_clock_leapt_late_in_a_month_counts_in_the_month_under_way(
+    store: MemoryStore,
+) -> None:
+    await store.pass_ms(MONTH.at(store.clock.wall).end_ms + DAY_MS - store.clock.wall)  # the 2nd
+    await leap(store, 48 * DAY_MS)
+    await store.ledger.reserve("ahead", [Claim("month", 100, 100, MONTH)], LEASE_MS)
+    await store.ledger.settle("ahead", {})
+    await store.pass_ms(2 * DAY_MS)
+    await set_right(store)
+    assert isinstance(await store.ledger.reserve("more", [Claim("month", 100, 1, MONTH)], LEASE_MS), Denied)
+
+
+async def test_a_limit_that_was_used_up_before_a_leap_stays_so_to_the_end_of_its_window(
+    store: MemoryStore,
+) -> None:
+    day = Calendar(Unit.DAY)
+    await store.pass_ms(
+        day.at(store.clock.wall).end_ms + DAY_MS // 4 - store.clock.wall
+    )  # six in the morning
+    await store.ledger.reserve("before", [Claim("day", 10, 10, day)], LEASE_MS)
+    await store.ledger.settle("before", {})
+    await leap(store, DAY_MS + DAY_MS // 4)
+    await set_right(store)
+    await store.pass_ms(DAY_MS // 2 + DAY_MS // 8)
+    await store.ledger.sweep()
+    assert isinstance(await store.ledger.reserve("more", [Claim("day", 10, 1, day)], LEASE_MS), Denied)
+
+
+async def test_what_was_used_in_a_window_that_ended_unseen_stays_in_it(tmp_path: Path) -> None:
+    store = SqliteStore()
+    day = Calendar(Unit.DAY)
+    await store.pass_ms(
+        day.at(store.clock.wall).end_ms - DAY_MS // 6 - store.clock.wall
+    )  # eight in the evening
+    await store.ledger.reserve("early", [Claim("day", 10, 3, day)], LEASE_MS)
+    await store.ledger.settle("early", {})
+    store.clock.wall += DAY_MS // 5
+    clocks = await store.ledger.clocks()
+    await store.ledger.set_right(moves_of(await store.ledger.levels(ended=True), {"day": day}, clocks))
+    assert [(level.used, level.resets_in_ms) for level in await store.ledger.levels(ended=True)] == [(3, 0)]
+    await store.close()
+
+
 async def test_once_more_changes_nothing(store: MemoryStore) -> None:
     await leap(store, YEAR_MS)
     await store.ledger.reserve("ahead", claims(3), LEASE_MS)

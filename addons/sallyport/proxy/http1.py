@@ -27,7 +27,7 @@ from mitmproxy.proxy.layers.http import (
     _http1,
 )
 
-from sallyport.proxy.stream import BROKEN_BODY, settings
+from sallyport.proxy.stream import BROKEN_BODY, leaving, settings
 
 StockServer = _http1.Http1Server
 StockClient = _http1.Http1Client
@@ -253,9 +253,13 @@ class GuardedHttp1Server(StockServer):
             yield command
 
     def _trailers(self) -> layer.CommandGenerator[None]:
-        """Hand up the trailers of a request, which is refused for them in its own dialect, as over HTTP/2."""
+        """Hand up the trailers of a request, which is refused for them in its own dialect, as over HTTP/2.
+
+        It is the last one of its connection: readers differ on where trailers end, and so on what the next one is.
+        """
         reader = self.body_reader
         if isinstance(reader, GuardedChunks) and reader.trailers:
+            leaving.add(self.context.client)
             yield ReceiveHttp(RequestTrailers(self.stream_id, http.Headers(reader.trailers)))
 
 

@@ -671,6 +671,8 @@ local function move_account(a, by, to)
   a.keep = a.keep + by
   if a.kind == 'b' then
     a.updated = a.updated + by
+  elseif a.kind == 'f' then
+    a.keep = max(a.keep, 2 * a.to - a.from + MARGIN_MS) -- it may be under way again
   elseif a.kind == 'r' then
     local slices = {}
     for _, slice in ipairs(a.slices) do

@@ -76,10 +76,15 @@ def moves_of(levels: Sequence[Level], calendars: Mapping[str, Calendar], clocks:
     for id, window in _windows(levels, calendars, clocks.ledger_ms):
         is_ahead = window.start_ms > clocks.right_ms
         is_behind = window.start_ms <= clocks.ledger_ms < window.end_ms <= clocks.right_ms
-        if is_ahead or is_behind:
-            # The middle of the time in which it can have been used.
-            used_at = (window.start_ms + min(window.end_ms, clocks.ledger_ms)) // 2
-            moves[account_name(id, window)] = calendars[id].at(used_at - clocks.apart_ms)
+        if not is_ahead and not is_behind:
+            continue
+        last = min(window.end_ms, clocks.ledger_ms)
+        # Nobody knows when the clock leapt, so all of it may be as late as the last of it. Of a clock that was behind
+        # since long the middle tells more.
+        used_at = max(window.start_ms, last - 1) if is_ahead else (window.start_ms + last) // 2
+        there = calendars[id].at(used_at - clocks.apart_ms)
+        if there != window:
+            moves[account_name(id, window)] = there
     return moves
 
 
@@ -99,7 +104,7 @@ def move(shelf: RowShelf, now: int, to: int, moves: Moves) -> None:
     found = list(shelf.accounts(""))
     for name, account in found:
         _move_account(account, by, to)
-        account.keep_ms += by
+        account.keep_ms = max(account.keep_ms + by, account.useful_until(to))
         shelf.keep_account(name, account)
     renamed: dict[str, FixedWindow] = {}
     for name, account in found:
