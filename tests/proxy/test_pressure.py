@@ -380,3 +380,25 @@ def test_of_an_exception_the_log_has_the_type_and_the_system_error_and_no_messag
     assert f"master:120 {shown} (" in said
     assert "CANARY" not in said
     assert ("LimitNOFILE" in said) is hint
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+def test_an_upload_that_never_ends_is_cut_and_recorded_as_what_the_gateway_refused(
+    gateway: InnerGateway, monkeypatch: pytest.MonkeyPatch, framing: str
+) -> None:
+    """It was recorded as left by the client, who read nothing but a reset."""
+    monkeypatch.setattr(stream.settings, "max_request_bytes", 30_000)
+    before = len(gateway.audit.events)
+    length = b"Content-Length: 1000000" if framing == "length" else b"Transfer-Encoding: chunked"
+    head = f"POST {CHAT} HTTP/1.1\r\nHost: {AI}\r\nContent-Type: application/json\r\n".encode()
+    with opened(gateway) as sock:
+        sock.sendall(head + length + b"\r\n\r\n")
+        for piece in (*[b" " * 10_000] * 12, b" "):
+            sock.sendall(piece if framing == "length" else b"%x\r\n%s\r\n" % (len(piece), piece))
+        talk = read_answer(sock)
+    assert talk.status == 413
+    assert json.loads(talk.body)["error"]["code"] == "transport.body_too_large"
+    assert b"connection: close" in talk.head.lower()
+    eventually(lambda: gateway.audit.events[before:], "it is recorded")
+    (event,) = gateway.audit.events[before:]
+    assert (event.kind, event.reason) == (EventKind.REFUSED, "transport.body_too_large")

@@ -102,10 +102,16 @@ def test_a_part_may_say_its_length_and_that_nothing_is_encoded(part: bytes) -> N
         assert int(form(part)[slice(*read.length_span)]) == len(part.partition(b"\r\n\r\n")[2])
 
 
+@pytest.mark.parametrize("end", [b"--b--", b"--b--\r\n", b"--b--\r\n\r\n"])
+def test_a_form_may_end_with_or_without_empty_lines(end: bytes) -> None:
+    assert [p.name for p in read_parts(form(field(), end=end), b"b")] == ["a"]
+
+
 ODD = {
     "preamble": (b"x\r\n" + GOOD, "multipart.preamble"),
     "leading CRLF": (b"\r\n" + GOOD, "multipart.preamble"),
     "epilogue": (GOOD + b"hidden", "multipart.epilogue"),
+    "more empty lines": (GOOD + b"\r\n\r\n", "multipart.epilogue"),
     "another form after": (GOOD + GOOD, "multipart.delimiter"),
     "no end": (form(field(), end=b""), "multipart.truncated"),
     "cut end": (form(field(), end=b"--b-"), "multipart.truncated"),

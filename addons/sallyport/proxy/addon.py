@@ -396,6 +396,8 @@ class GatewayAddon:
             # It never came whole, or the core found it unsound; what its head was refused for is told.
             passage.ended = True
             passage.give_back()
+            if detail == stream.ENDLESS_BODY and passage.refused is None:
+                passage.refused = intake.TOO_LARGE  # the gateway cut it off, not the client
             if passage.refused is not None:
                 passage.verdict = Verdict((replace(passage.refused, mode=Mode.ENFORCE),))
             unread = stream.BROKEN_BODY if detail == stream.BROKEN_BODY else "not_whole"

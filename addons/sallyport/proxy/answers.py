@@ -62,7 +62,7 @@ CORE_MESSAGES = {
     "upstream.too_large": "The provider's answer is larger than the gateway reads.",
     "upstream.encoded": "The provider's stream is compressed, although it was asked not to.",
     "upstream.upgraded": "The provider changed the protocol, which nobody asked for.",
-    "body.too_large": "The request body is larger than the gateway reads.",
+    "transport.body_too_large": "The request body is larger than the gateway reads.",
     "gateway.stopping": "The gateway was stopped before the provider had answered. Send the request again.",
     "gateway.no_verdict": "The gateway reached no decision on this request, so it was not sent.",
 }

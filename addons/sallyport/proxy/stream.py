@@ -136,7 +136,7 @@ _REASONS = {
     ErrorCode.GENERIC_SERVER_ERROR: (502, "upstream.protocol"),
     ErrorCode.RESPONSE_VALIDATION_FAILED: (502, "upstream.framing"),
     ErrorCode.RESPONSE_TOO_LARGE: (502, "upstream.too_large"),
-    ErrorCode.REQUEST_TOO_LARGE: (413, "body.too_large"),
+    ErrorCode.REQUEST_TOO_LARGE: (413, "transport.body_too_large"),
     ErrorCode.REQUEST_VALIDATION_FAILED: (400, "framing.invalid"),
     ErrorCode.GENERIC_CLIENT_ERROR: (400, "framing.invalid"),
     ErrorCode.DESTINATION_UNKNOWN: (400, "host.missing"),
@@ -224,7 +224,7 @@ class GuardedStream(StockStream):
         self.flow.metadata[TOO_LARGE] = True
         if first:
             return
-        self.flow.response = self.flow.response or settings.answer(self.flow, 413, "body.too_large")
+        self.flow.response = self.flow.response or settings.answer(self.flow, 413, "transport.body_too_large")
         yield from ()
 
     def state_consume_request_body(self, event: HttpEvent) -> layer.CommandGenerator[None]:
@@ -232,11 +232,7 @@ class GuardedStream(StockStream):
         if isinstance(event, RequestData):
             self._request_bytes += len(event.data)
             if self._request_bytes > settings.max_request_bytes * DISCARD_FACTOR:
-                self.flow.error = mitm_flow.Error("request body without end")
-                yield HttpErrorHook(self.flow)
-                yield commands.CloseConnection(self.context.client)
-                self.client_state = self.server_state = self.state_errored
-                self.flow.live = False
+                yield from self._cut_upload()
                 return
             if self.flow.response or BUSY in self.flow.metadata:
                 return
@@ -245,6 +241,20 @@ class GuardedStream(StockStream):
                 self.flow.metadata[BUSY] = True
                 return
         yield from super().state_consume_request_body(event)
+
+    def _cut_upload(self) -> layer.CommandGenerator[None]:
+        """End a body that goes on beyond all bounds; a client that reads while it writes is told why."""
+        self.flow.error = mitm_flow.Error(ENDLESS_BODY)
+        yield HttpErrorHook(self.flow)
+        answer = self.flow.response or settings.answer(self.flow, 413, "transport.body_too_large")
+        if not self.flow.request.is_http2:
+            answer.headers["connection"] = "close"
+        yield SendHttp(ResponseHeaders(self.stream_id, answer), self.context.client)
+        yield SendHttp(ResponseData(self.stream_id, answer.raw_content or b""), self.context.client)
+        yield SendHttp(ResponseEndOfMessage(self.stream_id), self.context.client)
+        yield commands.CloseConnection(self.context.client)
+        self.client_state = self.server_state = self.state_errored
+        self.flow.live = False
 
     @property
     def held_bytes(self) -> int:
@@ -448,6 +458,9 @@ UNFIT = "sallyport.unfit"
 
 BROKEN_BODY = "framing_body"
 """Message of the error of a request whose body cannot be read; it becomes the detail of its end."""
+
+ENDLESS_BODY = "endless_body"
+"""Message of the error of a request whose body was cut off, since it went on long after it was refused for its size."""
 
 BUSY = "sallyport.busy"
 """flow.metadata key: the request body was thrown away, since others fill the memory there is for bodies."""

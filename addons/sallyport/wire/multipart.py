@@ -5,7 +5,8 @@ httpx, curl and .NET all write within this grammar. .NET puts no quotes around a
 filename twice (filename and filename*): servers differ on which of them they take, so both have to say the same.
 Letters beyond ASCII it writes as an encoded word, which some servers undo and others do not: a filename that is one
 is read as what it says, and nothing else may look like one. A part may say its length, if that is its length, and
-that nothing is encoded in it: OkHttp 4, Spring, and PHP's and Apache's builders of forms do.
+that nothing is encoded in it: OkHttp 4, Spring, and PHP's, Ruby's and Apache's builders of forms do. Ruby's also
+ended a form with an empty line for years.
 
 Sources: RFC 7578, RFC 2045 section 6.2, RFC 2046 section 5.1, RFC 2047, RFC 8187; the WHATWG encoding of quotes in
 names (%22).
@@ -108,7 +109,7 @@ def read_parts(body: bytes, boundary: bytes) -> tuple[Part, ...]:
     close = starts[-1] + len(delimiter)
     if body[close : close + 2] != b"--":
         raise WireError("multipart.truncated", f"byte {len(body)}")
-    if body[close + 2 :] not in (b"", b"\r\n"):
+    if body[close + 2 :] not in (b"", b"\r\n", b"\r\n\r\n"):
         raise WireError("multipart.epilogue", f"byte {close + 2}")
     return tuple(parts)
 
