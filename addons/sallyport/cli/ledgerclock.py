@@ -60,7 +60,7 @@ def clock(
         return clocks
 
     clocks = ask(ledger, confdir, look, _PATIENCE_S)
-    ahead = timedelta(milliseconds=abs(clocks.apart_ms) // 1000 * 1000)
+    ahead = timedelta(seconds=round(abs(clocks.apart_ms) / 1000))
     typer.echo(f"counters  {shown(clocks.ledger_ms)}")
     typer.echo(f"store     {shown(clocks.right_ms)}")
     if abs(clocks.apart_ms) <= APART_MS:
