@@ -130,3 +130,15 @@ def test_what_can_be_written_arrives_whole() -> None:
     done = guarded("policy", "schema", stdout=subprocess.PIPE)
     assert done.returncode == 0
     assert done.stdout == (Path(__file__).parents[1] / "docs" / "policy.schema.json").read_bytes()
+
+
+@pytest.mark.parametrize("words", [("policy", "check"), ("policy", "explain")], ids=" ".join)
+def test_no_error_obeys_what_somebody_wrote_for_a_terminal(words: tuple[str, ...], tmp_path: Path) -> None:
+    policy = tmp_path / "p.yaml"
+    policy.write_text('version: 1\n"\\e]0;title\\a\\u202e": 1\n', encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "sallyport", *words, str(policy)]
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=100)
+    assert done.returncode == 2
+    assert b"p.yaml:2:1: \\x1b]0;title\\x07\\u202e: the key is not known" in done.stderr
+    assert b"\x1b" not in done.stderr

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -249,3 +250,15 @@ def test_only_approvals_that_the_policy_counts_let_a_call_pass(
     policy.write_text(ASKING)
     answered = asyncio.run(make_rehearsal().ask(load_policy(policy), given, known))
     assert (answered.verdict.action is Action.DENY) == bool(code)
+
+
+def test_a_policy_from_a_pipe_is_read_once_and_its_places_are_told(policy: Path) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, policy.read_bytes())
+    os.close(writing)
+    try:
+        done = RUNNER.invoke(app, ["explain", f"/dev/fd/{reading}", *ANN])
+    finally:
+        os.close(reading)
+    assert done.exit_code == 0, done.output
+    assert f"/dev/fd/{reading}:12:7" in done.output

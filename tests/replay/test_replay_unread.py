@@ -10,7 +10,7 @@ from mitmproxy.io import tnetstring
 from mitmproxy.websocket import WebSocketData
 from typer.testing import CliRunner
 
-from replay.recording import BEGAN, flow, write
+from replay.recording import BEGAN, HOST, flow, write
 from sallyport.cli.main import app
 
 
@@ -90,6 +90,34 @@ def test_a_session_that_nobody_judged_keeps_no_threshold(recorded: Path, tmp_pat
     assert "1 WebSocket sessions unread" in said
     code, _, report = replayed(str(recorded), str(with_session), *fail, "--allow-unread", "1")
     assert (code, report["result"], report["left_out"]) == (0, "kept", {"websocket": 1})
+
+
+@pytest.mark.parametrize("scheme", ["wss", "https"])
+def test_a_session_of_a_browser_keeps_no_threshold(recorded: Path, tmp_path: Path, scheme: str) -> None:
+    """A HAR file holds the upgrade, and what was said after it where nobody reads it."""
+    asked = {
+        "method": "GET",
+        "httpVersion": "HTTP/1.1",
+        "headers": [{"name": "upgrade", "value": "websocket"}],
+    }
+    answered = {
+        "status": 101,
+        "statusText": "",
+        "httpVersion": "HTTP/1.1",
+        "headers": [],
+        "content": {"size": 0},
+    }
+    entry = {
+        "startedDateTime": "2026-05-28T10:00:00Z",
+        "time": 1,
+        "request": asked | {"url": f"{scheme}://{HOST}/v1/realtime?model=gpt-realtime", "queryString": []},
+        "response": answered,
+        "timings": {"send": 1, "wait": 1, "receive": 1},
+    }
+    (tmp_path / "s.har").write_text(json.dumps({"log": {"entries": [entry]}}))
+    code, _, report = replayed(str(recorded), str(tmp_path / "s.har"), "--fail-on", "newly_refused=0")
+    assert (code, report["result"], report["flows"]) == (1, "incomplete", 2)
+    assert report["left_out"] == {"websocket": 1}
 
 
 def test_a_session_with_no_provider_is_a_tunnelled_flow(recorded: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from sallyport import __version__
-from sallyport.cli.output import guarded_stdout
+from sallyport.cli.output import guarded_stdout, told
 from sallyport.errors import OperatorError
 from sallyport.heap import no_collection
 
@@ -134,7 +134,7 @@ def main() -> None:
         with guarded_stdout():
             app(standalone_mode=True)
     except OperatorError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{told(error)}\n")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -11,6 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import override
 
+from sallyport.audit.text import printable
+
+
+def told(error: object) -> str:
+    """Return what an error says, each line such that a terminal shows it: a policy's words may be somebody else's."""
+    return "\n".join(map(printable, str(error).split("\n")))
+
 
 @contextmanager
 def guarded_stdout() -> Iterator[None]:

@@ -10,6 +10,7 @@ import typer
 
 from sallyport.cli.detection import places_of, read_policy
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
+from sallyport.cli.output import told
 from sallyport.cli.patternless import patternless
 from sallyport.cli.policybundle import bundle
 from sallyport.cli.policyexplain import explain
@@ -92,14 +93,14 @@ def check(
             if store is not None or confdir is not None:
                 noted += credential_doubts(policy, _credentials(store, confdir), _source(file))
         except OperatorError as error:
-            typer.echo(str(error), err=True)
+            typer.echo(told(error), err=True)
             exit_code = max(exit_code, error.exit_code)
             continue
-        typer.echo(f"{file}: ok, {policy.mode}, revision {policy.revision}")
+        typer.echo(told(f"{file}: ok, {policy.mode}, revision {policy.revision}"))
         for note in review(policy, catalogue, today):
-            typer.echo(f"{file}: note: {note}")
+            typer.echo(told(f"{file}: note: {note}"))
         for doubt in noted:
-            typer.echo(str(doubt))
+            typer.echo(told(doubt))
     raise typer.Exit(exit_code)
 
 

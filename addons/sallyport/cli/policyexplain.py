@@ -24,6 +24,7 @@ from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.policy.load import PRESETS, load_policy
 from sallyport.policy.problems import Wrong
+from sallyport.policy.source import read_source
 from sallyport.rehearsal.given import Given
 from sallyport.rehearsal.places import Places
 from sallyport.state.directory.snapshot import Snapshot
@@ -102,7 +103,8 @@ def explain(
     2: wrong use.
     """
     path = policies_dir() / f"{file}.yaml" if str(file) in PRESETS and not file.exists() else file
-    policy = load_policy(path)
+    written = read_source(path)
+    policy = load_policy(path, source=written)
     said: dict[str, object] = {
         "principal": principal, "tenant": tenant, "roles": role, "attributes": pairs("--attribute", attribute),
         "source": source, "client": network, "key": key, "provider": provider, "model": model,
@@ -116,7 +118,7 @@ def explain(
         tokens.load()
     # The folder nobody named is of the gateway that is asked about only where its store is, too.
     own = key_of(confdir or default_confdir()) if store is None or confdir is not None else None
-    places = Places.read(path, policy)
+    places = Places.read(path, policy, written)
     question = Question(policy, places, _given(said), known.name, known.snapshot, knows_ids=own is not None)
     try:
         found = asyncio.run(explained(make_rehearsal(tokens, own), question))

@@ -46,7 +46,7 @@ async def _judged(setup: Setup, places: Sequence[Place]) -> list[Judged]:
             found.append(unread(place, Sort.UNREADABLE))
             continue
         record = read_record(flow)
-        if record is None and flow.websocket is not None and _is_read(flow, candidate, base):
+        if record is None and _is_session(flow) and _is_read(flow, candidate, base):
             found.append(unread(place, Sort.SESSION))
             continue
         scans = shared.scans(record)
@@ -58,6 +58,11 @@ async def _judged(setup: Setup, places: Sequence[Place]) -> list[Judged]:
             ours = await base.judge(flow, record, scans)
         found.append(_joined(place, flow, record, ours, theirs))
     return found
+
+
+def _is_session(flow: http.HTTPFlow) -> bool:
+    """Say whether a flow is a whole WebSocket session; a HAR has the answer to its upgrade alone."""
+    return flow.websocket is not None or (flow.response is not None and flow.response.status_code == 101)
 
 
 def _is_read(flow: http.HTTPFlow, *sides: Bench | None) -> bool:

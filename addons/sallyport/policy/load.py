@@ -27,13 +27,14 @@ from sallyport.policy.states import ConnectionSection, StageSection
 PRESETS = ("observe", "balanced", "strict")
 
 
-def load_policy(path: Path, *, mode: Mode | None = None) -> Policy:
+def load_policy(path: Path, *, mode: Mode | None = None, source: Source | None = None) -> Policy:
     """Read a policy file.
 
-    mode: for the whole run, over the modes of file, sections and rules alike; None leaves them.
+    mode: for the whole run, over the modes of file, sections and rules alike; None leaves them. source: what was read
+    from the path, where it has been: a pipe can be read once.
     Raises PolicyError with every problem in the file.
     """
-    return _policy(read_source(path), mode, path.parent)
+    return _policy(read_source(path) if source is None else source, mode, path.parent)
 
 
 def load_preset(name: str, *, mode: Mode | None = None) -> Policy:

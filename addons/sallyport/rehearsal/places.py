@@ -62,13 +62,13 @@ class Places:
     tenants: Mapping[str, Source] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, path: Path, policy: Policy) -> Self:
-        """Read where everything stands. Raises PolicyError."""
+    def read(cls, path: Path, policy: Policy, source: Source | None = None) -> Self:
+        """Read where everything stands. source: as load_policy takes it. Raises PolicyError."""
         theirs = {
             tenant: read_source(policy.beside(name), str(path.parent / name))
             for tenant, name in policy.tenants.files.items()
         }
-        return cls(read_source(path), theirs)
+        return cls(read_source(path) if source is None else source, theirs)
 
     def of(self, decision: Decision, tenant: str = "", *, by_tenant: bool = False) -> Place:
         """Return where the word stands by which a stage decided.

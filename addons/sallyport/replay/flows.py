@@ -226,7 +226,9 @@ def completed(flow: http.HTTPFlow) -> http.HTTPFlow:
     flow.request.timestamp_start = _moment(flow.request.timestamp_start)
     if flow.response is not None:
         flow.response.timestamp_end = _moment(flow.response.timestamp_end) or None
-    if flow.request.scheme == "https" and not flow.client_conn.sni:
+    if (
+        flow.request.scheme in ("https", "wss") and not flow.client_conn.sni
+    ):  # a HAR of a browser names sockets so
         flow.client_conn.sni = flow.request.pretty_host
         flow.client_conn.tls = True
     if not flow.request.authority and "host" not in flow.request.headers:
