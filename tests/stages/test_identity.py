@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from issuing import examples
-from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Action, Decision
 from sallyport.exchange import Certificate, Client, Exchange, Principal, Segment, Surface
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.condition import INPUTS
 from sallyport.policy.identity import SOURCES, Identity
 from sallyport.policy.load import parse_policy
@@ -577,7 +577,7 @@ def test_a_token_and_a_trusted_header_cannot_share_a_header() -> None:
 
 
 def test_no_header_of_a_provider_s_credential_can_become_a_token_s_by_mistake() -> None:
-    used = {name for provider in make_catalogue() for name in provider.credentials.headers}
+    used = {name for provider in shipped_catalogue() for name in provider.credentials.headers}
     assert len(used) >= 4
     assert used <= CREDENTIAL_HEADERS
 

@@ -44,7 +44,7 @@ from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
 from sallyport.policy.capture import Capture
-from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.catalogue import Catalogue, shipped_catalogue
 from sallyport.policy.sections import Audit, People, Policy, WhenUnavailable
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
@@ -118,10 +118,6 @@ class Assembled:
         return done
 
 
-def make_catalogue() -> Catalogue:
-    return load_catalogue(rules_dir() / "providers")
-
-
 def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: KeySources) -> Live:
     """Read everything a reload replaces. Raises OperatorError and has no effect if anything is bad.
 
@@ -129,7 +125,7 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
     issuer_keys: keeps the keys of token issuers fresh; those of a new one are there, or asked for.
     """
     policy = read_policy(policy_name, mode)
-    rules, catalogue = rules_of(policy), make_catalogue()
+    rules, catalogue = rules_of(policy), shipped_catalogue()
     parts = make_parts(policy, catalogue, places_of(policy_name))
     packs = load(rules_dir())
     detector = make_detector(policy, packs)
@@ -157,7 +153,7 @@ def vouched_hosts(policy_name: str, mode: Mode | None) -> tuple[str, ...]:
 
     Raises OperatorError: a policy that cannot be used leaves no new authority behind.
     """
-    catalogue = make_catalogue()
+    catalogue = shipped_catalogue()
     parts = make_parts(read_policy(policy_name, mode), catalogue, places_of(policy_name))
     return (*catalogue.host_patterns, *parts.restricted.hosts)
 
