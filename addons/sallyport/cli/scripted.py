@@ -9,8 +9,9 @@ from weakref import WeakSet
 
 from mitmproxy import ctx, exceptions, http
 
-from sallyport.cli.assembly import Assembled, assemble, parse_connect_to
+from sallyport.cli.assembly import Assembled, assemble
 from sallyport.cli.benches import Setup, Side
+from sallyport.cli.connectto import parse_connect_to
 from sallyport.cli.loaded import Loaded
 from sallyport.cli.options import store_address
 from sallyport.decision import Mode
