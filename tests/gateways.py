@@ -22,13 +22,13 @@ from e2e.zygote import command
 from ledger_law import assert_counted
 from ports import free_port
 from sallyport.audit.events import Event, EventKind
-from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Finding
 from sallyport.exchange import Segment
 from sallyport.lab.server import Lab
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import STAGES, Step
 from sallyport.pki.create import ensure_ca
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.host import GatewayMaster, HostSettings
@@ -226,7 +226,7 @@ async def inner_gateway(
 ) -> AsyncIterator[InnerGateway]:
     """Run a lab and a gateway in the current loop. change: may alter the master before it listens."""
     confdir = folder / "conf"
-    catalogue = make_catalogue()
+    catalogue = shipped_catalogue()
     ensure_ca(confdir, catalogue.host_patterns)
     async with Lab() as lab:
         live = Live(parse_policy(policy), catalogue, detector or NoFindings())

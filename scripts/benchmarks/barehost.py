@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sallyport.audit.events import Event
-from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Action, Decision, Finding
 from sallyport.exchange import Exchange, Segment
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import Step
 from sallyport.pki.create import ensure_ca
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.load import load_preset
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.host import GatewayMaster, HostSettings
@@ -56,7 +56,7 @@ class NoAudit:
 
 async def main(confdir: Path, upstream_ca: Path, upstream_port: int, ready_file: Path) -> None:
     """Serve until SIGTERM."""
-    catalogue = make_catalogue()
+    catalogue = shipped_catalogue()
     ensure_ca(confdir, catalogue.host_patterns)
     live = Live(policy=load_preset("balanced", mode=None), catalogue=catalogue, detector=NoDetector())
     key = bytes(32)

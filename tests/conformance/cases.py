@@ -13,9 +13,8 @@ from enum import StrEnum
 from functools import cache
 
 from conformance.filed import Filed, filed
-from sallyport.cli.assembly import make_catalogue
 from sallyport.exchange import Operation
-from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
+from sallyport.policy.catalogue import Catalogue, Endpoint, Provider, shipped_catalogue
 
 
 class Outcome(StrEnum):
@@ -217,7 +216,7 @@ NOT_HELD: dict[str, str] = {}
 
 @cache
 def catalogue() -> Catalogue:
-    return make_catalogue()
+    return shipped_catalogue()
 
 
 @cache

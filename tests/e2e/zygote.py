@@ -62,17 +62,17 @@ def serve() -> None:
 
 def _read_what_is_shipped() -> None:
     import sallyport.metering.tokens as tokens
-    from sallyport.cli.assembly import make_catalogue
     from sallyport.cli.detection import make_answer_rules, make_detector
     from sallyport.cli.rulesinforce import rules_of
     from sallyport.data import rules_dir
     from sallyport.detect.packs import load
+    from sallyport.policy.catalogue import shipped_catalogue
     from sallyport.policy.load import parse_policy
 
     keep_what_is_read()
     keep(tokens, "_encoding", lambda name, folder: [folder / tokens.RANKS[name].file])
     policy = parse_policy("version: 1\n")
-    make_catalogue()
+    shipped_catalogue()
     packs = load(rules_dir())
     make_detector(policy, packs)
     make_answer_rules(policy, packs)

@@ -102,7 +102,7 @@ def test_a_file_that_may_not_be_read_gets_the_message_of_the_house(
         return opened(path, *flags, **more)
 
     monkeypatch.setattr("os.open", refuse)
-    monkeypatch.setattr("sallyport.cli.policy.load_catalogue", lambda _: None)
+    monkeypatch.setattr("sallyport.cli.policy.shipped_catalogue", lambda: None)
     result = RUNNER.invoke(app, ["check", str(file)])
     assert result.exit_code == 2
     assert result.stderr.startswith(f"{file}: cannot be read (Permission denied). ")

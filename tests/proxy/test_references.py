@@ -10,10 +10,10 @@ from mitmproxy.test import tflow
 
 from gateways import NoFindings, Recorded
 from sallyport.audit.classes import Coverage
-from sallyport.cli.assembly import make_catalogue
 from sallyport.decision import Verdict
 from sallyport.exchange import Client, Exchange, Operation, Principal, Request, Response, Usage
 from sallyport.metering.tokens import TokenCounter
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.load import parse_policy
 from sallyport.proxy import links
 from sallyport.proxy.covering import request_coverage
@@ -29,7 +29,7 @@ from wire.samples import feed
 
 @pytest.fixture
 def gateway() -> Gateway:
-    live = Live(parse_policy("version: 1\n"), make_catalogue(), NoFindings())
+    live = Live(parse_policy("version: 1\n"), shipped_catalogue(), NoFindings())
     metering = Metering(MemoryLedger(), TokenCounter())
     return Gateway(live, Recorded(), b"k" * 32, "gw", lambda: live, MemoryVault(b"k" * 32), metering)
 

@@ -1,163 +1,40 @@
 """Who speaks: which proof wins, what contradicts it, and what is no proof at all."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from issuing import examples
-from sallyport.cli.assembly import make_catalogue
-from sallyport.decision import Action, Decision
-from sallyport.exchange import Certificate, Client, Exchange, Principal, Segment, Surface
-from sallyport.policy.condition import INPUTS
-from sallyport.policy.identity import SOURCES, Identity
-from sallyport.policy.load import parse_policy
+from identities import (
+    ALL,
+    BOOK,
+    CERTIFICATES,
+    FINGERPRINT,
+    HEADERS,
+    NETWORKS,
+    OTHER_KEY,
+    TOKENS,
+    ask,
+    at,
+    certificate,
+    facts,
+    section,
+    token,
+    who,
+)
+from sallyport.decision import Action
+from sallyport.exchange import Client, Principal, Segment, Surface
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.problems import PolicyError
 from sallyport.policy.tokens import CREDENTIAL_HEADERS
-from sallyport.stages.directory import Approval, Key, KeyKind, Person, Stop, Tenant, folded
+from sallyport.stages.directory import Key, KeyKind, Person, Tenant
 from sallyport.stages.identity import IdentityStage
-from sallyport.stages.proofs import CONFIDENCE
 from sallyport.stages.stage import Subject
 from sallyport.state.directory.snapshot import People, Snapshot
 from samples import Desk, exchange
-
-FINGERPRINT = "key_" + "0a1b2c3d" * 3
-OTHER_KEY = "key_" + "4e5f6a7b" * 3
-ISS = "https://idp.example.com"
-
-
-@dataclass
-class Book:
-    """A directory of these people, tenants and keys."""
-
-    people: tuple[Person, ...] = ()
-    tenants: tuple[Tenant, ...] = ()
-    keys: tuple[Key, ...] = ()
-    revision: int = 1
-
-    def person(self, tenant: str, id: str) -> Person | None:
-        return next((p for p in self.people if (p.tenant, p.id) == (tenant, id)), None)
-
-    def named(self, name: str) -> Person | None:
-        return next((p for p in self.people if name in map(folded, p.names)), None)
-
-    def tenant(self, id: str) -> Tenant | None:
-        return next((t for t in self.tenants if t.id == id), None)
-
-    def key(self, fingerprint: str) -> Key | None:
-        return next((k for k in self.keys if k.fingerprint == fingerprint), None)
-
-    def stops(self) -> tuple[Stop, ...]:
-        return ()
-
-    def approvals(self, tenant: str, principal: str) -> tuple[Approval, ...]:
-        return ()
-
-
-@dataclass
-class Verified:
-    """Tokens that have been verified already: by issuer and text."""
-
-    subjects: Mapping[tuple[str, str], Subject] = field(default_factory=dict)
-
-    def subject(self, issuer: str, token: str) -> Subject | None:
-        return self.subjects.get((issuer, token))
-
-    def why_not(self, issuer: str, token: str) -> str:
-        return "" if (issuer, token) in self.subjects else "expired"
-
-
-BOOK = Book(
-    people=(
-        Person("ada", "default", ("staff",), (("team", "maths"),), ("email:ada@example.com", f"subject:{ISS}|00u1A", "spiffe://x:y", "cn:ada")),
-        Person("bob", "acme", ("boss",), (), ("user:bob", "email:bob@example.com", "spiffe:spiffe://corp/bob", "dns:bob.example.com")),
-        Person("gone", "default", (), (), ("user:gone", "email:gone@example.com"), active=False),
-        Person("kim", "default", ("k",), (), ("user:k", "email:k@example.com")),
-        Person("zoë", "default", (), (), ("user:zoë",)),
-        Person("laptop", "default", ("device",), (), ("dns:laptop.example.com",)),
-        Person("research", "default", ("lab",), ()),
-    ),
-    tenants=(Tenant("acme", "Acme", (("country", "de"),)), Tenant("closed", active=False)),
-    keys=(
-        Key(FINGERPRINT, "k1", "research", roles=("robot",)),
-        Key(OTHER_KEY, "k2", "bob", "acme"),
-    ),
-)  # fmt: skip
-
-HEADERS = """
-  header: {name: X-User, trusted_peers: [10.0.0.0/24], tenant_header: X-Tenant, roles_header: X-Roles}
-"""
-TOKENS = f"""
-  tokens:
-    - id: corp
-      issuer: {ISS}
-      audience: [a]
-      keys: {{file: k}}
-      groups: {{roles: {{ai: [developer]}}}}
-    - {{id: mail, issuer: https://mail.example.com, audience: [a], header: X-Mail-Token, keys: {{file: k}}, claims: {{id: email}}}}
-"""
-CERTIFICATES = """
-  certificates: {ca: ca.pem, kinds: [spiffe, email, dns, cn]}
-"""
-NETWORKS = """
-  networks:
-    - {cidr: 10.0.0.0/8, principal: office, roles: [visitor]}
-    - {cidr: 10.9.0.0/16, principal: kitchen}
-    - {cidr: 10.9.0.0/16, principal: peer, modes: [wireguard]}
-    - {cidr: "fd00::/8", principal: six}
-"""
-ALL = HEADERS + TOKENS + CERTIFICATES + NETWORKS
-
-
-def section(text: str) -> Identity:
-    return parse_policy("version: 1\nidentity:\n" + text if text.strip() else "version: 1\n").identity
-
-
-def token(issuer: str = "corp", name: str = "00u1A", **more: object) -> dict[tuple[str, str], Subject]:
-    iss = ISS if issuer == "corp" else "https://mail.example.com"
-    return {(issuer, "T" if issuer == "corp" else "M"): Subject(iss, name, **more)}  # type: ignore[arg-type]
-
-
-def certificate(**names: object) -> Certificate:
-    return Certificate("ab" * 32, **names)  # type: ignore[arg-type]
-
-
-async def ask(
-    text: str,
-    client: Client,
-    tokens: Mapping[tuple[str, str], Subject] | None = None,
-    book: Book = BOOK,
-    **of: object,
-) -> Decision:
-    ports = replace(Desk().ports(), directory=book, tokens=Verified(tokens or {}))
-    asked: Exchange = exchange(client=client)
-    if of:
-        asked = replace(asked, request=replace(asked.request, **of))  # type: ignore[arg-type]
-    return await IdentityStage().decide(asked, section(text), ports)
-
-
-def at(address: str = "192.0.2.1", *headers: tuple[str, str], **more: object) -> Client:
-    return Client(address, "explicit", headers=headers, **more)  # type: ignore[arg-type]
-
-
-def who(decision: Decision) -> str:
-    """Tenant, id and source of who is allowed; the reason where nobody is."""
-    if decision.action is Action.DENY:
-        return decision.reason
-    assert decision.principal is not None
-    p = decision.principal
-    return f"{p.tenant}/{p.id} {p.source}"
-
-
-def facts(decision: Decision) -> dict[str, str]:
-    assert decision.principal is not None
-    return dict(decision.principal.attributes)
-
 
 # -- one proof --------------------------------------------------------------------------------------------
 
@@ -577,60 +454,9 @@ def test_a_token_and_a_trusted_header_cannot_share_a_header() -> None:
 
 
 def test_no_header_of_a_provider_s_credential_can_become_a_token_s_by_mistake() -> None:
-    used = {name for provider in make_catalogue() for name in provider.credentials.headers}
+    used = {name for provider in shipped_catalogue() for name in provider.credentials.headers}
     assert len(used) >= 4
     assert used <= CREDENTIAL_HEADERS
-
-
-# -- the page ---------------------------------------------------------------------------------------------
-
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "identity.md").read_text()
-
-
-def test_the_entries_of_the_page_are_those_that_read_the_products_tokens() -> None:
-    entries, worked = (parse_policy(block) for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
-    for product, (_, text) in examples(0).items():
-        tested = f"id: {product}\nkeys: {{file: k}}\n{text}".replace("\n", "\n      ")
-        (issuer,) = parse_policy(f"version: 1\nidentity:\n  tokens:\n    - {tested}\n").identity.tokens
-        shown = next(i for i in entries.identity.tokens if i.id == product)
-        assert shown.model_copy(update={"keys": issuer.keys}) == issuer
-    assert worked.access.rules
-
-
-@pytest.mark.parametrize("source", SOURCES)
-def test_every_source_has_its_row_and_its_confidence(source: str) -> None:
-    confidence = f"{CONFIDENCE[source]:g}"
-    assert re.search(rf"^\| `{source}` \|.*\| {confidence} \|", PAGE, re.MULTILINE)
-    assert f"{confidence} (" in INPUTS["principal.confidence"][1]
-
-
-@pytest.mark.parametrize(
-    ("client", "tokens", "expected"),
-    [
-        (at(certificate=certificate(names=("laptop.example.com",))), {}, "default/laptop certificate"),
-        (
-            at(
-                "192.0.2.1",
-                ("x-sallyport-token", "T"),
-                certificate=certificate(names=("laptop.example.com",)),
-            ),
-            {"T": "00u1A"},
-            "default/ada token",
-        ),
-        (at("192.0.2.1", ("x-sallyport-token", "T")), {"T": "00u1A"}, "default/ada token"),
-        (at("192.0.2.1", ("x-sallyport-token", "T")), {"T": "new"}, "identity.token_unlisted"),
-        (at("10.20.0.17", ("x-sallyport-token", "old")), {}, "identity.token_expired"),
-        (at("10.20.0.17"), {}, "default/old-build-server network"),
-        (at("10.20.0.18"), {}, "identity.required"),
-    ],
-)
-async def test_the_worked_policy_does_what_its_table_says(
-    client: Client, tokens: dict[str, str], expected: str
-) -> None:
-    block = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)[1]
-    text = block[block.index("identity:\n") + 10 : block.index("access:")]
-    subjects = {("okta", t): Subject(ISS, name) for t, name in tokens.items()}
-    assert who(await ask(text, client, subjects)) == expected
 
 
 # -- somebody who wants to be somebody else -----------------------------------------------------------------

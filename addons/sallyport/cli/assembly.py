@@ -4,8 +4,7 @@ import fcntl
 import hmac
 import logging
 import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,6 +21,7 @@ from sallyport.audit.spool import Spool
 from sallyport.audit.spooling import SpoolingSink
 from sallyport.audit.store import Store
 from sallyport.audit.upkeep import Upkeep
+from sallyport.cli.connectto import ConnectTo
 from sallyport.cli.detection import make_answer_rules, make_detector, ner_settings, places_of, read_policy
 from sallyport.cli.driftwatch import watch_drift
 from sallyport.cli.gatewaykey import gateway_key
@@ -44,7 +44,7 @@ from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
 from sallyport.policy.capture import Capture
-from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.catalogue import Catalogue, shipped_catalogue
 from sallyport.policy.sections import Audit, People, Policy, WhenUnavailable
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
@@ -72,8 +72,6 @@ logger = logging.getLogger("sallyport.audit")
 
 WARM, MAX_WARM_EVENTS = timedelta(days=14), 20_000
 """How much of the past a gateway looks at, when it starts, to learn what is usual for its principals."""
-
-type ConnectTo = dict[tuple[str, int], tuple[str, int]]
 
 
 @dataclass(slots=True)
@@ -118,10 +116,6 @@ class Assembled:
         return done
 
 
-def make_catalogue() -> Catalogue:
-    return load_catalogue(rules_dir() / "providers")
-
-
 def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: KeySources) -> Live:
     """Read everything a reload replaces. Raises OperatorError and has no effect if anything is bad.
 
@@ -129,7 +123,7 @@ def make_live(policy_name: str, mode: Mode | None, pools: Pools, issuer_keys: Ke
     issuer_keys: keeps the keys of token issuers fresh; those of a new one are there, or asked for.
     """
     policy = read_policy(policy_name, mode)
-    rules, catalogue = rules_of(policy), make_catalogue()
+    rules, catalogue = rules_of(policy), shipped_catalogue()
     parts = make_parts(policy, catalogue, places_of(policy_name))
     packs = load(rules_dir())
     detector = make_detector(policy, packs)
@@ -157,7 +151,7 @@ def vouched_hosts(policy_name: str, mode: Mode | None) -> tuple[str, ...]:
 
     Raises OperatorError: a policy that cannot be used leaves no new authority behind.
     """
-    catalogue = make_catalogue()
+    catalogue = shipped_catalogue()
     parts = make_parts(read_policy(policy_name, mode), catalogue, places_of(policy_name))
     return (*catalogue.host_patterns, *parts.restricted.hosts)
 
@@ -177,24 +171,6 @@ def _check_vouched(live: Live, confdir: Path) -> Live:
 
 def _rotation(section: Capture) -> Rotation:
     return Rotation(section.rotate_mib * 1024 * 1024, section.rotate_h * 3600, section.keep_days * 86_400)
-
-
-def parse_connect_to(values: Sequence[str]) -> ConnectTo:
-    """Read HOST:PORT:HOST2:PORT2 as curl does; IPv6 addresses in brackets. Raises OperatorError."""
-
-    found: ConnectTo = {}
-    part = r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)"
-    pattern = re.compile(rf"^{part}:(\d{{1,5}}):{part}:(\d{{1,5}})$")
-    for value in values:
-        match = pattern.match(value)
-        if match is None or not 0 < int(match[2]) < 65536 or not 0 < int(match[4]) < 65536:
-            raise OperatorError(
-                "--connect-to",
-                "it is not HOST:PORT:HOST2:PORT2",
-                "Write for example api.openai.com:443:127.0.0.1:8443",
-            )
-        found[match[1].lower().rstrip("."), int(match[2])] = (match[3].strip("[]"), int(match[4]))
-    return found
 
 
 def assemble(

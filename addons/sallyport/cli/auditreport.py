@@ -18,9 +18,8 @@ from sallyport.cli.moments import check_period, moment
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TenantOption, TokenOption, open_to_read
 from sallyport.cli.replacing import output
-from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
-from sallyport.policy.catalogue import load_catalogue
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.hosts import HostError
 
 
@@ -69,7 +68,7 @@ def write_report(
 
 def _regions() -> Callable[[Event], str]:
     """Return what says where a call is processed, as host and model tell it."""
-    catalogue = load_catalogue(rules_dir() / "providers")
+    catalogue = shipped_catalogue()
 
     @cache
     def region(host: str, model: str) -> str:

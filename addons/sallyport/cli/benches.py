@@ -7,7 +7,6 @@ from functools import cache, lru_cache
 from pathlib import Path
 
 from sallyport.audit.events import Event
-from sallyport.cli.assembly import make_catalogue
 from sallyport.cli.detection import answer_rules, answer_settings, places_of, read_policy
 from sallyport.cli.parts import make_parts
 from sallyport.cli.rehearsing import DEADLINE_S, Detectors
@@ -16,7 +15,7 @@ from sallyport.decision import Mode
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.errors import OperatorError
 from sallyport.metering.tokens import TokenCounter
-from sallyport.policy.catalogue import Catalogue
+from sallyport.policy.catalogue import Catalogue, shipped_catalogue
 from sallyport.policy.sections import Policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.recorded import Record
@@ -177,7 +176,7 @@ def _ready() -> tuple[Catalogue, Detectors, TokenCounter]:
     """Return what no policy changes."""
     tokens = TokenCounter()
     tokens.load()
-    return make_catalogue(), Detectors(), tokens
+    return shipped_catalogue(), Detectors(), tokens
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,13 +9,12 @@ import typer
 from cryptography.hazmat.primitives import serialization
 
 from sallyport.cli import options
-from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.pki import Authority, ca_paths, confdir, ensure_ca, load_ca, rotate_ca, write_bundle
 from sallyport.pki.constraints import subtree
 from sallyport.pki.create import MAX_DAYS
 from sallyport.pki.trust import recipes
-from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.catalogue import Catalogue, shipped_catalogue
 from sallyport.policy.restrictions import restricted
 
 app = typer.Typer(
@@ -77,7 +76,7 @@ def init(
     replaced only with --force.
     """
     where = folder or confdir()
-    catalogue = load_catalogue(rules_dir() / "providers")
+    catalogue = shipped_catalogue()
     hosts = (*(host or catalogue.host_patterns), *_restricted_hosts(policy, catalogue))
     had_one = ca_paths(where).authority.exists()
     if force:
@@ -184,7 +183,7 @@ def install_help(
 
 
 def _catalogue_hosts() -> tuple[str, ...]:
-    return load_catalogue(rules_dir() / "providers").host_patterns
+    return shipped_catalogue().host_patterns
 
 
 def _refresh_bundle(authority: Authority, extra_ca: Sequence[Path]) -> None:

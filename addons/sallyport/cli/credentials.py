@@ -19,11 +19,10 @@ from sallyport.cli.gatewaykey import gateway_key
 from sallyport.cli.keys.opening import changing_keys, note
 from sallyport.cli.moments import now
 from sallyport.cli.options import ConfdirOption, StoreOption
-from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.exchange import KeyForm
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.policy.catalogue import load_catalogue
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.hosts import HostError, normalise_host
 from sallyport.state.accesskeys import aws_key
 from sallyport.state.credentials import MAX_CREDENTIAL_CHARS, checked_value, read_file
@@ -299,7 +298,7 @@ def _check_real(value: str, confdir: Path | None) -> None:
 
 def _hosts(provider: str, given: Sequence[str]) -> tuple[str, ...]:
     """Return the hosts a credential is held to. Raises OperatorError where it must be held to some, and is not."""
-    catalogue = load_catalogue(rules_dir() / "providers")
+    catalogue = shipped_catalogue()
     if catalogue.named(provider) is None:
         names = ", ".join(sorted(each.name for each in catalogue))
         raise OperatorError("--provider", "there is no such provider", f"Choose from: {names}")

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from sallyport.cli.connectto import parse_connect_to
 from sallyport.cli.options import folder
 from sallyport.doctor.examination import examine
 from sallyport.doctor.findings import DEFAULT_HOSTS, Address, Check, Level, Situation
@@ -76,7 +77,7 @@ def doctor(
         port=port,
         proxy=_proxy(proxy, from_client and not transparent),
         ca=ca,
-        connect_to=dict(_connection(text) for text in connect_to or ()),
+        connect_to=parse_connect_to(connect_to or ()),
         upstream_ca=upstream_ca,
         store=store or (None if from_client else str(where / "audit.db")),
         timeout_s=timeout,
@@ -93,26 +94,6 @@ def _proxy(url: str | None, from_environment: bool) -> Address | None:
     if address is None:
         raise OperatorError("--proxy", "is no proxy URL", "Write it like http://gateway.example:3128.")
     return address
-
-
-def _connection(text: str) -> tuple[Address, Address]:
-    """Parse HOST:PORT:ADDRESS:PORT; an IPv6 address stands in brackets."""
-    try:
-        host, port, rest = text.split(":", 2)
-        address, other = rest.rsplit(":", 1)
-        parsed = (
-            (host.lower().rstrip("."), int(port)),
-            (address.removeprefix("[").removesuffix("]"), int(other)),
-        )
-    except ValueError:
-        parsed = ("", 0), ("", 0)
-    if not all(name and 0 < number < 65536 for name, number in parsed):
-        raise OperatorError(
-            f"--connect-to {text!r}",
-            "is not HOST:PORT:ADDRESS:PORT",
-            "Example: api.openai.com:443:192.0.2.1:443",
-        )
-    return parsed
 
 
 def _write_lines(checks: Iterable[Check]) -> Level:

@@ -22,7 +22,7 @@ from sallyport.detect.packs import load
 from sallyport.detect.watching.rulefile import load_output
 from sallyport.errors import OperatorError
 from sallyport.metering.prices import listed_models
-from sallyport.policy.catalogue import Catalogue, load_catalogue
+from sallyport.policy.catalogue import Catalogue, shipped_catalogue
 from sallyport.policy.findingnames import Known, finding_doubts
 from sallyport.policy.layering import TenantFile
 from sallyport.policy.load import PRESETS, validate
@@ -82,7 +82,7 @@ def check(
         confdir = None  # of a gateway that has not been started yet
     from sallyport.cli.parts import make_parts  # with the proxy's parts, which the other commands do not need
 
-    catalogue = load_catalogue(rules_dir() / "providers")
+    catalogue = shipped_catalogue()
     today = datetime.now(UTC).date()
     exit_code = 0
     for file in files:

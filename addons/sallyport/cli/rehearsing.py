@@ -5,11 +5,10 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sallyport.cli.detection import detection_settings, ner_settings
-from sallyport.data import rules_dir
 from sallyport.decision import Finding
 from sallyport.exchange import Segment
 from sallyport.metering.tokens import TokenCounter
-from sallyport.policy.catalogue import load_catalogue
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.sections import Policy
 from sallyport.rehearsal.asking import Rehearsal
 from sallyport.stages.places import in_body
@@ -30,7 +29,7 @@ def make_rehearsal(tokens: TokenCounter | None = None, key: bytes | None = None)
     key: of the gateway that is asked about, None for no gateway.
     """
     made = Rehearsal(
-        catalogue=load_catalogue(rules_dir() / "providers"),
+        catalogue=shipped_catalogue(),
         detection=Detectors().of,
         tariff=_Tariffs().of,
         tokens=tokens or TokenCounter(),

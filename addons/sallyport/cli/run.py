@@ -66,7 +66,8 @@ def run(
     # Until the host handles it, a reload that comes while we start must not end us.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with no_collection():
-        from sallyport.cli.assembly import assemble, parse_connect_to, vouched_hosts
+        from sallyport.cli.assembly import assemble, vouched_hosts
+        from sallyport.cli.connectto import parse_connect_to
         from sallyport.cli.policybundle import BundledPolicy
         from sallyport.pki.authority import load_ca
         from sallyport.pki.create import ensure_ca

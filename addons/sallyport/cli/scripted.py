@@ -9,14 +9,16 @@ from weakref import WeakSet
 
 from mitmproxy import ctx, exceptions, http
 
-from sallyport.cli.assembly import Assembled, assemble, make_catalogue, parse_connect_to
+from sallyport.cli.assembly import Assembled, assemble
 from sallyport.cli.benches import Setup, Side
+from sallyport.cli.connectto import parse_connect_to
 from sallyport.cli.loaded import Loaded
 from sallyport.cli.options import store_address
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.pki.create import ensure_ca
 from sallyport.pki.paths import confdir as default_confdir
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.proxy import core, logs
 from sallyport.proxy.addon import GatewayAddon
 from sallyport.proxy.host import HostSettings, apply_settings, assert_options, set_options
@@ -105,7 +107,7 @@ def _make_addon() -> ScriptedGateway:
     # mitmdump shows every logger's records; Presidio has one for each recogniser it loads.
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
     confdir = default_confdir()
-    ensure_ca(confdir, make_catalogue().host_patterns)
+    ensure_ca(confdir, shipped_catalogue().host_patterns)
     said = os.environ.get("SALLYPORT_MODE")
     policy, mode = os.environ.get("SALLYPORT_POLICY", "balanced"), Mode(said) if said else None
     upstream_ca = os.environ.get("SALLYPORT_UPSTREAM_CA")

@@ -167,9 +167,9 @@ def _check_provider(value: str) -> None:
 
 
 def _known_providers() -> set[str]:
-    from sallyport.cli.assembly import make_catalogue
+    from sallyport.policy.catalogue import shipped_catalogue
 
-    return {provider.name for provider in make_catalogue()}
+    return {provider.name for provider in shipped_catalogue()}
 
 
 def _check_key(connection: Connection, value: str) -> None:

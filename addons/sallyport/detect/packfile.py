@@ -5,7 +5,7 @@ watching/rulefile.py for what is looked for in answers while they are written.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,6 +152,23 @@ def refuse_endless(source: str, where: str) -> None:
         raise OperatorError(
             where, f'"{found.group()}" repeats almost anything without end', "Give it an upper bound"
         )
+
+
+def check_group(group: int, pattern: linear.Pattern, where: str) -> None:
+    """Refuse a group that the pattern has not. Raises OperatorError."""
+    if group > pattern.groups:
+        raise OperatorError(where, f"group {group} of {pattern.groups}", "Name a group the pattern has")
+
+
+def check_record(
+    tags: Collection[str], examples: ExamplesSource, taxonomy: Collection[str] | None, where: str
+) -> None:
+    """Refuse tags that nobody knows, and a rule without proof. taxonomy: None checks no tag. Raises OperatorError."""
+    for tag in tags:
+        if taxonomy is not None and tag not in taxonomy:
+            raise OperatorError(where, f"tag {tag} is not in rules/taxonomy", "Add it there or correct it")
+    if not examples.match or not examples.pass_:
+        raise OperatorError(where, "has no match or no pass example", "Give at least one of each")
 
 
 def examples(given: Sequence[str | ExampleSource], id_: str, home: Surface, where: str) -> Iterator[Example]:

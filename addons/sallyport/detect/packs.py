@@ -20,6 +20,8 @@ from sallyport.detect.literals import Spellings
 from sallyport.detect.packfile import (
     Example,
     ExamplesSource,
+    check_group,
+    check_record,
     compile_pattern,
     examples,
     expand,
@@ -223,16 +225,11 @@ def _build(
         if not rule.keywords:
             raise OperatorError(where, "beside stands without keywords", "Give keywords, or leave it out")
         beside = _beside(fold(expand(rule.beside, define, where)), source, sensitive, where, words)
-    if rule.group > pattern.groups:
-        raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
+    check_group(rule.group, pattern, where)
     if rule.validator is not None and rule.validator not in VALIDATORS:
         known = ", ".join(sorted(VALIDATORS))
         raise OperatorError(where, f"validator {rule.validator} is unknown", f"Use one of {known}")
-    for tag in rule.tags:
-        if taxonomy is not None and tag not in taxonomy:
-            raise OperatorError(where, f"tag {tag} is not in rules/taxonomy", "Add it there or correct it")
-    if not rule.examples.match or not rule.examples.pass_:
-        raise OperatorError(where, "has no match or no pass example", "Give at least one of each")
+    check_record(rule.tags, rule.examples, taxonomy, where)
     if (kind is Kind.INJECTION) != (rule.points is not None) or (kind is Kind.INJECTION) == (
         rule.score is not None
     ):

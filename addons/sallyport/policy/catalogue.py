@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
+from sallyport.data import rules_dir
 from sallyport.exchange import Operation
 from sallyport.policy.hosts import HostMap, normalise_host
 from sallyport.policy.problems import PolicyError, Problem
@@ -247,6 +248,11 @@ def load_catalogue(*folders: Path) -> Catalogue:
     except ValueError as error:
         where = str(folders[0]) if folders else "catalogue"
         raise PolicyError([Problem(where, "hosts", str(error), "A host belongs to one provider.")]) from None
+
+
+def shipped_catalogue() -> Catalogue:
+    """Read the catalogue that ships. Raises PolicyError."""
+    return load_catalogue(rules_dir() / "providers")
 
 
 def _provider(entry: ProviderEntry) -> Provider:

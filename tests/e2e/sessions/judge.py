@@ -5,13 +5,12 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from gateways import Recorded
-from sallyport.cli.assembly import make_catalogue
 from sallyport.cli.detection import make_detector
 from sallyport.decision import Action, Decision, Verdict
 from sallyport.exchange import Client, Exchange, Operation
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import decide, merge_edits
-from sallyport.policy.catalogue import Endpoint
+from sallyport.policy.catalogue import Endpoint, shipped_catalogue
 from sallyport.policy.load import load_preset
 from sallyport.proxy import intake
 from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
@@ -77,7 +76,7 @@ class Judge:
         policy = load_preset(preset)
         anonymous = policy.identity.model_copy(update={"unknown": "anonymous"})
         policy = policy.model_copy(update={"identity": anonymous})
-        self.live = Live(policy, make_catalogue(), make_detector(policy))
+        self.live = Live(policy, shipped_catalogue(), make_detector(policy))
         metering = Metering(MemoryLedger(), TokenCounter())
         self.gateway = Gateway(
             self.live, Recorded(), KEY, "gw-test", lambda: self.live, MemoryVault(KEY), metering

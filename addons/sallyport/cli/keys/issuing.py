@@ -18,11 +18,10 @@ from sallyport.cli.keys.opening import changing_keys, listed_key, note_key, time
 from sallyport.cli.keys.owning import LabelOption, RolesOption
 from sallyport.cli.moments import now
 from sallyport.cli.options import ConfdirOption, StoreOption
-from sallyport.data import rules_dir
 from sallyport.errors import OperatorError
 from sallyport.exchange import Operation
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.policy.catalogue import load_catalogue
+from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.stages.directory import Key, KeyKind
 from sallyport.state.accesskeys import new_access_key
 from sallyport.state.directory.credentials import load_credentials
@@ -154,7 +153,7 @@ def _made_text(provider: str, signing: bool, confdir: Path | None) -> AwsKey | s
     secret = gateway_key(confdir or default_confdir())
     if not signing:
         return new_gateway_key(secret, provider)
-    known = load_catalogue(rules_dir() / "providers").named(provider)
+    known = shipped_catalogue().named(provider)
     if known is None or not known.credentials.signing_service:
         raise OperatorError("--signing", "this provider takes no signatures of AWS", "Leave it out")
     return new_access_key(secret)

@@ -17,6 +17,8 @@ from sallyport.detect import linear
 from sallyport.detect.packfile import (
     Example,
     ExamplesSource,
+    check_group,
+    check_record,
     compile_pattern,
     examples,
     expand,
@@ -202,16 +204,11 @@ def _build(
     pattern = compile_pattern(rf"\A(?:{source})", rule.case_sensitive, where, "pattern")
     lint(source, pattern, where)
     begun = compile_pattern(rf"\A(?:{unfinished(source)})", rule.case_sensitive, where, "pattern")
-    if rule.group > pattern.groups:
-        raise OperatorError(where, f"group {rule.group} of {pattern.groups}", "Name a group the pattern has")
+    check_group(rule.group, pattern, where)
     if rule.check is not None and rule.check not in CHECKS:
         known = ", ".join(sorted(CHECKS))
         raise OperatorError(where, f"check {rule.check} is unknown", f"Use one of {known}")
-    for tag in rule.tags:
-        if taxonomy is not None and tag not in taxonomy:
-            raise OperatorError(where, f"tag {tag} is not in rules/taxonomy", "Add it there or correct it")
-    if not rule.examples.match or not rule.examples.pass_:
-        raise OperatorError(where, "has no match or no pass example", "Give at least one of each")
+    check_record(rule.tags, rule.examples, taxonomy, where)
     elsewhere = [surface for surface in rule.surfaces if surface not in SURFACES]
     if elsewhere or not rule.surfaces:
         known = ", ".join(SURFACES)
