@@ -81,7 +81,11 @@ def is_short_random(value: str) -> bool:
     if not (_LEAST_MIXED <= len(value) < _LEAST and value.isascii() and value.isalpha()):
         return False
     lower = value.lower()
-    if value in (lower, value.upper(), value.title()) or len(set(lower)) < _KINDS - 1 or _DRUMMED.search(value):
+    if (
+        value in (lower, value.upper(), value.title())
+        or len(set(lower)) < _KINDS - 1
+        or _DRUMMED.search(value)
+    ):
         return False
     return rarity(lower) + _turns(value) >= _MIXED_SHORT
 
