@@ -6,7 +6,7 @@ import string
 import pytest
 
 from sallyport.detect.keys import assigned_key
-from sallyport.detect.letters import is_random
+from sallyport.detect.letters import is_random, is_short_random
 from sallyport.detect.passwords import (
     chosen_word,
     given_password,
@@ -15,6 +15,7 @@ from sallyport.detect.passwords import (
     word_key,
     word_password,
 )
+from sallyport.detect.toldwords import told_word
 
 
 @pytest.mark.parametrize("letters", [string.ascii_lowercase, string.ascii_letters, string.ascii_uppercase])
@@ -47,6 +48,44 @@ def test_letters_at_random_are_told(letters: str, length: int) -> None:
 )
 def test_words_and_names_are_not_random(value: str) -> None:
     assert not is_random(value)
+
+
+@pytest.mark.parametrize("length", [8, 9, 10, 11])
+def test_short_letters_of_both_cases_at_random_are_told(length: int) -> None:
+    rng = random.Random(f"short{length}")
+    drawn = ["".join(rng.choices(string.ascii_letters, k=length)) for _ in range(400)]
+    assert sum(map(is_short_random, drawn)) >= 320
+
+
+@pytest.mark.parametrize("value", ["kHbWqXjRzP", "VdkqTzoWpgK", "dkvcbuTQOk"])
+def test_short_letters_at_random_are_passwords_where_one_is_expected(value: str) -> None:
+    assert word_password(value)
+    assert chosen_word(value)
+    assert told_word(value)
+    assert not is_random(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "userName",
+        "FormField",
+        "getValues",
+        "iOSAppId",
+        "XMLParser",
+        "setPwdHash",
+        "newPassword",
+        "QwErTyUi",
+        "AbAbAbAb",
+        "zqkvwxrt",
+        "ZQKVWXRT",
+        "Zqkvwxrt",
+        "kHbWqXj",
+        "kHbWqXj7",
+    ],
+)
+def test_short_names_and_letters_of_one_case_are_not_random(value: str) -> None:
+    assert not is_short_random(value)
 
 
 @pytest.mark.parametrize(

@@ -159,6 +159,9 @@ _CHORD = re.compile(
     r"(?:(?:Shift|Ctrl|Control|Alt|Cmd|Command|Option|Meta|Super|Win)[+-]){1,3}(?:F?\d{1,2}|[A-Za-z])"
 )
 _PUBLIC_BLOCK = re.compile(r"-----BEGIN (?:RSA |EC |DSA )?PUBLIC KEY-----[A-Za-z0-9+/=\s]*$")
+_PUBLISHABLE = re.compile(r"(?:pk_(?:live|test)|sb_publishable)_[A-Za-z0-9_-]{16,}$")
+"""Keys that their vendors call publishable: they stand in every page of a shop."""
+
 _PUBLIC_NAME = re.compile(
     r"(?i)(?:(?:^|[^A-Za-z])(?:data-)?site[_-]?key[\"']?\s?[:=]\s?[\"']?"
     r"|\bPublicKey[ \t]{0,3}=[ \t]{0,3}[A-Za-z0-9+/]{0,44})$"
@@ -208,7 +211,7 @@ def is_known(text: str, start: int, end: int) -> bool:
     token, before = text[start:end], text[max(0, start - _BEFORE) : start]
     if _CHORD.fullmatch(token) or _SYMBOL.fullmatch(token) or _GLOB.fullmatch(token):
         return True
-    if _PUBLIC_NAME.search(before) or _SEALED.search(before):
+    if _PUBLISHABLE.match(token) or _PUBLIC_NAME.search(before) or _SEALED.search(before):
         return True
     if _OF_CODE.fullmatch(token) or _CIPHER.fullmatch(token) or _OTHER_NAME.search(before):
         return True

@@ -53,6 +53,11 @@ _KINDS = 7
 _DRUMMED = re.compile(r"(?i)qwert|werty|asdf|sdfg|dfgh|zxcv|xcvb|yxcv|hjkl|uiop")
 
 
+_LEAST_MIXED, _MIXED_SHORT = 8, 5.8
+"""Letters, and bits a letter, of a shorter one of great and small letters that is random: 6 of 7 drawn are, and one
+name of code in 130."""
+
+
 def is_random(value: str) -> bool:
     """Say whether a value is letters alone, of ASCII, twelve or more, and random."""
     if len(value) < _LEAST or not (value.isascii() and value.isalpha()) or _DRUMMED.search(value):
@@ -65,8 +70,30 @@ def is_random(value: str) -> bool:
         return bits >= _SMALL
     if value.isupper():
         return bits >= _GREAT
+    return bits + _turns(value) >= _MIXED
+
+
+def is_short_random(value: str) -> bool:
+    """Say the same of eight to eleven letters of which some are great: for places where a password is expected.
+
+    The great ones make up for the length; of small letters alone nothing tells so few from a word or an abbreviation.
+    """
+    if not (_LEAST_MIXED <= len(value) < _LEAST and value.isascii() and value.isalpha()):
+        return False
+    lower = value.lower()
+    if (
+        value in (lower, value.upper(), value.title())
+        or len(set(lower)) < _KINDS - 1
+        or _DRUMMED.search(value)
+    ):
+        return False
+    return rarity(lower) + _turns(value) >= _MIXED_SHORT
+
+
+def _turns(value: str) -> float:
+    """Return what the changes of case count for each letter."""
     changes = sum(a.isupper() != b.isupper() for a, b in pairwise(value)) - value[0].isupper()
-    return bits + _CHANGE * changes / len(value) >= _MIXED
+    return _CHANGE * changes / len(value)
 
 
 def rarity(lower: str) -> float:

@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-from sallyport.detect.letters import is_random
+from sallyport.detect.letters import is_random, is_short_random
 from sallyport.detect.published import is_published
 from sallyport.detect.randomness import entropy
 from sallyport.detect.saidwords import SAID
@@ -113,7 +113,7 @@ def word_password(value: str) -> bool:
     if is_placeholder(value) or is_published(value):
         return False
     bare = value.rstrip("!?*#.@$%&+")
-    if is_random(bare):
+    if is_random(bare) or is_short_random(bare):
         return True
     if _TELLS.search(bare):
         return False

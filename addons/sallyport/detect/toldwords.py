@@ -7,7 +7,7 @@ few words, of which most are here or end as such words do; any other word is one
 import re
 from collections.abc import Iterator
 
-from sallyport.detect.letters import is_random
+from sallyport.detect.letters import is_random, is_short_random
 from sallyport.detect.passwords import is_said, pieces_of, plain_letters
 from sallyport.detect.published import is_published
 from sallyport.detect.rows import Rows
@@ -84,7 +84,7 @@ def session_id(value: str) -> bool:
 def _is_chosen(bare: str) -> bool:
     if is_word_placeholder(bare):
         return False
-    if is_random(bare):
+    if is_random(bare) or is_short_random(bare):
         return True
     if is_said(bare):
         return False
