@@ -8,8 +8,8 @@ import pytest
 from identities import ISS, ask, at, certificate, who
 from issuing import examples
 from sallyport.exchange import Client
-from sallyport.policy.inputs import INPUTS
 from sallyport.policy.identity import SOURCES
+from sallyport.policy.inputs import INPUTS
 from sallyport.policy.load import parse_policy
 from sallyport.stages.proofs import CONFIDENCE
 from sallyport.stages.stage import Subject
