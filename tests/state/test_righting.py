@@ -235,6 +235,25 @@ async def test_another_gateway_on_the_same_redis_takes_it_for_no_loss(redis_url:
     await asyncio.gather(store.close(), other.close())
 
 
+async def test_a_server_that_goes_back_to_before_its_clock_was_set_right_has_lost_counts(
+    redis_url: str,
+) -> None:
+    store, told = RedisStore(redis_url), list[str]()
+    await store.start()
+    store.ledger._lost = lambda: told.append("lost")
+    await leap(store, YEAR_MS)
+    await store.ledger.reserve("before", claims(1), LEASE_MS)
+    old = await store.ledger._client.dump(store.ledger._key)
+    await set_right(store)
+    await store.ledger.reserve("after", claims(2), LEASE_MS)
+    assert told == []
+    await store.ledger._client.restore(store.ledger._key, 0, old, replace=True)
+    for _ in range(2):
+        await store.ledger.now_ms()
+    assert told == ["lost"]
+    await store.close()
+
+
 async def test_clocks_that_come_apart_are_told_of_once(
     store: MemoryStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -101,7 +101,6 @@ class RedisLedger:
         self._watch = Watch()
         self._righted = 0
         """How often the clock was set right, as far as replies have told."""
-        self._born_before_ms = 0
         self._born_ms = 0
         self._latest_ms = 0
         """The server's time at its first call, and at the latest whose reply has come: it must know of both."""
@@ -247,20 +246,19 @@ class RedisLedger:
 
     async def _call(self, name: str, **request: object) -> Reply:
         argument = orjson.dumps({"call": name, **request})
-        known = self._latest_ms
+        known, righted_before = self._latest_ms, self._righted
         outcome, packed, *more = await self._patiently(
             lambda: self._evaluate(argument, repeatable=name != "grant")
         )
         born, last, righted, *numbers = map(int, unpack(f">{len(packed) // 8}d", packed))
         reply = Reply(outcome, numbers, more[0] if more else b"")
         self._ahead_ms = numbers[0] - self._clock.uptime_ms()
-        if righted < self._righted and born == self._born_before_ms:
+        if righted_before <= righted < self._righted:
             return reply  # it was on its way while the clock was set right
         if righted != self._righted:
             if righted < self._righted:
                 self._tell_of_loss(0)
-            self._righted, self._born_before_ms = righted, self._born_ms
-            self._born_ms, self._latest_ms, known = born, 0, 0
+            self._righted, self._born_ms, self._latest_ms, known = righted, born, 0, 0
         self._watch.see(numbers[0], self._clock.wall_ms())
         is_new = born > self._born_ms  # replies of two calls may come in the other order
         if known and (is_new or last < known):
