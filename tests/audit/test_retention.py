@@ -406,5 +406,10 @@ def test_a_clock_that_leapt_makes_nothing_old_for_the_command(past: Past, tmp_pa
 
     assert "No checkpoint" in prune_from("20d")
     assert past.count() == before
+    (tmp_path / "conf" / ELAPSED).write_text("{")
+    words = ["audit", "prune", "--before", "20d", "--store", url, "--confdir", str(tmp_path / "conf")]
+    with pytest.raises(OperatorError, match="cannot be read"):
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert past.count() == before
     assert "were removed" in prune_from(f"{datetime.now(UTC) - timedelta(days=20):%Y-%m-%d}")
     assert past.count() < before

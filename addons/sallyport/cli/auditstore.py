@@ -18,7 +18,7 @@ from sallyport.audit.schema import SCHEMA_VERSION
 from sallyport.audit.signing import KEY_FILE, Signer
 from sallyport.audit.store import Store
 from sallyport.cli.last_run import policy_in_use, was_run
-from sallyport.cli.moments import moment, passed
+from sallyport.cli.moments import is_age, moment, passed
 from sallyport.cli.operator import act
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
@@ -137,8 +137,9 @@ COMMANDS: dict[str, Callable[..., None]] = {"prune": prune, "maintain": maintain
 
 def _until(before: str | None, home: Path) -> datetime:
     if before is not None:
+        reckoned = passed(home) if is_age(before) else datetime.now(UTC)
         try:
-            return moment(before, passed(home))
+            return moment(before, reckoned)
         except OperatorError as error:
             raise OperatorError("--before", error.what, error.todo) from None
     days = None

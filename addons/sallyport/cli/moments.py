@@ -8,13 +8,20 @@ from sallyport.errors import OperatorError
 from sallyport.state.elapsed import FILE as ELAPSED
 from sallyport.state.elapsed import Elapsed
 
+_AGE = re.compile(r"([0-9]{1,9})([smhdw])")
+
+
+def is_age(text: str) -> bool:
+    """Say whether a time is written as an age."""
+    return _AGE.fullmatch(text.strip()) is not None
+
 
 def moment(text: str, now: datetime) -> datetime:
     """Return in UTC the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
 
     Raises OperatorError.
     """
-    if age := re.fullmatch(r"([0-9]{1,9})([smhdw])", text.strip()):
+    if age := _AGE.fullmatch(text.strip()):
         try:
             return now - int(age[1]) * _UNITS[age[2]]
         except OverflowError:
@@ -49,10 +56,21 @@ _UNITS = {
 def passed(confdir: Path) -> datetime:
     """Return the time by which what a gateway keeps is old: a clock that has leapt makes nothing old at once.
 
-    The time of day in a folder where no gateway has noted how much has passed.
+    The time of day in a folder where no gateway has noted how much has passed. Raises OperatorError for a note that
+    cannot be read: by the time of day everything might be old.
     """
     noted = confdir / ELAPSED
-    return Elapsed(noted, None).now() if noted.exists() else now()
+    if not noted.exists():
+        return now()
+    elapsed = Elapsed(noted, None)
+    if not elapsed.was_noted:
+        todo = (
+            "Start the gateway, which writes it anew from its log, or give a date where the command takes one"
+        )
+        raise OperatorError(
+            str(noted), "it cannot be read, and tells how much time has passed", todo, exit_code=3
+        )
+    return elapsed.now()
 
 
 def now() -> datetime:

@@ -59,6 +59,7 @@ class Elapsed:
 
     latest: when the newest event of the log was written, None where there is none; where there is no file yet, the
     time is counted from there.
+    was_noted: whether the file told how much has passed.
     """
 
     def __init__(self, file: Path, latest: datetime | None, clock: Clock | None = None) -> None:
@@ -66,6 +67,7 @@ class Elapsed:
         self._clock = clock or SystemClock()
         self._lock = threading.Lock()
         self._written: _Counted | None = self._read()
+        self.was_noted = self._written is not None
         self._known = self._written or self._first(latest)
         self._told = False
 
