@@ -44,7 +44,16 @@ def test_an_outline_has_fewer_steps_and_occurs_in_what_the_pattern_matches(rule:
         assert rule.pattern.search(example.text) is None or shape.search(example.text) is not None
 
 
-DRAWN = [rule for rule in RULES if r"\x{" not in rule.source and not READ_OTHERWISE.search(rule.source)][::5]
+FLAGS_INSIDE = re.compile(r".\(\?[a-z]+\)", re.DOTALL)
+"""`re` takes flags at the beginning of a pattern only."""
+
+DRAWN = [
+    rule
+    for rule in RULES
+    if r"\x{" not in rule.source
+    and not READ_OTHERWISE.search(rule.source)
+    and not FLAGS_INSIDE.search(rule.source)
+][::5]
 
 
 @pytest.mark.parametrize("rule", DRAWN, ids=[rule.id for rule in DRAWN])
