@@ -1,6 +1,7 @@
 """Who is forgotten is in no file any more: not in clear, and not under any key that is left, backups included."""
 
 import base64
+import json
 import re
 import shutil
 import signal
@@ -28,6 +29,8 @@ from sallyport.state.content.people import lasting_person
 from sallyport.state.content.sealing import Part, Text, normalised, unseal
 from sallyport.state.content.store import content_address
 from sallyport.state.content.writing import ContentWriter, Page
+from sallyport.state.elapsed import FILE as ELAPSED
+from sallyport.state.ledger.clocks import SystemClock
 from state.content.conftest import Place
 
 ANN, BOB = Subject("acme", "ann"), Subject("acme", "bob")
@@ -224,6 +227,20 @@ def test_what_a_gateway_writes_too_late_is_swept(place: Place) -> None:
     assert done(place, "content", "sweep").exit_code == 0
     assert "late" not in {row["exchange"] for row in rows_of(place.url, "content_records")}
     assert "late" not in {row["exchange"] for row in rows_of(place.url, "content_tokens")}
+
+
+def test_a_clock_that_leapt_sweeps_nothing(place: Place) -> None:
+    Store.open(place.url).close()
+    writer = ContentWriter(place.store(), place.keys())
+    page = Page("old", Part.REQUEST, ANN, (Text("", "user", "x"),), frozenset(), "ordinary", "original", 1e-9)
+    writer.put(lambda: (page,))
+    writer.close()
+    clock, ago_ms = SystemClock(), time.time_ns() // 1_000_000 - 100 * 86_400_000
+    noted = {"boot": clock.boot(), "uptime_ms": clock.uptime_ms(), "ahead_ms": None, "counted_ms": ago_ms}
+    (place.folder / ELAPSED).write_text(json.dumps(noted))
+    assert done(place, "content", "sweep").output == "0 rows removed\n"
+    (place.folder / ELAPSED).unlink()
+    assert done(place, "content", "sweep").output == "1 rows removed\n"
 
 
 def test_where_no_gateway_has_made_keys_none_are_made(place: Place) -> None:
