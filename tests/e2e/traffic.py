@@ -57,13 +57,18 @@ def recorded(where: Path | str) -> list[Event]:
 
 
 def settled(where: Path | str, within_s: float = 5) -> list[Event]:
-    """Return all events once every exchange has its end, which is queued and may be a moment late."""
+    """Return all events once the gateway's start is there, and the end of every exchange.
 
-    def is_open() -> set[str]:
-        events = [e for e in recorded(where) if e.exchange]
-        return {e.exchange for e in events} - {e.exchange for e in events if e.is_end}
+    Both are queued, and may be a moment late.
+    """
 
-    eventually(lambda: not is_open(), within_s, "every exchange has an end")
+    def has_settled() -> bool:
+        events = recorded(where)
+        exchanges = [e for e in events if e.exchange]
+        ended = {e.exchange for e in exchanges if e.is_end}
+        return bool(of_kind(events, EventKind.STARTED)) and all(e.exchange in ended for e in exchanges)
+
+    eventually(has_settled, within_s, "the start, and an end of every exchange")
     return recorded(where)
 
 
