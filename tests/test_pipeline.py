@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
+from sallyport.detect.errors import ScanIncomplete, ScanLate
 from sallyport.exchange import Exchange, Principal
 from sallyport.pipeline import STAGES, Step, decide, merge_edits
 from sallyport.policy.load import parse_policy
@@ -80,6 +81,23 @@ async def test_a_stage_that_hangs_has_denied() -> None:
     _, result = await decide(exchange(), ENFORCE, Desk().ports, stages=[step], deadline_s=0.05)
     assert result.cause is not None
     assert result.cause.reason == "slow.could_not_decide"
+    assert (result.cause.status, result.cause.retry_after_s) == (503, 1)
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_late"),
+    [
+        (TimeoutError(), True),
+        (ScanLate("no time"), True),
+        (ScanIncomplete("too much of it"), False),
+        (RuntimeError("x"), False),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+async def test_only_a_want_of_time_may_be_asked_again(failure: Exception, is_late: bool) -> None:
+    cause = (await verdict(ENFORCE, failure)).cause
+    assert cause is not None
+    assert (cause.status, cause.retry_after_s is not None) == ((503, True) if is_late else (403, False))
 
 
 async def test_the_tasks_own_cancellation_goes_on() -> None:

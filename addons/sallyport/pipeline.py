@@ -13,6 +13,7 @@ from types import CoroutineType, coroutine
 from typing import Any
 
 from sallyport.decision import Action, Decision, Edit, Mode, Verdict
+from sallyport.detect.errors import ScanLate
 from sallyport.exchange import Exchange, Operation, Request
 from sallyport.policy.sections import Policy, failing, standing
 from sallyport.stages.access import AccessStage, PreflightStage
@@ -24,6 +25,9 @@ from sallyport.stages.preflight import PreflightLimitsStage
 from sallyport.stages.secrets import SecretsStage
 from sallyport.stages.stage import Ports, Stage
 from sallyport.stages.stops import StopStage
+
+LATE_RETRY_S = 1
+"""When a call is asked for again that nobody had the time to look at; what was looked at is known by then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +181,9 @@ def _stamped(decision: Decision, mode: Mode, duration_us: int) -> Decision:
 
 
 def _could_not_decide(stage: str, error: BaseException, rule_mode: Mode | None) -> Decision:
-    kind = "timeout" if isinstance(error, TimeoutError) else type(error).__name__.lower()
+    """Return the denial of a stage that did not decide; where only time was missing, SDKs are to ask again."""
+    late = isinstance(error, TimeoutError | ScanLate)
+    kind = "timeout" if late else type(error).__name__.lower()
     return Decision(
         stage,
         Action.DENY,
@@ -185,7 +191,8 @@ def _could_not_decide(stage: str, error: BaseException, rule_mode: Mode | None) 
         message=f"The gateway could not check this request ({stage}: {kind}), so it was not sent. Try again; "
         "if it stays, tell your security team the decision id.",
         rule_mode=rule_mode,
-        status=403,
+        status=503 if late else 403,
+        retry_after_s=LATE_RETRY_S if late else None,
     )
 
 

@@ -4,10 +4,12 @@ import json
 import os
 import re
 import signal
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import openai
 import pytest
 
 from e2e.traffic import (
@@ -15,6 +17,7 @@ from e2e.traffic import (
     OPENAI,
     ask,
     assert_sound,
+    by_model,
     chat,
     eventually,
     model_of,
@@ -134,12 +137,26 @@ def test_a_name_in_a_header_refuses_nothing(gateway: GatewayProcess) -> None:
 def test_without_an_answer_of_the_engine_nothing_leaves(gateway: GatewayProcess, lab: Lab) -> None:
     with no_answer(gateway):
         refused = ask(gateway, "unanswered", TEXT + " Soon.")
-    assert refused.status == 403
+    assert refused.status == 503
     assert seen(lab, "unanswered") == ""
     event = decided(gateway, "unanswered")
     assert (event.kind, event.reason) == (EventKind.REFUSED, "masking.could_not_decide")
     assert ask(gateway, "answered", TEXT + " Soon.").status == 200
     assert "Quill" not in seen(lab, "answered")
+
+
+def test_the_sdk_asks_again_for_what_nobody_had_the_time_to_look_at(tmp_path: Path, lab: Lab) -> None:
+    messages = [{"role": "user", "content": TEXT + " Once more."}]
+    with running(tmp_path, lab, policy=NAMES) as up, no_answer(up):
+        proxy = f"http://127.0.0.1:{up.port}"
+        trusted = ssl.create_default_context(cafile=str(up.confdir / "ca-cert.pem"))
+        with openai.DefaultHttpxClient(proxy=proxy, verify=trusted, trust_env=False) as http:
+            client = openai.OpenAI(api_key="sk-test-EXAMPLE", http_client=http, max_retries=2)
+            answer = client.chat.completions.create(model="asked-again", messages=messages)  # type: ignore[arg-type]
+    assert TEXT in (answer.choices[0].message.content or "")
+    assert "Quill" not in seen(lab, "asked-again")
+    kinds = by_model(settled(up.confdir), "asked-again")
+    assert (kinds[0], kinds[-1]) == (EventKind.REFUSED, EventKind.COMPLETED)
 
 
 def test_a_worker_killed_refuses_at_most_what_it_had_and_is_back(gateway: GatewayProcess, lab: Lab) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.errors import ScanIncomplete, ScanLate
 from sallyport.detect.settings import DetectionSettings
 
 _LOOK_AT_CLOCK = 32
@@ -57,12 +57,12 @@ class Deadline:
             raise ScanIncomplete("the scan used up its processor time")
 
     def left(self) -> float:
-        """Return the seconds left on the clock. Raises ScanIncomplete."""
+        """Return the seconds left on the clock. Raises ScanLate."""
         now = time.monotonic()
         if now >= self._rests_at:
             time.sleep(_RESTS_S)
             self._rests_at = now + _HOLDS_S
         left = self._end - now
         if left <= 0:
-            raise ScanIncomplete("the scan exceeded its deadline")
+            raise ScanLate("the scan exceeded its deadline")
         return left

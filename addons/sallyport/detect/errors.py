@@ -10,3 +10,7 @@ class ScanIncomplete(Exception):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+class ScanLate(ScanIncomplete):
+    """Nobody had the time: the machine is busy, or an engine is away. The same text may be scanned another time."""

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sallyport.audit.events import Event, EventKind, about
 from sallyport.decision import Finding, Kind, Mode, Verdict
-from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.errors import ScanIncomplete, ScanLate
 from sallyport.detect.ner.merge import merge
 from sallyport.exchange import Exchange, Principal, Request, Response, Segment, Surface, Usage
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
@@ -269,7 +269,7 @@ class ScanOnce:
                 future = await self._off_loop_beyond(INLINE_NAMES_CHARS, names.submit, segments)
                 return future.result() if future.done() else await asyncio.wrap_future(future)
         except TimeoutError:
-            raise ScanIncomplete("names were not found in time") from None
+            raise ScanLate("names were not found in time") from None
 
     async def _off_loop_beyond[**P, T](
         self, chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs

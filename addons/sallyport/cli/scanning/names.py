@@ -7,7 +7,7 @@ from typing import cast
 
 from sallyport.decision import Finding
 from sallyport.detect.cache import Hit
-from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.errors import ScanLate
 from sallyport.detect.ner.engines import load
 from sallyport.detect.ner.frames import ENTITIES
 from sallyport.detect.ner.merge import merge
@@ -50,7 +50,7 @@ class _Here:
         hits: list[tuple[Hit, ...]] = []
         for low in range(0, len(texts), _TOGETHER):
             if time.monotonic() > end:
-                answer.set_exception(ScanIncomplete(LATE))
+                answer.set_exception(ScanLate(LATE))
                 return answer
             # As on the way to a worker: half a surrogate pair becomes one question mark.
             some = [t.encode("utf-8", "replace").decode() for t in texts[low : low + _TOGETHER]]

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from sallyport.detect.cache import Hit
-from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.errors import ScanIncomplete, ScanLate
 
 type Answer = Future[list[tuple[Hit, ...]]]
 
@@ -34,9 +34,9 @@ class Job:
     def over(self) -> bool:
         return self.future.done() or time.monotonic() >= self.deadline
 
-    def fail(self, why: str) -> None:
+    def fail(self, why: str, error: type[ScanIncomplete] = ScanLate) -> None:
         if not self.future.done() and self.future.set_running_or_notify_cancel():
-            self.future.set_exception(ScanIncomplete(why))
+            self.future.set_exception(error(why))
 
     def finish(self) -> None:
         if not self.future.done() and self.future.set_running_or_notify_cancel():

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 
 from sallyport.detect.cache import Cache, Hit
+from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.ner.job import Answer, Batch, Job
 from sallyport.detect.ner.lane import Lane
 from sallyport.detect.ner.process import Lost
@@ -69,8 +70,9 @@ class Pool:
     def ask(self, texts: Sequence[str], deadline_s: float, max_queue_chars: int) -> Answer:
         """Return a future with the hits of every text, in order. Never blocks for a worker.
 
-        It fails with ScanIncomplete when a text could not be looked at, or when more than max_queue_chars
-        would wait. The caller gives up at its deadline and cancels it; a text not sent by then never is.
+        It fails with ScanIncomplete when a text could not be looked at, and with ScanLate when there was no time
+        or no worker for it, or more than max_queue_chars would wait. The caller gives up at its deadline and
+        cancels it; a text not sent by then never is.
         """
         future: Answer = Future()
         keys = [self._cache.digest(text) for text in texts]
@@ -177,7 +179,7 @@ class Pool:
                 if job.left == 0:
                     done.append(job)
         for job in failed:
-            job.fail("the engine for names failed on a text")
+            job.fail("the engine for names failed on a text", ScanIncomplete)
         for job in done:
             job.finish()
 
@@ -189,7 +191,7 @@ class Pool:
                 for job in jobs:
                     self._drop(job)
             for job in jobs:
-                job.fail("the engine for names was lost")
+                job.fail("the engine for names was lost", ScanIncomplete)
             return
         with self._lock:
             for job, index in reversed(batch):

@@ -20,7 +20,7 @@ from typing import Self
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.detect.cache import Hit
 from sallyport.detect.engine import PLACEHOLDER
-from sallyport.detect.errors import ScanIncomplete
+from sallyport.detect.errors import ScanLate
 from sallyport.detect.ner import windows
 from sallyport.detect.ner.frames import ENTITIES
 from sallyport.detect.ner.merge import bare, breathe, outside
@@ -41,8 +41,8 @@ class NerSettings:
 
     engine: builtin, spacy:PACKAGE, spacy:/PATH, transformers:/FOLDER or onnx:/FOLDER; paths absolute.
     entities: of PERSON, LOCATION, ORGANIZATION, NRP. min_score: less sure names are not reported.
-    workers: processes. deadline_s: for one scan; missed means ScanIncomplete.
-    surfaces: whose texts are searched. max_queue_chars: more waiting text means ScanIncomplete at once.
+    workers: processes. deadline_s: for one scan; missed means ScanLate.
+    surfaces: whose texts are searched. max_queue_chars: more waiting text means ScanLate at once.
     """
 
     engine: str
@@ -87,7 +87,7 @@ class NerScanner:
             return future.result(self.settings.deadline_s)
         except FutureTimeout:
             future.cancel()
-            raise ScanIncomplete(LATE) from None
+            raise ScanLate(LATE) from None
 
     def submit(self, segments: Sequence[Segment]) -> "Future[tuple[Finding, ...]]":
         """Begin what scan does, and return its future. Work here is linear in the texts, and small.
