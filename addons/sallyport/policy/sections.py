@@ -320,7 +320,10 @@ class Transport(Section):
         default=30.0, ge=0, le=3600, description="Time for open streams to finish at shutdown."
     )
     max_connections_per_client: int = Field(
-        default=50, ge=1, le=100_000, description="Open connections of one client address."
+        default=1000,
+        ge=1,
+        le=100_000,
+        description="Open connections of one client address, tunnelled ones too; further ones are reset.",
     )
     hold_chars: int = Field(
         default=4096,
