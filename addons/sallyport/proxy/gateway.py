@@ -49,7 +49,7 @@ The worst text costs some 5 microseconds a character, so that the loop is held f
 LONG_SCAN_CHARS = 65_536
 """Texts beyond this are scanned in a lane of their own, so that no other call waits behind them."""
 
-_QUICK, _LONG = Lane("scan"), Lane("scan-long")
+_QUICK, _LONG = Lane("scan", alone_s=0.05), Lane("scan-long", alone_s=0.25)
 
 INLINE_NAMES_CHARS = 16_384
 """The same for names: to cut, look up and merge costs more per character than to scan."""
@@ -189,8 +189,7 @@ class ScanOnce:
     """The scanner port of one exchange: the first stage that asks pays, the others share.
 
     limit_chars: more text than this is refused by raising, never cut. names: None finds no names.
-    min_score: what rules are less sure of than this makes way for a name. patience_s: how long a longer text waits for
-    the one before it.
+    min_score: what rules are less sure of than this makes way for a name.
     """
 
     def __init__(
@@ -200,9 +199,7 @@ class ScanOnce:
         limit_chars: int,
         names: Names | None = None,
         min_score: float = 0.0,
-        patience_s: float = 0.5,
     ) -> None:
-        self._patience_s = patience_s
         self._detector = detector
         self._segments = segments
         self._limit = limit_chars
@@ -277,7 +274,7 @@ class ScanOnce:
         if self._chars <= chars:
             return work(*args, **kwargs)
         lane = _QUICK if self._chars <= LONG_SCAN_CHARS else _LONG
-        return await lane.run(partial(work, *args, **kwargs), self._patience_s)
+        return await lane.run(partial(work, *args, **kwargs))
 
 
 _MADE_HERE = re.compile(r"/container(?:/id)?|/messages/[0-9]+/audio/id")

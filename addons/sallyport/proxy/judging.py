@@ -25,7 +25,6 @@ async def judged(
         live.policy.detection.max_text_bytes,
         live.names,
         live.policy.masking.min_score,
-        live.policy.detection.deadline_s / 4,
     )
     if counted:
         passage.meter = gateway.meter(live, exchange, passage.request_bytes)
