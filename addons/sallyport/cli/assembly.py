@@ -43,9 +43,10 @@ from sallyport.files import clear_drafts
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
+from sallyport.policy.audit import Audit, People, WhenUnavailable
 from sallyport.policy.capture import Capture
 from sallyport.policy.catalogue import Catalogue, shipped_catalogue
-from sallyport.policy.sections import Audit, People, Policy, WhenUnavailable
+from sallyport.policy.sections import Policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
 from sallyport.state.captures import CaptureWriter, Rotation
