@@ -49,6 +49,7 @@ from sallyport.policy.catalogue import Catalogue, shipped_catalogue
 from sallyport.policy.sections import Policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
+from sallyport.state.booking import Metering
 from sallyport.state.captures import CaptureWriter, Rotation
 from sallyport.state.content.keys import subject_keys_of
 from sallyport.state.content.people import Names, Pseudonyms
@@ -63,7 +64,6 @@ from sallyport.state.elapsed import FILE as ELAPSED
 from sallyport.state.elapsed import Elapsed
 from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.masterkey import MasterKeys
-from sallyport.state.meter import Metering
 from sallyport.state.policydrift import DriftWatch
 from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources

@@ -16,6 +16,7 @@ from sallyport.decision import Finding, Kind, Mode, Verdict
 from sallyport.detect.errors import ScanIncomplete, ScanLate
 from sallyport.detect.ner.merge import merge
 from sallyport.exchange import Exchange, Principal, Request, Response, Segment, Surface, Usage
+from sallyport.metering.tariff import Tariff
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.restrictions import Restricted
 from sallyport.policy.sections import Policy, counts_apart, mode_of, standing
@@ -30,12 +31,13 @@ from sallyport.stages.followers import AnswerRules
 from sallyport.stages.identity import ANONYMOUS
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import NO_TOKENS, Ports, Scanner, Tokens
+from sallyport.state.booking import Metering
 from sallyport.state.captures import CaptureWriter
 from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.keyed import digest
-from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+from sallyport.state.meter import ExchangeMeter
 from sallyport.state.vault import MemoryVault, VaultScope
 from sallyport.state.webhook import Fact, Notification
 from sallyport.wire.leaves import FILE_REFERENCE, PROMPT_REFERENCE
