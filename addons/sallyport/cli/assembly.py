@@ -250,9 +250,10 @@ def assemble(
     latest = store.events(1) if store.is_open else []
     if store.is_open and (confdir / SIGNING_KEY).exists() and not latest:
         logger.warning(
-            "the audit store %s holds no event, and this gateway has signed checkpoints of a log before. If it was not "
-            "moved on purpose, stop, and bring the store back from a backup",
+            "the audit store %s holds no event, and %s is there already. If a gateway has signed a log with this key, "
+            "and the store was not moved on purpose, stop, and bring the store back from a backup",
             store.name,
+            confdir / SIGNING_KEY,
         )
     elapsed = Elapsed(confdir / ELAPSED, latest[0].at if latest else None)
     left_open = [] if is_late else [interrupted(admitted) for admitted in store.open_exchanges(name)]
