@@ -32,8 +32,8 @@ from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.load import parse_policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.host import GatewayMaster, HostSettings
+from sallyport.state.booking import Metering
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 
 AI_HOSTS = ("api.openai.com", "api.anthropic.com", "generativelanguage.googleapis.com")

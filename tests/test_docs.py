@@ -32,3 +32,9 @@ def test_every_relative_link_leads_to_something(page: Path) -> None:
 
 def test_the_pages_link_to_each_other() -> None:
     assert sum(len(links(page)) for page in PAGES) > 10
+
+
+def test_every_decision_is_listed() -> None:
+    listed = set(links(ROOT / "docs/architecture.md"))
+    decisions = {f"adr/{page.name}" for page in (ROOT / "docs/adr").glob("*.md")}
+    assert decisions <= listed, f"not in docs/architecture.md: {sorted(decisions - listed)}"

@@ -2,6 +2,8 @@
 
 import fcntl
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,14 @@ def test_a_policy_that_cannot_be_noted_is_told(tmp_path: Path) -> None:
     with pytest.raises(OperatorError, match=r"policy\.in-use: it cannot be written") as told:
         remember(tmp_path, "balanced")
     assert told.value.exit_code == 3
+
+
+@pytest.mark.parametrize("listen", ["explicit@99999", "wireguard@x"])
+def test_a_listener_that_cannot_be_is_refused_before_anything_is_made(tmp_path: Path, listen: str) -> None:
+    folder = tmp_path / "gateway"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", "sallyport", "run", "--confdir", str(folder), "--listen", listen]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"--listen: '{listen}'")
+    assert not folder.exists(), "the next start would take its keys for those of a gateway that has run"

@@ -21,8 +21,8 @@ from sallyport.policy.load import load_preset
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.host import GatewayMaster, HostSettings
 from sallyport.stages.stage import Ports
+from sallyport.state.booking import Metering
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 
 

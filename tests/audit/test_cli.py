@@ -15,7 +15,6 @@ from audit.samples import event
 from sallyport.audit.events import DecisionRecord, Event, EventKind, FindingRecord
 from sallyport.audit.store import Store
 from sallyport.cli.audit import app
-from sallyport.cli.moments import moment
 from sallyport.decision import Action, Kind, Mode, Severity
 from sallyport.errors import OperatorError
 from sallyport.exchange import Surface, Usage
@@ -250,29 +249,6 @@ def test_the_confdir_comes_from_the_environment(
     write(event(exchange="e1", principal="ann"))
     monkeypatch.setenv("SALLYPORT_CONFDIR", str(tmp_path))
     assert "ann" in CliRunner().invoke(app, ["list"]).output
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("30s", "2026-05-01T11:59:30+00:00"),
-        ("2d", "2026-04-29T12:00:00+00:00"),
-        ("2026-05-01", "2026-05-01T00:00:00+00:00"),
-        ("2026-05-01T10:00+02:00", "2026-05-01T08:00:00+00:00"),
-        ("999999999w", "0001-01-01T00:00:00+00:00"),
-    ],
-)
-def test_moments(text: str, expected: str) -> None:
-    now = datetime(2026, 5, 1, 12, tzinfo=UTC)
-    found = moment(text, now)
-    assert found == datetime.fromisoformat(expected)
-    assert found.utcoffset() == timedelta(0), "what prints it calls it UTC"
-
-
-@pytest.mark.parametrize("text", ["0001-01-01T00:00+02:00", "9999-12-31T23:59-02:00"])
-def test_a_moment_that_utc_has_not_is_told(text: str) -> None:
-    with pytest.raises(OperatorError, match="neither an age nor a time"):
-        moment(text, datetime(2026, 5, 1, 12, tzinfo=UTC))
 
 
 def test_the_command_loads_neither_the_proxy_nor_the_recognisers() -> None:

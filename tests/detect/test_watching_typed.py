@@ -10,7 +10,7 @@ from sallyport.decision import Kind
 from sallyport.detect.engine import DetectionSettings, Detector
 from sallyport.detect.errors import ScanIncomplete
 from sallyport.detect.packs import load
-from sallyport.detect.watching.regions import Regions, regions_of
+from sallyport.detect.watching.regions import Regions
 from sallyport.detect.watching.typed import UNSCANNED, TypedWatcher
 from sallyport.detect.watching.watcher import Match
 from sallyport.exchange import Segment, Surface
@@ -142,7 +142,8 @@ def test_regions_cover_all_that_is_no_gap() -> None:
     words = [word for word in WORDS if "BEGIN" not in word]
     for _ in range(50):
         text = " ".join(rng.choice(words) for _ in range(40))
-        regions = list(regions_of(text, 4096))
+        cutter = Regions(4096)
+        regions = [*cutter.feed(text), *cutter.end()]
         covered = "".join(text[region.start : region.end] for region in regions)
         letters = [char for char in covered if not char.isspace()]
         assert letters == [c for c in text if not c.isspace() and c not in "你好世界"]

@@ -9,6 +9,7 @@ from typer.testing import CliRunner, Result
 
 from sallyport.cli.doctor import doctor
 from sallyport.doctor.findings import Check, Level
+from sallyport.doctor.tls import Reach, Reached, connect
 from sallyport.errors import OperatorError
 
 
@@ -26,6 +27,11 @@ def invoke(environ: dict[str, str], *arguments: str) -> Result:
         ("--connect-to", "a:b:c:d"),
         ("--proxy", "gopher://x"),
         ("--timeout", "0"),
+        ("--host", ".."),
+        ("--host", "a b"),
+        ("--host", "*"),
+        ("--host", ""),
+        ("--host", "a..b"),
     ],
     ids=" ".join,
 )
@@ -35,6 +41,11 @@ def test_bad_options_are_refused_before_anything_is_tried(
     result = invoke(environ, *arguments)
     assert isinstance(result.exception, OperatorError)
     assert result.exception.exit_code == 2
+
+
+@pytest.mark.parametrize("host", ["..", "a..b", "a" * 64 + ".example"])
+def test_a_name_that_no_resolver_is_asked_for_does_not_resolve(host: str) -> None:
+    assert connect((host, 443), 1.0) == Reach(Reached.UNRESOLVED)
 
 
 @pytest.mark.parametrize(

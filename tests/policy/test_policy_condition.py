@@ -4,9 +4,10 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -28,7 +29,7 @@ from sallyport.exchange import (
     Surface,
 )
 from sallyport.policy.condition import Condition, ConditionError
-from sallyport.policy.inputs import INPUTS, ConditionInput, condition_input, sample_input
+from sallyport.policy.inputs import INPUTS, ConditionInput, condition_input
 
 ARRIVED = datetime(2026, 11, 30, 23, 30, tzinfo=timezone(timedelta(hours=2)))
 REQUEST = Request(
@@ -47,6 +48,26 @@ EXCHANGE = Exchange(
     "x1", "c1", ARRIVED, "api.openai.com", Client("10.0.0.7", "transparent"), REQUEST, PRINCIPAL
 )
 FINDING = Finding("secrets.ai.key", Kind.SECRET, "OPENAI_KEY", Severity.CRITICAL, "/b", 0, 2, 0.9)
+
+
+def sample_input(**changes: object) -> ConditionInput:
+    """Return an input in which every name has a harmless value. changes: names with "__" for the dot."""
+    values: dict[str, object] = {name: _SAMPLES[kind] for name, (kind, _) in INPUTS.items()}
+    values.update({name.replace("__", "."): value for name, value in changes.items()})
+    return ConditionInput(values)
+
+
+_SAMPLES: Mapping[str, object] = {
+    "string": "",
+    "bool": False,
+    "int": 0,
+    "double": 0.0,
+    "list<string>": [],
+    "map<string,string>": {},
+    "map<string,dyn>": {},
+    "list<map<string,dyn>>": [],
+    "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
+}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import json
 from pathlib import Path
+from types import ModuleType
 
 import h2.connection
 import pytest
@@ -102,17 +103,22 @@ def test_the_source_is_what_the_replacement_was_written_against(name: str) -> No
     assert digest(LEANED_ON[name]) == known[name], f"{name} changed in mitmproxy {version.VERSION}"
 
 
+def holder_name(row: core.Replacement) -> str:
+    """Return the dotted name of what a row replaces."""
+    holder = row.holder
+    name = holder.__name__ if isinstance(holder, ModuleType) else f"{holder.__module__}.{holder.__qualname__}"
+    return f"{name}.{row.name}"
+
+
 def test_every_replacement_is_under_contract_and_in_place() -> None:
     core.install()
     under = {id(thing) for thing in LEANED_ON.values()}
     for row in core.REPLACEMENTS:
-        assert getattr(row.holder, row.name) is row.new, core.holder_name(row)
+        assert getattr(row.holder, row.name) is row.new, holder_name(row)
         key = (getattr(row.holder, "__qualname__", None) or row.holder.__name__, row.name)
         stock = core.STOCK[key]
         named = {id(stock), id(getattr(stock, "__wrapped__", stock))}
-        assert named & under or row.name in {"asyncio", "format_error"}, (
-            f"{core.holder_name(row)} has no digest"
-        )
+        assert named & under or row.name in {"asyncio", "format_error"}, f"{holder_name(row)} has no digest"
         assert row.why
 
 

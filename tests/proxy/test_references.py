@@ -19,8 +19,8 @@ from sallyport.proxy import links
 from sallyport.proxy.covering import request_coverage
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.recorded import KEY, read_record, record_of
+from sallyport.state.booking import Metering
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS

@@ -8,7 +8,7 @@ import pytest
 
 from sallyport.decision import Finding, Kind, Severity
 from sallyport.exchange import Segment
-from sallyport.proxy.gateway import ScanOnce
+from sallyport.proxy.scanning import ScanOnce
 from samples import segment
 
 MAIL = Finding("pii.EMAIL_ADDRESS", Kind.PII, "EMAIL_ADDRESS", Severity.MEDIUM, "/messages/0/content", 0, 5)

@@ -48,6 +48,15 @@ def test_without_a_threshold_it_is_told_and_no_failure(recorded: Path) -> None:
     assert "1 files are cut off or damaged" in done.stdout
 
 
+def test_flows_to_other_hosts_are_told_since_their_texts_are_judged_by_nobody(tmp_path: Path) -> None:
+    path = write(tmp_path / "f.flow", [flow("a"), flow("b", host="www.example.org", at=1)])
+    done = CliRunner().invoke(app, ["replay", str(path), "--policy", "observe", "--jobs", "1"])
+    assert "1 of them go to hosts that are no AI providers: nobody reads what is in these." in done.stdout
+    write(path, [flow("a")])
+    done = CliRunner().invoke(app, ["replay", str(path), "--policy", "observe", "--jobs", "1"])
+    assert "of them go to" not in done.stdout
+
+
 def test_a_flow_that_cannot_be_read_counts_like_a_file_that_is_cut(recorded: Path) -> None:
     strange = {"type": "http", "version": 21, "request": {"timestamp_start": BEGAN + 2, "method": 5}}
     recorded.write_bytes(recorded.read_bytes() + tnetstring.dumps(strange))

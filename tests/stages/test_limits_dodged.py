@@ -21,14 +21,16 @@ from sallyport.exchange import (
     Usage,
 )
 from sallyport.metering.prices import ContractPrice, PriceList
+from sallyport.metering.tariff import Tariff
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.limits import Limits
 from sallyport.policy.load import parse_policy
 from sallyport.stages.ledger import MAX_KEY_CHARS, Level
 from sallyport.stages.limits import LimitsStage
 from sallyport.stages.stage import Ports
+from sallyport.state.booking import Metering
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+from sallyport.state.meter import ExchangeMeter
 from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS
 from sallyport.wire.errors import WireError

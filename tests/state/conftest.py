@@ -1,12 +1,15 @@
-"""The servers that the ledger's tests talk to."""
+"""The servers that the ledger's tests talk to, and counters in memory."""
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from sallyport.metering.tokens import TokenCounter
+from sallyport.state.booking import Metering
+from sallyport.state.ledger.memory import MemoryLedger
 from state.redisserver import RedisServer
 
 
@@ -28,3 +31,10 @@ def redis_server() -> Iterator[RedisServer]:
     yield server
     server.kill()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+async def metering() -> AsyncIterator[Metering]:
+    built = Metering(MemoryLedger(), TokenCounter())
+    yield built
+    await built.close()

@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-import pytest
-
 from sallyport.stages.ledger import Calendar, Claim, Unit
-from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
+from sallyport.state.ledger.recovery import Reconciled, reconcile
 from state.stores import MemoryStore
 
 LEASE_MS = 1000
@@ -19,10 +17,7 @@ class Recorded:
         return {i: {"tokens": 7} for i in reservation_ids if i == "recorded"}
 
 
-@pytest.mark.parametrize(("unrecorded", "assumed"), [(Unrecorded.CHARGE, 100), (Unrecorded.RELEASE, 0)])
-async def test_recorded_usage_is_booked_and_the_rest_as_policy_says(
-    unrecorded: Unrecorded, assumed: int
-) -> None:
+async def test_recorded_usage_is_booked_and_the_rest_as_estimated() -> None:
     store = MemoryStore()
     request = [
         Claim("tokens", 1000, 100, Calendar(Unit.MONTH)),
@@ -31,14 +26,12 @@ async def test_recorded_usage_is_booked_and_the_rest_as_policy_says(
     for name in ("recorded", "silent"):
         await store.ledger.reserve(name, request, LEASE_MS)
     await store.pass_ms(LEASE_MS)
-    first = await reconcile(store.ledger, Recorded(), unrecorded, wait_ms=HOUR_MS)
+    first = await reconcile(store.ledger, Recorded(), wait_ms=HOUR_MS)
     assert first == Reconciled(settled=1, waiting=1)
     (level,) = await store.ledger.levels()
     assert (level.key, level.used, level.reserved) == ("tokens", 7, 0)
     await store.pass_ms(HOUR_MS)
-    assert await reconcile(store.ledger, Recorded(), unrecorded, wait_ms=HOUR_MS) == Reconciled(assumed=1)
-    assert await reconcile(store.ledger, Recorded(), unrecorded, wait_ms=HOUR_MS) == Reconciled()
+    assert await reconcile(store.ledger, Recorded(), wait_ms=HOUR_MS) == Reconciled(assumed=1)
+    assert await reconcile(store.ledger, Recorded(), wait_ms=HOUR_MS) == Reconciled()
     levels = {level.key: level.used for level in await store.ledger.levels()}
-    assert levels == {
-        key: used for key, used in {"tokens": 7 + assumed, "cost": assumed // 2}.items() if used
-    }
+    assert levels == {"tokens": 107, "cost": 50}

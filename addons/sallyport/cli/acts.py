@@ -13,7 +13,7 @@ from sallyport.audit.events import EventKind
 from sallyport.audit.store import add_within
 from sallyport.cli.directory.opening import opened_for_change
 from sallyport.cli.last_run import policy_in_use, was_run
-from sallyport.cli.moments import moment
+from sallyport.cli.moments import is_age, time_to_come
 from sallyport.cli.operator import act
 from sallyport.errors import OperatorError
 
@@ -88,9 +88,6 @@ def note(
 def end_of(text: str, now: datetime) -> datetime:
     """Return the time that --for names, counted from now. Raises OperatorError."""
     todo = "Write for example 30m, 8h or 2d"
-    if text.strip()[-1:] not in "smhdw":
+    if not is_age(text):
         raise OperatorError("--for", "it is no length of time", todo)
-    try:
-        return now + (now - moment(text, now))
-    except (OperatorError, OverflowError):
-        raise OperatorError("--for", "it is no length of time", todo) from None
+    return time_to_come("--for", text, now, todo)

@@ -43,11 +43,13 @@ from sallyport.files import clear_drafts
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pki.authority import load_ca
 from sallyport.pki.paths import ca_paths
+from sallyport.policy.audit import Audit, People, WhenUnavailable
 from sallyport.policy.capture import Capture
 from sallyport.policy.catalogue import Catalogue, shipped_catalogue
-from sallyport.policy.sections import Audit, People, Policy, WhenUnavailable
+from sallyport.policy.sections import Policy
 from sallyport.proxy.gateway import Gateway, Live
 from sallyport.sql.engines import Unreachable
+from sallyport.state.booking import Metering
 from sallyport.state.captures import CaptureWriter, Rotation
 from sallyport.state.content.keys import subject_keys_of
 from sallyport.state.content.people import Names, Pseudonyms
@@ -62,7 +64,6 @@ from sallyport.state.elapsed import FILE as ELAPSED
 from sallyport.state.elapsed import Elapsed
 from sallyport.state.ledger.fallback import Fallback
 from sallyport.state.masterkey import MasterKeys
-from sallyport.state.meter import Metering
 from sallyport.state.policydrift import DriftWatch
 from sallyport.state.tokens.desk import TokenDesk
 from sallyport.state.tokens.sources import KeySources
@@ -249,9 +250,10 @@ def assemble(
     latest = store.events(1) if store.is_open else []
     if store.is_open and (confdir / SIGNING_KEY).exists() and not latest:
         logger.warning(
-            "the audit store %s holds no event, and this gateway has signed checkpoints of a log before. If it was not "
-            "moved on purpose, stop, and bring the store back from a backup",
+            "the audit store %s holds no event, and %s is there already. If a gateway has signed a log with this key, "
+            "and the store was not moved on purpose, stop, and bring the store back from a backup",
             store.name,
+            confdir / SIGNING_KEY,
         )
     elapsed = Elapsed(confdir / ELAPSED, latest[0].at if latest else None)
     left_open = [] if is_late else [interrupted(admitted) for admitted in store.open_exchanges(name)]

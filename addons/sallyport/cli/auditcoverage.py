@@ -51,7 +51,7 @@ def coverage(
     """Show how much of what went to AI hosts was read, and what was not."""
     now = datetime.now(UTC)
     start = None if since is None else moment(since, now)
-    end = None if until is None else moment(until, now)
+    end = None if until is None else moment(until, now, "--until")
     check_period(start, end, now)
     dimensions = list(dict.fromkeys(by or (CoverageDimension.HOST,)))
     opened = open_to_read(store, confdir, tenant, tenant_token)

@@ -41,7 +41,7 @@ def write_report(
     evidence for them, and no judgement.
     """
     now = datetime.now(UTC)
-    start, end = moment(since, now), now if until is None else moment(until, now)
+    start, end = moment(since, now), now if until is None else moment(until, now, "--until")
     check_period(start, end, now)
     opened = open_to_read(store, confdir, tenant, tenant_token)
     try:

@@ -138,10 +138,7 @@ COMMANDS: dict[str, Callable[..., None]] = {"prune": prune, "maintain": maintain
 def _until(before: str | None, home: Path) -> datetime:
     if before is not None:
         reckoned = passed(home) if is_age(before) else datetime.now(UTC)
-        try:
-            return moment(before, reckoned)
-        except OperatorError as error:
-            raise OperatorError("--before", error.what, error.todo) from None
+        return moment(before, reckoned, "--before")
     days = None
     if was_run(home):
         from sallyport.cli.detection import read_policy

@@ -16,6 +16,7 @@ from sallyport.doctor.findings import DEFAULT_HOSTS, Address, Check, Level, Situ
 from sallyport.doctor.proxies import https_proxy, proxy_address
 from sallyport.errors import OperatorError
 from sallyport.pki import confdir as default_confdir
+from sallyport.policy.hosts import HostError, normalise_host
 
 
 def doctor(
@@ -29,7 +30,9 @@ def doctor(
         list[str] | None,
         typer.Option("--host", metavar="HOST", help="Provider host to try; repeat for more."),
     ] = None,
-    port: Annotated[int, typer.Option("--port", help="Port of the transparent listener.")] = 8080,
+    port: Annotated[
+        int, typer.Option("--port", min=1, max=65535, help="Port of the transparent listener.")
+    ] = 8080,
     proxy: Annotated[
         str | None, typer.Option("--proxy", help="URL of the explicit proxy. On a client: $HTTPS_PROXY.")
     ] = None,
@@ -73,7 +76,7 @@ def doctor(
         confdir=where,
         transparent=transparent,
         from_client=from_client,
-        hosts=tuple(dict.fromkeys(host or DEFAULT_HOSTS)),
+        hosts=_hosts(host or DEFAULT_HOSTS),
         port=port,
         proxy=_proxy(proxy, from_client and not transparent),
         ca=ca,
@@ -85,6 +88,14 @@ def doctor(
     checks = examine(situation, os.environ)
     worst = _write_json(checks) if as_json else _write_lines(checks)
     raise typer.Exit(1 if worst is Level.FAIL else 0)
+
+
+def _hosts(named: Iterable[str]) -> tuple[str, ...]:
+    """Return each host once. Raises OperatorError for what no name on the wire can be, which no check could try."""
+    try:
+        return tuple(dict.fromkeys(map(normalise_host, named)))
+    except HostError:
+        raise OperatorError("--host", "it is no host", "Write for example api.openai.com") from None
 
 
 def _proxy(url: str | None, from_environment: bool) -> Address | None:

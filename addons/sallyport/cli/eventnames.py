@@ -76,7 +76,7 @@ def writes_pseudonyms(store: str | None, confdir: Path | None) -> bool:
     if not was_run(confdir):
         return _names_no_more(store_address(store, confdir))
     from sallyport.cli.detection import read_policy
-    from sallyport.policy.sections import People
+    from sallyport.policy.audit import People
 
     return read_policy(policy_in_use(None, confdir)).audit.people is People.PSEUDONYMISED
 

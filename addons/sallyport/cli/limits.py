@@ -21,7 +21,7 @@ from sallyport.cli.detection import read_policy
 from sallyport.cli.last_run import policy_in_use
 from sallyport.cli.ledger import LedgerOption, ask
 from sallyport.cli.ledgerclock import clock
-from sallyport.cli.moments import moment
+from sallyport.cli.moments import time_to_come
 from sallyport.cli.operator import record
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import names_here, open_to_read
@@ -124,7 +124,7 @@ def grant(
         todo = "Give the policy in force with --policy"
         raise OperatorError("KEY", "the policy has no limit of that name", todo)
     more, now = _amount(amount, rule.unit), datetime.now(UTC)
-    end = _later(until, now)
+    end = time_to_come("--until", until, now, "Write 12h, 7d, or a UTC time: 2026-12-01T09:00")
 
     async def add(opened: Ledger) -> None:
         if not new and key not in {level.key for level in await opened.levels(key)}:
@@ -260,18 +260,6 @@ def _amount(text: str, unit: int) -> int:
             "AMOUNT", "it is no amount that can be granted", "Write a number above zero: 25 or 12.50"
         )
     return counted
-
-
-def _later(text: str, now: datetime) -> datetime:
-    """Return the time that --until names: from now on, or a time of ISO 8601."""
-    try:
-        named = moment(text, now)
-    except OperatorError as error:
-        raise OperatorError("--until", error.what, "Write 12h, 7d, or a UTC time: 2026-12-01T09:00") from None
-    end = now + (now - named) if text.strip()[-1:] in "smhdw" else named
-    if end <= now:
-        raise OperatorError("--until", "it is over already", "Write 12h, 7d, or a time to come")
-    return end
 
 
 def _reason(key: str) -> str:

@@ -16,10 +16,10 @@ def is_age(text: str) -> bool:
     return _AGE.fullmatch(text.strip()) is not None
 
 
-def moment(text: str, now: datetime) -> datetime:
-    """Return in UTC the time that --since names: an age counted back from now, or a time of ISO 8601, UTC if unsaid.
+def moment(text: str, now: datetime, option: str = "--since") -> datetime:
+    """Return in UTC the time that an option names: an age counted back from now, or ISO 8601, UTC if unsaid.
 
-    Raises OperatorError.
+    Raises OperatorError, which names the option.
     """
     if age := _AGE.fullmatch(text.strip()):
         try:
@@ -32,8 +32,30 @@ def moment(text: str, now: datetime) -> datetime:
         return named.astimezone(UTC) if named.tzinfo else named.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise OperatorError(
-            "--since", "neither an age nor a time", "Write 30s, 15m, 1h, 2d, 1w, or 2026-05-01T12:00."
+            option, "neither an age nor a time", "Write 30s, 15m, 1h, 2d, 1w, or 2026-05-01T12:00."
         ) from None
+
+
+def time_to_come(option: str, text: str, now: datetime, todo: str) -> datetime:
+    """Return in UTC the time to come that an option names: a length counted on from now, or a time of ISO 8601.
+
+    todo: what the operator may write. Raises OperatorError for what is neither, is over, or lies beyond all years.
+    """
+    try:
+        named = moment(text, now)
+        end = now + (now - named) if is_age(text) else named
+    except (OperatorError, OverflowError):
+        raise OperatorError(option, "it is no time to come", todo) from None
+    if end <= now:
+        raise OperatorError(option, "it is over already", todo)
+    return end
+
+
+def end_or_never(option: str, text: str, now: datetime) -> datetime | None:
+    """Return the time to come that an option names, None for `never`. Raises OperatorError."""
+    if text.strip().lower() == "never":
+        return None
+    return time_to_come(option, text, now, "Write 12h, 30d, a UTC time such as 2027-01-31, or never")
 
 
 def check_period(since: datetime | None, until: datetime | None, now: datetime) -> None:

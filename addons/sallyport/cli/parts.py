@@ -14,6 +14,7 @@ from sallyport.decision import Mode
 from sallyport.detect import linear
 from sallyport.errors import OperatorError
 from sallyport.metering.prices import ContractPrice, PriceList
+from sallyport.metering.tariff import Tariff
 from sallyport.policy.catalogue import Catalogue
 from sallyport.policy.output import Output
 from sallyport.policy.problems import PolicyError, Problem
@@ -22,7 +23,6 @@ from sallyport.policy.sections import Policy
 from sallyport.policy.source import At, dotted
 from sallyport.proxy.clientcerts import ClientTrust
 from sallyport.proxy.proxyauth import KnownUsers
-from sallyport.state.meter import Tariff
 from sallyport.state.tokens.desk import Believed, believed
 from sallyport.state.tokens.sources import local_keys
 

@@ -13,7 +13,7 @@ from sallyport.proxy.gateway import Live
 from sallyport.stages.ledger import Expired, Ledger, limit_of
 from sallyport.stages.limits import counts_model
 from sallyport.state.ledger.ids import exchange_of
-from sallyport.state.ledger.recovery import Reconciled, Unrecorded, reconcile
+from sallyport.state.ledger.recovery import Reconciled, reconcile
 from sallyport.state.meter import used_of
 
 _USED = (EventKind.COMPLETED, EventKind.BROKEN)
@@ -37,7 +37,7 @@ class RecordedUse:
 
         Raises LedgerUnavailable.
         """
-        return await reconcile(self.ledger, self, Unrecorded.CHARGE)
+        return await reconcile(self.ledger, self)
 
     async def used(self, reservation_ids: Sequence[str]) -> Mapping[str, Mapping[str, int]]:
         """Return what was used, nothing for an exchange that never left; one without an end is left out."""

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from sallyport.cli.detection import detection_settings, ner_settings
 from sallyport.decision import Finding
 from sallyport.exchange import Segment
+from sallyport.metering.tariff import Tariff
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.catalogue import shipped_catalogue
 from sallyport.policy.sections import Policy
 from sallyport.rehearsal.asking import Rehearsal
 from sallyport.stages.places import in_body
-from sallyport.state.meter import Tariff
 
 if TYPE_CHECKING:
     from sallyport.cli.scanning.names import NamesHere

@@ -175,6 +175,10 @@ def _replayed(
 def _lines(found: Difference, about: About, policy: str, against: str) -> list[str]:
     base = "what was recorded" if about.base == RECORDED else f"{against} ({about.base})"
     lines = [f"{found.flows} flows: {policy} ({about.candidate}) against {base}."]
+    if elsewhere := found.sorts[Sort.TUNNELLED]:
+        lines.append(
+            f"{elsewhere} of them go to hosts that are no AI providers: nobody reads what is in these."
+        )
     left = {**about.left(found), "unreadable": found.sorts[Sort.UNREADABLE]}
     what = ", ".join(f"{count} {name}" for name, count in sorted(left.items()) if count)
     if what:

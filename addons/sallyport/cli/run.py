@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import re
 import resource
 import signal
 import sys
@@ -19,8 +18,6 @@ from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.heap import keep_what_lives, no_collection
-
-_TUN = re.compile(r"tun:[A-Za-z][A-Za-z0-9-]{0,14}")
 
 
 def run(
@@ -75,12 +72,13 @@ def run(
         from sallyport.pki.paths import ca_paths
         from sallyport.pki.paths import confdir as default_confdir
         from sallyport.proxy.host import GatewayMaster, HostSettings
+        from sallyport.proxy.listeners import listener_modes, listener_name
         from sallyport.proxy.tunnels import ensure_keys, is_tunnel
 
     home = confdir or default_confdir()
     if upstream_ca is not None:
         _check_certificates("--upstream-ca", upstream_ca)
-    modes = tuple(_mode(spec) for spec in listen or ["explicit@3128"])
+    modes = listener_modes(listen or ["explicit@3128"])
     overrides = parse_connect_to(connect_to or [])
     if policy_key is None and Path(policy).suffix == ".bundle":
         todo = "Give the key that signs your policies, as PEM"
@@ -131,7 +129,8 @@ def run(
             live = assembled.gateway.live
             ports = master.ports
             where = ", ".join(
-                f"{_name(spec)} on port {port}" if port else _name(spec) for spec, port in ports.items()
+                f"{listener_name(spec)} on port {port}" if port else listener_name(spec)
+                for spec, port in ports.items()
             )
             typer.echo(
                 f"sallyport listens: {where}. Policy {live.policy.revision}, mode {live.policy.mode}. "
@@ -139,7 +138,9 @@ def run(
                 err=True,
             )
             if ready_file is not None:
-                ready_file.write_text(json.dumps({_name(s): p for s, p in ports.items()}), encoding="utf-8")
+                ready_file.write_text(
+                    json.dumps({listener_name(s): p for s, p in ports.items()}), encoding="utf-8"
+                )
 
         await master.serve(started)
 
@@ -208,24 +209,3 @@ def _check_certificates(option: str, path: Path) -> None:
         raise OperatorError(
             option, f"no PEM certificate can be read from {path}", "Give a file with BEGIN CERTIFICATE blocks"
         ) from None
-
-
-def _mode(spec: str) -> str:
-    """Translate explicit to mitmproxy's word for it, and refuse modes that inspect nothing."""
-    name, at, rest = spec.partition("@")
-    if name == "explicit":
-        return f"regular{at}{rest}"
-    if name in ("transparent", "wireguard") or name.startswith("reverse:https://"):
-        return spec
-    if _TUN.fullmatch(spec):
-        return spec
-    raise OperatorError(
-        "--listen",
-        f"{spec[:60]!r} is no mode of the gateway",
-        "Use explicit@PORT, transparent@PORT, reverse:https://HOST@PORT, wireguard@PORT, or tun:NAME with a name "
-        "of at most 15 letters, digits and hyphens",
-    )
-
-
-def _name(spec: str) -> str:
-    return "explicit" + spec.removeprefix("regular") if spec.startswith("regular") else spec

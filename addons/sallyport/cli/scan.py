@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain, islice
 from pathlib import Path
@@ -242,7 +242,6 @@ class _Tally:
     binary: int = 0
     incomplete: int = 0
     unreadable: int = 0
-    severities: dict[str, int] = field(default_factory=dict)
 
     def add(self, scanned: Scanned) -> None:
         self.files += 1

@@ -57,7 +57,7 @@ def spend(
     now = datetime.now(UTC)
     start = now.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     start = start if since is None else moment(since, now)
-    end = None if until is None else moment(until, now)
+    end = None if until is None else moment(until, now, "--until")
     dimensions = list(dict.fromkeys(by or (SpendDimension.PRINCIPAL, SpendDimension.MODEL)))
     if as_format is Format.FOCUS:
         dimensions = list(_FOCUS_BY)

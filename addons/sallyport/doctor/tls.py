@@ -55,7 +55,10 @@ def connect(address: Address, timeout_s: float) -> socket.socket | Reach:
     """Open a TCP connection, or say how it failed."""
     try:
         return socket.create_connection(address, timeout_s)
-    except socket.gaierror:
+    except (
+        socket.gaierror,
+        UnicodeError,
+    ):  # Python asks no resolver for a name with an empty or overlong label
         return Reach(Reached.UNRESOLVED)
     except TimeoutError:
         return Reach(Reached.SILENT)

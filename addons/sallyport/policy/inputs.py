@@ -294,26 +294,6 @@ if _READERS.keys() != INPUTS.keys():
     raise RuntimeError("a documented name without a reader, or a reader without its documentation")
 
 
-def sample_input(**changes: object) -> ConditionInput:
-    """Return an input in which every name has a harmless value. changes: names with "__" for the dot."""
-    values: dict[str, object] = {name: _SAMPLES[kind] for name, (kind, _) in INPUTS.items()}
-    values.update({name.replace("__", "."): value for name, value in changes.items()})
-    return ConditionInput(values)
-
-
-_SAMPLES: Mapping[str, object] = {
-    "string": "",
-    "bool": False,
-    "int": 0,
-    "double": 0.0,
-    "list<string>": [],
-    "map<string,string>": {},
-    "map<string,dyn>": {},
-    "list<map<string,dyn>>": [],
-    "timestamp": datetime(2026, 1, 1, tzinfo=UTC),
-}
-
-
 def _plain(text: str) -> str:
     """Return text that UTF-8 can carry: a lone surrogate out of JSON becomes U+FFFD."""
     return text if text.isascii() else re.sub("[\ud800-\udfff]", "\ufffd", text)

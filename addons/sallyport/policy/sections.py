@@ -12,13 +12,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, PrivateAttr, field_validator, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from sallyport.decision import Mode, Severity
 from sallyport.exchange import Exchange, Surface
 from sallyport.policy.access import Access
 from sallyport.policy.accessrule import AccessRule
 from sallyport.policy.approvals import Approvals
+from sallyport.policy.audit import Audit
 from sallyport.policy.blocked import BlockingSection
 from sallyport.policy.capture import Capture
 from sallyport.policy.content import ContentSection
@@ -36,6 +37,7 @@ from sallyport.policy.restrictions import Restrictions
 from sallyport.policy.signing import Signing
 from sallyport.policy.states import Canary, ConnectionSection, StageSection, check_stated, standing_of
 from sallyport.policy.tenants import Tenants
+from sallyport.policy.transport import Transport
 from sallyport.policy.vocabulary import KIB, MIB, Entity, HostPattern, Name, Paranoia, Port, Section
 from sallyport.policy.websocket import WebSocket
 
@@ -182,158 +184,6 @@ class Detection(Section):
         default=(), description="Extra Presidio recogniser files (YAML), relative to the policy file."
     )
     ner: Ner = Field(default_factory=lambda: Ner(), description="Names and places.")
-
-
-_COPY_SCHEMES = ("syslog+tls", "syslog+tcp", "postgresql", "sqlite")
-
-
-class Checkpoints(Section):
-    """Signed checkpoints, by which others can see that the log was not changed afterwards."""
-
-    interval_s: float = Field(
-        default=60.0,
-        ge=0,
-        le=86_400,
-        description="Seconds between two checkpoints, where there is something new; 0: only when the gateway stops.",
-    )
-    copy_file: Name | None = Field(
-        default=None,
-        description="File that each checkpoint is appended to, best on another machine's disk; relative to the "
-        "policy file.",
-    )
-    copy_command: Name | None = Field(
-        default=None,
-        description="Command that gets each checkpoint as one line on its standard input; run without a shell.",
-    )
-    copy_to: Name | None = Field(
-        default=None,
-        description="Address that each checkpoint is sent to: `syslog+tls://HOST:6514`, `syslog+tcp://HOST:601`, or "
-        "another database, `postgresql://user@host/name` or `sqlite:////path`, that holds them in a table of its own. "
-        "No password: libpq finds one in its password file.",
-    )
-    copy_ca_file: Name | None = Field(
-        default=None,
-        description="PEM file that the certificate of `syslog+tls` must chain to; null: the system's. Relative to the "
-        "policy file.",
-    )
-
-    @field_validator("copy_to")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        scheme, sep, rest = (value or "").partition("://")
-        if value is not None and (not sep or not rest or scheme not in _COPY_SCHEMES):
-            raise Wrong(
-                "it is no address",
-                "Write syslog+tls://HOST:6514, postgresql://user@host/name or sqlite:////path",
-            )
-        if ":" in rest.rpartition("@")[0]:
-            raise Wrong("a password does not belong into a policy", "Put it into libpq's password file")
-        return value
-
-
-class WhenUnavailable(StrEnum):
-    """What happens to events while the store is away."""
-
-    REFUSE = "refuse"
-    SPOOL = "spool"
-
-
-class People(StrEnum):
-    """How events say whom they are of."""
-
-    NAMED = "named"
-    PSEUDONYMISED = "pseudonymised"
-
-
-class Audit(Section):
-    """Whether a request may leave that the log does not know."""
-
-    required: bool | None = Field(
-        default=None,
-        description="No request leaves before its event is durable; null: true in enforce, false in observe.",
-    )
-    checkpoints: Checkpoints = Field(
-        default_factory=lambda: Checkpoints(), description="Signed checkpoints of the log."
-    )
-    retention_days: int | None = Field(
-        default=None,
-        ge=1,
-        le=36_500,
-        description="Events older than this are pruned: by the gateway where its role may, else by "
-        "`sallyport audit prune`; null: never. Keep more than the longest window of limits.",
-    )
-    when_unavailable: WhenUnavailable = Field(
-        default=WhenUnavailable.REFUSE,
-        description="While the store is away. refuse: no request leaves that needs its event durable; spool: events "
-        "wait on this machine's disk and go into the store, in order, when it is back.",
-    )
-    spool_mib: int = Field(
-        default=256,
-        ge=1,
-        le=65_536,
-        description="Size of the spool, in MiB; when it is full, requests are refused.",
-    )
-    people: People = Field(
-        default=People.NAMED,
-        description="What events hold of people. named: the principal's id and the client's address; pseudonymised: a "
-        "pseudonym that who has the keys of content can read, until the person is forgotten. Where there is no master "
-        "key, the gateway makes one in its confdir.",
-    )
-
-
-class Transport(Section):
-    """Sizes and times of connections. Beyond each of them a request is refused or an answer is ended."""
-
-    max_request_bytes: int = Field(
-        default=8 * MIB,
-        ge=KIB,
-        le=256 * MIB,
-        description="Body of a request, decoded; in observe four times as much passes, unread.",
-    )
-    max_response_bytes: int = Field(
-        default=32 * MIB,
-        ge=KIB,
-        le=1024 * MIB,
-        description="Body of a buffered answer, decoded; streams, and what nobody reads, are not limited.",
-    )
-    max_event_bytes: int = Field(
-        default=8 * MIB,
-        ge=KIB,
-        le=8 * MIB,
-        description="One event of a streamed answer; an image that is streamed is one event.",
-    )
-    max_header_bytes: int = Field(
-        default=64 * KIB, ge=KIB, le=MIB, description="All header lines of a request together."
-    )
-    max_headers: int = Field(default=100, ge=10, le=1000, description="Header lines of a request.")
-    header_timeout_s: float = Field(
-        default=10.0, gt=0, le=300, description="Time for a client to send its headers."
-    )
-    connect_timeout_s: float = Field(default=10.0, gt=0, le=300, description="Time to connect to a provider.")
-    idle_timeout_s: float = Field(
-        default=900.0,
-        ge=1,
-        le=7200,
-        description="Silence after which a connection is closed; a model may think ten minutes.",
-    )
-    drain_s: float = Field(
-        default=30.0, ge=0, le=3600, description="Time for open streams to finish at shutdown."
-    )
-    max_connections_per_client: int = Field(
-        default=1000,
-        ge=1,
-        le=100_000,
-        description="Open connections of one client address, tunnelled ones too; further ones are reset.",
-    )
-    hold_chars: int = Field(
-        default=4096,
-        ge=64,
-        le=64 * KIB,
-        description="Most characters of an answer held back while a match may be unfinished.",
-    )
-    hold_s: float = Field(
-        default=2.0, gt=0, le=60, description="Longest time a piece of an answer is held back."
-    )
 
 
 class Policy(Section):

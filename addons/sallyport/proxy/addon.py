@@ -36,7 +36,7 @@ from sallyport.proxy.contents import Contents
 from sallyport.proxy.dispatch import dispatch, edited_body, with_usage
 from sallyport.proxy.ending import code_of, end_exchange, refuse_exchange
 from sallyport.proxy.gate import gate
-from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
+from sallyport.proxy.gateway import Gateway, ports_for
 from sallyport.proxy.judging import judged
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.outflow import ended_early
@@ -45,6 +45,7 @@ from sallyport.proxy.proved import proved_by, standing, withdrawn
 from sallyport.proxy.proving import Proving
 from sallyport.proxy.reading import read_body, unsound_body
 from sallyport.proxy.relay import is_relayed, relay
+from sallyport.proxy.scanning import ScanOnce
 from sallyport.proxy.signing import unproved
 from sallyport.proxy.stopping import Stopping
 from sallyport.proxy.streamed import answer_of, is_streamed, is_unread, make_tap, unread_tap

@@ -15,11 +15,12 @@ from sallyport.audit.events import DecisionRecord
 from sallyport.decision import Action, Decision, Finding, Kind, Mode, Severity, Verdict
 from sallyport.exchange import Exchange, Segment
 from sallyport.policy.content import ContentClass, ContentSection, Keep
-from sallyport.proxy.gateway import Live, ScanOnce
+from sallyport.proxy.gateway import Live
 from sallyport.proxy.hearing import heard, heard_in
 from sallyport.proxy.noted import Noted, is_chosen
 from sallyport.proxy.outflow import REFUSED, ended_early, policy_of, recorded
 from sallyport.proxy.passage import Passage
+from sallyport.proxy.scanning import ScanOnce
 from sallyport.proxy.stream import Step, Tap
 from sallyport.proxy.takingout import by_text, renamed, without
 from sallyport.stages.everywhere import repeated

@@ -6,7 +6,6 @@ row has a contract test (tests/proxy/test_contract.py) that fails when an upgrad
 
 import os
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from mitmproxy import addonmanager, hooks, version
@@ -155,10 +154,3 @@ def install() -> None:
     for row in REPLACEMENTS:
         setattr(row.holder, row.name, row.new)
     logs.install()
-
-
-def holder_name(row: Replacement) -> str:
-    """Return the dotted name of what a row replaces, for messages and tests."""
-    holder = row.holder
-    name = holder.__name__ if isinstance(holder, ModuleType) else f"{holder.__module__}.{holder.__qualname__}"
-    return f"{name}.{row.name}"

@@ -1,85 +1,44 @@
 """What the hooks work with: the policy in force as one swappable snapshot, and the things that outlive it."""
 
-import asyncio
 import hashlib
 import re
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import cache
 from typing import Protocol
 
 from sallyport.audit.events import Event, EventKind, about
-from sallyport.decision import Finding, Kind, Mode, Verdict
-from sallyport.detect.errors import ScanIncomplete, ScanLate
-from sallyport.detect.ner.merge import merge
+from sallyport.decision import Kind, Mode, Verdict
 from sallyport.exchange import Exchange, Principal, Request, Response, Segment, Surface, Usage
+from sallyport.metering.tariff import Tariff
 from sallyport.policy.catalogue import Catalogue, Endpoint, Provider
 from sallyport.policy.restrictions import Restricted
 from sallyport.policy.sections import Policy, counts_apart, mode_of, standing
 from sallyport.proxy.clientcerts import ClientTrust
-from sallyport.proxy.lanes import Lane
 from sallyport.proxy.links import Link, Links
 from sallyport.proxy.petitions import Petition, Petitions
 from sallyport.proxy.proxyauth import KnownUsers
+from sallyport.proxy.scanning import Detector, Names
 from sallyport.proxy.watch import Watch
 from sallyport.stages.directory import NOBODY, Directory
 from sallyport.stages.followers import AnswerRules
 from sallyport.stages.identity import ANONYMOUS
-from sallyport.stages.places import in_body
 from sallyport.stages.stage import NO_TOKENS, Ports, Scanner, Tokens
+from sallyport.state.booking import Metering
 from sallyport.state.captures import CaptureWriter
 from sallyport.state.content.writing import ContentWriter
 from sallyport.state.credentials import Credentials
 from sallyport.state.directory.store import DirectoryStore
 from sallyport.state.keyed import digest
-from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+from sallyport.state.meter import ExchangeMeter
 from sallyport.state.vault import MemoryVault, VaultScope
 from sallyport.state.webhook import Fact, Notification
 from sallyport.wire.leaves import FILE_REFERENCE, PROMPT_REFERENCE
 
-INLINE_SCAN_CHARS = 2_048
-"""Texts up to this length together are scanned on the event loop; longer ones in a thread.
-
-The worst text costs some 5 microseconds a character, so that the loop is held for 10 ms at most.
-"""
-
-LONG_SCAN_CHARS = 65_536
-"""Texts beyond this are scanned in a lane of their own, so that no other call waits behind them."""
-
-_QUICK, _LONG = Lane("scan", alone_s=0.05), Lane("scan-long", alone_s=0.25)
-
-INLINE_NAMES_CHARS = 16_384
-"""The same for names: to cut, look up and merge costs more per character than to scan."""
-
 MAX_MODELS = 1024
 MAX_MODEL_CHARS = 256
-
-
-class Detector(Protocol):
-    """Finds everything in texts; thread-safe, synchronous, raises when it could not look at all of it."""
-
-    @property
-    def revision(self) -> str: ...
-
-    def scan(self, segments: Sequence[Segment]) -> tuple[Finding, ...]: ...
-
-
-class Names(Protocol):
-    """Finds names and places, elsewhere: submit returns at once, its future fails if anything was missed.
-
-    deadline_s: who waits longer gives up, and cancels the future.
-    """
-
-    @property
-    def revision(self) -> str: ...
-
-    @property
-    def deadline_s(self) -> float: ...
-
-    def submit(self, segments: Sequence[Segment]) -> "Future[tuple[Finding, ...]]": ...
 
 
 class AuditSink(Protocol):
@@ -183,98 +142,6 @@ def _without_findings(detector: Detector, name: str) -> str:
             shown += f"{name[at : finding.start]}[{finding.entity}]"
         at = max(at, finding.end)
     return shown + name[at:]
-
-
-class ScanOnce:
-    """The scanner port of one exchange: the first stage that asks pays, the others share.
-
-    limit_chars: more text than this is refused by raising, never cut. names: None finds no names.
-    min_score: what rules are less sure of than this makes way for a name.
-    """
-
-    def __init__(
-        self,
-        detector: Detector,
-        segments: Sequence[Segment],
-        limit_chars: int,
-        names: Names | None = None,
-        min_score: float = 0.0,
-    ) -> None:
-        self._detector = detector
-        self._segments = segments
-        self._limit = limit_chars
-        self._names = names
-        self._min_score = min_score
-        self._chars = sum(len(s.text) for s in segments)
-        self._found: tuple[Finding, ...] | None = None
-        self._with_names: tuple[Finding, ...] | None = None
-        self._missed: ScanIncomplete | None = None
-
-    def everything(self) -> Sequence[Finding]:
-        """Return all findings, and search for what no stage has asked for. For a thread: it waits.
-
-        Raises what is raised where a text is not searched whole.
-        """
-        found = self._found
-        if found is None:
-            self._check_size()
-            found = self._found = self._detector.scan(self._segments)
-        if self._names is None:
-            return found
-        if self._with_names is None:
-            future = self._names.submit([s for s in self._segments if in_body(s.at)])
-            try:
-                named = future.result(self._names.deadline_s)
-            finally:
-                future.cancel()
-            self._with_names = merge(self._segments, found, named, self._min_score)
-        return self._with_names
-
-    def _check_size(self) -> None:
-        if self._chars > self._limit:
-            raise ValueError("more text than detection.max_text_bytes allows")
-
-    async def findings(self) -> Sequence[Finding]:
-        if self._found is None:
-            self._check_size()
-            self._found = await self._off_loop_beyond(INLINE_SCAN_CHARS, self._detector.scan, self._segments)
-        return self._found
-
-    async def with_names(self) -> Sequence[Finding]:
-        """Return all findings. Raises ScanIncomplete where names were missed, also to who asks again."""
-        found = await self.findings()
-        if self._names is None:
-            return found
-        if self._missed is not None:
-            raise self._missed
-        if self._with_names is None:
-            try:
-                named = await self._named(self._names)
-            except ScanIncomplete as missed:
-                self._missed = missed
-                raise
-            self._with_names = await self._off_loop_beyond(
-                INLINE_NAMES_CHARS, merge, self._segments, found, named, self._min_score
-            )
-        return self._with_names
-
-    async def _named(self, names: Names) -> tuple[Finding, ...]:
-        """Return the names in the body; a header holds no prose, and a name seen there would only refuse."""
-        segments = [s for s in self._segments if in_body(s.at)]
-        try:
-            async with asyncio.timeout(names.deadline_s):
-                future = await self._off_loop_beyond(INLINE_NAMES_CHARS, names.submit, segments)
-                return future.result() if future.done() else await asyncio.wrap_future(future)
-        except TimeoutError:
-            raise ScanLate("names were not found in time") from None
-
-    async def _off_loop_beyond[**P, T](
-        self, chars: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs
-    ) -> T:
-        if self._chars <= chars:
-            return work(*args, **kwargs)
-        lane = _QUICK if self._chars <= LONG_SCAN_CHARS else _LONG
-        return await lane.run(partial(work, *args, **kwargs))
 
 
 _MADE_HERE = re.compile(r"/container(?:/id)?|/messages/[0-9]+/audio/id")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sallyport.policy.sections import mode_of
 from sallyport.proxy import core, dial, logs, stream, tls, tunnels, websocket
 from sallyport.proxy.addon import GatewayAddon
 from sallyport.proxy.gateway import Gateway, Live
+from sallyport.proxy.listeners import listener_name
 from sallyport.proxy.manager import CachedManager
 
 logger = logging.getLogger("sallyport.host")
@@ -151,6 +153,12 @@ def settle_heap() -> None:
     gc.freeze()
 
 
+def _why(error: BaseException | None) -> str:
+    """Return the system's own words for why a listener cannot be; what stands around them says it three times."""
+    number = error.errno if isinstance(error, OSError) else None
+    return os.strerror(number).lower() if number is not None and number > 0 else str(error)
+
+
 class GatewayMaster(master.Master):
     """mitmproxy's master with six addons of its own and ours."""
 
@@ -233,13 +241,14 @@ class GatewayMaster(master.Master):
         while len(self.ports) < wanted:
             failed = [s for s in self.proxyserver.servers if s.last_exception is not None]
             if failed or task.done():
-                reason = str(failed[0].last_exception) if failed else "the host stopped while starting"
-                spec = failed[0].mode.full_spec.replace("regular", "explicit", 1) if failed else ""
+                reason = _why(failed[0].last_exception) if failed else "the host stopped while starting"
+                spec = listener_name(failed[0].mode.full_spec) if failed else ""
                 self.shutdown()
                 raise OperatorError(
                     f"--listen {spec}".strip(),
                     reason,
-                    "Choose a free port, or stop what uses it; a tun device needs CAP_NET_ADMIN and /dev/net/tun",
+                    "Choose a free port and an address of this machine, or stop what uses them; a tun device needs "
+                    "CAP_NET_ADMIN and /dev/net/tun",
                     exit_code=3,
                 )
             await asyncio.sleep(0.01)

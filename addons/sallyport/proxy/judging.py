@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from sallyport.decision import Verdict
 from sallyport.pipeline import Step, decide
-from sallyport.proxy.gateway import Gateway, ScanOnce, ports_for
+from sallyport.proxy.gateway import Gateway, ports_for
 from sallyport.proxy.passage import Passage
+from sallyport.proxy.scanning import ScanOnce
 
 LIMITS = "limits"
 

@@ -20,9 +20,10 @@ from sallyport.proxy.answers import STOPPING
 from sallyport.proxy.dispatch import dispatch
 from sallyport.proxy.ending import end_exchange, refuse_exchange
 from sallyport.proxy.gate import gate
-from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.gateway import Gateway, Live, ports_for
 from sallyport.proxy.layers import abort_connection
 from sallyport.proxy.passage import Passage
+from sallyport.proxy.scanning import ScanOnce
 from sallyport.proxy.websocket_answers import MakeTap
 from sallyport.proxy.websocket_keeping import Keeping
 from sallyport.proxy.websocket_layer import POLICY, RESTART, Outcome, SocketEnd, SocketMessage, SocketWake

@@ -17,11 +17,12 @@ from sallyport.proxy.barred import barred
 from sallyport.proxy.connections import address_of, mode_name
 from sallyport.proxy.dispatch import edited_body
 from sallyport.proxy.ending import end_exchange
-from sallyport.proxy.gateway import Gateway, Live, ScanOnce
+from sallyport.proxy.gateway import Gateway, Live
 from sallyport.proxy.judging import judged
 from sallyport.proxy.passage import Passage, event_of
 from sallyport.proxy.proved import standing
 from sallyport.proxy.recorded import Over
+from sallyport.proxy.scanning import ScanOnce
 from sallyport.stages.keys import refused_gateway_key
 from sallyport.wire.sockets import Asked, Purpose
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from sallyport.decision import Decision, Mode, Verdict
 from sallyport.exchange import Circumstances, Exchange, Scalar
+from sallyport.metering.tariff import Tariff
 from sallyport.metering.tokens import TokenCounter
 from sallyport.pipeline import decide, stages_of
 from sallyport.policy.catalogue import Catalogue
@@ -19,7 +20,6 @@ from sallyport.stages.identity import IdentityStage
 from sallyport.stages.stage import Ports
 from sallyport.state.directory.snapshot import Snapshot
 from sallyport.state.keyed import digest
-from sallyport.state.meter import Tariff
 from sallyport.state.vault import MemoryVault
 
 _KEY = bytes(32)

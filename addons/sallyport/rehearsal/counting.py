@@ -5,12 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 
 from sallyport.exchange import Exchange
+from sallyport.metering.tariff import Tariff
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.limits import Limits, Measure
 from sallyport.stages.ledger import MAX_AMOUNT, Claim, Concurrent, Denied, Reserved, limit_of
 from sallyport.stages.stage import Estimate
+from sallyport.state.booking import Metering, Reserving
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import ExchangeMeter, Metering, Tariff
+from sallyport.state.meter import ExchangeMeter
 
 _LEASE_MS = 60_000
 
@@ -34,7 +36,7 @@ class FixedClock:
 class _Metering(Metering):
     """Counters that nobody has to look after: a rehearsal is over before a lease is."""
 
-    def opened(self, meter: ExchangeMeter) -> None:
+    def opened(self, meter: Reserving) -> None:
         """Leave out what keeps leases alive."""
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from sallyport.metering.tokens import TokenCounter
 from sallyport.policy.limits import Measure
 from sallyport.stages.ledger import Claim, Denied, Level, Reserved
+from sallyport.state.booking import Metering, Reserving
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import ExchangeMeter, Metering
+from sallyport.state.meter import ExchangeMeter
 
 
 @dataclass(slots=True)
@@ -35,12 +36,12 @@ class NotingMetering(Metering):
         super().__init__(_Granting(self), tokens)
         self.noted = Noted()
 
-    def opened(self, meter: ExchangeMeter) -> None:
+    def opened(self, meter: Reserving) -> None:
         """Leave out what keeps leases alive."""
 
     def later(
         self,
-        meter: ExchangeMeter,
+        meter: Reserving,
         amounts: dict[str, int] | None,
         recorded: Awaitable[None] | None = None,
     ) -> None:

@@ -1,44 +1,35 @@
-"""The counters of exchanges: an estimate reserved before a request leaves, what was used settled after it.
+"""The counters of one exchange: an estimate reserved before its request leaves, what it used settled after it.
 
 Nothing stays reserved: an exchange that is refused later releases, one that breaks settles what was seen, and
 one whose gateway dies expires with its lease.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from sallyport.exchange import Exchange, Operation, Request, Response, Usage
 from sallyport.metering import terms
 from sallyport.metering.attached import attached_tokens
 from sallyport.metering.credible import is_credible
 from sallyport.metering.free import is_free
-from sallyport.metering.prices import PriceList, UnknownPrice
+from sallyport.metering.tariff import Charge, Tariff
 from sallyport.metering.thinking import may_think
-from sallyport.metering.tokens import PER_TEXT, Count, TokenCounter
-from sallyport.policy.limits import Limits, Measure, StoreDown
+from sallyport.metering.tokens import PER_TEXT, Count
+from sallyport.policy.limits import Measure
 from sallyport.policy.models import spellings
 from sallyport.stages.ledger import (
     MAX_AMOUNT,
     AlreadySettled,
     Claim,
     Denied,
-    Ledger,
     LedgerUnavailable,
     Reserved,
 )
 from sallyport.stages.places import in_body
 from sallyport.stages.stage import Estimate
-from sallyport.state.ledger.fallback import Allowance, Fallback
+from sallyport.state.booking import Metering
 from sallyport.state.ledger.ids import further
-from sallyport.state.ledger.settling import settle
-
-_SETTLE_TRIES = 5
-_PROBE_EVERY_S = 1.0
-_ENDED_WITHIN_S = 0.3
-"""So long a denial waits for the booking of exchanges that have just ended here."""
 
 _COUNT_CHARS = 64 * 1024
 _MOST_TOKENS = 2**20
@@ -49,74 +40,10 @@ _MOST_MODELS = 64
 """That may answer one request: of more nobody looks up the prices, and they have none."""
 
 _MOST_ATTEMPTS = 64
-_TAKEN_OVER = 4
-"""So many reservations of a dead exchange are looked for; what has a later number waits for the end of its lease."""
-
 _NOTHING = Usage(input=0, output=0)
 
 _LATER = frozenset({"background", "deferred"})
 """Settings by which a provider answers with a receipt, or goes on after the client has left: of Responses, of xAI."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tariff:
-    """What a policy says of prices.
-
-    unknown_is_free: count a model without a price as nothing. unnamed_tier: of a request that names no service tier.
-    """
-
-    prices: PriceList = field(default_factory=PriceList)
-    credit_usd: Decimal = Decimal("0.01")
-    unknown_is_free: bool = False
-    unnamed_tier: str = "default"
-
-    def charges(
-        self, exchange: Exchange, usage: Usage, model: str | None, *, presumed: bool, held: bool
-    ) -> "Iterator[Charge]":
-        """Yield what usage may cost if that model answers, one for each of the terms that are not told.
-
-        presumed: nobody told the input. held: nothing has been answered, and a tier without a price is told as such.
-        """
-        request = exchange.request
-        listed = self.prices.tiers(request.provider, exchange.host, model)
-        may = (usage.tier,) if usage.tier else terms.tiers(exchange, listed, self.unnamed_tier)
-        for tier in may:
-            if tier == terms.UNKNOWN and not (held and not self.unknown_is_free):
-                continue
-            served = replace(usage, tier=tier)
-            for each in terms.untold(request, served, presumed=presumed):
-                yield Charge(model, tier, self.cost(exchange, each, model))
-
-    def cost(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
-        """Return millionths of a dollar if that model answers; None where nobody knows the price."""
-        cost = self._price(exchange, usage, model)
-        if cost is None:
-            # A report that no price list can make sense of is no gift: its tokens have an ordinary price.
-            given = max(usage.input or 0, (usage.cache_read or 0) + (usage.cache_write or 0))
-            cost = self._price(exchange, Usage(input=given, output=usage.output, tier=usage.tier), model)
-        return 0 if cost is None and self.unknown_is_free else cost
-
-    def _price(self, exchange: Exchange, usage: Usage, model: str | None) -> int | None:
-        provider = exchange.request.provider
-        try:
-            return self.prices.price(provider, exchange.host, model, usage, exchange.received_at).micro_usd
-        except UnknownPrice:
-            return None
-
-    def credits(self, cost: int | None) -> int | None:
-        """Return millionths of a credit."""
-        if cost is None or not self.credit_usd:
-            return cost
-        return int(cost / self.credit_usd)
-
-
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What one model costs on some terms. cost_micro_usd: None where nobody knows the price."""
-
-    model: str | None
-    tier: str
-    cost_micro_usd: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,141 +58,6 @@ class Metered:
     source: str = ""
     cost_micro_usd: int | None = None
     model: str = ""
-
-
-@dataclass(slots=True)
-class Metering:
-    """What all exchanges of a gateway share: the ledger, the token counter, what is under way.
-
-    orphans: exchanges that an earlier process left open; what they had reserved is booked, by recover if it is there.
-    recover: books what dead gateways had reserved and the audit knows more of; called now and then.
-    lease_ms: open exchanges hold what they reserved for so long at a time, so that a dead gateway lets go.
-    assumed_output_tokens: of an answer that nothing bounds, where no limit has asked for an estimate.
-    """
-
-    ledger: Ledger
-    tokens: TokenCounter
-    orphans: tuple[str, ...] = ()
-    recover: Callable[[], Awaitable[object]] | None = None
-    lease_ms: int = 90_000
-    assumed_output_tokens: int = 4096
-    _open: "dict[str, ExchangeMeter]" = field(default_factory=dict)
-    _settling: set[asyncio.Task[None]] = field(default_factory=set)
-    _keeper: "asyncio.Task[None] | None" = None
-
-    def configure(self, limits: Limits) -> None:
-        """Do as a policy says; called at the start and after each reload."""
-        self.lease_ms = int(limits.lease_s * 1000)
-        self.assumed_output_tokens = limits.assumed_output_tokens
-        if isinstance(self.ledger, Fallback):
-            local = limits.store_down is StoreDown.ALLOWANCE
-            share = Allowance(max(1, round(limits.allowance * 1000))) if local else None
-            self.ledger.allowance = share
-
-    async def close(self) -> None:
-        """Book what has ended and let go of the store."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-        while self._settling:
-            await asyncio.gather(*self._settling, return_exceptions=True)
-        await self.ledger.close()
-
-    async def _keep(self) -> None:
-        """Renew the leases of what is under way, for as long as the gateway runs."""
-        orphans, self.orphans = self.orphans, ()
-        for exchange_id in orphans:
-            await self._take_over(exchange_id)
-        while True:
-            answers = False
-            with suppress(LedgerUnavailable):
-                await self.ledger.sweep()
-                answers = True
-                if self.recover is not None:
-                    await self.recover()
-            await self._until_next(answers)
-            for meter in list(self._open.values()):
-                with suppress(LedgerUnavailable):
-                    await self.ledger.renew(meter.reservation, self.lease_ms)
-
-    async def _take_over(self, exchange_id: str) -> None:
-        """End what a dead process had reserved: recover then books what the audit says of it.
-
-        Settled as it was reserved, each of several models that might have answered would be booked. What it had
-        reserved under a further id has the first one given back before.
-        """
-        for attempt in range(_TAKEN_OVER):
-            reservation = further(exchange_id, attempt)
-            if self.recover is None:
-                await self._settle(reservation, {})
-                continue
-            with suppress(LedgerUnavailable):
-                if await self.ledger.renew(reservation, 1):
-                    await asyncio.sleep(0.002)
-                    return
-
-    async def _until_next(self, answers: bool) -> None:
-        """Wait for a third of a lease, or a second where the store has been away meanwhile and is owed."""
-        loop = asyncio.get_running_loop()
-        end = loop.time() + self.lease_ms / 3000
-        while (left_s := end - loop.time()) > 0:
-            await asyncio.sleep(min(_PROBE_EVERY_S, left_s))
-            if not answers or (isinstance(self.ledger, Fallback) and self.ledger.away):
-                return
-
-    def later(
-        self,
-        meter: "ExchangeMeter",
-        amounts: dict[str, int] | None,
-        recorded: Awaitable[None] | None = None,
-    ) -> None:
-        """Settle, or release where amounts is None, without holding up whoever calls.
-
-        recorded: is done once the end event is durable. A gateway that dies in between has then recorded
-        what its successor books; the other way round nobody could tell what was booked.
-        """
-        self._open.pop(meter.exchange.id, None)
-        settling = self._settle(meter.reservation, amounts, recorded, meter.held)
-        task = asyncio.get_running_loop().create_task(settling)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
-
-    async def booked(self) -> bool:
-        """Wait, but not long, until what has ended here is booked; False if there was nothing."""
-        ended = list(self._settling)
-        if ended:
-            await asyncio.wait(ended, timeout=_ENDED_WITHIN_S)
-        return bool(ended)
-
-    async def _settle(
-        self,
-        reservation: str,
-        amounts: dict[str, int] | None,
-        recorded: Awaitable[None] | None = None,
-        held: Sequence[Claim] = (),
-    ) -> None:
-        if recorded is not None:
-            # The border to the log: an event it cannot store now stays queued there, and the use is a fact.
-            with suppress(Exception):
-                await recorded
-        for wait_s in range(1, _SETTLE_TRIES + 1):
-            try:
-                if amounts is None:
-                    await self.ledger.release(reservation)
-                else:
-                    await settle(self.ledger, reservation, amounts, held)
-            except LedgerUnavailable:
-                await asyncio.sleep(wait_s)
-            else:
-                return
-
-    def opened(self, meter: "ExchangeMeter") -> None:
-        self._open[meter.exchange.id] = meter
-        self.start()
-
-    def start(self) -> None:
-        """Begin to look after leases; needs a running loop."""
-        if self._keeper is None or self._keeper.done():
-            self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
 
 class ExchangeMeter:

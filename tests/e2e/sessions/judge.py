@@ -13,9 +13,10 @@ from sallyport.pipeline import decide, merge_edits
 from sallyport.policy.catalogue import Endpoint, shipped_catalogue
 from sallyport.policy.load import load_preset
 from sallyport.proxy import intake
-from sallyport.proxy.gateway import Gateway, Live, ScanOnce, ports_for
+from sallyport.proxy.gateway import Gateway, Live, ports_for
+from sallyport.proxy.scanning import ScanOnce
+from sallyport.state.booking import Metering
 from sallyport.state.ledger.memory import MemoryLedger
-from sallyport.state.meter import Metering
 from sallyport.state.vault import MemoryVault
 from sallyport.wire.dialect import Call
 from sallyport.wire.dialects import DIALECTS

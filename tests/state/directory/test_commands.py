@@ -150,6 +150,9 @@ def test_an_odd_id_is_taken_with_a_note(url: str, id: str, noted: bool) -> None:
     [
         (("people", "add", "ada"), "such a person already"),
         (("people", "change", "eve"), "has no such person"),
+        (("people", "change", "ada"), "nothing is given that is to change"),
+        (("tenants", "change", "acme"), "nothing is given that is to change"),
+        (("tenants", "change", "acme", "--remove-attribute", "x"), "no such thing"),
         (("people", "change", "ada", "--remove-role", "x"), "no such thing"),
         (("people", "add", "eve", "--name", "user:ada"), "belongs to default/ada"),
         (("people", "add", "eve", "--tenant", "x"), "no such tenant"),
@@ -163,6 +166,7 @@ def test_what_is_refused_changes_nothing_and_leaves_no_event(
     url: str, words: tuple[str, ...], said: str
 ) -> None:
     run("people", "add", "ada", "--name", "user:ada", "--store", url)
+    run("tenants", "add", "acme", "--store", url)
     before, events = people(url), told(url)
     code, answer = run(*words, "--store", url)
     assert code == 2

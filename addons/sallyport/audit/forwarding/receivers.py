@@ -25,8 +25,12 @@ from urllib.parse import urlsplit
 import httpx2
 
 from sallyport.audit.events import Event
-from sallyport.audit.forwarding import shapes
-from sallyport.audit.forwarding.shapes import Severity, severity_of
+from sallyport.audit.forwarding.cef import cef
+from sallyport.audit.forwarding.ecs import ecs
+from sallyport.audit.forwarding.ocsf import ocsf
+from sallyport.audit.forwarding.otlp import otlp
+from sallyport.audit.forwarding.spelling import Members, Severity, severity_of
+from sallyport.audit.schema import event_json
 from sallyport.errors import OperatorError
 
 TIMEOUT_S = 30.0
@@ -55,15 +59,15 @@ class Receiver(Protocol):
     def close(self) -> None: ...
 
 
-def _compact(members: shapes.Members) -> str:
+def _compact(members: Members) -> str:
     return json.dumps(members, separators=(",", ":"), ensure_ascii=True)
 
 
 LINES: dict[str, Line] = {
-    "jsonl": lambda event: _compact(shapes.plain(event)),
-    "ecs": lambda event: _compact(shapes.ecs(event)),
-    "ocsf": lambda event: _compact(shapes.ocsf(event)),
-    "cef": shapes.cef,
+    "jsonl": lambda event: _compact(event_json(event)),
+    "ecs": lambda event: _compact(ecs(event)),
+    "ocsf": lambda event: _compact(ocsf(event)),
+    "cef": cef,
 }
 """The formats of one line for each event."""
 
@@ -141,10 +145,10 @@ def _line(format: str) -> Line:
 
 def _shape(format: str) -> Callable[[Event], object]:
     made: dict[str, Callable[[Event], object]] = {
-        "jsonl": shapes.plain,
-        "ecs": shapes.ecs,
-        "ocsf": shapes.ocsf,
-        "cef": shapes.cef,
+        "jsonl": event_json,
+        "ecs": ecs,
+        "ocsf": ocsf,
+        "cef": cef,
     }
     if format not in made:
         raise OperatorError("--format", "this receiver does not take it", f"Choose from: {', '.join(made)}")
@@ -361,7 +365,7 @@ class Otlp(_Http):
             self._headers["authorization"] = f"Bearer {access.token}"
 
     def send(self, batch: Sequence[Event]) -> None:
-        answer = self._post(_compact(shapes.otlp(batch)).encode(), self._headers)
+        answer = self._post(_compact(otlp(batch)).encode(), self._headers)
         if rejected := _rejected(answer):
             raise NotTaken(f"it took the batch without {rejected} of its events", final=True)
 

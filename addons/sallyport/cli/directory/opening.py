@@ -1,6 +1,6 @@
 """The directory of a gateway, opened for a command; each change carries its audit event in its transaction."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -135,6 +135,18 @@ def note(connection: Connection, *, part: str, detail: str, tenant: str = "") ->
         tenant=tenant,
     )
     add_within(connection, [event])
+
+
+def some_change(*given: object) -> None:
+    """Raise OperatorError where no option of a change was given: it would be recorded, and nothing be changed."""
+    if all(each is None for each in given):
+        raise OperatorError("ID", "nothing is given that is to change", "Name it with an option: see --help")
+
+
+def lacks_none(option: str, has: Iterable[str], taken: Iterable[str], todo: str) -> None:
+    """Raise OperatorError where something is to be taken away that is not there: a name that was misspelt."""
+    if not set(taken) <= set(has):
+        raise OperatorError(option, "there is no such thing to take away", todo)
 
 
 def pairs(option: str, texts: list[str] | None) -> dict[str, str]:

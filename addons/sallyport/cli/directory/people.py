@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sallyport.audit.text import printable
-from sallyport.cli.directory.opening import changing, pairs, reading
+from sallyport.cli.directory.opening import changing, lacks_none, pairs, reading, some_change
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Person
@@ -31,6 +31,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
 )
+
+_SEE = "See: sallyport directory people show"
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="What events and rules call the person.")]
 TenantOption = Annotated[str, typer.Option("--tenant", help="The tenant of the person.")]
@@ -148,12 +150,13 @@ def change(
         entry = find_person(connection, tenant, id)
         if entry is None:
             raise _unknown(tenant)
+        some_change(add_role, remove_role, add_name, remove_name, attribute, remove_attribute, active)
         person = entry.person
         lowered = [text.lower() for text in remove_name or ()]
-        _check_has("--remove-role", person.roles, remove_role or ())
-        _check_has("--remove-name", person.names, lowered)
+        lacks_none("--remove-role", person.roles, remove_role or (), _SEE)
+        lacks_none("--remove-name", person.names, lowered, _SEE)
         attributes = dict(person.attributes)
-        _check_has("--remove-attribute", attributes, remove_attribute or ())
+        lacks_none("--remove-attribute", attributes, remove_attribute or (), _SEE)
         attributes.update(pairs("--attribute", attribute))
         changed = replace(
             person,
@@ -212,11 +215,6 @@ def _note_odd(id: str, tenant: str) -> None:
 
 def _changed(before: Iterable[str], more: Iterable[str], less: Iterable[str]) -> tuple[str, ...]:
     return tuple((set(before) | set(more)) - set(less))
-
-
-def _check_has(option: str, has: Iterable[str], taken: Iterable[str]) -> None:
-    if not set(taken) <= set(has):
-        raise OperatorError(option, "the person has no such thing", "See: sallyport directory people show")
 
 
 def _unknown(tenant: str) -> OperatorError:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sallyport.audit.text import printable
 from sallyport.cli.directory import grants
 from sallyport.cli.directory.opening import changing, note, opened_for_change, reading
-from sallyport.cli.moments import moment
+from sallyport.cli.moments import end_or_never
 from sallyport.cli.operator import operator
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.errors import OperatorError
@@ -96,7 +96,9 @@ def issue(
     with changing(store, confdir, part="readers", detail="issue", tenant=tenant) as connection:
         if tenant != readers.EVERY_TENANT:
             _check_tenant(connection, tenant)
-        reader, token = readers.issue(connection, tenant, operator(), now, _end(expires, now))
+        reader, token = readers.issue(
+            connection, tenant, operator(), now, end_or_never("--expires", expires, now)
+        )
     typer.echo(f"{reader.id}: keep this token, it is shown once", err=True)
     typer.echo(token)
 
@@ -233,13 +235,3 @@ def _check_tenant(connection: Connection, tenant: str) -> None:
             "there is no such tenant",
             "Add it first: sallyport directory tenants add, or mend the name",
         )
-
-
-def _end(text: str, now: datetime) -> datetime | None:
-    if text == "never":
-        return None
-    named = moment(text, now)
-    end = now + (now - named) if text.strip()[-1:] in "smhdw" else named
-    if end <= now:
-        raise OperatorError("--expires", "it is over already", "Write 90d, never, or a time to come")
-    return end

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from sallyport.audit.text import printable
-from sallyport.cli.directory.opening import changing, pairs, reading
+from sallyport.cli.directory.opening import changing, lacks_none, pairs, reading, some_change
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Tenant
@@ -83,7 +83,12 @@ def change(
         if tenant is None:
             todo = "List them with: sallyport directory tenants list"
             raise OperatorError("ID", "there is no such tenant", todo)
-        facts = {**dict(tenant.attributes), **pairs("--attribute", attribute)}
+        some_change(title, attribute, remove_attribute, active)
+        facts = dict(tenant.attributes)
+        lacks_none(
+            "--remove-attribute", facts, remove_attribute or (), "See: sallyport directory tenants list"
+        )
+        facts.update(pairs("--attribute", attribute))
         changed = replace(
             tenant,
             title=tenant.title if title is None else title,

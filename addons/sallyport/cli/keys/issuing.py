@@ -14,9 +14,9 @@ from sqlalchemy import Connection
 
 from sallyport.audit.text import printable
 from sallyport.cli.gatewaykey import gateway_key
-from sallyport.cli.keys.opening import changing_keys, listed_key, note_key, time_to_come
+from sallyport.cli.keys.opening import changing_keys, listed_key, note_key
 from sallyport.cli.keys.owning import LabelOption, RolesOption
-from sallyport.cli.moments import now
+from sallyport.cli.moments import end_or_never, now
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.exchange import Operation
@@ -83,7 +83,7 @@ def issue(
             tenant=tenant.strip(),
             roles=tuple(roles or ()),
             kind=KeyKind.GATEWAY,
-            expires_at=time_to_come("--expires", expires, at),
+            expires_at=end_or_never("--expires", expires, at),
             credential=_credential(connection, provider, credential),
             providers=(provider,),
             models=_globs(models),
@@ -109,7 +109,7 @@ def rotate(
 ) -> None:
     """Make a key like another, print it this once, and let the old one expire after a grace."""
     at = now()
-    end = time_to_come("--grace", grace, at)
+    end = end_or_never("--grace", grace, at)
     if end is None:
         raise OperatorError("--grace", "a key that is rotated must end", "Write a time: 24h")
     with changing_keys(store, confdir) as connection:
@@ -142,7 +142,7 @@ def revoke(id: IdArgument, store: StoreOption = None, confdir: ConfdirOption = N
 def _next_end(old: KeyRecord, expires: str | None, at: datetime) -> datetime | None:
     """Return when a key that takes another's place ends: after as long a life, unless it is said."""
     if expires is not None:
-        return time_to_come("--expires", expires, at)
+        return end_or_never("--expires", expires, at)
     if old.key.expires_at is None or old.issued_at is None:
         return old.key.expires_at
     return at + (old.key.expires_at - old.issued_at)

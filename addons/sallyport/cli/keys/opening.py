@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection
@@ -10,7 +9,6 @@ from sqlalchemy import Connection
 from sallyport.audit.events import EventKind
 from sallyport.audit.store import add_within
 from sallyport.cli.directory.opening import opened_for_change
-from sallyport.cli.moments import moment
 from sallyport.cli.operator import act
 from sallyport.errors import OperatorError
 from sallyport.state.directory.keys import KeyRecord, find_key
@@ -64,18 +62,3 @@ def listed_key(connection: Connection, named: str) -> KeyRecord:
             "KEY", "no key in the directory has this id or fingerprint", "See: sallyport keys list"
         )
     return found
-
-
-def time_to_come(option: str, text: str, now: datetime) -> datetime | None:
-    """Return the time an option names: from now on, or a time of ISO 8601; None for `never`."""
-    if text.strip().lower() == "never":
-        return None
-    todo = "Write 12h, 30d, a UTC time such as 2027-01-31, or never"
-    try:
-        named = moment(text, now)
-        end = now + (now - named) if text.strip()[-1:] in "smhdw" else named
-    except (OperatorError, OverflowError):
-        raise OperatorError(option, "it is no time to come", todo) from None
-    if end <= now:
-        raise OperatorError(option, "it is over already", todo)
-    return end

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from sallyport.cli.keys.opening import changing_keys, note_key, time_to_come
-from sallyport.cli.moments import now
+from sallyport.cli.keys.opening import changing_keys, note_key
+from sallyport.cli.moments import end_or_never, now
 from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.stages.directory import Key, KeyKind
@@ -44,7 +44,7 @@ def claim(
             raise OperatorError(
                 "KEY", "it is a gateway key and has an owner", "Issue another: sallyport keys issue"
             )
-        end = known.key.expires_at if expires is None else time_to_come("--expires", expires, now())
+        end = known.key.expires_at if expires is None else end_or_never("--expires", expires, now())
         changed = replace(
             known.key,
             owner=owner.strip(),

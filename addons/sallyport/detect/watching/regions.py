@@ -350,10 +350,3 @@ def _end_of_key(text: str, start: int, first: int, *, final: bool) -> int | None
     if tail is not None and (final or tail.end() < len(text)):
         return tail.end()
     return len(text) if final else None
-
-
-def regions_of(text: str, max_chars: int) -> Iterator[Region]:
-    """Cut a whole text; the same regions as any cutting through Regions."""
-    regions = Regions(max_chars)
-    yield from regions.feed(text)
-    yield from regions.end()

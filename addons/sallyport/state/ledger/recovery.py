@@ -6,19 +6,11 @@ not at all. The sums of the ledger agree with the events again when this has run
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Protocol
 
 from sallyport.stages.ledger import Booking, Ledger
 
 WAIT_MS = 3_600_000
-
-
-class Unrecorded(StrEnum):
-    """What to book for a request of which no end was ever recorded: its estimate, or nothing."""
-
-    CHARGE = "charge"
-    RELEASE = "release"
 
 
 class Usage(Protocol):
@@ -42,13 +34,13 @@ class Reconciled:
 async def reconcile(
     ledger: Ledger,
     usage: Usage,
-    unrecorded: Unrecorded,
     *,
     wait_ms: int = WAIT_MS,
     at_most: int = 1000,
 ) -> Reconciled:
-    """Book expired reservations. Several gateways may do it at once: a reservation is settled once.
+    """Book expired reservations: as recorded, or as estimated where no end ever was.
 
+    Several gateways may do it at once: a reservation is settled once.
     wait_ms: how long after its lease a request may still be recorded. Raises LedgerUnavailable and what usage
     raises; what was booked until then stays.
     """
@@ -65,10 +57,8 @@ async def reconcile(
         elif now < reservation.expired_at_ms + wait_ms:
             waiting += 1
             continue
-        elif unrecorded is Unrecorded.CHARGE:
-            done = await ledger.settle(reservation.reservation_id)
         else:
-            done = await ledger.release(reservation.reservation_id)
+            done = await ledger.settle(reservation.reservation_id)
         if done.booking not in (Booking.BOOKED, Booking.LATE):
             already += 1
         elif amounts is None:

@@ -13,7 +13,10 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsSer
 
 from audit.samples import hostile_texts, numbers, usages
 from sallyport.audit.events import Event, EventKind
-from sallyport.audit.forwarding import shapes
+from sallyport.audit.forwarding.cef import cef
+from sallyport.audit.forwarding.ecs import ecs
+from sallyport.audit.forwarding.ocsf import ocsf
+from sallyport.audit.forwarding.otlp import otlp
 from sallyport.audit.schema import event_json
 from sallyport.decision import Action
 
@@ -60,7 +63,7 @@ def test_every_kind_of_event_is_what_ocsf_publishes(kind: EventKind) -> None:
         kind=kind, gateway="gw", principal="ann", tenant="t", client="10.0.0.1", host="api.openai.com"
     )
     for event in (full, Event(kind=kind, gateway="gw")):
-        said = shapes.ocsf(event)
+        said = ocsf(event)
         model = CLASSES[said["class_uid"]]
         model.model_validate(said)
         assert set(said) - OF_THE_PROFILE <= set(model.model_fields), (
@@ -74,18 +77,18 @@ def test_every_kind_of_event_is_what_ocsf_publishes(kind: EventKind) -> None:
 @given(events())
 @settings(max_examples=150)
 def test_any_event_can_be_spelled_and_read_back(event: Event) -> None:
-    ocsf = shapes.ocsf(event)
-    CLASSES[ocsf["class_uid"]].model_validate(ocsf)
-    for said in (shapes.ecs(event), ocsf, shapes.plain(event)):
+    spelled = ocsf(event)
+    CLASSES[spelled["class_uid"]].model_validate(spelled)
+    for said in (ecs(event), spelled, event_json(event)):
         assert json.loads(json.dumps(said)) == said
-    assert shapes.ecs(event)["sallyport"] == ocsf["unmapped"] == event_json(event)
-    assert read_cef(shapes.cef(event))["externalId"] == event.id
+    assert ecs(event)["sallyport"] == spelled["unmapped"] == event_json(event)
+    assert read_cef(cef(event))["externalId"] == event.id
 
 
 @given(st.lists(events(), min_size=1, max_size=4))
 @settings(max_examples=100)
 def test_opentelemetry_s_own_messages_take_them(given_: list[Event]) -> None:
-    said = json_format.Parse(json.dumps(shapes.otlp(given_)), ExportLogsServiceRequest())
+    said = json_format.Parse(json.dumps(otlp(given_)), ExportLogsServiceRequest())
     records = [
         r for resource in said.resource_logs for scope in resource.scope_logs for r in scope.log_records
     ]
@@ -109,13 +112,13 @@ def read_cef(line: str) -> dict[str, str]:
 
 def test_cef_escapes_what_it_must() -> None:
     event = Event(kind=EventKind.REFUSED, gateway="a|b", principal="x=1 y\\z", host="h|i", reason="r.s")
-    line = shapes.cef(event)
+    line = cef(event)
     assert read_cef(line)["suser"] == "x=1 y\\z"
     assert r"h\|i" in line
 
 
 def test_ecs_says_what_searches_ask_for() -> None:
-    said: dict[str, Any] = shapes.ecs(
+    said: dict[str, Any] = ecs(
         Event(
             kind=EventKind.REFUSED, gateway="gw", principal="ann", client="10.0.0.1", host="h", reason="a.b"
         )
