@@ -1,6 +1,8 @@
 """Checkpoints: what they cover, how they follow each other, who signs, and how they get elsewhere."""
 
 import json
+import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -178,6 +180,34 @@ def test_ed25519_of_the_verifier_agrees_with_the_library(message: bytes, seed: b
 @pytest.mark.parametrize("small", ["01" + "00" * 31, "00" * 32, "ec" + "ff" * 30 + "7f"])
 def test_a_key_of_small_order_signs_nothing(small: str) -> None:
     assert not verifier.is_signed(bytes.fromhex(small), bytes.fromhex("01" + "00" * 63), b"x")
+
+
+def test_a_copy_that_a_filling_disk_takes_in_part_is_not_taken_for_one(
+    sqlite_url: str, open_store: OpenStore, tmp_path: Path
+) -> None:
+    """The kernel writes what there is room for, and says so by its length alone."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("needs root to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("cannot mount a small disk here")
+    conf, file = tmp_path / "conf", disk / "copy.jsonl"
+    copies = Copies(conf, file, "")
+    try:
+        file.write_bytes(b"\n" * 4000)  # of the last page of this disk the beginning is free
+        with pytest.raises(OSError, match="No space"), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        open_store(sqlite_url).write(some_events("gw-1", 2, "a"))
+        with pytest.raises(OperatorError, match="No space"):
+            checkpoint_now(sqlite_url, conf, copies)
+        assert copies.after() == 0
+        (disk / "filler").unlink()
+        checkpoint_now(sqlite_url, conf, copies)
+        assert [signed.number for signed in verifier.read_copy(file)[0]] == [1]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
 
 
 def test_checkpoints_are_copied_and_what_failed_is_copied_later(
