@@ -31,6 +31,7 @@ from sallyport.errors import OperatorError
 
 TIMEOUT_S = 30.0
 _QUIET_S = 0.05
+_MAX_ANSWER_BYTES = 1 << 20
 
 type Line = Callable[[Event], str]
 """Spells an event as one line without its end."""
@@ -314,8 +315,15 @@ class _Http:
         self._client = httpx2.Client(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S, verify=trust)
 
     def _post(self, content: bytes, headers: dict[str, str]) -> bytes:
+        """Return the answer. One that does not end is none: it would fill the memory, or hold up all for ever."""
+        body = bytearray()
         try:
-            answer = self._client.post(self._url, content=content, headers=headers)
+            with self._client.stream("POST", self._url, content=content, headers=headers) as answer:
+                deadline = time.monotonic() + TIMEOUT_S
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > deadline:
+                        raise NotTaken("its answer does not end")
         except httpx2.HTTPError as error:
             raise NotTaken(type(error).__name__) from None
         status = answer.status_code
@@ -323,7 +331,7 @@ class _Http:
             # What a full or starting receiver says; anything else stays so until somebody looks.
             final = status < 500 and status not in (408, 425, 429)
             raise NotTaken(f"it answers with status {status}", final=final)
-        return answer.content
+        return bytes(body)
 
     def close(self) -> None:
         self._client.close()
