@@ -259,6 +259,35 @@ def test_a_thread_makes_checkpoints_and_a_last_one_and_outlives_failures() -> No
     assert len(made) == count + 1
 
 
+def test_a_failure_says_where_and_what_to_do_and_once_that_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = iter(
+        [
+            OperatorError("/var/lib/x/audit-signing.key", "others may read it", "chmod 600 it"),
+            OperatorError("/var/lib/x/audit-signing.key", "others may read it", "chmod 600 it"),
+            OperatorError("audit.checkpoints.copy_file", "cannot be written", "Name a file to append to"),
+        ]
+    )
+    enough = threading.Event()
+
+    def make() -> None:
+        for failure in failures:
+            raise failure
+        enough.set()
+
+    checkpointer = Checkpointer(make, lambda: 0.01)
+    assert enough.wait(10)
+    checkpointer.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "no checkpoint of the audit could be made or copied: /var/lib/x/audit-signing.key: others may read it. "
+        "chmod 600 it",
+        "no checkpoint of the audit could be made or copied: audit.checkpoints.copy_file: cannot be written. "
+        "Name a file to append to",
+        "checkpoints of the audit are made and copied again",
+    ]
+
+
 def test_the_commands_work_together(sqlite_url: str, open_store: OpenStore, tmp_path: Path) -> None:
     store, conf = open_store(sqlite_url), str(tmp_path / "conf")
     store.write(some_events("gw-1", 5, "a"))
