@@ -424,6 +424,20 @@ def test_a_collector_that_leaves_events_out_has_not_taken_them(
     assert Cursor(tmp_path / "forward" / "x.json").read() is None
 
 
+def test_a_pipe_whose_reader_has_gone_ends_it(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    fill(open_store(sqlite_url), 3)
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ["audit", "forward", "x", "--to", "-", "--store", sqlite_url, "--confdir", str(tmp_path)]
+    command = [sys.executable, "-P", "-m", "sallyport", *words]
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+    assert Cursor(tmp_path / "forward" / "x.json").read() is None
+
+
 class Talker(BaseHTTPRequestHandler):
     """Answers 200, and does not end."""
 

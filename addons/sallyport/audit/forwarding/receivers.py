@@ -153,7 +153,10 @@ def _shape(format: str) -> Callable[[Event], object]:
 
 
 class Lines:
-    """A file that is appended to, or a pipe. handle: open for writing. path: of the file, None for a pipe."""
+    """A file that is appended to, or a pipe. handle: open for writing. path: of the file, None for a pipe.
+
+    send() raises BrokenPipeError where who read the pipe has gone: nobody comes back to it.
+    """
 
     def __init__(self, handle: int, line: Line, path: Path | None = None) -> None:
         self._handle = handle
@@ -174,6 +177,8 @@ class Lines:
             if self._path is not None:
                 os.fsync(self._handle)
         except OSError as error:
+            if self._path is None and isinstance(error, BrokenPipeError):
+                raise
             raise NotTaken(f"it cannot be written ({error.strerror})") from None
 
     def close(self) -> None:
