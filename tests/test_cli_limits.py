@@ -143,6 +143,19 @@ def test_counters_that_the_store_has_lost_whole_are_compared(
     assert (told.exit_code, told.stdout) == (code, said)
 
 
+def test_who_looks_at_the_clock_is_not_sent_there(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert limits(home, "clock").exit_code == 0
+    leap = "UPDATE clock SET ledger_ms = ledger_ms + 30 * 86400000, uptime_ms = uptime_ms - 2000"
+    with closing(sqlite3.connect(home / "ledger.db", isolation_level=None)) as file:
+        file.execute(leap)
+    assert limits(home, "clock").exit_code == 1
+    assert not caplog.records
+    with closing(sqlite3.connect(home / "ledger.db", isolation_level=None)) as file:
+        file.execute("UPDATE clock SET uptime_ms = uptime_ms - 2000")
+    limits(home, "status")
+    assert "Look with: sallyport limits clock" in caplog.text
+
+
 def test_counters_that_are_ahead_are_told_and_set_right_with_a_record(home: Path) -> None:
     (home / "policy.yaml").write_text(
         POLICY.replace("rules: [", "rules: [{id: daily, limit: 5, per: day, by: []}, ")

@@ -2,12 +2,14 @@
 
 import fcntl
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from sallyport.audit.signing import Signer
 from sallyport.cli.assembly import assemble
 from sallyport.cli.gatewayname import gateway_name, known_name
 from sallyport.cli.last_run import remember
@@ -32,6 +34,30 @@ def test_a_start_clears_away_what_a_writer_that_was_killed_left(tmp_path: Path) 
     with pytest.raises(OperatorError, match="audit"):
         start(tmp_path)
     assert not any(draft.exists() for draft in drafts)
+
+
+def test_what_a_start_warns_of_stands_in_the_log_as_a_warning(tmp_path: Path) -> None:
+    """Whoever watches the log goes by the first word of its lines: docs/operations.md, Watch."""
+    Signer.of(tmp_path)  # of a log that is not there any more
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"explicit@127.0.0.1:{taken.getsockname()[1]}"
+        command = [
+            sys.executable,
+            "-P",
+            "-m",
+            "sallyport",
+            "run",
+            "--confdir",
+            str(tmp_path),
+            "--listen",
+            listen,
+        ]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert ran.returncode == 3
+    assert [line for line in ran.stderr.splitlines() if "has signed checkpoints of a log before" in line] == [
+        line for line in ran.stderr.splitlines() if line.startswith("WARNING the audit store ")
+    ]
+    assert "WARNING the audit store " in ran.stderr
 
 
 def test_a_start_beside_a_gateway_that_runs_clears_nothing(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Checkpoints: what they cover, how they follow each other, who signs, and how they get elsewhere."""
 
 import json
+import os
+import shutil
 import socket
 import sqlite3
 import stat
@@ -8,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import sha256, sha512
 from pathlib import Path
 
@@ -180,6 +183,34 @@ def test_a_key_of_small_order_signs_nothing(small: str) -> None:
     assert not verifier.is_signed(bytes.fromhex(small), bytes.fromhex("01" + "00" * 63), b"x")
 
 
+def test_a_copy_that_a_filling_disk_takes_in_part_is_not_taken_for_one(
+    sqlite_url: str, open_store: OpenStore, tmp_path: Path
+) -> None:
+    """The kernel writes what there is room for, and says so by its length alone."""
+    if os.geteuid() != 0 or not shutil.which("mount"):
+        pytest.skip("needs root to mount a small disk")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], check=False).returncode:
+        pytest.skip("cannot mount a small disk here")
+    conf, file = tmp_path / "conf", disk / "copy.jsonl"
+    copies = Copies(conf, file, "")
+    try:
+        file.write_bytes(b"\n" * 4000)  # of the last page of this disk the beginning is free
+        with suppress(OSError), (disk / "filler").open("wb", buffering=0) as filler:
+            while True:
+                filler.write(bytes(4096))
+        open_store(sqlite_url).write(some_events("gw-1", 2, "a"))
+        with pytest.raises(OperatorError, match="No space"):
+            checkpoint_now(sqlite_url, conf, copies)
+        assert copies.after() == 0
+        (disk / "filler").unlink()
+        checkpoint_now(sqlite_url, conf, copies)
+        assert [signed.number for signed in verifier.read_copy(file)[0]] == [1]
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
 def test_checkpoints_are_copied_and_what_failed_is_copied_later(
     sqlite_url: str, open_store: OpenStore, tmp_path: Path
 ) -> None:
@@ -226,6 +257,35 @@ def test_a_thread_makes_checkpoints_and_a_last_one_and_outlives_failures() -> No
     silent = Checkpointer(make, lambda: 0)
     silent.close()
     assert len(made) == count + 1
+
+
+def test_a_failure_says_where_and_what_to_do_and_once_that_it_is_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failures = iter(
+        [
+            OperatorError("/var/lib/x/audit-signing.key", "others may read it", "chmod 600 it"),
+            OperatorError("/var/lib/x/audit-signing.key", "others may read it", "chmod 600 it"),
+            OperatorError("audit.checkpoints.copy_file", "cannot be written", "Name a file to append to"),
+        ]
+    )
+    enough = threading.Event()
+
+    def make() -> None:
+        for failure in failures:
+            raise failure
+        enough.set()
+
+    checkpointer = Checkpointer(make, lambda: 0.01)
+    assert enough.wait(10)
+    checkpointer.close()
+    assert [record.getMessage() for record in caplog.records] == [
+        "no checkpoint of the audit could be made or copied: /var/lib/x/audit-signing.key: others may read it. "
+        "chmod 600 it",
+        "no checkpoint of the audit could be made or copied: audit.checkpoints.copy_file: cannot be written. "
+        "Name a file to append to",
+        "checkpoints of the audit are made and copied again",
+    ]
 
 
 def test_the_commands_work_together(sqlite_url: str, open_store: OpenStore, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from ports import free_port
 from receiver import receiving
 from sallyport.audit.events import Event, EventKind
+from sallyport.audit.forwarding import receivers
 from sallyport.audit.forwarding.cursor import Cursor, behind
 from sallyport.audit.forwarding.forwarder import Forwarder
 from sallyport.audit.forwarding.receivers import Access, NotTaken, receiver
@@ -417,6 +418,65 @@ def test_a_collector_that_leaves_events_out_has_not_taken_them(
             forwarder(sqlite_url, tmp_path, f"otlp+http://127.0.0.1:{server.server_address[1]}", "otlp").run(
                 once=True
             )
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert Cursor(tmp_path / "forward" / "x.json").read() is None
+
+
+def test_a_pipe_whose_reader_has_gone_ends_it(
+    sqlite_url: str, open_store: Callable[[str], Store], tmp_path: Path
+) -> None:
+    fill(open_store(sqlite_url), 3)
+    reading, writing = os.pipe()
+    os.close(reading)
+    words = ["audit", "forward", "x", "--to", "-", "--store", sqlite_url, "--confdir", str(tmp_path)]
+    command = [sys.executable, "-P", "-m", "sallyport", *words]
+    ran = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writing)
+    assert (ran.returncode, ran.stderr) == (141, b"")
+    assert Cursor(tmp_path / "forward" / "x.json").read() is None
+
+
+class Talker(BaseHTTPRequestHandler):
+    """Answers 200, and does not end."""
+
+    pause_s = 0.0
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        self.send_response(200)
+        self.end_headers()
+        with suppress(OSError):
+            while True:
+                self.wfile.write(b" " * 65536)
+                time.sleep(self.pause_s)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+class Dripper(Talker):
+    pause_s = 0.1
+
+
+@pytest.mark.parametrize("answering", [Talker, Dripper])
+def test_an_answer_without_an_end_holds_up_nothing_and_fills_no_memory(
+    answering: type[Talker],
+    sqlite_url: str,
+    open_store: Callable[[str], Store],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    if answering is Dripper:
+        monkeypatch.setattr(receivers, "TIMEOUT_S", 0.5)
+    fill(open_store(sqlite_url), 3)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), answering)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    try:
+        with pytest.raises(OperatorError, match="its answer does not end"):
+            forwarder(sqlite_url, tmp_path, f"hec+http://127.0.0.1:{server.server_address[1]}").run(once=True)
     finally:
         server.shutdown()
         server.server_close()

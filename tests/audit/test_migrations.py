@@ -20,8 +20,10 @@ from sallyport.audit.exporting import StoreSource
 from sallyport.audit.schema import SCHEMA_VERSION, events
 from sallyport.audit.store import Store
 from sallyport.audit.verifier import read_keys, verify
+from sallyport.cli.reading import open_to_read
 from sallyport.errors import OperatorError
 from sallyport.exchange import Usage
+from sallyport.state.directory.store import DirectoryStore
 
 ADDED_BY_2 = (
     *("cache_write_1h_tokens", "audio_input_tokens", "audio_output_tokens", "searches"),
@@ -96,6 +98,23 @@ def test_a_store_of_version_1_keeps_its_events_and_takes_new_ones(
     engine.dispose()
 
 
+def test_who_brings_a_store_up_to_date_says_so_before_and_after(
+    url: str, open_store: Callable[[str], Store], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes minutes where there is much, in which nothing listens: whoever ends it gets nowhere."""
+    written_by_version_1(url)
+    caplog.clear()
+    store = open_store(url)
+    before, after = [record.getMessage() for record in caplog.records]
+    assert before.startswith(
+        f"the audit store {store.name} is brought from schema 1 to {SCHEMA_VERSION}: 2 events. "
+    )
+    assert after == f"the audit store {store.name} is at schema {SCHEMA_VERSION}"
+    caplog.clear()
+    open_store(url)
+    assert not caplog.records
+
+
 def test_a_reader_changes_nothing_and_says_what_to_do(url: str) -> None:
     written_by_version_1(url)
     with pytest.raises(OperatorError, match="schema version 1") as caught:
@@ -105,6 +124,19 @@ def test_a_reader_changes_nothing_and_says_what_to_do(url: str) -> None:
     with engine.connect() as connection:
         assert connection.scalar(text("SELECT version FROM sallyport_schema")) == 1
     engine.dispose()
+
+
+def test_tables_of_people_that_are_old_are_not_taken_for_the_log(
+    sqlite_url: str, open_store: Callable[[str], Store]
+) -> None:
+    """A command that reads the log looks first who may."""
+    open_store(sqlite_url)
+    directory = DirectoryStore.open(sqlite_url)
+    with directory.change() as connection:
+        connection.execute(text("UPDATE directory_state SET version = 1"))
+    directory.close()
+    with pytest.raises(OperatorError, match="its tables of people have schema version 1, and"):
+        open_to_read(sqlite_url, None)
 
 
 # -- a store that version 5 really wrote ---------------------------------------------------------------

@@ -279,7 +279,7 @@ def test_a_long_text_takes_no_more_of_a_worker_than_its_deadline(names: NerScann
 
 
 def test_an_engine_that_keeps_crashing_rests_and_is_tried_again(
-    trap_installed: None, monkeypatch: pytest.MonkeyPatch
+    trap_installed: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(lane, "FREE_FAILURES", 1)
     monkeypatch.setattr(lane, "LONGEST_REST_S", 1.5)
@@ -290,6 +290,10 @@ def test_an_engine_that_keeps_crashing_rests_and_is_tried_again(
         with pytest.raises(ScanIncomplete, match="keeps failing"):
             trap.scan([user("by Marta Quill")])
         assert trap.pool.pids == ()
+        told = "a worker of spacy:sallyport_trap was lost: it ended"
+        first, second = [record.getMessage() for record in caplog.records]
+        assert first == told
+        assert second.startswith(f"{told}; its place rests for 1.5 s. While all do, ")
         time.sleep(1.5)
         assert works(trap)
 

@@ -72,7 +72,7 @@ class Checkpointer:
         self._interval_s = interval_s
         self._beside = beside
         self._closing = threading.Event()
-        self._is_failing = False
+        self._told = ""
         self._thread = threading.Thread(target=self._run, name="sallyport-checkpoints", daemon=True)
         self._thread.start()
 
@@ -91,10 +91,12 @@ class Checkpointer:
     def _try(self) -> None:
         try:
             self._make()
-            self._is_failing = False
+            if self._told:
+                logger.warning("checkpoints of the audit are made and copied again")
+            self._told = ""
         except Exception as error:
             # The border of the thread: without it no checkpoint would be made any more.
-            if not self._is_failing:
-                what = error.what if isinstance(error, OperatorError) else type(error).__name__
-                logger.warning("no checkpoint of the audit could be made or copied (%s)", what)
-            self._is_failing = True
+            why = str(error) if isinstance(error, OperatorError) else type(error).__name__
+            if why != self._told:
+                logger.warning("no checkpoint of the audit could be made or copied: %s", why)
+            self._told = why

@@ -190,7 +190,9 @@ def _append(path: Path, line: bytes) -> None:
         try:
             size = os.fstat(handle).st_size
             cut = size > 0 and os.pread(handle, 1, size - 1) != b"\n"
-            os.write(handle, (b"\n" if cut else b"") + line)
+            rest = (b"\n" if cut else b"") + line
+            while rest:  # a disk that fills takes the beginning and says so by its length alone
+                rest = rest[os.write(handle, rest) :]
             os.fsync(handle)
         finally:
             os.close(handle)

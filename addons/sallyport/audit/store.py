@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, insert, inspect, select
+from sqlalchemy import Connection, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sallyport.audit import partitions
@@ -30,7 +30,7 @@ from sallyport.audit.chain import START, Head
 from sallyport.audit.events import Event
 from sallyport.audit.maintaining import LACKS_RIGHT, keep_ahead
 from sallyport.audit.migrations import can_migrate, migrate
-from sallyport.audit.schema import SCHEMA_VERSION, Row, metadata, schema_versions, to_row
+from sallyport.audit.schema import SCHEMA_VERSION, Row, events, metadata, schema_versions, to_row
 from sallyport.audit.stored import StoredEvents
 from sallyport.errors import OperatorError
 from sallyport.sql.engines import Database, Durability, NotDurable, Unreachable, database
@@ -225,10 +225,21 @@ class Store(StoredEvents):
                 patient.lock_schema(connection)
                 version = _version(connection)
                 if version is not None and version < SCHEMA_VERSION:
-                    migrate(connection, version)
+                    self._move(connection, version)
         finally:
             patient.writer.dispose()
             patient.reader.dispose()
+
+    def _move(self, connection: Connection, version: int) -> None:
+        """Bring the schema up to date, and say so before: it is long, and who ends it begins anew."""
+        count = connection.scalar(select(func.count()).select_from(events)) or 0
+        logger.warning(
+            "the audit store %s is brought from schema %d to %d: %d events. A gateway serves nothing until that "
+            "is done; if it is stopped meanwhile, nothing was changed and all begins anew",
+            *(self.name, version, SCHEMA_VERSION, count),
+        )
+        migrate(connection, version)
+        logger.warning("the audit store %s is at schema %d", self.name, SCHEMA_VERSION)
 
     def _reopen(self) -> None:
         self._at.writer.dispose()

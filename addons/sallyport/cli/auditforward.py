@@ -88,6 +88,8 @@ def forward(
         }
         try:
             forwarder.run(once=once)
+        except BrokenPipeError:
+            raise typer.Exit(141) from None
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)

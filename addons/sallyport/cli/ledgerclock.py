@@ -1,5 +1,6 @@
 """`sallyport limits clock`: by which time the counters go, and how one that is wrong is set right."""
 
+import logging
 import time
 from datetime import timedelta
 from typing import Annotated
@@ -15,7 +16,7 @@ from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.errors import OperatorError
 from sallyport.policy.sections import Policy
 from sallyport.stages.ledger import Calendar, Ledger, Unit
-from sallyport.state.ledger.righting import APART_MS, Clocks, Rightable, moves_of, shown
+from sallyport.state.ledger.righting import APART_MS, WATCH, Clocks, Rightable, moves_of, shown
 
 _PATIENCE_S = 60.0
 """For a ledger of which every counter is moved."""
@@ -59,7 +60,12 @@ def clock(
             await _rightable(opened).set_right(moves)
         return clocks
 
-    clocks = ask(ledger, confdir, look, _PATIENCE_S)
+    watch = logging.getLogger(WATCH)
+    was_silent, watch.disabled = watch.disabled, True  # it would send the operator here
+    try:
+        clocks = ask(ledger, confdir, look, _PATIENCE_S)
+    finally:
+        watch.disabled = was_silent
     ahead = timedelta(seconds=round(abs(clocks.apart_ms) / 1000))
     typer.echo(f"counters  {shown(clocks.ledger_ms)}")
     typer.echo(f"store     {shown(clocks.right_ms)}")

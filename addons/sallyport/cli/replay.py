@@ -19,6 +19,7 @@ from sallyport.cli.benches import Setup, Side
 from sallyport.cli.gatewaykey import key_of
 from sallyport.cli.options import ConfdirOption, StoreOption, store_address
 from sallyport.cli.replacing import output
+from sallyport.cli.replayers import interruptible
 from sallyport.cli.replaying import RECORDED, in_order, workers
 from sallyport.decision import Mode
 from sallyport.pki.paths import confdir as default_confdir
@@ -168,7 +169,7 @@ def _replayed(
             bar.advance(task)
             yield each
 
-    with workers(setup, jobs, dask) as (submit, ahead):
+    with workers(setup, jobs, dask) as (submit, ahead), interruptible():
         return asyncio.run(difference(shown(in_order(index, submit, ahead)), samples))
 
 

@@ -3,16 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import batched
-from multiprocessing import get_context
+from itertools import batched, takewhile
+from threading import Event
 from typing import Any
 
 from mitmproxy import http
 
 from sallyport.cli.benches import Setup, benches, keys_of
+from sallyport.cli.replayers import processes
 from sallyport.decision import Action
 from sallyport.errors import OperatorError
 from sallyport.proxy.recorded import Record, Ruling, read_record
@@ -30,12 +31,12 @@ AHEAD = 4
 RECORDED = "recorded"
 
 
-def judge(setup: Setup, places: Sequence[Place]) -> list[Judged]:
+def judge(setup: Setup, places: Iterable[Place]) -> list[Judged]:
     """Judge flows, in their order. Raises OperatorError."""
     return asyncio.run(_judged(setup, places))
 
 
-async def _judged(setup: Setup, places: Sequence[Place]) -> list[Judged]:
+async def _judged(setup: Setup, places: Iterable[Place]) -> list[Judged]:
     shared, base, candidate = benches(setup)
     keys = keys_of(setup.home)
     found = []
@@ -128,9 +129,13 @@ class _Done:
 
 
 def judge_apart(setup: Setup, places: Sequence[Place]) -> list[Judged]:
-    """Judge in a thread: whoever folds runs an event loop of its own in this one."""
+    """Judge in a thread: whoever folds runs an event loop of its own in this one. An interrupt waits for one flow."""
+    given_up = Event()
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(judge, setup, places).result()
+        try:
+            return thread.submit(judge, setup, takewhile(lambda _: not given_up.is_set(), places)).result()
+        finally:
+            given_up.set()
 
 
 @contextmanager
@@ -144,8 +149,8 @@ def workers(setup: Setup, jobs: int, dask: str | None) -> Iterator[tuple[Submit,
     elif jobs == 1:
         yield lambda places: _Done(judge_apart(setup, places)), 1
     else:
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-            yield lambda places: pool.submit(judge, setup, places), jobs * AHEAD
+        with processes(jobs) as submit:
+            yield lambda places: submit(judge, setup, places), jobs * AHEAD
 
 
 @contextmanager

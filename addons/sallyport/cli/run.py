@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import resource
 import signal
@@ -18,6 +19,8 @@ from sallyport.cli.options import folder
 from sallyport.decision import Mode
 from sallyport.errors import OperatorError
 from sallyport.heap import keep_what_lives, no_collection
+
+logger = logging.getLogger("sallyport.run")
 
 
 def run(
@@ -71,10 +74,12 @@ def run(
         from sallyport.pki.expiry import METRICS, ExpiryWatch
         from sallyport.pki.paths import ca_paths
         from sallyport.pki.paths import confdir as default_confdir
+        from sallyport.proxy import logs
         from sallyport.proxy.host import GatewayMaster, HostSettings
         from sallyport.proxy.listeners import listener_modes, listener_name
         from sallyport.proxy.tunnels import ensure_keys, is_tunnel
 
+    logs.speak()  # what is met at the start is told as what is met later: its level first
     home = confdir or default_confdir()
     if upstream_ca is not None:
         _check_certificates("--upstream-ca", upstream_ca)
@@ -97,7 +102,7 @@ def run(
     ensure_ca(home, vouched)
     authority = load_ca(home)
     for warning in authority.warnings:
-        typer.echo(warning, err=True)
+        logger.warning("%s", warning)
     with no_collection():
         assembled = assemble(
             policy=policy,
@@ -150,9 +155,10 @@ def run(
     finally:
         expiry.close()
         if not assembled.close():
-            sys.stderr.write("some audit events could not be written before the time was up\n")
+            logger.warning("some audit events could not be written before the time was up")
     if any(is_tunnel(spec) for spec in modes):
         # Native threads of a tunnel outlive it. One that calls into an interpreter under destruction crashes it.
+        logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
@@ -190,7 +196,7 @@ def _take_descriptors() -> None:
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != unlimited and soft < FEW_DESCRIPTORS:
         typer.echo(
-            f"warning: only {soft} files and connections may be open at a time, two for each exchange. Beyond that "
+            f"WARNING only {soft} files and connections may be open at a time, two for each exchange. Beyond that "
             f"new connections wait. Raise it to {WANTED_DESCRIPTORS}: LimitNOFILE= of a systemd unit, "
             "--ulimit nofile= of a container, `ulimit -Hn`",
             err=True,

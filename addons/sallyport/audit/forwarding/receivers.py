@@ -35,6 +35,7 @@ from sallyport.errors import OperatorError
 
 TIMEOUT_S = 30.0
 _QUIET_S = 0.05
+_MAX_ANSWER_BYTES = 1 << 20
 
 type Line = Callable[[Event], str]
 """Spells an event as one line without its end."""
@@ -156,7 +157,10 @@ def _shape(format: str) -> Callable[[Event], object]:
 
 
 class Lines:
-    """A file that is appended to, or a pipe. handle: open for writing. path: of the file, None for a pipe."""
+    """A file that is appended to, or a pipe. handle: open for writing. path: of the file, None for a pipe.
+
+    send() raises BrokenPipeError where who read the pipe has gone: nobody comes back to it.
+    """
 
     def __init__(self, handle: int, line: Line, path: Path | None = None) -> None:
         self._handle = handle
@@ -177,6 +181,8 @@ class Lines:
             if self._path is not None:
                 os.fsync(self._handle)
         except OSError as error:
+            if self._path is None and isinstance(error, BrokenPipeError):
+                raise
             raise NotTaken(f"it cannot be written ({error.strerror})") from None
 
     def close(self) -> None:
@@ -318,8 +324,15 @@ class _Http:
         self._client = httpx2.Client(trust_env=False, follow_redirects=False, timeout=TIMEOUT_S, verify=trust)
 
     def _post(self, content: bytes, headers: dict[str, str]) -> bytes:
+        """Return the answer. One that does not end is none: it would fill the memory, or hold up all for ever."""
+        body = bytearray()
         try:
-            answer = self._client.post(self._url, content=content, headers=headers)
+            with self._client.stream("POST", self._url, content=content, headers=headers) as answer:
+                deadline = time.monotonic() + TIMEOUT_S
+                for piece in answer.iter_bytes():
+                    body += piece
+                    if len(body) > _MAX_ANSWER_BYTES or time.monotonic() > deadline:
+                        raise NotTaken("its answer does not end")
         except httpx2.HTTPError as error:
             raise NotTaken(type(error).__name__) from None
         status = answer.status_code
@@ -327,7 +340,7 @@ class _Http:
             # What a full or starting receiver says; anything else stays so until somebody looks.
             final = status < 500 and status not in (408, 425, 429)
             raise NotTaken(f"it answers with status {status}", final=final)
-        return answer.content
+        return bytes(body)
 
     def close(self) -> None:
         self._client.close()

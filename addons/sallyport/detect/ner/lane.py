@@ -167,11 +167,14 @@ class Lane:
         while self._failures[0] < now - FAILURES_S:
             self._failures.popleft()
         beyond = len(self._failures) - FREE_FAILURES
+        then = ""
         if beyond > 0:
-            self._rests_until = now + min(LONGEST_REST_S, 2.0**beyond)
+            rest_s = min(LONGEST_REST_S, 2.0**beyond)
+            self._rests_until = now + rest_s
             self._pool.give_up()
+            then = f"; its place rests for {rest_s:g} s. While all do, what is to be searched for names is refused"
         if not self._pool.closed:
-            logger.warning("a worker of %s was lost: %s", self._pool.engine, why)
+            logger.warning("a worker of %s was lost: %s%s", self._pool.engine, why, then)
 
     def _set_ready(self, error: OperatorError | None) -> None:
         if self.ready.done():

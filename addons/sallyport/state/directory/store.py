@@ -215,7 +215,7 @@ class DirectoryStore:
             )
         elif can_migrate(version):
             raise self._error(
-                f"has schema version {version}, and this Sallyport reads version {SCHEMA_VERSION}",
+                f"its tables of people have schema version {version}, and this Sallyport reads {SCHEMA_VERSION}",
                 "Start the gateway once: it brings its store up to date. Or run as the owner of the tables: "
                 "sallyport directory prepare.",
             )
@@ -234,7 +234,7 @@ class DirectoryStore:
 
     def _newer(self, version: int) -> OperatorError:
         return self._error(
-            f"has schema version {version}, and this Sallyport writes version {SCHEMA_VERSION}",
+            f"its tables of people have schema version {version}, and this Sallyport writes {SCHEMA_VERSION}",
             "Run the Sallyport that wrote it, or a newer one, or give another store.",
         )
 

@@ -17,7 +17,10 @@ from sallyport.state.ledger.accounting import Entry
 from sallyport.state.ledger.rows import RowShelf
 from sallyport.state.ledger.windows import Account, Bucket, Fixed, Rolling, account_name, blank
 
-logger = logging.getLogger("sallyport.ledger")
+WATCH = "sallyport.ledger.clock"
+"""Logger of what sends an operator to `limits clock`."""
+
+logger = logging.getLogger(WATCH)
 
 APART_MS = 60_000
 """Clocks that are no further apart than this are taken for the same."""
