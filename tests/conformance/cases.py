@@ -201,6 +201,7 @@ _HOLES = {
     "region": "eu-central-1",
     "subdomain": "acme",
     "id": "acme",
+    "inner_id": "acme",
     "embedding_model": "text-embedding-lab",
     "image_model": "imagen-lab",
 }

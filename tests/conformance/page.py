@@ -36,8 +36,8 @@ Sums of frames and the like are checked by the SDKs' own readers. The requests o
 | broken | the provider's connection breaks in its answer | an error that says so; in a stream the dialect's own |
 | abort | the client goes away | the provider is cut, the audit says who went |
 
-Claude Code and Codex CLI run a session with a tool in `tests/conformance/test_agents.py`, in a network whose only way out
-is the gateway in transparent mode.
+Claude Code, Codex CLI and Gemini CLI run a session with a tool in `tests/conformance/test_agents.py`, in a network whose
+only way out is the gateway in transparent mode.
 """
 
 

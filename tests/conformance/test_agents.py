@@ -1,4 +1,4 @@
-"""Claude Code and Codex CLI, unmodified, in a network whose only way out is the gateway: a session with a tool.
+"""Claude Code, Codex CLI and Gemini CLI, unmodified, in a network whose only way out is the gateway: a session with a tool.
 
 The model, a stand-in, asks for a tool; the tool reads a file with an address in it; the provider gets it masked, and
 the person at the terminal reads the original. Whatever else the programs try to reach is in the ledger.
@@ -6,6 +6,7 @@ the person at the terminal reads the original. Whatever else the programs try to
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -30,7 +31,13 @@ pytestmark = pytest.mark.root
 MAIL = "marta.quill@example.com"
 NOTE = f"The harbour master is {MAIL} and nobody else.\n"
 POLICY = "version: 1\nidentity: {unknown: anonymous}\n"
-PROVIDERS = ("api.anthropic.com", "api.openai.com", "chatgpt.com", "ab.chatgpt.com")
+PROVIDERS = (
+    "api.anthropic.com",
+    "api.openai.com",
+    "chatgpt.com",
+    "ab.chatgpt.com",
+    "generativelanguage.googleapis.com",
+)
 OTHERS = (
     "api.github.com",
     "github.com",
@@ -51,7 +58,7 @@ MODULES = NODE / "node_modules"
 class Agent:
     """A program. argv: less what is said; tool, arguments: the call that the model is to ask for.
 
-    provider, endpoint: of the model. beyond: where it asks for more than the model on every start, and is refused.
+    provider, endpoint: of the model. beyond: where it asks for more than the model on every start, and is refused; "" for nowhere.
     """
 
     name: str
@@ -93,6 +100,20 @@ AGENTS = (
         {},
         {".codex/auth.json": json.dumps({"OPENAI_API_KEY": "sk-test-EXAMPLE"})},
     ),
+    Agent(
+        "gemini-cli",
+        (
+            shutil.which("node") or "node",
+            str(MODULES / "@google/gemini-cli/bundle/gemini.js"),
+            *("--skip-trust", "-y", "-m", "gemini-lab", "-p"),
+        ),
+        "read_file",
+        {"file_path": "{folder}/notes.txt"},
+        "generativelanguage.googleapis.com",
+        "/v1beta/models/{model}:streamGenerateContent",
+        "",
+        {"GEMINI_API_KEY": "AIza-test-EXAMPLE"},
+    ),
 )
 
 
@@ -101,7 +122,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     lacking = "" if namespaces.permitted() else "needs root and network namespaces"
     lacking = lacking or ("" if node_packages() else "npm is missing")
     if lacking:
-        reason = f"{lacking}: Claude Code and Codex are NOT tested"
+        reason = f"{lacking}: Claude Code, Codex and Gemini CLI are NOT tested"
         if os.environ.get("SALLYPORT_REQUIRE_SERVERS") == "1":
             pytest.fail(reason)
         warnings.warn(reason, stacklevel=1)
@@ -194,6 +215,7 @@ def test_an_agents_session_with_a_tool_is_masked_upstream_and_whole_at_the_termi
         EventKind.TUNNELLED,
         EventKind.CONNECTION_REFUSED,
     }
-    assert [e for e in ends if e.host == agent.beyond and e.reason == "access.unknown_endpoint"]
+    refused = {e.host for e in ends if e.reason == "access.unknown_endpoint"}
+    assert refused >= ({agent.beyond} if agent.beyond else set())
     told = {e.host for e in ends}
     assert {str(a["sni"]) for a in arrivals if a.get("sni")} <= told

@@ -72,6 +72,7 @@ FILLED = {
     "{project}": "acme-1",
     "{location}": "us-east1",
     "{id}": "42",
+    "{inner_id}": "43",
     "{bedrock_model}": "a.b-v1%3A0",
     "{embedding_model}": "text-embedding-005",
     "{image_model}": "imagen-4",

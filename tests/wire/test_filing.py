@@ -183,6 +183,24 @@ def test_what_an_answer_makes_is_named_so_that_it_can_be_followed() -> None:
     assert DIALECTS["gemini_batch"].read_response(b'{"name":"batches/xyz"}', 200).id == "xyz"
 
 
+def test_a_batch_of_gemini_reads_alike_by_itself_and_in_a_list() -> None:
+    said = {"content": {"role": "model", "parts": [{"text": "Tides"}]}, "finishReason": "STOP"}
+    done = {"inlinedResponses": {"inlinedResponses": [{"response": {"candidates": [said]}}]}}
+    one = {
+        "name": "batches/xyz",
+        "done": True,
+        "metadata": {"state": "BATCH_STATE_SUCCEEDED"},
+        "response": done,
+    }
+
+    def texts(payload: object) -> list[tuple[str, Surface]]:
+        answer = DIALECTS["gemini_batch"].read_response(json.dumps(payload).encode(), 200)
+        return [(s.text, s.surface) for s in answer.segments]
+
+    assert ("Tides", Surface.ASSISTANT) in texts(one)
+    assert texts({"operations": [one, one]}) == texts(one) * 2
+
+
 @pytest.mark.parametrize("dialect", OURS)
 @pytest.mark.parametrize(("status", "error"), [(200, None), (204, None), (404, "http_404")])
 def test_nothing_is_an_answer_too(dialect: str, status: int, error: str | None) -> None:

@@ -81,6 +81,8 @@ def _openai(request: Incoming, operation: str) -> Reply:
         return json_reply(_put_file(request, "file-", "object", "file"))
     if kind in ("batches", "batch") and request.method == "POST" and rest in ("", "jobs"):
         return _openai_batch(request)
+    if kind == "vector_stores" and (request.method == "POST" or "/" in rest):
+        return _vector_store(request, rest)
     return _kept_answer(request, rest.removeprefix("jobs/") if kind == "batch" else rest)
 
 
@@ -114,6 +116,29 @@ def _openai_batch(request: Incoming) -> Reply:
         "created_at": CREATED,
     }
     return json_reply(_keep("batch_", about, content))
+
+
+def _vector_store(request: Incoming, rest: str) -> Reply:
+    """Answer what makes or changes a store, and what is asked of its files; they are ready at once."""
+    asked, (store, _, what) = request.json(), rest.partition("/")
+    kind, _, inside = what.partition("/")
+    counts = {"in_progress": 0, "completed": 1, "failed": 0, "cancelled": 0, "total": 1}
+    about = {"created_at": CREATED, "status": "completed", "usage_bytes": 1, "file_counts": counts, **asked}
+    if not store:
+        return json_reply(_keep("vs_", {"object": "vector_store", **about}, request.body))
+    if store not in _kept:
+        return openai.error(404, "There is no such store.")
+    if not kind:
+        return json_reply({**_kept[store].about, **asked})
+    about |= {
+        "vector_store_id": store,
+        "object": f"vector_store.{'file' if kind == 'files' else 'files_batch'}",
+    }
+    if request.method == "DELETE":
+        return json_reply({"id": inside, "object": "vector_store.file.deleted", "deleted": True})
+    if request.method == "GET" and (what == "files" or inside.endswith("/files")):
+        return json_reply({"object": "list", "data": [{**about, "id": "file-one"}], "has_more": False})
+    return json_reply({**about, "id": inside.partition("/")[0] or string_at(asked, "file_id") or "vsfb_lab"})
 
 
 def _kept_answer(request: Incoming, rest: str) -> Reply:

@@ -17,6 +17,8 @@ HOLES: Mapping[str, str] = {
     "project": r"[a-z0-9][a-z0-9:.-]{0,62}",
     "location": r"[a-z]{2,}[a-z0-9-]{0,30}",
     "id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+    # Of what lies inside what {id} names: a file of a vector store.
+    "inner_id": r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
     # Google's :predict serves models of every kind: what a call does is told by the model's name alone.
     "embedding_model": r"(?:text-|textembedding-|multimodalembedding|gemini-embedding|embeddinggemma)[a-z0-9@.-]{0,60}",
     "image_model": r"(?:imagen|imagegeneration)[a-z0-9@.-]{0,60}",

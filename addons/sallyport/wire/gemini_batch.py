@@ -17,7 +17,7 @@ from sallyport.wire.shapes import snake
 
 
 class GeminiBatch(GeminiGenerate):
-    """POST models/{model}:batchGenerateContent, and GET, POST of batches/{id}."""
+    """POST models/{model}:batchGenerateContent, GET of batches, and GET, POST of batches/{id}."""
 
     name = "gemini_batch"
     answer = BATCH_ANSWER

@@ -198,10 +198,13 @@ def _answer(flowing: bool) -> Shape:
 
 
 def _batch_answer() -> Shape:
-    """Return the shape of a batch, whose answers lie in what it has become or, while it goes on, in its metadata."""
+    """Return the shape of a batch, whose answers lie in what it has become or, while it goes on, in its metadata.
+
+    A list of batches holds each as it is by itself.
+    """
     answer = _answer(flowing=False)
     answer.fields |= dict.fromkeys(
-        ("response", "metadata", "output", "inlinedResponses", "inlined_responses"), answer
+        ("response", "metadata", "output", "inlinedResponses", "inlined_responses", "operations"), answer
     )
     return answer
 
