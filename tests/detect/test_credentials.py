@@ -213,6 +213,10 @@ def test_weights_that_are_damaged_are_told(tmp_path: Path) -> None:
         ("spring.datasource.password=ENC(", "zI1G53gxXZf63gO4", ")"),
         ("/* secret keys */ ", "&nettle_arcfour128", ","),
         ("key schedule: ", "xchacha20-poly1305", ", "),
+        ("reCAPTCHA site key ", "6LdTk9wUAAAAABz7Hc2LmQp4Vx8RnYtGsJkWdEoU", " in the page"),
+        ("-----BEGIN PGP PUBLIC KEY BLOCK-----\nVersion: 2\n\nmQENBF+a\n", "Lf7PwD93lyJ15r2Q", "\n-----END"),
+        ("-----BEGIN CERTIFICATE-----\r\n  MIIDzTCC\r\n  ", "Lf7PwD93lyJ15r2Q", "\r\n  -----END"),
+        ("-----BEGIN PGP SIGNATURE-----\n\niQEzBAAB\n", "Lf7PwD93lyJ15r2Q", "\n=a1b2\n-----END"),
     ],
 )
 def test_what_the_syntax_of_code_says_is_no_credential(before: str, token: str, after: str) -> None:
@@ -230,6 +234,11 @@ def test_what_the_syntax_of_code_says_is_no_credential(before: str, token: str, 
         ("key: ", "nettle_Blue42", ","),
         ("key: ", "aes-Blue42-gcm", ""),
         ("-----BEGIN PUBLIC KEY-----\nMIGf\n-----END PUBLIC KEY-----\npassword ", "Blue_jay42", ""),
+        ("-----BEGIN CERTIFICATE-----\nMIGf\n-----END CERTIFICATE-----\npassword\n", "Bluejay42", ""),
+        ("-----BEGIN CERTIFICATE-----\nMIGf\nthe password is ", "Bluejay42", ""),
+        ("-----BEGIN PGP PRIVATE KEY BLOCK-----\nlQOYBF+a\n", "Lf7PwD93lyJ15r2Q", "\n"),
+        ("reCAPTCHA secret key ", "6LdTk9wUAAAAABz7Hc2LmQp4Vx8RnYtGsJkWdEoU", ""),
+        ("the site key is ", "Bluejay42", ""),
     ],
 )
 def test_what_may_be_a_credential_stays_one(before: str, token: str, after: str) -> None:

@@ -158,12 +158,17 @@ _SYMBOL = re.compile(r"_Z[A-Z0-9]\w+(?:@{1,2}[\w.]+)?")
 _CHORD = re.compile(
     r"(?:(?:Shift|Ctrl|Control|Alt|Cmd|Command|Option|Meta|Super|Win)[+-]){1,3}(?:F?\d{1,2}|[A-Za-z])"
 )
-_PUBLIC_BLOCK = re.compile(r"-----BEGIN (?:RSA |EC |DSA )?PUBLIC KEY-----[A-Za-z0-9+/=\s]*$")
+_PUBLIC_BLOCK = re.compile(
+    r"-----BEGIN (?:(?:RSA |EC |DSA )?PUBLIC KEY-----[A-Za-z0-9+/=\s]*"
+    r"|(?:PGP (?:PUBLIC KEY BLOCK|SIGNATURE)|CERTIFICATE(?: REQUEST)?|X509 CRL)-----[ \t]*\r?\n"
+    r"(?:[ \t]*(?:Version|Comment|Hash|Charset): [^\n]*\n)*(?:[ \t]*[A-Za-z0-9+/=]*\r?\n)*[ \t]*[A-Za-z0-9+/=]*)$"
+)
 _PUBLISHABLE = re.compile(r"(?:pk_(?:live|test)|sb_publishable)_[A-Za-z0-9_-]{16,}$")
 """Keys that their vendors call publishable: they stand in every page of a shop."""
 
 _PUBLIC_NAME = re.compile(
     r"(?i)(?:(?:^|[^A-Za-z])(?:data-)?site[_-]?key[\"']?\s?[:=]\s?[\"']?"
+    r"|captcha(?: v[23])? site[ _-]?key[\"'`]?(?:\s?[:=]|\sis)?\s{1,2}[\"'`]?"
     r"|\bPublicKey[ \t]{0,3}=[ \t]{0,3}[A-Za-z0-9+/]{0,44})$"
 )
 _PUBLIC_TOKEN = re.compile(r"(?:PublicKeyToken\s?=\s?)?[0-9a-f]{16}")
@@ -199,8 +204,8 @@ _OTHER_NAME = re.compile(
 )
 """What is before a token that is a rule for passwords, a user, an organisation, a filter, a host or a test's mark."""
 
-_BLOCK = 2_000
-"""Characters before a token in which the head of a block of a public key is looked for."""
+_BLOCK = 8_000
+"""Characters before a token in which the head of a block that everybody may read is looked for."""
 
 
 def is_known(text: str, start: int, end: int) -> bool:

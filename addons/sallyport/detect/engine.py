@@ -191,7 +191,9 @@ class Detector:
                 else:
                     found.append(as_it_stands.ranked(hit))
         kept = overlap.best(found, self._kind, once=not joined) if found else ()
-        return kept if joined else self._judged(text, kept, views, surface, deadline)
+        return (
+            kept if joined else self._judged(text, kept, [hit for hit, _ in found], views, surface, deadline)
+        )
 
     def injection_probability(self, segment: Segment) -> float:
         """Return the probability that a text holds an injection, from rules and classifier together.
@@ -234,6 +236,7 @@ class Detector:
         self,
         text: str,
         kept: tuple[Hit, ...],
+        all_: Sequence[Hit],
         views: Sequence[tuple[View, str]],
         surface: Surface,
         deadline: Deadline,
@@ -247,10 +250,15 @@ class Detector:
         refused = points >= 1.0 - 1e-9
         if self._classifier is None or surface not in SURFACES:
             return kept
+        below = 0.0
         if refused:
             hidden = any(kind == "hidden" for _, kind in views)  # which the classifier does not read
-            wanted = self.settings.injection_second_opinion and not hidden
-            if not wanted or not opinion.is_asked(text, found, self._doubtable):
+            if self.settings.injection_second_opinion and not hidden:
+                doubt = self._classifier.doubt(surface)
+                wide = self._classifier.threshold(surface, opinion.REPORTED)
+                matches = [h for h in all_ if self._kind(h.rule) is Kind.INJECTION]
+                below = opinion.bound(text, found, matches, self._doubtable, doubt=doubt, wide=wide)
+            if not below:
                 return kept
         elif self.settings.injection_false_alarms is None:
             return kept
@@ -258,8 +266,7 @@ class Detector:
         if best is None:
             return kept
         if refused:
-            doubts = self._classifier.doubts(surface, best[0])
-            return opinion.doubted(kept, self._doubtable) if doubts else kept
+            return opinion.doubted(kept, self._doubtable) if best[0] < below else kept
         if best[0] < self.injection_threshold(surface):
             return kept
         _, start, end = best

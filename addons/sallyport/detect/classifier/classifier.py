@@ -99,7 +99,7 @@ class Classifier:
         name = SURFACES.get(surface)
         return 2.0 if name is None else self.calibrations[name].threshold(max_false_alarms)
 
-    def doubts(self, surface: Surface, probability: float) -> bool:
-        """Say whether a text is so unlikely to hold an injection that one rule errs rather than the classifier."""
+    def doubt(self, surface: Surface) -> float:
+        """Return the probability below which one rule errs rather than the classifier; 0 where it is never asked."""
         name = SURFACES.get(surface)
-        return name is not None and probability < self.calibrations[name].doubt
+        return 0.0 if name is None else self.calibrations[name].doubt
