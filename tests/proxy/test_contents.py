@@ -9,7 +9,7 @@ from sallyport.exchange import Client, Exchange, Operation, Principal, Request, 
 from sallyport.proxy.contents import subject_of, values_of
 from sallyport.proxy.hearing import heard
 from sallyport.proxy.takingout import without
-from sallyport.state.content.keys import Subject
+from sallyport.state.content.subjects import Subject
 from wire.samples import Sample, samples
 
 STREAMS = [s for s in samples("stream", "stream_error", every=True) if "text" in s.expected]

@@ -12,7 +12,8 @@ import pytest
 
 from sallyport.errors import OperatorError
 from sallyport.state.captures import MAGIC, CaptureFile, CaptureWriter, Rotation
-from sallyport.state.content.keys import Subject, subject_keys_of
+from sallyport.state.content.keys import subject_keys_of
+from sallyport.state.content.subjects import Subject
 from sallyport.state.masterkey import MasterKeys
 
 FLOWS = [b"flow %d " % n + bytes([n % 251]) * n for n in range(40)]

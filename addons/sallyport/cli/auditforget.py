@@ -17,8 +17,9 @@ from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
 from sallyport.state.content.forgetting import Tell, finish, kept_of
 from sallyport.state.content.forgetting import forget as forget_subject
-from sallyport.state.content.keys import Subject, SubjectKeys
+from sallyport.state.content.keys import SubjectKeys
 from sallyport.state.content.store import Counts
+from sallyport.state.content.subjects import Subject
 from sallyport.state.content.writing import sweep as sweep_content
 
 keys_app: typer.Typer = typer.Typer(

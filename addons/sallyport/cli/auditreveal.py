@@ -19,9 +19,9 @@ from sallyport.cli.options import ConfdirOption, StoreOption
 from sallyport.cli.reading import TokenOption, scope_of
 from sallyport.errors import OperatorError
 from sallyport.policy.content import Reveal
-from sallyport.state.content.keys import Forgotten, UnknownKey
 from sallyport.state.content.sealing import Damaged, Text, normalised, unseal
 from sallyport.state.content.store import Asked, Sealed
+from sallyport.state.content.subjects import Forgotten, UnknownKey
 
 MAX_REASON_CHARS = 500
 MAX_VALUE_CHARS = 4096

@@ -12,9 +12,9 @@ from sallyport.cli.operator import act, put
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.state.content.keys import NotOpened, SubjectKeys, subject_keys_of
+from sallyport.state.content.keys import SubjectKeys, subject_keys_of
 from sallyport.state.content.store import ContentStore, content_address
-from sallyport.state.masterkey import MasterKeys
+from sallyport.state.masterkey import MasterKeys, NotOpened
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,11 @@ from sallyport.cli.last_run import policy_in_use, was_run
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.state.content.keys import Forgotten, NotOpened, Subject, SubjectKeys, keys_address
+from sallyport.state.content.keys import SubjectKeys, keys_address
 from sallyport.state.content.naming import PREFIX
 from sallyport.state.content.people import lasting_person
-from sallyport.state.masterkey import MasterKeys
+from sallyport.state.content.subjects import Forgotten, Subject
+from sallyport.state.masterkey import MasterKeys, NotOpened
 
 
 def stand_in(store: str | None, confdir: Path | None, whom: Subject, *, new: bool) -> str:

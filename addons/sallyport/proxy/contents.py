@@ -26,8 +26,8 @@ from sallyport.proxy.takingout import by_text, renamed, without
 from sallyport.stages.everywhere import repeated
 from sallyport.stages.identity import ANONYMOUS
 from sallyport.stages.places import in_body
-from sallyport.state.content.keys import Subject
 from sallyport.state.content.sealing import Part, Text
+from sallyport.state.content.subjects import Subject
 from sallyport.state.content.writing import ContentWriter, Page
 from sallyport.state.directory.times import microseconds
 from sallyport.wire.coding import decode_answer

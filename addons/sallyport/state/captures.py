@@ -27,15 +27,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from sallyport.errors import OperatorError
 from sallyport.state.background import Background
-from sallyport.state.content.keys import (
-    NOBODY,
-    Forgotten,
-    Subject,
-    SubjectKey,
-    SubjectKeys,
-    UnknownKey,
-    subject_keys_of,
-)
+from sallyport.state.content.keys import SubjectKeys, subject_keys_of
+from sallyport.state.content.subjects import NOBODY, Forgotten, Subject, SubjectKey, UnknownKey
 from sallyport.state.masterkey import MasterKeys, NotOpened
 
 logger = logging.getLogger("sallyport.capture")

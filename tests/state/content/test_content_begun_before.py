@@ -8,8 +8,9 @@ import pytest
 
 from sallyport.state.captures import CaptureFile, CaptureWriter
 from sallyport.state.content import keys as keys_module
-from sallyport.state.content.keys import Forgotten, Subject, subject_keys_of
+from sallyport.state.content.keys import subject_keys_of
 from sallyport.state.content.sealing import Part, Text
+from sallyport.state.content.subjects import Forgotten, Subject
 from sallyport.state.content.writing import ContentWriter, Page
 from state.content.conftest import Place
 

@@ -10,15 +10,9 @@ from sqlalchemy import create_engine, text
 
 from sallyport.errors import OperatorError
 from sallyport.state.content import keys as keys_module
-from sallyport.state.content.keys import (
-    Forgotten,
-    NotOpened,
-    Subject,
-    SubjectKey,
-    SubjectKeys,
-    UnknownKey,
-    subject_keys_of,
-)
+from sallyport.state.content.keys import SubjectKeys, subject_keys_of
+from sallyport.state.content.subjects import Forgotten, Subject, SubjectKey, UnknownKey
+from sallyport.state.masterkey import NotOpened
 from state.content.conftest import Place
 
 ANN, BOB = Subject("acme", "ann"), Subject("acme", "bob")

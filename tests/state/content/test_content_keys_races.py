@@ -8,7 +8,8 @@ from sqlalchemy import event
 
 from sallyport.errors import OperatorError
 from sallyport.state.content import keys as keys_module
-from sallyport.state.content.keys import Forgotten, Subject, SubjectKeys
+from sallyport.state.content.keys import SubjectKeys
+from sallyport.state.content.subjects import Forgotten, Subject
 from state.content.conftest import Place
 
 ANN, BOB = Subject("acme", "ann"), Subject("acme", "bob")

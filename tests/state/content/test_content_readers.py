@@ -10,9 +10,9 @@ from typer.testing import CliRunner, Result
 from sallyport.audit.store import Store
 from sallyport.cli.main import app
 from sallyport.errors import OperatorError
-from sallyport.state.content.keys import Subject
 from sallyport.state.content.sealing import Part, Text
 from sallyport.state.content.store import Asked
+from sallyport.state.content.subjects import Subject
 from sallyport.state.content.writing import ContentWriter, Page
 from sallyport.state.directory import readers
 from sallyport.state.directory.store import DirectoryStore

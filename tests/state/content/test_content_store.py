@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sallyport.state import background
-from sallyport.state.content.keys import Subject
 from sallyport.state.content.sealing import Damaged, Part, Text, normalised, seal, unseal
 from sallyport.state.content.store import Asked, Counts, Sealed, content_address
+from sallyport.state.content.subjects import Subject
 from sallyport.state.content.writing import ContentWriter, Page, sweep
 from state.content.conftest import Place
 

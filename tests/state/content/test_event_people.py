@@ -25,9 +25,10 @@ from sallyport.errors import OperatorError
 from sallyport.exchange import Usage
 from sallyport.state.content import keys as keys_module
 from sallyport.state.content import people as people_module
-from sallyport.state.content.keys import Subject, SubjectKeys
+from sallyport.state.content.keys import SubjectKeys
 from sallyport.state.content.naming import PREFIX, SEALED, passing_person, person_of
 from sallyport.state.content.people import KeysAway, Names, Pseudonyms, lasting_person
+from sallyport.state.content.subjects import Subject
 from state.content.conftest import Place
 
 ANN, BOB = Subject("acme", "ann@example.org"), Subject("acme", "bob@example.org")

@@ -16,9 +16,9 @@ from sallyport.cli.last_run import remember
 from sallyport.cli.main import app
 from sallyport.state.content import keys as keys_module
 from sallyport.state.content import people as people_module
-from sallyport.state.content.keys import Subject
 from sallyport.state.content.people import Names, Pseudonyms, lasting_person
 from sallyport.state.content.schema import people as rows
+from sallyport.state.content.subjects import Subject
 from state.content.conftest import Place
 
 ANN = "ann@example.org"

@@ -13,8 +13,8 @@ from sallyport.audit.store import Store
 from sallyport.cli.last_run import remember
 from sallyport.cli.main import app
 from sallyport.errors import OperatorError
-from sallyport.state.content.keys import Subject
 from sallyport.state.content.people import Pseudonyms
+from sallyport.state.content.subjects import Subject
 from sallyport.state.directory.store import DirectoryStore
 from state.content.conftest import Place
 

@@ -24,10 +24,11 @@ from sallyport.audit.store import Store
 from sallyport.cli.main import app
 from sallyport.errors import OperatorError
 from sallyport.state.captures import CaptureFile, CaptureWriter
-from sallyport.state.content.keys import VARIABLE, Subject, SubjectKey
+from sallyport.state.content.keys import VARIABLE
 from sallyport.state.content.people import lasting_person
 from sallyport.state.content.sealing import Part, Text, normalised, unseal
 from sallyport.state.content.store import content_address
+from sallyport.state.content.subjects import Subject, SubjectKey
 from sallyport.state.content.writing import ContentWriter, Page
 from sallyport.state.elapsed import FILE as ELAPSED
 from sallyport.state.ledger.clocks import SystemClock

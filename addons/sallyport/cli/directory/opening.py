@@ -16,7 +16,7 @@ from sallyport.cli.operator import act
 from sallyport.cli.options import store_address
 from sallyport.errors import OperatorError
 from sallyport.pki.paths import confdir as default_confdir
-from sallyport.state.content.keys import Subject
+from sallyport.state.content.subjects import Subject
 from sallyport.state.directory import lastgood as directory_copy
 from sallyport.state.directory.store import DirectoryStore, NoDirectoryThere, NoStoreThere
 

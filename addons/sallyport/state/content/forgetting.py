@@ -7,8 +7,10 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sallyport.state.content.keys import Erasure, Subject, SubjectKeys
+from sallyport.state.content.erasures import Erasure
+from sallyport.state.content.keys import SubjectKeys
 from sallyport.state.content.store import ContentStore, Counts
+from sallyport.state.content.subjects import Subject
 
 
 @dataclass(frozen=True, slots=True)

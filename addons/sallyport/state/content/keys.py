@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import batched
 from typing import Any, cast
@@ -23,6 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from sallyport.errors import OperatorError
 from sallyport.state.content import naming
+from sallyport.state.content.erasures import Erasure, as_erasures, erasures_of
 from sallyport.state.content.naming import Person
 from sallyport.state.content.opening import Opened
 from sallyport.state.content.schema import (
@@ -46,18 +47,6 @@ FRESH_S = 1.0
 _MAX_HELD = 10_000
 _ABOUT = "content key"
 _DIGEST = "digest"
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """One subject's destroyed key. event: id of the one that tells of it. done: whether all has followed."""
-
-    key: str
-    subject: str
-    tenant: str
-    at_us: int
-    event: str
-    done: bool
 
 
 class SubjectKeys:
@@ -228,7 +217,7 @@ class SubjectKeys:
         with self._lock, self._opened.change() as connection:
             who = self._digest(connection, subject)
             own = select(subject_keys.c.id).where(subject_keys.c.subject == who)
-            return who, list(connection.scalars(own)), _erasures(connection, who)
+            return who, list(connection.scalars(own)), erasures_of(connection, who)
 
     def destroy(self, subject: Subject, now_us: int, event: str) -> bool:
         """Destroy a subject's keys, and note which; done at once and for good. event: id of what will tell of it.
@@ -272,7 +261,7 @@ class SubjectKeys:
             if connection is None:
                 return []
             query = select(erasures).where(erasures.c.done == 0).order_by(erasures.c.number)
-            return _as_erasures(connection.execute(query))
+            return as_erasures(connection.execute(query))
 
     def erased_ids(self) -> list[str]:
         """Return the ids of all keys that were destroyed. Raises OperatorError."""
@@ -464,15 +453,6 @@ class _Raced(Exception):
 _LAST_ERASURE = select(func.max(erasures.c.number))
 
 
-def _erasures(connection: Connection, subject: str) -> list[Erasure]:
-    query = select(erasures).where(erasures.c.subject == subject).order_by(erasures.c.number)
-    return _as_erasures(connection.execute(query))
-
-
-def _as_erasures(rows: Iterable[Row[Any]]) -> list[Erasure]:
-    return [Erasure(row.key, row.subject, row.tenant, row.at_us, row.event, bool(row.done)) for row in rows]
-
-
 def _text(secret: bytes) -> str:
     return base64.b64encode(secret).decode()
 
@@ -487,17 +467,3 @@ def keys_address(masters: MasterKeys) -> str:
 def subject_keys_of(masters: MasterKeys) -> SubjectKeys:
     """Return the subjects' keys that lie under master keys, the same for each caller."""
     return SubjectKeys(keys_address(masters), masters)
-
-
-__all__ = [
-    "NOBODY",
-    "Erasure",
-    "Forgotten",
-    "NotOpened",
-    "Subject",
-    "SubjectKey",
-    "SubjectKeys",
-    "UnknownKey",
-    "keys_address",
-    "subject_keys_of",
-]

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from itertools import batched
 
 from sallyport.errors import OperatorError
-from sallyport.state.content.keys import FRESH_S, Forgotten, NotOpened, Subject, SubjectKeys
+from sallyport.state.content.keys import FRESH_S, SubjectKeys
 from sallyport.state.content.naming import PREFIX, SEALED, Person, passing_person, person_of
+from sallyport.state.content.subjects import Forgotten, Subject
+from sallyport.state.masterkey import NotOpened
 
 logger = logging.getLogger("sallyport.audit")
 

@@ -15,7 +15,7 @@ from enum import StrEnum
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from sallyport.state.content.keys import SubjectKey
+from sallyport.state.content.subjects import SubjectKey
 
 _VERSION = b"\x01"
 _NONCE_BYTES = 12

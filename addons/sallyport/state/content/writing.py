@@ -14,10 +14,12 @@ from datetime import UTC, datetime
 
 from sallyport.errors import OperatorError
 from sallyport.state.background import Background
-from sallyport.state.content.keys import NotOpened, Subject, SubjectKey, SubjectKeys
+from sallyport.state.content.keys import SubjectKeys
 from sallyport.state.content.sealing import Part, Text, normalised, seal
 from sallyport.state.content.store import ContentStore, Sealed
+from sallyport.state.content.subjects import Subject, SubjectKey
 from sallyport.state.directory.times import microseconds
+from sallyport.state.masterkey import NotOpened
 
 logger = logging.getLogger("sallyport.content")
 
