@@ -18,6 +18,7 @@ HERE = Path(__file__).parent
 PROMPTS = [json.loads(line) for line in (HERE / "ner_prompts.jsonl").read_text("utf-8").splitlines()]
 BUSINESS = [json.loads(line) for line in (HERE / "ner_business.jsonl").read_text("utf-8").splitlines()]
 EVERYDAY = [json.loads(line) for line in (HERE / "ner_everyday.jsonl").read_text("utf-8").splitlines()]
+TYPED = [json.loads(line) for line in (HERE / "ner_typed.jsonl").read_text("utf-8").splitlines()]
 RECORDED = json.loads((HERE / "ner_recorded.json").read_text("utf-8"))
 
 
@@ -87,6 +88,19 @@ def test_recipes_notices_and_forms_without_names_are_mostly_left_alone(engine, p
 def test_names_in_everyday_texts_of_nine_languages_are_recognised_above_the_floor(engine):
     precision, recall, f1 = figures(engine, [row for row in EVERYDAY if row["part"] == "named"], 0.3)
     assert f1 >= 0.88, (precision, recall, f1)
+
+
+def test_prompts_full_of_brands_terms_and_identifiers_called_as_people_are(engine):
+    precision, recall, f1 = figures(engine, TYPED, 0.3)
+    assert f1 >= 0.87, (precision, recall, f1)
+    bare = [row["text"] for row in TYPED if not row["spans"]]
+    flagged = [
+        text
+        for text, spans in zip(bare, engine.spans(bare), strict=True)
+        if any(s.score >= 0.3 and s.entity != "ORGANIZATION" for s in spans)
+    ]
+    assert len(bare) > 300
+    assert len(flagged) <= len(bare) / 6
 
 
 @pytest.mark.parametrize("gap", ["  ", "     ", "\t", " \t "], ids=["two blanks", "blanks", "tab", "mixed"])

@@ -22,6 +22,9 @@ BUSINESS = PROMPTS.with_name("ner_business.jsonl")
 EVERYDAY = PROMPTS.with_name("ner_everyday.jsonl")
 """Notices, recipes, forms, minutes and the like in nine languages, without a name (short, long) and with names."""
 
+TYPED = PROMPTS.with_name("ner_typed.jsonl")
+"""Prompts of 24 genres in six languages, half of them without a name but full of look-alikes."""
+
 RECORDED = PROMPTS.with_name("ner_recorded.json")
 MASKED = ("PERSON", "LOCATION", "P+L")
 THRESHOLDS = (0.0, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -148,6 +151,16 @@ def main() -> None:
                 for spans in engine.spans([s.text for s in samples])
             )
             print(f"  {flagged} of {len(samples)} everyday texts ({part}) have a PERSON or LOCATION found")
+        typed = written(TYPED)
+        for part in ("read", "unread"):
+            samples = [s for _, q, s in typed if q == part]
+            by("as people type", engine, {part: samples}, threshold)
+            bare = [s.text for s in samples if not s.spans]
+            flagged = sum(
+                any(span.score >= threshold and span.entity != "ORGANIZATION" for span in spans)
+                for spans in engine.spans(bare)
+            )
+            print(f"  {flagged} of {len(bare)} without names have a PERSON or LOCATION found")
     everything = [s for _, _, s in own]
     for threshold in THRESHOLDS:
         by("thresholds", engine, {"prompts": everything, "uner_en_ewt": ewt}, threshold)

@@ -293,9 +293,11 @@ def lists() -> Lists:
     own_towns, regions = split(word_list("towns")), split(word_list("regions"))
     notable = split(word_list("notable_people"))
     known = split((*known_places(), *(c for part in big_cities().values() for c in part)))
-    organisations = split((*word_list("organisations"), *word_list("more_organisations")))
+    organisations = split(
+        p for part in ("organisations", "more_organisations", "person_brands") for p in word_list(part)
+    )
     famous = split(word_list("famous_people"))
-    nothing = split((*word_list("no_names"), *word_list("more_no_names")))
+    nothing = split(p for part in ("no_names", "more_no_names", "person_terms") for p in word_list(part))
     words |= {
         "known_place": {p[0] for p in known if len(p) == 1},
         "home_place": {p[0] for p in split(places()["en"]) if len(p) == 1},

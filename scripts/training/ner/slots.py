@@ -24,6 +24,7 @@ class Slots:
             "last": lambda: [(self.last(), "PERSON")],
             "full": lambda: [(self.full(), "PERSON")],
             "titled": self.titled,
+            "firstinit": lambda: [(f"{self.first()} {rng.choice('ABCDEFGHIJKLMNOPRSTVW')}.", "PERSON")],
             "lastfirst": lambda: [(f"{self.last()}, {self.first()}", "PERSON")],
             "firstgen": lambda: [(f"{self.first()}s", "PERSON")],
             "city": lambda: [(self.city(), "LOCATION")],
@@ -80,8 +81,12 @@ class Slots:
             ),
             "demonym": lambda: rng.choice(word_list("demonyms")),
             "work": self.work,
-            "thing": lambda: self.word("no_names", "more_no_names"),
+            "thing": lambda: self.word("no_names", "more_no_names", "person_terms"),
             "surnamed": self.surnamed,
+            "surnamedthing": self.called_after,
+            "label": self.label,
+            "codename": lambda: self.name_in_code().lower(),
+            "codetype": lambda: self.name_in_code().capitalize(),
             "subject": lambda: rng.choice(word_list("subjects")),
             "sentence": lambda: rng.choice(word_list("sentences")),
             "quote": lambda: rng.choice(word_list("quotes")),
@@ -302,6 +307,22 @@ class Slots:
         rng = self.rng
         name = self.last() if rng.random() < 0.6 else self.city()
         return rng.choice(word_list("surnamed")).format(name)
+
+    def called_after(self) -> str:
+        """Return a product, a measure, a disease or a species that is called after a person or a place."""
+        name = self.last() if self.rng.random() < 0.85 else self.city()
+        return self.word("called_after").format(name)
+
+    def label(self) -> str:
+        """Return a brand that is called as a person is."""
+        if self.rng.random() < 0.6:
+            return self.word("person_brands")
+        return f"{self.first()} {self.last()}"
+
+    def name_in_code(self) -> str:
+        """Return the name of a person or a place as one word of ASCII letters: a branch, a module, a theme."""
+        name = self.rng.choice((self.first, self.first, self.last, self.last, self.city))()
+        return "".join(c for c in name if c.isascii() and c.isalpha()) or "falcon"
 
     def month(self) -> str:
         """Return a month."""
