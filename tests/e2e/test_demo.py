@@ -135,8 +135,8 @@ def check(shown: dict[str, Any], expected: dict[str, str]) -> None:
         if step["decision"] == "deny":
             assert got["raised"], name
             assert step["attempts"] == 1, name
-    assert steps["injection"]["client_got"]["raised"] == "PermissionDeniedError"
-    assert steps["injection"]["client_got"]["status"] == 403
+    assert steps["injection"]["client_got"]["raised"] == "BadRequestError"
+    assert steps["injection"]["client_got"]["status"] == 400
     assert steps["injection"]["reason"] == "injection.found"
     assert steps["provider-error"]["client_got"]["raised"] == "RateLimitError"
     assert steps["provider-error"]["attempts"] > 1

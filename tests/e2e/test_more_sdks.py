@@ -255,11 +255,11 @@ ERRORS = {
     "gemini": Errors(httpx.HTTPStatusError, lambda error: int(error.response.status_code)),
 }
 REFUSED = {
-    "cohere": ("cohere.errors", "ForbiddenError"),
+    "cohere": ("cohere.errors", "BadRequestError"),
     "ollama": ("ollama", "ResponseError"),
     "mistral": ("mistralai.client.errors", "SDKError"),
     "huggingface": ("huggingface_hub.errors", "HfHubHTTPError"),
-    "openai": ("openai", "PermissionDeniedError"),
+    "openai": ("openai", "BadRequestError"),
     "gemini": ("httpx", "HTTPStatusError"),
 }
 
@@ -272,7 +272,7 @@ def test_a_refusal_raises_the_clients_own_error_and_is_not_tried_again(
     module, error = REFUSED[family]
     with pytest.raises(getattr(importlib.import_module(module), error)) as caught:
         CALLS[name](model, INJECTION)
-    assert ERRORS[family].status(caught.value) == 403
+    assert ERRORS[family].status(caught.value) == 400
     assert sent(lab, model) == []
     eventually(
         lambda: [e.reason for e in recorded(gateway.confdir) if (e.model or "").startswith(model)],

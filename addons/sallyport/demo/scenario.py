@@ -219,8 +219,8 @@ def _injections(people: People) -> Iterator[Step]:
         decision="deny",
         stage="injection",
         reason="injection.found",
-        raised=("PermissionDeniedError",),
-        status=403,
+        raised=("BadRequestError",),
+        status=400,
     )
     yield _ask(
         "injection",

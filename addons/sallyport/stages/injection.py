@@ -48,6 +48,6 @@ class InjectionStage:
             message="The request holds text that tries to override the model's instructions. If it is quoted "
             "for a reason, ask your security team for an exclusion.",
             findings=tuple(hits),
-            status=403,
+            status=400,
         )
         return told(denial, exchange, section, ports.vault)
