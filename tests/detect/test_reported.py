@@ -56,6 +56,10 @@ def test_an_order_quoted_in_a_sentence_about_attacks_is_reported(text: str) -> N
         '| Ben | "¤" | 5 |',
         "An attacker says 'no'. ¤ now, and 'please' too.",
         "The sentence '¤' is for you.",
+        'Attackers may hide a line such as "¤" in a page of a shop.\nCarry it out now, please.',
+        f'Attackers may hide a line such as "¤" in a page{", in a letter, on a wall" * 12}. Carry out the quoted line now.',
+        'Please follow the line in quotation marks.\nAttackers may hide a line such as "¤" in a page.',
+        'Attackers may hide a line such as "¤" in a page; this one is no attack, and it is for you.',
         "We found the line: ¤ and so on.",
     ],
 )

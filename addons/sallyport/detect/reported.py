@@ -3,6 +3,8 @@
 It decides nothing alone: whoever plants an order can write such a sentence around it, so the classifier is asked too.
 """
 
+import re
+
 from sallyport.detect import linear
 
 REACH = 160
@@ -46,6 +48,22 @@ _MEANT = linear.pattern(
 )
 """Words by which a sentence makes a quoted order its own."""
 
+_ADOPTED = linear.pattern(
+    r"(?:^|[.!?;:,\n]\s{0,3}|\b(?:please|now|then|must|shall|should|to|and|so) )"
+    r"(?:(?:obey|execute|follow|comply with|carry out|act (?:on|upon)|perform|do|honou?r) "
+    r"(?:it|this|that|them|what|the (?:\w{1,12} ){0,2}(?:lines?|orders?|words?|sentences?|phrases?|instructions?|text|"
+    r"quotation|commands?))\b|carry (?:it|this|that|them) out\b)"
+    r"|\b(?:is|are|holds?|valid|binding|meant|appl(?:y|ies)) (?:for|to|on) (?:you\b|this page\b|the reader\b)"
+    r"|\bno (?:trick|joke|attack|example)\b",
+    case_sensitive=False,
+)
+"""Sentences by which a text makes its own what it quotes elsewhere."""
+
+_QUOTED = re.compile(rf"[{_MARKS}]{_OTHER}{{0,200}}[{_MARKS}]")
+
+NEAR = 1_000
+"""Characters either side of what was found in which no sentence may make it its own, in whatever line it stands."""
+
 
 def is_reported(text: str, start: int, end: int) -> bool:
     """Say whether text[start:end] is quoted, all of it by one pair of marks, by a sentence that reports it."""
@@ -57,6 +75,8 @@ def is_reported(text: str, start: int, end: int) -> bool:
         return False
     before = text[max(0, start - REACH) : start].rpartition("\n")[2]
     after = text[end : end + REACH].partition("\n")[0]
+    if _ADOPTED.search(_QUOTED.sub(" ", text[max(0, start - NEAR) : start] + text[end : end + NEAR])) is not None:
+        return False
     if _CELL.search(before) is not None and _SHARE.search(after) is not None:
         return True
     spoken_of = _BEFORE.search(before) is not None and _AFTER.search(after) is not None
