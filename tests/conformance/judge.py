@@ -19,29 +19,61 @@ ADMITTED, COMPLETED, BROKEN, REFUSED = (
     EventKind.REFUSED,
 )
 _PLACEHOLDER = re.compile(r"<[A-Z_]+_[0-9a-zA-Z]{6,}>")
-_FORBIDDEN, _LIMITED, _FAILED, _STREAM = range(4)
+_UNFIT, _FORBIDDEN, _LIMITED, _FAILED, _STREAM = range(5)
 
 _NEVER_5XX = frozenset({"bedrock_converse", "bedrock_invoke", "cohere_v2"})
 """Their SDKs try again on any 5xx: what must not be tried again is answered 403."""
 
-RAISES: dict[str, tuple[str, str, str, str]] = {
-    "openai-python": ("PermissionDeniedError", "RateLimitError", "InternalServerError", "APIError"),
-    "openai-node": ("PermissionDeniedError", "RateLimitError", "InternalServerError", "APIError"),
-    SOCKETS: ("", "", "ConnectionClosedError", "ConnectionClosedError"),
-    "anthropic-python": ("PermissionDeniedError", "RateLimitError", "InternalServerError", "APIStatusError"),
-    "anthropic-node": ("PermissionDeniedError", "RateLimitError", "InternalServerError", "APIError"),
-    "google-genai": ("ClientError", "ClientError", "ServerError", "ServerError"),
+RAISES: dict[str, tuple[str, str, str, str, str]] = {
+    "openai-python": (
+        "BadRequestError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "InternalServerError",
+        "APIError",
+    ),
+    "openai-node": (
+        "BadRequestError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "InternalServerError",
+        "APIError",
+    ),
+    SOCKETS: ("", "", "", "ConnectionClosedError", "ConnectionClosedError"),
+    "anthropic-python": (
+        "BadRequestError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "InternalServerError",
+        "APIStatusError",
+    ),
+    "anthropic-node": (
+        "BadRequestError",
+        "PermissionDeniedError",
+        "RateLimitError",
+        "InternalServerError",
+        "APIError",
+    ),
+    "google-genai": ("ClientError", "ClientError", "ClientError", "ServerError", "ServerError"),
     "boto3": (
+        "ValidationException",
         "AccessDeniedException",
         "ThrottlingException",
         "ServiceUnavailableException",
         "EventStreamError",
     ),
-    "cohere": ("ForbiddenError", "TooManyRequestsError", "ApiError", "CohereFinishedInError"),
-    "mistralai": ("SDKError", "SDKError", "SDKError", "ResponseValidationError"),
-    "ollama": ("ResponseError", "ResponseError", "ResponseError", "ResponseError"),
+    "cohere": (
+        "BadRequestError",
+        "ForbiddenError",
+        "TooManyRequestsError",
+        "ApiError",
+        "CohereFinishedInError",
+    ),
+    "mistralai": ("SDKError", "SDKError", "SDKError", "SDKError", "ResponseValidationError"),
+    "ollama": ("ResponseError", "ResponseError", "ResponseError", "ResponseError", "ResponseError"),
 }
-"""What each SDK raises for a refusal, a limit of the provider, a failed answer, a failure in a stream."""
+"""What each SDK raises for a refused text, a refused answer, a limit of the provider, a failed answer, a failure in a
+stream."""
 
 
 def problems(case: Case, seen: Seen) -> list[str]:
@@ -165,7 +197,7 @@ def _fault(case: Case) -> tuple[int, int | None]:
     streamed = case.form.flows
     match case.outcome:
         case Outcome.REFUSE:
-            return 403, _FORBIDDEN
+            return 400, _UNFIT
         case Outcome.ERROR:
             return 429, _LIMITED
         case Outcome.STOP if not streamed:
