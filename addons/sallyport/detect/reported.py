@@ -75,7 +75,10 @@ def is_reported(text: str, start: int, end: int) -> bool:
         return False
     before = text[max(0, start - REACH) : start].rpartition("\n")[2]
     after = text[end : end + REACH].partition("\n")[0]
-    if _ADOPTED.search(_QUOTED.sub(" ", text[max(0, start - NEAR) : start] + text[end : end + NEAR])) is not None:
+    if (
+        _ADOPTED.search(_QUOTED.sub(" ", text[max(0, start - NEAR) : start] + text[end : end + NEAR]))
+        is not None
+    ):
         return False
     if _CELL.search(before) is not None and _SHARE.search(after) is not None:
         return True

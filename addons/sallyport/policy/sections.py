@@ -146,7 +146,7 @@ class Injection(BlockingSection):
     second_opinion: bool = Field(
         default=True,
         description="Whether what a single rule finds counts half where the trained classifier is sure that the text "
-        "is harmless, as it is of most that quote or report an attack.",
+        "is harmless, as it is of most that quote or report an attack; of several rules where the text only reports.",
     )
     surfaces: tuple[Surface, ...] = Field(
         default=(Surface.USER, Surface.TOOL_RESULT, Surface.DOCUMENT, Surface.TOOL_DEFINITION),
